@@ -1,0 +1,43 @@
+"""The three ways a command can end badly, each with its exit code.
+
+A message says what is wrong, where, and with which value; `remedy` says what to do about it. The command line
+prints both without a traceback.
+"""
+
+
+class UphillError(Exception):
+    """Something a person can act on. `exit_code` is what the process returns."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  remedy: {self.remedy}" if self.remedy else self.message
+
+
+class RunFailed(UphillError):
+    """The run started and could not go on (exit code 1)."""
+
+    exit_code = 1
+
+
+class BadInput(UphillError):
+    """A recipe, a file or an argument is wrong; nothing was started (exit code 2)."""
+
+    exit_code = 2
+
+
+class GateStopped(UphillError):
+    """An evaluation fell below the recipe's gate (exit code 3)."""
+
+    exit_code = 3
+
+
+class Interrupted(UphillError):
+    """A signal asked the run to stop and it saved its state (exit code 130)."""
+
+    exit_code = 130
