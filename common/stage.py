@@ -1,0 +1,40 @@
+"""What a stage is given besides its config and inputs, and what it gives back.
+
+A stage is a function `run(config, inputs, context) -> Outputs`. `inputs` maps names to the finished folders of other
+stages; the stage writes only below `context.folder`. It never imports another stage.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Inputs = Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """The surroundings of one stage run."""
+
+    folder: Path
+    """Where the stage writes. Survives a crash: what an earlier attempt left for resuming is still there."""
+    seed: int
+    """The stage's own seed, derived from the recipe's."""
+    progress: Callable[..., None]
+    """`progress(done, total, unit="step", **metrics)`: tells the person how far the stage is."""
+    stop_requested: Callable[[], bool]
+    """True once a signal asked the run to stop: save what resuming needs, then raise `Interrupted`."""
+    threads: int
+    """CPU threads the stage may use."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a finished stage says about itself; goes into `record.json`."""
+
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """Final figures by name (plain JSON values)."""
+    tokens_generated: int = 0
+    """Completion tokens sampled by a rollout engine."""
+    tokens_trained: int = 0
+    """Prompt and completion tokens that went through a training forward and backward pass."""

@@ -1,0 +1,1 @@
+"""The difficulty ledger, prediction and selection. Knows nothing of torch, TRL or vLLM."""

@@ -1,0 +1,1 @@
+"""The one mixture-of-experts definition, its presets, upcycling, adapters and checkpoints."""

@@ -1,0 +1,1 @@
+"""Rollouts: the vLLM engine, weight sync, the parity check. The only package that imports vllm."""

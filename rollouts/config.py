@@ -1,0 +1,20 @@
+"""Settings of the rollout engine that decide what it computes; light, loads no vllm."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from common.config import Config
+
+
+class RolloutConfig(Config):
+    """How vLLM holds the policy. Part of a stage's identity: another dtype samples other tokens."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Weights and arithmetic of the engine. bfloat16 beside a float32 trainer fails the parity check."""
+    max_model_len: int = Field(default=512, ge=16)
+    """Longest prompt plus completion, in tokens."""
+    max_num_seqs: int = Field(default=128, ge=1)
+    """Sequences decoded at once."""
+    kv_cache_gib: int = Field(default=1, ge=1)
+    """Memory for the key-value cache on a CPU, in GiB."""

@@ -1,0 +1,36 @@
+"""Config of online reinforcement learning."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from curriculum.config import CurriculumConfig
+from rollouts.config import RolloutConfig
+from stages.training import TrainingStage
+
+
+class RlStage(TrainingStage):
+    kind: Literal["rl"]
+    on: str
+    """Id of the judge filter whose kept prompts and priors the curriculum starts from."""
+    steps: int = Field(ge=1)
+    """Optimiser steps; each is on-policy: generate, score, train, sync."""
+    prompts_per_step: int = Field(default=16, ge=1)
+    """Groups with a spread of rewards that a step asks for."""
+    group_size: int = Field(default=8, ge=2)
+    """Rollouts a prompt."""
+    max_tokens: int = Field(default=32, ge=1)
+    """Longest completion, in tokens."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Sampling temperature of the rollouts."""
+    cut_off: Literal["mask", "zero"] = "mask"
+    """A completion cut off at `max_tokens`: kept out of the loss, or trained on with reward 0."""
+    parity_tolerance: float = Field(default=1e-4, gt=0)
+    """Largest mean absolute log-probability gap between engine and trainer after a sync."""
+    curriculum: CurriculumConfig = CurriculumConfig()
+    """Which prompts are practised on."""
+    rollouts: RolloutConfig = RolloutConfig()
+    """The engine."""
+
+    def input_ids(self) -> dict[str, str]:
+        return {"checkpoint": self.from_, "filter": self.on}

@@ -1,0 +1,24 @@
+"""Config of supervised fine-tuning."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from stages.training import TrainingStage
+
+
+class SftStage(TrainingStage):
+    kind: Literal["sft"]
+    from_: str = Field(default="base", alias="from")
+    """Id of the stage whose checkpoint training starts from."""
+    on: str
+    """Id of the stage whose prompts are learnt: a judge filter (its kept prompts) or `prompts` (all)."""
+    epochs: float = Field(default=1.0, gt=0)
+    """Passes over the prompts."""
+    batch_size: int = Field(default=16, ge=1)
+    """Sequences an optimiser step."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the forward and backward pass; weights and optimiser stay float32."""
+
+    def input_ids(self) -> dict[str, str]:
+        return {"checkpoint": self.from_, "prompts": self.on}
