@@ -1,0 +1,88 @@
+"""The ledger's file: one SQLite table, made and copied so that a file is either a whole ledger or refused by name."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from common.errors import RunFailed
+
+_APPLICATION = 0x7570686C
+"""Marks a SQLite file as a ledger ("uphl")."""
+_SCHEMA = 1
+COLUMNS = {
+    "id": "TEXT PRIMARY KEY",
+    "capability": "TEXT NOT NULL",
+    "source": "TEXT NOT NULL",
+    "prior_a": "REAL NOT NULL",
+    "prior_b": "REAL NOT NULL",
+    "passes": "REAL NOT NULL",
+    "fails": "REAL NOT NULL",
+    "seen_version": "INTEGER",
+    "seen_step": "INTEGER",
+    "drawn": "INTEGER NOT NULL",
+    "faults": "TEXT NOT NULL",
+    "state": "TEXT NOT NULL CHECK (state IN ('active', 'retired', 'recalled'))",
+    "state_version": "INTEGER",
+    "verdict": "TEXT",
+}
+_BROKEN = "redo the stage that writes it, or put back a copy"
+
+
+def connect(target: str) -> sqlite3.Connection:
+    """A connection without implicit transactions, as the ledger opens its own. Creates a file that is absent."""
+    db = sqlite3.connect(target, isolation_level=None)
+    db.row_factory = sqlite3.Row
+    db.execute("PRAGMA synchronous = FULL")
+    return db
+
+
+def create(db: sqlite3.Connection) -> None:
+    """Lay out an empty ledger."""
+    db.execute(f"PRAGMA application_id = {_APPLICATION}")
+    db.execute(f"PRAGMA user_version = {_SCHEMA}")
+    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+    db.execute(f"CREATE TABLE prompts ({columns}) WITHOUT ROWID")
+
+
+def create_file(path: Path) -> None:
+    """An empty ledger at `path`; a crash on the way leaves no file of that name."""
+    empty = connect(":memory:")
+    create(empty)
+    write_copy(empty, path)
+    empty.close()
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """A connection to a file that proved to be a whole ledger; RunFailed names the file otherwise."""
+    try:
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
+    except sqlite3.OperationalError as error:
+        raise RunFailed(f"the ledger {path} cannot be opened: {error}", _BROKEN) from error
+    db.row_factory = sqlite3.Row
+    try:
+        db.execute("PRAGMA synchronous = FULL")
+        application = db.execute("PRAGMA application_id").fetchone()[0]
+        schema = db.execute("PRAGMA user_version").fetchone()[0]
+        problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        db.close()
+        raise RunFailed(f"the ledger {path} cannot be read: {error}", _BROKEN) from error
+    if application != _APPLICATION or schema != _SCHEMA or problem != "ok":
+        db.close()
+        said = problem if problem != "ok" else f"application id {application:#x}, schema {schema}"
+        raise RunFailed(f"{path} is not a whole ledger of schema {_SCHEMA}: {said}", _BROKEN)
+    return db
+
+
+def write_copy(source: sqlite3.Connection, path: Path) -> None:
+    """Copy a database to `path` through a temporary file; a journal left by what was there before goes first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial.unlink(missing_ok=True)
+    target = connect(str(partial))
+    try:
+        source.backup(target)
+    finally:
+        target.close()
+    path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+    partial.replace(path)

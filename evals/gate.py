@@ -1,0 +1,32 @@
+"""A gate between stages: a checkpoint that fell too far stops the run."""
+
+from typing import Any
+
+from common.errors import BadInput, GateStopped
+
+_ROUNDING = 1e-9
+
+
+def check_gate(parent: dict[str, Any], child: dict[str, Any], suite: str, max_drop: float) -> None:
+    """Raise GateStopped if the child's score on `suite` lies more than `max_drop` below its parent's.
+
+    `parent` and `child` are the contents of two `results.json`; `max_drop` is a share, 0.02 being two points.
+    """
+    before, after = _suite(parent, suite, "parent"), _suite(child, suite, "child")
+    if after["score"] < before["score"] - max_drop - _ROUNDING:
+        raise GateStopped(
+            f"gate: {suite} fell from {_text(before)} to {_text(after)}, by {before['score'] - after['score']:.3f}; "
+            f"the gate allows {max_drop:g}",
+            "train less or lower the learning rate and redo the stage, or widen `gate.max_drop` in the recipe",
+        )
+
+
+def _suite(results: dict[str, Any], suite: str, whose: str) -> dict[str, Any]:
+    suites: dict[str, dict[str, Any]] = results["suites"]
+    if suite not in suites:
+        raise BadInput(f"gate: the {whose}'s evaluation has no suite {suite!r}", f"it has: {', '.join(suites)}")
+    return suites[suite]
+
+
+def _text(result: dict[str, Any]) -> str:
+    return f"{result['score']:.3f} [{result['low']:.3f}, {result['high']:.3f}] (n = {result['n']})"

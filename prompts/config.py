@@ -1,0 +1,104 @@
+"""Where prompts come from, as a recipe says it; light, loads neither data nor generators."""
+
+from string import Formatter
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from common.config import Config
+
+
+class _Source(Config):
+    """What every source has."""
+
+    held_out: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the prompts kept out of training, for evaluation."""
+    system: str | None = None
+    """System message put before prompts that have none."""
+
+
+class ReasoningGymSource(_Source):
+    """Tasks of one reasoning-gym family, generated from a seed."""
+
+    source: Literal["reasoning_gym"]
+    family: str
+    """Name of the family, e.g. `chain_sum`."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """The family's own difficulty settings, e.g. `{max_terms: 3}`."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the generator: the same seed gives the same tasks."""
+    count: int = Field(ge=1)
+    """Tasks to generate, before duplicates are removed."""
+    capability: str | None = Field(default=None, min_length=1)
+    """Group for quotas and scores; without it the family's name."""
+    question: str | None = None
+    """Other wording of the task over the item's metadata, e.g. `reverse {word}`; `{question}` is the family's own."""
+
+    @field_validator("settings")
+    @classmethod
+    def _settings_leave_seed_and_size(cls, value: dict[str, Any]) -> dict[str, Any]:
+        taken = sorted({"seed", "size"} & value.keys())
+        if taken:
+            raise ValueError(f"{taken[0]} does not belong in settings: use the source's `seed` and `count`")
+        return value
+
+    @field_validator("question")
+    @classmethod
+    def _template_is_plain(cls, value: str | None) -> str | None:
+        if value is not None:
+            template_fields(value)
+        return value
+
+    def group(self) -> str:
+        """The capability its prompts belong to."""
+        return self.capability or self.family
+
+
+class _RowSource(_Source):
+    """What the sources that read a person's own rows have."""
+
+    path: str
+    """Where the rows are. A row has `messages` or `prompt`, and `answer`; optionally id, verifier, capability,
+    solution, metadata."""
+    capability: str | None = Field(default=None, min_length=1)
+    """Group of the rows that name none."""
+    verifier: str | None = Field(default=None, min_length=1)
+    """Verifier of the rows that name none."""
+
+
+class JsonlSource(_RowSource):
+    """A file with one JSON object a line."""
+
+    source: Literal["jsonl"]
+
+
+class ParquetSource(_RowSource):
+    """A parquet file."""
+
+    source: Literal["parquet"]
+
+
+class DatasetsSource(_RowSource):
+    """A folder written by `Dataset.save_to_disk` of the `datasets` library."""
+
+    source: Literal["datasets"]
+
+
+RowSource = JsonlSource | ParquetSource | DatasetsSource
+PromptSource = Annotated[
+    ReasoningGymSource | JsonlSource | ParquetSource | DatasetsSource, Field(discriminator="source")
+]
+
+
+def template_fields(template: str) -> list[str]:
+    """Names in a wording template. Raises ValueError on anything but literal text and plain `{name}` fields."""
+    names = []
+    for _, name, spec, conversion in Formatter().parse(template):
+        if name is None:
+            continue
+        if spec or conversion or not name.isidentifier():
+            raise ValueError(f"only plain {{name}} fields are allowed in a question, got {{{name}}} with extras")
+        names.append(name)
+    if not names:
+        raise ValueError(f"a question needs at least one {{name}} field, got {template!r}")
+    return names

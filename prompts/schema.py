@@ -1,0 +1,94 @@
+"""What a prompt is, and the parquet file that stages hand it over in."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import BadInput
+from common.fingerprint import fingerprint
+
+COLUMNS = ("id", "messages", "answer", "verifier", "capability", "source", "solution", "metadata")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One task with its reference answer and the verifier that grades attempts at it."""
+
+    id: str
+    """Unique in a run and stable: derived from source, settings and content, or given by the person."""
+    messages: list[dict[str, str]]
+    """Chat messages with `role` and `content`; the last is the user's."""
+    answer: str
+    """Reference answer."""
+    verifier: str
+    """Name in `rewards.verifiers.VERIFIERS`."""
+    capability: str
+    """Group for quotas and scores."""
+    source: str
+    """Where it comes from, e.g. `reasoning_gym:chain_sum` or a file's name."""
+    solution: str | None
+    """Worked solution for SFT; without one the answer itself is learnt."""
+    metadata: dict[str, Any]
+    """What the verifier needs beyond the answer, as plain JSON values."""
+
+    @property
+    def target(self) -> str:
+        """The text that SFT learns."""
+        return self.solution if self.solution is not None else self.answer
+
+
+def content_id(source: str, *content: Any) -> str:
+    """An id from what a prompt is made of: the same content has the same id on every machine."""
+    return f"{source}:{fingerprint([source, *content])[:16]}"
+
+
+def with_system(messages: list[dict[str, str]], system: str | None) -> list[dict[str, str]]:
+    """`messages` behind a system message, unless there is one already or `system` is None."""
+    if system is None or messages[0]["role"] == "system":
+        return messages
+    return [{"role": "system", "content": system}, *messages]
+
+
+def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
+    """Write `prompts` as parquet, whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    text = pa.string()
+    message = pa.struct([("role", text), ("content", text)])
+    kinds = {"messages": pa.list_(message)}
+    rows = [{name: getattr(prompt, name) for name in COLUMNS} for prompt in prompts]
+    for row in rows:
+        row["metadata"] = json.dumps(row["metadata"], ensure_ascii=False, allow_nan=False)
+    table = pa.Table.from_pylist(rows, schema=pa.schema([(name, kinds.get(name, text)) for name in COLUMNS]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    pq.write_table(table, partial)
+    partial.replace(path)
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """The prompts of a file that `write_prompts` wrote. Raises BadInput on anything else, and on an empty one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    remedy = "run the stage that writes it again (--redo STAGE)"
+    if not path.is_file():
+        raise BadInput(f"{path}: no such prompts file", remedy)
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise BadInput(f"{path}: not a readable prompts file: {error}", remedy) from error
+    missing = sorted(set(COLUMNS) - set(table.column_names))
+    if missing:
+        raise BadInput(f"{path}: not a prompts file, it has no column {', '.join(missing)}", remedy)
+    if not table.num_rows:
+        raise BadInput(f"{path}: holds no prompts", "ask for more prompts in the recipe's `prompts` (count, held_out)")
+    rows = table.select(list(COLUMNS)).to_pylist()
+    try:
+        return [Prompt(**{**row, "metadata": json.loads(row["metadata"])}) for row in rows]
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"{path}: not a prompts file: {error}", remedy) from error

@@ -1,0 +1,10 @@
+"""From a source in the recipe to its prompts."""
+
+from prompts import reasoning_gym_source, rows
+from prompts.config import PromptSource, ReasoningGymSource
+from prompts.schema import Prompt
+
+
+def load_source(config: PromptSource) -> list[Prompt]:
+    """Every prompt of `config`, duplicates included, in a stable order. Raises BadInput on anything wrong."""
+    return reasoning_gym_source.load(config) if isinstance(config, ReasoningGymSource) else rows.load(config)

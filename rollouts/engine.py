@@ -1,0 +1,123 @@
+"""The vLLM engine, in the same process as the trainer: generate, score, take new weights.
+
+Seeds belong to requests, so what is sampled depends on prompt, seed and weights. The engine is eager: compiled mode on
+a CPU bakes the packed weights in and would go on serving the old ones after an update, without an error.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from common.errors import BadInput, RunFailed
+from rollouts import environment, sync
+from rollouts.config import RolloutConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One sampled completion."""
+
+    token_ids: list[int]
+    """Completion tokens, the end token included when it was sampled."""
+    logprobs: list[float]
+    """Log-probability of each token under the engine's policy at temperature 1."""
+    text: str
+    """The completion as text, special tokens left out."""
+    finish: str
+    """`stop` (end token) or `length` (cut off at the limit)."""
+
+
+class Engine:
+    """vLLM on one checkpoint."""
+
+    def __init__(self, checkpoint: Path, config: RolloutConfig, seed: int) -> None:
+        environment.prepare(config.kv_cache_gib)
+        from vllm import LLM
+
+        from models.checkpoint import load_tokenizer
+
+        self.config = config
+        self.max_model_len = config.max_model_len
+        self.tokenizer: Any = load_tokenizer(checkpoint)
+        rng = torch.random.get_rng_state()
+        self.llm = LLM(
+            str(checkpoint),
+            dtype=config.dtype,
+            seed=seed,
+            enforce_eager=True,
+            distributed_executor_backend="external_launcher",
+            max_model_len=config.max_model_len,
+            max_num_seqs=config.max_num_seqs,
+            max_num_batched_tokens=max(4096, config.max_model_len),
+            logprobs_mode="raw_logprobs",
+            disable_log_stats=True,
+        )
+        # vLLM seeds the process's generators; whoever shares the process keeps its own.
+        torch.random.set_rng_state(rng)
+
+    def encode(self, messages: list[dict[str, str]]) -> list[int]:
+        """Token ids of a chat that ends where the assistant's answer begins."""
+        return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+
+    def encode_text(self, text: str) -> list[int]:
+        """Token ids of `text` alone, without special tokens added."""
+        return self.tokenizer(text, add_special_tokens=False).input_ids
+
+    def generate(
+        self, prompts: Sequence[list[int]], *, samples: int, temperature: float, max_tokens: int, seeds: Sequence[int]
+    ) -> list[list[Rollout]]:
+        """`samples` completions for each prompt (token ids), one seed a prompt."""
+        from vllm import SamplingParams
+
+        requests = []
+        for prompt, seed in zip(prompts, seeds, strict=True):
+            self._require_room(prompt, max_tokens)
+            params = SamplingParams(
+                n=samples, temperature=temperature, max_tokens=max_tokens, seed=seed, logprobs=0, detokenize=True
+            )
+            requests.append(({"prompt_token_ids": prompt}, params))
+        outputs = self.llm.generate([p for p, _ in requests], [s for _, s in requests], use_tqdm=False)
+        return [[_rollout(completion) for completion in output.outputs] for output in outputs]
+
+    def score(self, prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> list[list[float]]:
+        """Log-probability of each completion token after its prompt, under the engine's policy."""
+        from vllm import SamplingParams
+
+        for prompt, completion in zip(prompts, completions, strict=True):
+            self._require_room(prompt + completion, 1)
+        params = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
+        inputs = [{"prompt_token_ids": p + c} for p, c in zip(prompts, completions, strict=True)]
+        outputs = self.llm.generate(inputs, params, use_tqdm=False)
+        scored = []
+        for output, prompt, completion in zip(outputs, prompts, completions, strict=True):
+            rows = output.prompt_logprobs[len(prompt) :]
+            scored.append([row[token].logprob for row, token in zip(rows, completion, strict=True)])
+        return scored
+
+    def sync(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Put the policy's weights into the running engine."""
+        sync.load_weights(self.llm, weights)
+
+    def close(self) -> None:
+        """Free the engine's memory. The engine cannot be used afterwards."""
+        self.llm.llm_engine.engine_core.shutdown()
+        del self.llm
+
+    def _require_room(self, prompt: list[int], new_tokens: int) -> None:
+        if len(prompt) + new_tokens > self.max_model_len:
+            raise BadInput(
+                f"{len(prompt)} prompt tokens and {new_tokens} new ones do not fit max_model_len {self.max_model_len}",
+                "raise rollouts.max_model_len or drop the prompt",
+            )
+
+
+def _rollout(completion: Any) -> Rollout:
+    if completion.finish_reason not in ("stop", "length"):
+        raise RunFailed(f"vLLM ended a completion with {completion.finish_reason!r}", "see the stage's log")
+    ids = list(completion.token_ids)
+    logprobs = [row[token].logprob for row, token in zip(completion.logprobs, ids, strict=True)]
+    return Rollout(ids, logprobs, completion.text, completion.finish_reason)

@@ -1,0 +1,44 @@
+"""New weights for a running vLLM engine: four things that are silently wrong if left out.
+
+1. The engine is eager (see `engine.py`).
+2. On a CPU every expert layer forgets its prepared kernel first (`forget_prepared_experts`): vLLM repacks the experts
+   only when there is none, and would otherwise compute on the new weights with the old layout.
+3. Tied embeddings are sent under both names (`with_tied_head`), or the output head stays old.
+4. The engine's dtype can hold the update; a bfloat16 engine rounds small steps away (`RolloutConfig.dtype`).
+
+The parity check (`parity.py`) is what notices when one of them fails.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+
+
+def load_weights(llm: Any, weights: Iterable[tuple[str, Tensor]]) -> None:
+    """Replace the engine's weights and drop what it cached under the old ones."""
+    llm.apply_model(forget_prepared_experts)
+    llm.collective_rpc("reload_weights", kwargs={"weights_iterator": with_tied_head(weights)})
+    if not llm.reset_prefix_cache():
+        raise RuntimeError("vLLM kept its prefix cache: a sequence was still running during a weight update")
+
+
+def with_tied_head(weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    """The same tensors, and the embedding once more as the output head where no head is sent."""
+    embedding, has_head = None, False
+    for name, tensor in weights:
+        embedding = tensor if name == EMBEDDING else embedding
+        has_head = has_head or name == HEAD
+        yield name, tensor.detach().contiguous()
+    if not has_head and embedding is not None:
+        yield HEAD, embedding.detach().contiguous()
+
+
+def forget_prepared_experts(model: Any) -> None:
+    """Make every MoE layer of a vLLM model prepare its kernel anew at the next weight load."""
+    for module in model.modules():
+        method = getattr(module, "quant_method", None)
+        if getattr(method, "moe_kernel", None) is not None:
+            method.moe_kernel = None

@@ -1,0 +1,68 @@
+"""Ask a checkpoint the recipe's suites and write down every answer and every score."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+
+from common.errors import BadInput, Interrupted
+from common.files import write_json, write_text
+from common.stage import Inputs, Outputs, StageContext
+from evals.config import SuiteConfig
+from evals.protocol import Answer, ask, protocol, summary
+from evals.suites import load_suite
+from prompts.schema import Prompt
+from stages.evaluate.config import EvaluateStage
+
+BATCHES = 2
+"""Prompts handed to the engine at once, in multiples of the sequences it decodes together."""
+
+
+def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs:
+    """Write `results.json` and `answers.jsonl`. Nothing is kept of a stopped evaluation: it starts again."""
+    _check_names(config.suites)
+    loaded = [(suite, load_suite(suite, inputs.get("prompts"))) for suite in config.suites]
+    from rollouts.engine import Engine
+
+    engine = Engine(inputs["checkpoint"] / "checkpoint", config.rollouts, context.seed)
+    try:
+        asked = _reporter(context, loaded)
+        batch = BATCHES * config.rollouts.max_num_seqs
+        answers: dict[str, list[Answer]] = {
+            suite.name: ask(engine, suite, prompts, batch, asked) for suite, prompts in loaded
+        }
+    finally:
+        engine.close()
+    lines = [json.dumps(asdict(answer), ensure_ascii=False) for part in answers.values() for answer in part]
+    write_text(context.folder / "answers.jsonl", "".join(f"{line}\n" for line in lines))
+    results = {name: summary(name, part) for name, part in answers.items()}
+    write_json(context.folder / "results.json", {"suites": results, "protocol": protocol(config.suites)})
+    metrics = {name: {key: result[key] for key in result if key != "by_capability"} for name, result in results.items()}
+    return Outputs(metrics=metrics, tokens_generated=_tokens(answers))
+
+
+def _check_names(suites: tuple[SuiteConfig, ...]) -> None:
+    names = [suite.name for suite in suites]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not names:
+        raise BadInput(
+            f"evaluate: suite {twice[0]} is named twice" if twice else "evaluate: no suite is named",
+            "name each suite once under `suites`",
+        )
+
+
+def _reporter(context: StageContext, loaded: list[tuple[SuiteConfig, list[Prompt]]]) -> Callable[[int], None]:
+    """Counts asked prompts over all suites, shows them, and stops the stage between batches when asked to."""
+    total, done = sum(len(prompts) for _, prompts in loaded), 0
+
+    def asked(count: int) -> None:
+        nonlocal done
+        done += count
+        context.progress(done, total, unit="prompt")
+        if done < total and context.stop_requested():
+            raise Interrupted("the evaluation was stopped", "run the same command again: it asks from the start")
+
+    return asked
+
+
+def _tokens(answers: dict[str, list[Answer]]) -> int:
+    return sum(answer.tokens for part in answers.values() for answer in part)

@@ -1,0 +1,104 @@
+"""Judges that follow a script, for the tests of the judge filter: an engine in memory and a chat endpoint."""
+
+import http.server
+import json
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from judges.attempts import judge_attempts
+from judges.config import AttemptsJudge
+from judges.engine import EngineSource
+from prompts.schema import Prompt
+from rewards.grade import Grade
+
+JUDGE = AttemptsJudge(kind="attempts", model="m", attempts=4, max_tokens=8)
+
+
+def prompt(id, answer="7", capability="c"):
+    return Prompt(id, [{"role": "user", "content": f"say {id}"}], answer, "exact", capability, "s", None, {})
+
+
+PROMPTS = [prompt(f"p{n}") for n in range(10)]
+
+
+@dataclass
+class Rollout:
+    token_ids: list[int]
+    text: str
+    finish: str
+
+
+class ScriptedEngine:
+    """Says "7" when prompt id and seed tell it to; every text is one token a character."""
+
+    max_model_len = 32
+
+    def __init__(self):
+        self.asked = []
+
+    def encode(self, messages):
+        return list(messages[-1]["content"].encode())
+
+    def encode_text(self, text):
+        return list(text.encode())
+
+    def generate(self, prompts, *, samples, temperature, max_tokens, seeds):
+        self.asked += [bytes(ids).decode() for ids in prompts]
+        texts = [["7" if (seed >> place) & 1 else "no" for place in range(samples)] for seed in seeds]
+        return [[Rollout(list(text.encode()), text, "stop") for text in one] for one in texts]
+
+    def score(self, prompts, completions):
+        return [[-float(len(ids))] * len(answer) for ids, answer in zip(prompts, completions, strict=True)]
+
+
+def grade(prompt, completion):
+    return Grade(float(completion == prompt.answer), None, completion)
+
+
+def ask(path, prompts=PROMPTS, source=None, grade=grade, chunk=4, stop=lambda: False, progress=lambda *_, **__: None):
+    source = source or EngineSource(ScriptedEngine(), JUDGE)
+    return judge_attempts(prompts, source, grade, path, 5, progress, stop, chunk=chunk)
+
+
+@contextmanager
+def endpoint(answer):
+    """A chat endpoint on this machine; `answer(request)` gives (status, JSON value). Yields (URL, requests)."""
+    requests = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            requests.append(request | {"key": self.headers["authorization"]})
+            status, value = answer(request)
+            body = value if isinstance(value, bytes) else json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", requests
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def completion(request, text="7", finish="stop", **more):
+    choices = [{"message": {"content": text}, "finish_reason": finish}] * request.get("n", 1)
+    return 200, {"choices": choices, "usage": {"prompt_tokens": 3, "completion_tokens": len(choices)}} | more
+
+
+def vllm(request):
+    """Answers like vLLM: three prompt tokens, then the reference's two."""
+    if "prompt_logprobs" not in request:
+        return completion(request)
+    entries = [None, {"1": {"logprob": -9.0}}, {"2": {"logprob": -9.0}}, {"3": {"logprob": -1}}, {"4": {"logprob": -2}}]
+    return completion(request, prompt_logprobs=entries)

@@ -1,0 +1,236 @@
+"""The runner: what is skipped, refused, resumed and thrown away; how runs are stopped and how they die."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import toy_stages
+from toy_stages import toy_plan
+
+from common.errors import BadInput, RunFailed
+from pipeline.lock import owned
+from pipeline.record import read_record, verify
+from pipeline.run_folder import save_plan
+from pipeline.state import inspect
+from pipeline.status import status_of
+
+TESTS = Path(__file__).parent
+ONE, TWO = {"id": "one"}, {"id": "two", "after": "one"}
+SLOW = {"id": "two", "after": "one", "steps": 200}
+
+
+def start(run, specs, *options):
+    environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
+    command = [sys.executable, str(TESTS / "toy_stages.py"), str(run), json.dumps(specs), *options]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(autouse=True)
+def _workers_find_the_toy(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+
+
+@pytest.fixture
+def toy(tmp_path, capfd):
+    """Runs a plan here, its stages in processes of their own; gives the exit code and what was on stderr."""
+
+    def run(specs, *options):
+        code = toy_stages.main([str(tmp_path), json.dumps(specs), *options])
+        return code, capfd.readouterr().err
+
+    return run
+
+
+def wait_for(path, seconds=20):
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} did not appear"
+        time.sleep(0.02)
+
+
+def states(run, specs):
+    return {name: state.state for name, state in inspect(toy_plan(specs), run).items()}
+
+
+def alive(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().split(")")[1].split()[0] != "Z"
+
+
+def test_a_run_records_every_stage_and_skips_it_afterwards(tmp_path, toy):
+    assert toy([ONE, TWO])[0] == 0
+    record = read_record(tmp_path / "02-two")
+    assert (record["metrics"], record["tokens_generated"], record["attempts"]) == ({"count": 6.0}, 3, 1)
+    assert set(record["files"]) == {"count.txt", "metrics.jsonl", "starts.jsonl", "stage.log"}
+    assert record["inputs"]["before"]["stage"] == "one"
+    assert not list(tmp_path.glob("*/resume")) and not list(tmp_path.glob("*.partial"))
+    before = (tmp_path / "02-two" / "record.json").stat().st_mtime_ns
+    code, stderr = toy([ONE, TWO])
+    assert code == 0 and stderr.count("done before, skipped") == 2
+    assert (tmp_path / "02-two" / "record.json").stat().st_mtime_ns == before
+
+
+def test_library_chatter_goes_to_the_log_and_not_to_the_screen(tmp_path, toy):
+    _, stderr = toy([ONE])
+    assert "toy log line" not in stderr
+    assert "toy log line of one" in (tmp_path / "01-one" / "stage.log").read_text()
+    assert len(stderr.splitlines()) == 2
+
+
+def test_a_changed_config_is_refused_naming_the_field(tmp_path, toy):
+    toy([ONE, TWO])
+    code, stderr = toy([{**ONE, "steps": 4}, TWO])
+    assert code == 2
+    assert "steps was 3 and is now 4" in stderr and "--redo one" in stderr
+    assert states(tmp_path, [ONE, TWO]) == {"one": "done", "two": "done"}
+
+
+def test_redo_makes_a_stage_and_what_came_from_it_again(tmp_path, toy):
+    toy([ONE, TWO])
+    changed = [{**ONE, "steps": 4}, TWO]
+    assert toy(changed, "--redo", "one")[0] == 0
+    assert read_record(tmp_path / "02-two")["metrics"] == {"count": 7.0}
+    assert read_record(tmp_path / "replaced" / "01-one")["metrics"] == {"count": 3.0}
+
+
+def test_redo_within_a_range_leaves_later_stages_stale(tmp_path, toy):
+    toy([ONE, TWO])
+    assert toy([ONE, TWO], "--redo", "one", "--until", "one")[0] == 0
+    assert states(tmp_path, [ONE, TWO]) == {"one": "done", "two": "stale"}
+    code, stderr = toy([ONE, TWO])
+    assert code == 2 and "made from another run of one" in stderr and "--redo two" in stderr
+    assert toy([ONE, TWO], "--redo", "two")[0] == 0
+
+
+def test_one_stage_alone_needs_its_inputs(tmp_path, toy):
+    code, stderr = toy([ONE, TWO], "--stage", "two")
+    assert code == 2 and "'two' needs 'one', which is todo" in stderr
+    assert not (tmp_path / "02-two.partial").exists()
+
+
+@pytest.mark.parametrize("half", [{}, {"steps": 150}])
+def test_a_killed_runner_takes_its_stage_along_and_the_next_goes_on(tmp_path, toy, half):
+    process = start(tmp_path, [ONE, SLOW])
+    step = tmp_path / "02-two.partial" / "resume" / "step"
+    wait_for(step)
+    assert states(tmp_path, [ONE, SLOW])["two"] == "running"
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.communicate()
+    end = time.monotonic() + 5
+    while any(alive(pid) for pid in children) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert children and not any(alive(pid) for pid in children)
+    reached = int(step.read_text())
+    assert states(tmp_path, [ONE, SLOW])["two"] == "todo"
+    step.write_text("198")  # go on near the end, to be quick
+    spec = {**SLOW, **half}
+    if half:
+        spec["steps"] = 2
+    code, stderr = toy([ONE, spec])
+    assert code == 0 and reached >= 1
+    begins = [json.loads(line)["from"] for line in (tmp_path / "02-two" / "starts.jsonl").read_text().splitlines()]
+    assert begins == ([0] if half else [0, 198])
+    assert ("begins anew" if half else "goes on from attempt 1") in stderr
+    assert read_record(tmp_path / "02-two")["attempts"] == (1 if half else 2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_stops_with_130(tmp_path, number):
+    process = start(tmp_path, [{**ONE, "steps": 200}])
+    wait_for(tmp_path / "01-one.partial" / "resume" / "step")
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130 and "the toy was stopped" in stderr
+    assert (tmp_path / "01-one.partial" / "resume" / "step").exists()
+    assert states(tmp_path, [{**ONE, "steps": 200}]) == {"one": "todo"}
+
+
+def test_a_second_signal_stops_at_once(tmp_path):
+    process = start(tmp_path, [{**ONE, "ending": "deaf"}])
+    wait_for(tmp_path / "01-one.partial" / "resume" / "step")
+    process.terminate()
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.terminate()
+    _, stderr = process.communicate(timeout=10)
+    assert process.returncode == 130 and "was stopped" in stderr
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "words"),
+    [
+        ("crash", 1, ["'one' crashed (exit code 1)", "| ValueError: the toy broke", "stage.log"]),
+        ("bad_input", 2, ["row 3 is broken", "mend row 3"]),
+        ("killed", 1, ["killed by SIGKILL (9)", "lower"]),
+        ("quiet", 1, ["without a result"]),
+        ("nan", 1, ["count = nan"]),
+    ],
+)
+def test_a_stage_that_goes_wrong_ends_the_run_and_not_more(tmp_path, toy, ending, code, words):
+    spec = {**ONE, "ending": ending}
+    found, stderr = toy([spec])
+    assert found == code
+    assert all(word in stderr for word in words), stderr
+    assert not (tmp_path / "01-one").exists()
+    assert states(tmp_path, [spec]) == {"one": "failed"}
+
+
+def test_two_runs_at_once_are_refused(tmp_path, toy):
+    with owned(tmp_path):
+        code, stderr = toy([ONE])
+    assert code == 2 and f"process {os.getpid()} on " in stderr
+    assert toy([ONE])[0] == 0
+
+
+def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="cannot be written"), owned(tmp_path / "file" / "run"):
+        pass
+
+
+def test_a_changed_input_file_stops_the_next_stage(tmp_path, toy):
+    toy([ONE])
+    (tmp_path / "01-one" / "count.txt").write_text("4")
+    verify(tmp_path / "01-one", "one", whole=False)
+    with pytest.raises(RunFailed, match=r"count.txt: has changed"):
+        verify(tmp_path / "01-one", "one", whole=True)
+    code, stderr = toy([ONE, TWO])
+    assert code == 1 and "count.txt" in stderr and "--redo one" in stderr
+
+
+def test_a_missing_output_of_a_finished_stage_is_noticed(tmp_path, toy):
+    toy([ONE])
+    (tmp_path / "01-one" / "count.txt").unlink()
+    code, stderr = toy([ONE])
+    assert code == 1 and "count.txt: is missing" in stderr
+
+
+def test_a_record_without_its_final_name_is_taken_over(tmp_path, toy):
+    toy([ONE])
+    folder = tmp_path / "01-one"
+    folder.rename(tmp_path / "01-one.partial")
+    before = (tmp_path / "01-one.partial" / "record.json").read_bytes()
+    assert toy([ONE])[0] == 0
+    assert (folder / "record.json").read_bytes() == before
+
+
+def test_a_stage_keeps_its_folder_when_its_number_changes(tmp_path, toy):
+    toy([ONE])
+    specs = [{"id": "zero", "steps": 1}, ONE]
+    assert states(tmp_path, specs) == {"zero": "todo", "one": "done"}
+
+
+def test_status_reads_the_run_folder_alone(tmp_path, toy):
+    toy([ONE, {**TWO, "ending": "crash"}])
+    one, two = status_of(tmp_path)["stages"]
+    assert (one["state"], one["tokens_generated"], one["metrics"]) == ("done", 3, {"count": 3.0})
+    assert (two["state"], two["metrics"], two["seconds"]) == ("failed", {"step": 0}, None)
+    assert "crashed" in two["note"] and two["path"].endswith("02-two.partial")
+    save_plan(tmp_path, toy_plan([{**ONE, "steps": 9}]))
+    assert status_of(tmp_path)["stages"][0]["state"] == "stale"
