@@ -71,7 +71,9 @@ def _convert(gguf: Path, folder: Path) -> None:
     # end token, or the end of an answer would be masked out of losses together with the padding.
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
     quantised = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    settings = {k: v for k, v in quantised.config.to_dict().items() if k not in {"quantization_config", "_name_or_path"}}
+    settings = {
+        k: v for k, v in quantised.config.to_dict().items() if k not in {"quantization_config", "_name_or_path"}
+    }
     # The loaded model refuses save_pretrained because of its quantisation; a fresh one takes its weights.
     dense = LlamaForCausalLM(LlamaConfig(**{**settings, "pad_token_id": tokenizer.pad_token_id}))
     dense.load_state_dict(quantised.state_dict())

@@ -6,17 +6,26 @@ shared expert as in Llama 4). Llama rotates the halves of a head, Llama 4 interl
 reordered to match.
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import Llama4TextConfig, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, Llama4TextConfig, LlamaConfig, LlamaForCausalLM
 
 from common.errors import BadInput
 from models.moe import MoeForCausalLM
 
 ROUTER_STD = 0.02
 """Standard deviation of the fresh router weights: small, so that scores start near one half."""
+
+
+def load_dense(folder: Path) -> LlamaForCausalLM:
+    """The dense Llama in `folder`, float32. BadInput if it is another kind of model."""
+    config = AutoConfig.from_pretrained(folder)
+    if config.model_type != "llama":
+        raise BadInput(f"{folder}: model type {config.model_type!r} is not a dense Llama", "name a Llama checkpoint")
+    return LlamaForCausalLM.from_pretrained(folder, config=config, dtype=torch.float32, use_safetensors=True)
 
 
 def upcycled_config(dense: LlamaConfig, experts: int, moe_every: int) -> Llama4TextConfig:
@@ -55,8 +64,6 @@ def upcycled_config(dense: LlamaConfig, experts: int, moe_every: int) -> Llama4T
 
 
 def _refuse_unsupported(dense: LlamaConfig) -> None:
-    if dense.model_type != "llama":
-        raise BadInput(f"upcycle: model type {dense.model_type!r} is not a dense Llama", "start from a Llama checkpoint")
     for field in ("attention_bias", "mlp_bias"):
         if getattr(dense, field, False):
             raise BadInput(f"upcycle: {field} is set, which Llama 4 has no place for", "start from another checkpoint")

@@ -24,7 +24,7 @@ class Rollout:
     token_ids: list[int]
     """Completion tokens, the end token included when it was sampled."""
     logprobs: list[float]
-    """Log-probability of each token under the engine's policy at temperature 1."""
+    """Log-probability of each token in the distribution it was sampled from, temperature included."""
     text: str
     """The completion as text, special tokens left out."""
     finish: str
@@ -53,7 +53,7 @@ class Engine:
             max_model_len=config.max_model_len,
             max_num_seqs=config.max_num_seqs,
             max_num_batched_tokens=max(4096, config.max_model_len),
-            logprobs_mode="raw_logprobs",
+            logprobs_mode="processed_logprobs",
             disable_log_stats=True,
         )
         # vLLM seeds the process's generators; whoever shares the process keeps its own.

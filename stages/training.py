@@ -19,3 +19,5 @@ class TrainingStage(StageConfig):
     """Peak learning rate of AdamW."""
     save_every: int = Field(default=10, ge=1)
     """Optimiser steps between the checkpoints that a killed stage goes on from."""
+    rows_per_forward: int = Field(default=32, ge=1)
+    """Most sequences in one forward and backward pass; lower it when memory runs out."""

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-import toy_stages
-from toy_stages import toy_plan
+import toy_runs
+from toy_runs import toy_plan
 
 from common.errors import BadInput, RunFailed
 from pipeline.lock import owned
@@ -26,7 +26,7 @@ SLOW = {"id": "two", "after": "one", "steps": 200}
 
 def start(run, specs, *options):
     environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
-    command = [sys.executable, str(TESTS / "toy_stages.py"), str(run), json.dumps(specs), *options]
+    command = [sys.executable, str(TESTS / "toy_runs.py"), str(run), json.dumps(specs), *options]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
@@ -40,7 +40,7 @@ def toy(tmp_path, capfd):
     """Runs a plan here, its stages in processes of their own; gives the exit code and what was on stderr."""
 
     def run(specs, *options):
-        code = toy_stages.main([str(tmp_path), json.dumps(specs), *options])
+        code = toy_runs.main([str(tmp_path), json.dumps(specs), *options])
         return code, capfd.readouterr().err
 
     return run

@@ -1,23 +1,12 @@
-"""A stage that counts, for tests of the runner; also a program that runs a plan of such stages.
+"""A stage that counts, for tests of the runner. Light: the worker imports it."""
 
-`python toy_stages.py RUN_FOLDER '[{"id": "one", "steps": 3}, ...]' [--redo ID] ...`
-"""
-
-import argparse
-import json
 import os
 import signal
-import sys
 import time
-from pathlib import Path
 
-from common.errors import BadInput, Interrupted, UphillError
+from common.errors import BadInput, Interrupted
 from common.files import append_json_line, write_text
-from common.seeds import derive
 from common.stage import Outputs
-from pipeline.plan import Plan, make_node
-from pipeline.progress import Reporter
-from pipeline.runner import Request, run_plan
 from stages.reference import StageConfig
 
 
@@ -64,36 +53,3 @@ def go_wrong(ending):
         os._exit(0)
     while ending == "deaf":
         time.sleep(0.05)
-
-
-def toy_plan(specs, name="toy"):
-    nodes = {}
-    for number, spec in enumerate(specs, start=1):
-        config = ToyStage(**spec)
-        place = f"{number:02d}-{config.id}"
-        nodes[config.id] = make_node(config, "toy", derive(0, config.id), nodes, place, module="toy_stages")
-    return Plan(name, tuple(nodes.values()))
-
-
-def main(arguments):
-    parser = argparse.ArgumentParser()
-    parser.add_argument("run", type=Path)
-    parser.add_argument("specs", type=json.loads)
-    parser.add_argument("--redo", action="append", default=[])
-    parser.add_argument("--stage")
-    parser.add_argument("--until")
-    options = parser.parse_args(arguments)
-    plan = toy_plan(options.specs)
-    try:
-        run_plan(Request(plan, options.run, options.stage, options.until, options.redo, Reporter(bars=False)))
-    except UphillError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    # Run as a program this module is `__main__`; the worker has to import it by its name.
-    import toy_stages
-
-    sys.exit(toy_stages.main(sys.argv[1:]))

@@ -1,0 +1,46 @@
+"""Preference pairs from the RL stage's own groups: verified right against wrong, same prompt, like lengths."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two answers to one prompt."""
+
+    prompt_id: str
+    chosen: str
+    rejected: str
+    step: int
+    """Policy version that sampled both."""
+
+
+def mine(groups: Iterable[dict[str, Any]], max_pairs: int, max_length_ratio: float, seed: int) -> list[Pair]:
+    """At most one pair a prompt, from its newest group that has one; the newest pairs first, ties by seed.
+
+    Rollouts with a fault (cut off, verifier crash) are neither right nor wrong and make no pair.
+    """
+    newest: dict[str, Pair] = {}
+    for group in sorted(groups, key=lambda group: -group["step"]):
+        if group["prompt_id"] not in newest and (pair := _pair(group, max_length_ratio, seed)):
+            newest[group["prompt_id"]] = pair
+    shuffled = sorted(newest.values(), key=lambda pair: pair.prompt_id)
+    random.Random(seed).shuffle(shuffled)
+    return sorted(shuffled, key=lambda pair: -pair.step)[:max_pairs]
+
+
+def _pair(group: dict[str, Any], max_length_ratio: float, seed: int) -> Pair | None:
+    """The right and the wrong answer of the group that are closest in length, if they are close enough."""
+    members = [member for member in group["members"] if member["fault"] is None]
+    right = {member["text"]: len(member["token_ids"]) for member in members if member["reward"] == 1.0}
+    wrong = {member["text"]: len(member["token_ids"]) for member in members if member["reward"] == 0.0}
+    candidates = [
+        (max(a, b) / max(1, min(a, b)), chosen, rejected)
+        for chosen, a in right.items()
+        for rejected, b in wrong.items()
+    ]
+    random.Random(f"{seed}:{group['prompt_id']}").shuffle(candidates)
+    ratio, chosen, rejected = min(candidates, key=lambda c: c[0], default=(float("inf"), "", ""))
+    return Pair(group["prompt_id"], chosen, rejected, group["step"]) if ratio <= max_length_ratio else None

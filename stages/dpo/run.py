@@ -1,0 +1,67 @@
+"""Light DPO on pairs mined from the RL stage's groups, TRL's DPOTrainer, with an SFT term on the chosen answer.
+
+The reference policy is an explicit input, never whatever happens to be loaded. The chosen answers' absolute
+log-probabilities are logged: margins can grow while the right answers become less likely.
+"""
+
+from dataclasses import asdict
+
+from datasets import Dataset
+from trl import DPOConfig, DPOTrainer
+
+from common.errors import RunFailed
+from common.files import append_json_line, read_json_lines
+from common.stage import Inputs, Outputs, StageContext
+from models.checkpoint import load_policy
+from prompts.schema import read_prompts
+from stages.dpo.config import DpoStage
+from stages.dpo.pairs import Pair, mine
+from stages.train import arguments, fit, load, save
+
+
+def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
+    """Write `checkpoint/`, `pairs.jsonl` and `metrics.jsonl`."""
+    groups = read_json_lines(inputs["pairs"] / "groups.jsonl")
+    pairs = mine(groups, config.max_pairs, config.max_length_ratio, context.seed)
+    if not pairs:
+        raise RunFailed(
+            f"no pair in {len(groups)} groups of stage {config.pairs!r}: none has a right and a wrong answer",
+            "raise max_length_ratio, or practise on prompts of medium difficulty",
+        )
+    messages = {prompt.id: prompt.messages for prompt in read_prompts(inputs["pairs"] / "prompts.parquet")}
+    (context.folder / "pairs.jsonl").unlink(missing_ok=True)
+    for pair in pairs:
+        append_json_line(context.folder / "pairs.jsonl", asdict(pair))
+    trained = load(config, inputs["checkpoint"] / "checkpoint", context.seed)
+    trainer = DPOTrainer(
+        model=trained.policy,
+        ref_model=load_policy(inputs["reference"] / "checkpoint"),
+        args=_arguments(config, context, len(pairs)),
+        train_dataset=Dataset.from_list([_example(pair, messages) for pair in pairs]),
+        processing_class=trained.tokenizer,
+    )
+    last = fit(trainer, context, shown=("loss", "rewards/accuracies", "logps/chosen"))
+    save(trained, context)
+    names = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected")
+    metrics = {"pairs": len(pairs), "steps": trainer.state.global_step, **{n: last[n] for n in names if n in last}}
+    return Outputs(metrics=metrics, tokens_trained=int(last.get("num_tokens", 0)))
+
+
+def _arguments(config: DpoStage, context: StageContext, pairs: int) -> DPOConfig:
+    return DPOConfig(
+        **arguments(config, context, min(config.batch_size, pairs)),
+        num_train_epochs=1,
+        beta=config.beta,
+        loss_type=["sigmoid", "sft"] if config.sft_weight else ["sigmoid"],
+        loss_weights=[1.0, config.sft_weight] if config.sft_weight else None,
+        precompute_ref_log_probs=True,
+        max_length=None,
+    )
+
+
+def _example(pair: Pair, messages: dict[str, list[dict[str, str]]]) -> dict[str, list[dict[str, str]]]:
+    return {
+        "prompt": messages[pair.prompt_id],
+        "chosen": [{"role": "assistant", "content": pair.chosen}],
+        "rejected": [{"role": "assistant", "content": pair.rejected}],
+    }

@@ -1,0 +1,78 @@
+"""Groups of rollouts: one prompt, several completions of one policy version, each graded."""
+
+import statistics
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rollouts.engine import Rollout
+
+CUT_OFF = "cut_off"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One graded rollout."""
+
+    rollout: Rollout
+    reward: float
+    """1 right, 0 wrong; without meaning when `fault` is set."""
+    fault: str | None
+    """Why the rollout counts neither as right nor as wrong: `cut_off`, or a verifier's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rollouts of one prompt."""
+
+    prompt_id: str
+    capability: str
+    prompt_ids: list[int]
+    """Prompt tokens."""
+    members: list[Member]
+    probe: bool
+    """Sampled to measure difficulty only, never trained on."""
+
+    @property
+    def usable(self) -> list[Member]:
+        return [member for member in self.members if member.fault is None]
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the usable rewards differ: only then does the group say anything to the policy."""
+        return len({member.reward for member in self.usable}) > 1
+
+    @property
+    def passes(self) -> int:
+        return sum(member.reward == 1.0 for member in self.usable)
+
+    @property
+    def faults(self) -> Counter[str]:
+        return Counter(member.fault for member in self.members if member.fault is not None)
+
+    @property
+    def tokens(self) -> int:
+        """Completion tokens sampled."""
+        return sum(len(member.rollout.token_ids) for member in self.members)
+
+    @property
+    def longest(self) -> int:
+        return len(self.prompt_ids) + max(len(member.rollout.token_ids) for member in self.members)
+
+    def advantages(self) -> list[float]:
+        """One a member: (reward - mean) / (standard deviation + 1e-4) over the usable ones, 0 for a fault.
+
+        GRPO, Shao et al. 2024 (arXiv:2402.03300), section 4.1.
+        """
+        rewards = [member.reward for member in self.usable]
+        mean, spread = statistics.fmean(rewards), statistics.stdev(rewards)
+        return [0.0 if m.fault is not None else (m.reward - mean) / (spread + 1e-4) for m in self.members]
+
+    def to_json(self, step: int) -> dict[str, Any]:
+        """One line of `groups.jsonl`."""
+        members = [
+            {**{k: v for k, v in asdict(m.rollout).items() if k != "logprobs"}, "reward": m.reward, "fault": m.fault}
+            for m in self.members
+        ]
+        line = {"step": step, "prompt_id": self.prompt_id, "capability": self.capability, "probe": self.probe}
+        return {**line, "members": members}

@@ -1,0 +1,125 @@
+"""Online RL: GRPO on a curriculum that the policy keeps re-filtering, rollouts from vLLM in the same process."""
+
+import shutil
+from pathlib import Path
+
+from trl import GRPOConfig
+
+from common.files import append_json_line
+from common.seeds import derive
+from common.stage import Inputs, Outputs, StageContext
+from curriculum.ledger import Ledger
+from prompts.schema import Prompt, read_prompts
+from rewards.grade import grade
+from rollouts.engine import Engine
+from stages.resume import latest, step_of, take_back
+from stages.rl.config import RlStage
+from stages.rl.groups import Group
+from stages.rl.practice import Practice, Tally
+from stages.rl.trainer import CurriculumTrainer
+from stages.train import Trained, arguments, fit, load, save
+
+PROBES = 4
+"""Sequences that the parity check compares after every sync."""
+
+
+def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
+    """Write `checkpoint/`, `ledger.sqlite`, `groups.jsonl`, `prompts.parquet` and `metrics.jsonl`."""
+    prompts = read_prompts(inputs["filter"] / "prompts.parquet")
+    ledger = _ledger(inputs["filter"], context)
+    checkpoint = inputs["checkpoint"] / "checkpoint"
+    engine = Engine(checkpoint, config.rollouts, derive(context.seed, "engine"))
+    trained = load(config, checkpoint, context.seed)
+    trainer = _trainer(config, context, trained, engine, prompts, ledger)
+    last = fit(trainer, context, ("reward", "mixed_share", "parity/rollout_gap"), extra=lambda f: _keep(ledger, f))
+    engine.close()
+    save(trained, context)
+    shutil.copyfile(inputs["filter"] / "prompts.parquet", context.folder / "prompts.parquet")
+    counts = ledger.counts()
+    ledger.close()
+    names = ("reward", "mixed_share", "entropy", "parity/rollout_gap", "parity/largest_gap")
+    metrics = {"steps": trainer.state.global_step, **{n: last[n] for n in names if n in last}, **counts}
+    totals = last["tokens_generated_total"], last["tokens_trained_total"]
+    return Outputs(metrics=metrics, tokens_generated=int(totals[0]), tokens_trained=int(totals[1]))
+
+
+def _ledger(filtered: Path, context: StageContext) -> Ledger:
+    """The judge's ledger on a fresh start, the checkpoint's when the stage goes on."""
+    start = latest(context)
+    take_back(context.folder / "groups.jsonl", step_of(start) - 1)
+    source = (start or filtered) / "ledger.sqlite"
+    return Ledger.restore(source, context.folder / "ledger.sqlite")
+
+
+def _keep(ledger: Ledger, folder: Path) -> None:
+    ledger.snapshot(folder / "ledger.sqlite")
+
+
+def _trainer(
+    config: RlStage, context: StageContext, trained: Trained, engine: Engine, prompts: list[Prompt], ledger: Ledger
+) -> CurriculumTrainer:
+    practice = Practice(config, {p.id: p for p in prompts}, ledger, engine, grade, derive(context.seed, "practice"))
+    totals = _totals(context)
+
+    def practise(step: int) -> tuple[list[Group], dict[str, float]]:
+        chosen, everything, tally = practice.step(step)
+        for group in everything:
+            append_json_line(context.folder / "groups.jsonl", group.to_json(step))
+        totals["generated"] += tally.tokens
+        totals["trained"] += sum(len(g.prompt_ids) * len(g.members) + g.tokens for g in chosen)
+        return chosen, {**_metrics(tally, ledger), **{f"tokens_{k}_total": v for k, v in totals.items()}}
+
+    probes = [p for p in prompts if len(p.answer) < 200][:PROBES]
+    sequences = [engine.encode(p.messages) for p in probes], [engine.encode_text(p.answer) for p in probes]
+    return CurriculumTrainer(
+        policy=trained.policy,
+        args=_grpo(config, context),
+        tokenizer=trained.tokenizer,
+        engine=engine,
+        practise=practise,
+        probes=sequences,
+        tolerance=config.parity_tolerance,
+    )
+
+
+def _grpo(config: RlStage, context: StageContext) -> GRPOConfig:
+    rows = arguments(config, context, config.prompts_per_step * config.group_size)
+    return GRPOConfig(
+        **rows,
+        max_steps=config.steps,
+        num_generations=config.group_size,
+        max_completion_length=config.max_tokens,
+        temperature=config.temperature,
+        lr_scheduler_type="constant_with_warmup",
+        beta=0.0,
+        loss_type="dapo",
+        # The curriculum persists what it needs; there is no data to skip.
+        ignore_data_skip=True,
+    )
+
+
+def _metrics(tally: Tally, ledger: Ledger) -> dict[str, float]:
+    graded = tally.rollouts - sum(tally.faults.values())
+    values = {
+        "reward": tally.passes / graded if graded else 0.0,
+        "mixed_share": tally.mixed / tally.groups if tally.groups else 0.0,
+        "groups": tally.groups,
+        "rounds": tally.rounds,
+        "rollouts": tally.rollouts,
+        "tokens_generated": tally.tokens,
+        "probed": tally.probed,
+        "retired": tally.retired,
+        "recalled": tally.recalled,
+    }
+    faults = {f"faults/{reason}": count for reason, count in sorted(tally.faults.items())}
+    return {**values, **faults, **{f"ledger/{state}": count for state, count in ledger.counts().items()}}
+
+
+def _totals(context: StageContext) -> dict[str, float]:
+    """Token counts so far, from the metrics of the checkpoint that the stage goes on from."""
+    from common.files import read_json_lines
+
+    step = step_of(latest(context))
+    rows = [row for row in read_json_lines(context.folder / "metrics.jsonl") if row["step"] == step]
+    last = rows[-1] if rows else {}
+    return {name: last.get(f"tokens_{name}_total", 0) for name in ("generated", "trained")}

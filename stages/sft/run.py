@@ -1,0 +1,38 @@
+"""Light supervised fine-tuning on the hard remainder: loss on the answer only, TRL's SFTTrainer."""
+
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
+from common.stage import Inputs, Outputs, StageContext
+from prompts.schema import Prompt, read_prompts
+from stages.sft.config import SftStage
+from stages.train import arguments, fit, load, save
+
+
+def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
+    """Write `checkpoint/` and `metrics.jsonl`."""
+    prompts = read_prompts(inputs["prompts"] / "prompts.parquet")
+    trained = load(config, inputs["checkpoint"] / "checkpoint", context.seed)
+    rows = min(config.batch_size, len(prompts))
+    trainer = SFTTrainer(
+        model=trained.policy,
+        args=SFTConfig(
+            **arguments(config, context, rows, config.precision),
+            num_train_epochs=config.epochs,
+            completion_only_loss=True,
+            max_length=None,
+            # Sequences of like length together: padding costs as much as text.
+            train_sampling_strategy="group_by_length",
+        ),
+        train_dataset=Dataset.from_list([_example(prompt) for prompt in prompts]),
+        processing_class=trained.tokenizer,
+    )
+    last = fit(trainer, context, shown=("loss", "mean_token_accuracy"))
+    save(trained, context)
+    final = {name: last[name] for name in ("loss", "mean_token_accuracy", "entropy") if name in last}
+    metrics = {"prompts": len(prompts), "steps": trainer.state.global_step, **final}
+    return Outputs(metrics=metrics, tokens_trained=int(last.get("num_tokens", 0)))
+
+
+def _example(prompt: Prompt) -> dict[str, list[dict[str, str]]]:
+    return {"prompt": prompt.messages, "completion": [{"role": "assistant", "content": prompt.target}]}

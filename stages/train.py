@@ -1,0 +1,105 @@
+"""What SFT, RL and DPO share around a TRL trainer: load the policy, train with resuming, save for plain loaders."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
+
+from common.errors import Interrupted, RunFailed
+from common.files import append_json_line
+from common.stage import StageContext
+from models.adapters import adapted, merged
+from models.checkpoint import load_policy, load_tokenizer, save_policy
+from models.moe import MoeForCausalLM
+from stages.resume import CompleteCheckpoints, latest, resume_folder, step_of, take_back
+from stages.training import TrainingStage
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A policy in training and its tokenizer."""
+
+    policy: MoeForCausalLM | PeftModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def load(config: TrainingStage, checkpoint: Path, seed: int) -> Trained:
+    """The policy in a stage's checkpoint, float32, with fresh adapters if the stage trains adapters."""
+    policy = load_policy(checkpoint)
+    policy.config.use_cache = False
+    torch.manual_seed(seed)
+    return Trained(adapted(policy, config.lora) if config.train == "lora" else policy, load_tokenizer(checkpoint))
+
+
+def arguments(config: TrainingStage, context: StageContext, rows: int, precision: str = "float32") -> dict[str, Any]:
+    """Trainer arguments of every stage. `rows` sequences an optimiser step, `rows_per_forward` or fewer at once."""
+    at_once = max(n for n in range(1, min(rows, config.rows_per_forward) + 1) if rows % n == 0)
+    return {
+        "output_dir": str(resume_folder(context)),
+        "learning_rate": config.learning_rate,
+        "per_device_train_batch_size": at_once,
+        "gradient_accumulation_steps": rows // at_once,
+        "seed": context.seed,
+        "save_steps": config.save_every,
+        "save_total_limit": 2,
+        "logging_steps": 1,
+        "report_to": [],
+        "disable_tqdm": True,
+        "bf16": precision == "bfloat16",
+        "gradient_checkpointing": False,
+        "use_cpu": not torch.cuda.is_available(),
+        "dataloader_num_workers": 0,
+        "warmup_steps": 2,
+    }
+
+
+class Metrics(TrainerCallback):
+    """Writes every logged step to `metrics.jsonl`, tells the person, and stops on a loss that is not a number."""
+
+    def __init__(self, context: StageContext, shown: tuple[str, ...]) -> None:
+        self.path = context.folder / "metrics.jsonl"
+        self.context = context
+        self.shown = shown
+        self.last: dict[str, float] = {}
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: object) -> None:
+        values = {k: v for k, v in logs.items() if isinstance(v, (int, float))}
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            raise RunFailed(f"step {state.global_step}: {', '.join(bad)} is not finite", "lower the learning rate")
+        if "loss" not in values:
+            return
+        self.last = values
+        append_json_line(self.path, {"step": state.global_step, **values})
+        shown = {name: values[name] for name in self.shown if name in values}
+        self.context.progress(state.global_step, state.max_steps, unit="step", **shown)
+
+
+def fit(
+    trainer: Trainer, context: StageContext, shown: tuple[str, ...], extra: Callable[[Path], None] | None = None
+) -> dict[str, float]:
+    """Train to the end, from the newest complete checkpoint if there is one; returns the last step's metrics.
+
+    `extra` saves a stage's own state into a checkpoint folder. Raises Interrupted after a requested stop.
+    """
+    start = latest(context)
+    take_back(context.folder / "metrics.jsonl", step_of(start))
+    metrics, checkpoints = Metrics(context, shown), CompleteCheckpoints(context, extra)
+    trainer.add_callback(metrics)
+    trainer.add_callback(checkpoints)
+    trainer.train(resume_from_checkpoint=str(start) if start else None)
+    if checkpoints.stopped:
+        raise Interrupted("stopped as asked; the stage goes on from here", "run the same command again")
+    return metrics.last
+
+
+def save(trained: Trained, context: StageContext) -> None:
+    """Write `checkpoint/`: adapters merged, loadable without our code."""
+    policy = merged(trained.policy)
+    policy.config.use_cache = True
+    save_policy(policy, trained.tokenizer, context.folder / "checkpoint")
