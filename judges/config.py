@@ -29,7 +29,7 @@ class AttemptsJudge(Config):
     """Sampling temperature of the attempts."""
     max_tokens: int = Field(default=32, ge=1)
     """Longest attempt, in tokens."""
-    rollouts: RolloutConfig = RolloutConfig(dtype="bfloat16")
+    rollouts: RolloutConfig = RolloutConfig()
     """The engine (with `model`). Nothing is trained against a judge, so it may compute in bfloat16."""
 
     @model_validator(mode="after")

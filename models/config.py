@@ -1,6 +1,6 @@
 """Which model a run starts from, and which of its weights a stage trains; light, loads no torch."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,19 +16,26 @@ class ModelConfig(Config):
     """A dense Llama to turn into a mixture of experts: `smollm2-135m-instruct` or a checkpoint folder."""
     checkpoint: str | None = None
     """A Llama 4 text checkpoint folder (safetensors) to start from as it is."""
-    experts: int = Field(default=4, ge=1)
-    """Routed experts a MoE layer (with `upcycle`)."""
-    moe_every: int = Field(default=3, ge=1)
-    """Every how many layers one is a MoE layer (with `upcycle`)."""
+    experts: int | None = Field(default=None, ge=1)
+    """Routed experts a MoE layer (with `upcycle`; 4 if left out)."""
+    moe_every: int | None = Field(default=None, ge=1)
+    """Every how many layers one is a MoE layer (with `upcycle`; 3 if left out)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _upcycling_has_defaults(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("upcycle") is not None:
+            return {"experts": 4, "moe_every": 3, **values}
+        return values
 
     @model_validator(mode="after")
     def _exactly_one_origin(self) -> "ModelConfig":
         given = [name for name in ("preset", "upcycle", "checkpoint") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"name exactly one of preset, upcycle, checkpoint; got {', '.join(given) or 'none'}")
-        unread = {"experts", "moe_every"} & self.model_fields_set
+        unread = [name for name in ("experts", "moe_every") if getattr(self, name) is not None]
         if given != ["upcycle"] and unread:
-            raise ValueError(f"{', '.join(sorted(unread))} only apply to upcycle")
+            raise ValueError(f"{', '.join(unread)} only apply to upcycle")
         return self
 
 

@@ -53,6 +53,8 @@ class Engine:
             max_model_len=config.max_model_len,
             max_num_seqs=config.max_num_seqs,
             max_num_batched_tokens=max(4096, config.max_model_len),
+            # A prompt split over two batches would need a seeded generator's offset, which CPU generators lack.
+            enable_chunked_prefill=False,
             logprobs_mode="processed_logprobs",
             disable_log_stats=True,
         )

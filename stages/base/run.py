@@ -33,7 +33,7 @@ def _build(model: ModelConfig, seed: int) -> tuple[MoeForCausalLM, object]:
         return load_policy(folder), load_tokenizer(folder)
     from models.upcycle import load_dense, upcycle
 
-    assert model.upcycle is not None
+    assert model.upcycle and model.experts and model.moe_every  # the config has seen to it
     folder = resolve_dense(model.upcycle)
     return upcycle(load_dense(folder), model.experts, model.moe_every, seed), load_tokenizer(folder)
 

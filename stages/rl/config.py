@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from curriculum.config import CurriculumConfig
 from rollouts.config import RolloutConfig
@@ -31,6 +31,15 @@ class RlStage(TrainingStage):
     """Which prompts are practised on."""
     rollouts: RolloutConfig = RolloutConfig()
     """The engine."""
+
+    @model_validator(mode="after")
+    def _completions_fit_the_engine(self) -> "RlStage":
+        if self.max_tokens >= self.rollouts.max_model_len:
+            raise ValueError(
+                f"max_tokens ({self.max_tokens}) leaves no room for a prompt in rollouts.max_model_len "
+                f"({self.rollouts.max_model_len})"
+            )
+        return self
 
     def input_ids(self) -> dict[str, str]:
         return {"checkpoint": self.from_, "filter": self.on}

@@ -1,0 +1,132 @@
+"""A stage's process as the runner sees it: started, listened to, asked to stop, and always gone in the end."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pipeline.checkout import ROOT
+from pipeline.worker import CHANNEL
+
+GRACE_SECONDS = 30
+"""How long a stage that has delivered its result may take to leave."""
+
+
+@dataclass
+class Signals:
+    """SIGINT and SIGTERM: the first asks the stage to save and stop, the second ends everything at once."""
+
+    requested: bool = False
+    child: subprocess.Popen[bytes] | None = None
+    announce: Callable[[], None] = lambda: None
+    _before: dict[int, Any] = field(default_factory=dict)
+
+    def __enter__(self) -> "Signals":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._received)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            if self.child is None:
+                raise KeyboardInterrupt
+            end_group(self.child)
+        else:
+            self.requested = True
+            self.announce()
+            if self.child is not None:
+                self.child.terminate()
+
+    def watch(self, child: subprocess.Popen[bytes] | None) -> None:
+        """The process that signals go to from now on."""
+        self.child = child
+        if child is not None and self.requested:
+            child.terminate()
+
+
+def end_group(child: subprocess.Popen[bytes]) -> None:
+    """Kill the child and whatever it started."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def environment() -> dict[str, str]:
+    """The runner's environment, with our own checkout first among the places that Python imports from."""
+    others = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *others]), "PYTHONUNBUFFERED": "1"}
+
+
+def run_child(
+    job: Path, log: Path, signals: Signals, tell: Callable[[Mapping[str, Any]], None]
+) -> tuple[int, dict[str, Any]]:
+    """Run the worker on `job` until it is gone; its return code and its last word (`finished`, `error` or nothing).
+
+    `tell` gets every progress message. Output goes to the end of `log`.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    # -P keeps the current folder, which may hold packages of the same names, out of the imports.
+    command = [sys.executable, "-P", "-m", "pipeline.worker", str(job)]
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**environment(), CHANNEL: str(writer)},
+            pass_fds=(writer,),
+            start_new_session=True,
+        )
+    os.close(writer)
+    signals.watch(child)
+    try:
+        last = _listen(child, reader, tell)
+    finally:
+        end_group(child)
+        child.wait()
+        signals.watch(None)
+        os.close(reader)
+    return child.returncode, last
+
+
+def _listen(child: subprocess.Popen[bytes], reader: int, tell: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+    """Read messages until the child has ended; the last that is no progress, or {}."""
+    rest, last, delivered = b"", dict[str, Any](), 0.0
+    while True:
+        ended = child.poll() is not None
+        data = _read(reader, wait=0.0 if ended else 0.2)
+        *lines, rest = (rest + data).split(b"\n")
+        for message in map(json.loads, lines):
+            if message["type"] == "progress":
+                tell(message)
+            else:
+                last, delivered = message, time.monotonic()
+        if ended and not data:
+            return last
+        if last.get("type") == "finished" and time.monotonic() - delivered > GRACE_SECONDS:
+            return last
+
+
+def _read(reader: int, wait: float) -> bytes:
+    """What is in the pipe, after waiting for something up to `wait` seconds; empty for nothing or its end."""
+    ready, _, _ = select.select([reader], [], [], wait)
+    if not ready:
+        return b""
+    data = os.read(reader, 1 << 16)
+    if not data and wait:
+        time.sleep(0.01)  # the child closed the pipe and is on its way out
+    return data

@@ -1,0 +1,152 @@
+"""`uphill eval`: ask any checkpoint some suites, outside a recipe's own evaluations."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+
+from common.errors import BadInput
+from common.files import read_json
+from common.fingerprint import fingerprint
+from common.seeds import derive
+from evals.config import SuiteConfig, SuiteName
+from pipeline.child import Signals
+from pipeline.job import Job
+from pipeline.lock import owned
+from pipeline.plan import EVALUATE, Node, Plan, identity_of
+from pipeline.problems import nearest
+from pipeline.progress import Reporter
+from pipeline.record import read_record, record_checksum, verify
+from pipeline.run_folder import find_checkpoint
+from pipeline.runner import run_job, threads
+from pipeline.state import inspect, partial_of
+from pipeline.user_files import content, wrong_model
+from rollouts.config import RolloutConfig
+from stages.evaluate.config import EvaluateStage
+from stages.reference import PROMPTS
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is asked: a checkpoint, and the prompts stage that `held_out` is read from."""
+
+    name: str
+    inputs: Mapping[str, Path]
+    made_from: Mapping[str, Mapping[str, str]]
+    seed: int
+    rollouts: RolloutConfig
+    threads: int
+    default_out: Path
+
+
+def evaluate(name: str, suites: Sequence[str], runs_dir: Path, out: Path | None, reporter: Reporter) -> dict[str, Any]:
+    """Evaluate a checkpoint folder or `RUN[:STAGE]`; returns the document of `eval --json`.
+
+    The results stay in `out`. The same evaluation finished there before is not repeated.
+    """
+    for suite in suites:
+        if suite not in get_args(SuiteName):
+            raise BadInput(f"--suite: there is no suite {suite!r}", nearest(suite, get_args(SuiteName)))
+    if len(set(suites)) != len(suites):
+        raise BadInput(f"--suite: a suite is named twice in {','.join(suites)}", "name it once")
+    path = Path(name)
+    bare = (path / "config.json").is_file() or (path.is_dir() and any(path.glob("*.safetensors")))
+    subject = _bare(path, suites, runs_dir) if bare else _of_run(name, suites, runs_dir)
+    folder = out or subject.default_out
+    node = _node(subject, suites, folder)
+    if not _finished(node, folder):
+        with owned(partial_of(folder)), Signals() as signals, _as_stage_output(subject, bare) as inputs:
+            job = Job(node, folder, inputs, subject.made_from, subject.threads, datetime.now(UTC))
+            run_job(job, f"evaluation of {subject.name}", signals, reporter)
+    return {"checkpoint": subject.name, "path": str(folder), **read_json(folder / "results.json")}
+
+
+def _of_run(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
+    found = find_checkpoint(name, runs_dir)
+    states = inspect(found.plan, found.run)
+    stages = {"checkpoint": found.node.id, "prompts": PROMPTS}
+    if states[PROMPTS].state != "done":
+        raise BadInput(f"{name}: the stage {PROMPTS!r} is {states[PROMPTS].state}", "run the recipe first")
+    for stage in stages.values():
+        verify(states[stage].folder, stage, whole=True)
+    made_from = {
+        key: {"stage": stage, "record": record_checksum(states[stage].folder)} for key, stage in stages.items()
+    }
+    return Subject(
+        name=f"{found.plan.name}:{found.node.id}",
+        inputs={key: states[stage].folder for key, stage in stages.items()},
+        made_from=made_from,
+        seed=found.plan.evaluate["seed"],
+        rollouts=RolloutConfig.model_validate(found.plan.evaluate["rollouts"]),
+        threads=threads(found.plan),
+        default_out=found.run / "evals" / "+".join([found.node.id, *suites]),
+    )
+
+
+def _bare(folder: Path, suites: Sequence[str], runs_dir: Path) -> Subject:
+    """A checkpoint folder from anywhere."""
+    if wrong := wrong_model(folder):
+        raise BadInput(*wrong)
+    if "held_out" in suites:
+        message = f"{folder}: held_out prompts belong to a run, and this is a checkpoint folder"
+        raise BadInput(message, "name RUN:STAGE, or leave the suite out")
+    inputs = {"checkpoint": folder.resolve()}
+    name = folder.resolve().name
+    made_from = {"checkpoint": {"content": content(folder)}}
+    out = runs_dir / "evals" / "+".join([name, *suites])
+    return Subject(str(folder), inputs, made_from, derive(0, EVALUATE), RolloutConfig(), threads(Plan(name, ())), out)
+
+
+def _node(subject: Subject, suites: Sequence[str], folder: Path) -> Node:
+    config = EvaluateStage(
+        id=EVALUATE,
+        of="checkpoint",
+        suites=tuple(SuiteConfig.model_validate(suite) for suite in suites),
+        rollouts=subject.rollouts,
+    )
+    identity = {"config": identity_of(config), "kind": EVALUATE, "seed": subject.seed}
+    return Node(
+        id=EVALUATE,
+        kind=EVALUATE,
+        config=config.model_dump(mode="json", by_alias=True),
+        config_type="stages.evaluate.config:EvaluateStage",
+        seed=subject.seed,
+        inputs={},
+        identity=identity,
+        fingerprint=fingerprint({**identity, "inputs": subject.made_from}),
+        place=folder.name,
+        module="stages.evaluate.run",
+    )
+
+
+@contextmanager
+def _as_stage_output(subject: Subject, bare: bool) -> Iterator[Mapping[str, Path]]:
+    """The inputs as a stage reads them: a checkpoint is the folder `checkpoint` in a stage's folder."""
+    if not bare:
+        yield subject.inputs
+        return
+    with TemporaryDirectory(prefix="uphill-") as place:
+        (Path(place) / "checkpoint").symlink_to(subject.inputs["checkpoint"])
+        yield {"checkpoint": Path(place)}
+
+
+def _finished(node: Node, folder: Path) -> bool:
+    """Whether the folder holds this very evaluation. BadInput if it holds anything else."""
+    if not folder.exists():
+        return False
+    record = read_record(folder)
+    if record is None or record["fingerprint"] != node.fingerprint:
+        raise BadInput(f"{folder}: is there already and holds something else", "name another folder with --out")
+    return True
+
+
+def results_table(results: Mapping[str, Any]) -> list[list[str]]:
+    """The rows of the table for people, its header first; in per cent."""
+    rows = [["suite (%)", "n", "score"]]
+    for name, suite in results["suites"].items():
+        low, high = 100 * suite["low"], 100 * suite["high"]
+        rows.append([name, str(suite["n"]), f"{100 * suite['score']:.1f} [{low:.1f}, {high:.1f}]"])
+    return rows

@@ -1,0 +1,71 @@
+"""What a recipe will ask for, as far as its numbers alone tell: upper bounds, and nothing that would be a guess."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from evals.config import SuiteConfig
+from pipeline.recipe import Recipe, Stage
+from pipeline.references import EVALUATION_PREFIX
+from prompts.config import JsonlSource, PromptSource, ReasoningGymSource
+from stages.reference import BASE, PROMPTS
+
+
+def expected(recipe: Recipe) -> dict[str, dict[str, int]]:
+    """Node id to upper bounds by name. What depends on files of unknown length is left out."""
+    counts = [_count(source) for source in recipe.prompts]
+    prompts = None if None in counts else sum(filter(None, counts))
+    found: dict[str, dict[str, int]] = {PROMPTS: _known({"prompts_at_most": prompts}), BASE: {}}
+    kept: dict[str, int | None] = {PROMPTS: prompts}
+    for stage in recipe.stages:
+        found[stage.id] = _known(_stage(stage, kept))
+        if stage.kind == "judge_filter":
+            kept[stage.id] = None if prompts is None else math.ceil(prompts * (1 - stage.drop_easiest))
+    if recipe.evaluate:
+        asked = _evaluation(recipe, recipe.evaluate.suites)
+        found |= {f"{EVALUATION_PREFIX}{stage}": asked for stage in recipe.evaluate.after}
+    return found
+
+
+def _known(values: Mapping[str, int | None]) -> dict[str, int]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _count(source: PromptSource) -> int | None:
+    if isinstance(source, ReasoningGymSource):
+        return source.count
+    if isinstance(source, JsonlSource):
+        with Path(source.path).open("rb") as handle:
+            return sum(1 for line in handle if line.strip())
+    return None
+
+
+def _stage(stage: Stage, kept: Mapping[str, int | None]) -> dict[str, int | None]:
+    if stage.kind == "judge_filter":
+        prompts = kept[PROMPTS]
+        attempts = None if prompts is None else prompts * stage.judge.attempts
+        tokens = None if attempts is None else attempts * stage.judge.max_tokens
+        return {"attempts_at_most": attempts, "tokens_generated_at_most": tokens}
+    if stage.kind == "sft":
+        prompts = kept[stage.on]
+        return {"sequences_at_most": None if prompts is None else math.ceil(prompts * stage.epochs)}
+    if stage.kind == "rl":
+        curriculum = stage.curriculum
+        practice = stage.steps * stage.prompts_per_step * stage.group_size * curriculum.max_rounds
+        probes = stage.steps // curriculum.refilter_every * curriculum.probes * curriculum.probe_attempts
+        return {"steps": stage.steps, "tokens_generated_at_most": (practice + probes) * stage.max_tokens}
+    return {"pairs_at_most": stage.max_pairs}
+
+
+def _evaluation(recipe: Recipe, suites: tuple[SuiteConfig, ...]) -> dict[str, int]:
+    """Answers and tokens where every suite's size is known: limited, or held out from sources that can be counted."""
+    answers = tokens = 0
+    for suite in suites:
+        size = suite.limit
+        if size is None and suite.name == "held_out":
+            parts = [(_count(source), source.held_out) for source in recipe.prompts]
+            size = None if any(n is None for n, _ in parts) else sum(math.ceil((n or 0) * share) for n, share in parts)
+        if size is None:
+            return {}
+        answers, tokens = answers + size, tokens + size * suite.answer_length()
+    return {"answers_at_most": answers, "tokens_generated_at_most": tokens}

@@ -1,0 +1,46 @@
+"""How a stage's process ended badly, as an error that a person can act on."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+from common.errors import BadInput, GateStopped, Interrupted, RunFailed, UphillError
+
+KINDS: dict[str, type[UphillError]] = {kind.__name__: kind for kind in (BadInput, RunFailed, GateStopped, Interrupted)}
+LOWER = {
+    "judge_filter": "judge.rollouts.max_num_seqs or judge.rollouts.kv_cache_gib",
+    "sft": "batch_size",
+    "rl": "prompts_per_step, group_size or rollouts.kv_cache_gib",
+    "dpo": "batch_size",
+    "evaluate": "evaluate.rollouts.max_num_seqs or evaluate.rollouts.kv_cache_gib",
+}
+"""Settings that cost memory, by kind of stage."""
+
+
+def failure(stage: str, kind: str, returncode: int, last: dict[str, Any], log: Path, stopping: bool) -> UphillError:
+    """The error for a worker that did not finish: its own words where it had any, else its end and its last lines."""
+    if last.get("type") == "error":
+        return KINDS.get(last["kind"], RunFailed)(f"stage {stage!r}: {last['message']}", last["remedy"])
+    if stopping and returncode < 0:
+        return Interrupted(f"stage {stage!r} was stopped", "the same command goes on from its last checkpoint")
+    if returncode < 0:
+        name = signal.Signals(-returncode).name
+        message = f"stage {stage!r} was killed by {name} ({-returncode}); log: {log}{_tail(log)}"
+        hints = {
+            signal.SIGKILL: f"if memory ran out, lower {LOWER.get(kind, 'the size of the model')}; ",
+            signal.SIGILL: "this CPU cannot run the bfloat16 kernels that it announces: use float32 for dtype and "
+            "precision; ",
+        }
+        return RunFailed(message, f"{hints.get(signal.Signals(-returncode), '')}the same command goes on")
+    how = f"exit code {returncode}" if returncode else "without a result"
+    return RunFailed(
+        f"stage {stage!r} crashed ({how}); log: {log}{_tail(log)}", "read the log; the same command goes on from there"
+    )
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    """The last lines of the log, indented."""
+    with log.open("rb") as handle:
+        handle.seek(max(0, log.stat().st_size - 20_000))
+        text = handle.read().decode("utf-8", errors="replace")
+    return "".join(f"\n  | {line}" for line in text.rstrip().splitlines()[-lines:])

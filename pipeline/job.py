@@ -1,0 +1,149 @@
+"""One attempt at a node: its working folder, what its process is told, and how its output becomes final."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from common.files import write_json
+from pipeline.lock import LOCK
+from pipeline.plan import Node
+from pipeline.record import FAILURE, JOB, RECORD, SCRATCH, read_record, sync_folder, write_record
+from pipeline.state import partial_of, read_small
+
+LOG = "stage.log"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A node that is about to run in `partial`, to end up in `folder`."""
+
+    node: Node
+    folder: Path
+    inputs: Mapping[str, Path]
+    """Input name to the finished folder it is read from."""
+    made_from: Mapping[str, Mapping[str, str]]
+    """Input name to what identifies the execution that made it."""
+    threads: int
+    started: datetime
+    """When this attempt began."""
+    first_started: str = ""
+    """When the first attempt began, in ISO form."""
+    attempts: int = 1
+    seconds_before: float = 0.0
+    """How long earlier attempts ran."""
+
+    @property
+    def partial(self) -> Path:
+        return partial_of(self.folder)
+
+    def seconds(self) -> float:
+        """How long all attempts ran up to now."""
+        return self.seconds_before + (datetime.now(UTC) - self.started).total_seconds()
+
+
+def recover(job: Job) -> bool:
+    """Finish what a runner did that was killed between writing the record and renaming the folder."""
+    record = read_record(job.partial)
+    if record is None or record["fingerprint"] != job.node.fingerprint or record["inputs"] != job.made_from:
+        return False
+    seal(job)
+    return True
+
+
+def prepare(job: Job) -> tuple[Job, str]:
+    """Make the working folder ready; returns the job with its history, and what to tell the person about it.
+
+    What an earlier attempt left is kept if it was at the very same thing, and removed otherwise.
+    """
+    previous, notice = read_small(job.partial / JOB), ""
+    if previous and previous["fingerprint"] == job.node.fingerprint and previous["made_from"] == job.made_from:
+        before = previous["seconds_before"] + _lost_seconds(job.partial, previous)
+        job = replace(job, attempts=previous["attempts"] + 1, seconds_before=before, first_started=previous["first"])
+        notice = f"goes on from attempt {previous['attempts']}"
+    elif job.partial.exists() and empty(job.partial):
+        notice = "begins anew: what an earlier attempt left was made under other settings or from other inputs"
+    job.partial.mkdir(parents=True, exist_ok=True)
+    (job.partial / FAILURE).unlink(missing_ok=True)
+    job = replace(job, first_started=job.first_started or job.started.isoformat(timespec="seconds"))
+    note(job, ended=False)
+    return job, notice
+
+
+def note(job: Job, ended: bool) -> None:
+    """Write `job.json`: what the worker runs, and whose working folder this is."""
+    write_json(
+        job.partial / JOB,
+        {
+            "id": job.node.id,
+            "module": job.node.module,
+            "config_type": job.node.config_type,
+            "config": job.node.config,
+            "seed": job.node.seed,
+            "threads": job.threads,
+            "inputs": {name: str(path.absolute()) for name, path in job.inputs.items()},
+            "folder": str(job.partial.absolute()),
+            "runner": os.getpid(),
+            "fingerprint": job.node.fingerprint,
+            "made_from": job.made_from,
+            "first": job.first_started,
+            "attempts": job.attempts,
+            "seconds_before": job.seconds() if ended else job.seconds_before,
+            "started": None if ended else job.started.timestamp(),
+        },
+    )
+
+
+def _lost_seconds(partial: Path, previous: Mapping[str, Any]) -> float:
+    """How long an attempt ran whose runner was killed: up to the last word in its log."""
+    log = partial / LOG
+    if previous["started"] is None or not log.exists():
+        return 0.0
+    return max(0.0, log.stat().st_mtime - previous["started"])
+
+
+def empty(folder: Path) -> bool:
+    """Remove everything in `folder` but its lock; True if there was anything."""
+    found = [path for path in folder.iterdir() if path.name != LOCK]
+    for path in found:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    return bool(found)
+
+
+def finish(job: Job, outputs: Mapping[str, Any]) -> None:
+    """Record the outputs of a worker that ended well, and give the folder its final name."""
+    finished = datetime.now(UTC)
+    write_record(
+        job.partial,
+        {
+            "id": job.node.id,
+            "kind": job.node.kind,
+            "config": outputs["config"],
+            "fingerprint": job.node.fingerprint,
+            "identity": job.node.identity,
+            "inputs": job.made_from,
+            "seed": job.node.seed,
+            "started": job.first_started,
+            "finished": finished.isoformat(timespec="seconds"),
+            "seconds": round(job.seconds(), 3),
+            "attempts": job.attempts,
+            "peak_memory_mib": outputs["peak_memory_mib"],
+            "tokens_generated": outputs["tokens_generated"],
+            "tokens_trained": outputs["tokens_trained"],
+            "metrics": outputs["metrics"],
+        },
+    )
+    seal(job)
+
+
+def seal(job: Job) -> None:
+    """Remove what is no output and rename the folder. Safe to repeat after a crash anywhere in it."""
+    shutil.rmtree(job.partial / SCRATCH, ignore_errors=True)
+    for name in (JOB, FAILURE, LOCK):
+        (job.partial / name).unlink(missing_ok=True)
+    assert (job.partial / RECORD).is_file()
+    job.partial.rename(job.folder)
+    sync_folder(job.folder.parent)

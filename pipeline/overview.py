@@ -1,0 +1,66 @@
+"""`uphill plan` and `uphill check`: what a recipe says, before anything runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from common.errors import BadInput
+from pipeline.expected import expected
+from pipeline.plan import build_plan
+from pipeline.recipe import Recipe, load_recipe
+from pipeline.state import inspect
+from pipeline.status import note_on
+
+
+def plan_view(recipe: Recipe, runs_dir: Path) -> dict[str, Any]:
+    """The document of `plan --json`."""
+    plan = build_plan(recipe)
+    states = inspect(plan, runs_dir / plan.name)
+    bounds = expected(recipe)
+    stages = [
+        {
+            "id": node.id,
+            "kind": node.kind,
+            "state": states[node.id].state,
+            "fingerprint": node.fingerprint,
+            "path": str(states[node.id].folder),
+            "inputs": node.inputs,
+            "note": note_on(states[node.id]),
+            "expected": bounds[node.id],
+        }
+        for node in plan.nodes
+    ]
+    return {"run": plan.name, "path": str(runs_dir / plan.name), "stages": stages}
+
+
+def plan_table(view: dict[str, Any]) -> list[list[str]]:
+    """The rows of the table for people, its header first."""
+    rows = [["stage", "kind", "state", "fingerprint", "reads", "expected"]]
+    for stage in view["stages"]:
+        reads = ", ".join(dict.fromkeys(stage["inputs"].values()))
+        bounds = [f"{name.replace('_', ' ')} {value:,}" for name, value in stage["expected"].items()]
+        note = stage["note"] or ", ".join(bounds)
+        rows.append([stage["id"], stage["kind"], stage["state"], stage["fingerprint"][:12], reads, note])
+    return rows
+
+
+def check_recipes(paths: Sequence[Path], settings: list[str] | None) -> list[dict[str, Any]]:
+    """Every recipe, resolved; BadInput with what is wrong in any of them."""
+    found, errors = [], []
+    for path in paths:
+        try:
+            recipe = load_recipe(path, settings).model_dump(mode="json", by_alias=True, exclude_none=True)
+            found.append({"path": str(path), "recipe": recipe})
+        except BadInput as error:
+            errors.append(error)
+    if errors:
+        remedies = dict.fromkeys(error.remedy for error in errors if error.remedy)
+        raise BadInput("\n".join(error.message for error in errors), "; ".join(remedies))
+    return found
+
+
+def recipe_text(entry: dict[str, Any]) -> str:
+    """A resolved recipe as YAML, under the name of its file."""
+    return f"# {entry['path']}\n{yaml.safe_dump(entry['recipe'], sort_keys=False, allow_unicode=True)}"

@@ -1,0 +1,178 @@
+"""A recipe as ordered nodes: what runs, on which inputs, under which identity.
+
+Nodes are the two implicit stages `prompts` and `base`, the recipe's stages, and an evaluation `eval-<id>` after each
+stage that the recipe wants evaluated. A node's identity is its config, its seed and what the person's own files hold;
+its fingerprint adds the fingerprints of its inputs. Where a run lives and what runs it are no part of either.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from common.errors import BadInput
+from common.fingerprint import canonical, fingerprint
+from common.seeds import derive
+from pipeline.problems import nearest
+from pipeline.recipe import Recipe
+from pipeline.references import EVALUATION_PREFIX
+from pipeline.user_files import content, user_paths, value_at
+from stages.base.config import BaseStage
+from stages.evaluate.config import EvaluateStage
+from stages.prompts.config import PromptsStage
+from stages.reference import StageConfig
+
+EVALUATIONS = "evals"
+"""The folder of a run below which the evaluations live, each under the id of the stage it evaluates."""
+EVALUATE = "evaluate"
+"""The kind of the evaluations, and the name that their seed is derived by."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One thing to run; plain data, so that a run folder can keep it."""
+
+    id: str
+    kind: str
+    config: Mapping[str, Any]
+    """The stage's config as it was written, defaults left out."""
+    config_type: str
+    """The class that reads it, as `module:Class`."""
+    seed: int
+    inputs: Mapping[str, str]
+    """Input name to the id of the node whose finished folder it is."""
+    identity: Mapping[str, Any]
+    """What makes this node itself, inputs aside: plain JSON, compared field by field."""
+    fingerprint: str
+    place: str
+    """The folder below the run's, e.g. `03-sft` or `evals/sft`."""
+    module: str
+    """Where `run(config, inputs, context)` is."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run: its nodes in the order in which they run."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    gate: Mapping[str, Any] | None = None
+    """`suite` and `max_drop`, checked after every evaluation."""
+    parents: Mapping[str, str] = field(default_factory=dict)
+    """Stage id to the id of the stage whose checkpoint it goes on from."""
+    evaluate: Mapping[str, Any] = field(default_factory=dict)
+    """How a checkpoint of this run is evaluated by hand: `seed` and `rollouts`."""
+    threads: int | None = None
+    """CPU threads a stage may use; None for all."""
+
+    def __getitem__(self, name: str) -> Node:
+        for node in self.nodes:
+            if node.id == name:
+                return node
+        raise BadInput(f"{self.name} has no stage {name!r}", nearest(name, [node.id for node in self.nodes]))
+
+    def downstream(self, name: str) -> Iterator[Node]:
+        """The nodes that read, directly or not, what `name` makes; in order, without `name`."""
+        reached = {name}
+        for node in self.nodes:
+            if reached & set(node.inputs.values()):
+                reached.add(node.id)
+                yield node
+
+    def evaluated_parent(self, stage: str) -> str | None:
+        """The nearest stage before `stage` on its line of checkpoints that is evaluated too."""
+        evaluated = {node.inputs["checkpoint"] for node in self.nodes if node.kind == EVALUATE}
+        parent = self.parents.get(stage)
+        while parent is not None and parent not in evaluated:
+            parent = self.parents.get(parent)
+        return parent
+
+
+def make_node(
+    config: StageConfig, kind: str, seed: int, earlier: Mapping[str, Node], place: str, module: str | None = None
+) -> Node:
+    """The node of one stage config, on top of the nodes that come before it."""
+    identity = {"config": identity_of(config), "kind": kind, "seed": seed}
+    inputs = config.input_ids()
+    read = {name: earlier[node].fingerprint for name, node in inputs.items()}
+    return Node(
+        id=config.id,
+        kind=kind,
+        config=config.model_dump(mode="json", by_alias=True),
+        config_type=f"{type(config).__module__}:{type(config).__qualname__}",
+        seed=seed,
+        inputs=inputs,
+        identity=identity,
+        fingerprint=fingerprint({**identity, "inputs": read}),
+        place=place,
+        module=module or f"stages.{kind}.run",
+    )
+
+
+def build_plan(recipe: Recipe) -> Plan:
+    """The plan of a checked recipe. Reads the person's files (for their checksums), nothing else."""
+    stages: list[tuple[StageConfig, str]] = [
+        (PromptsStage(sources=recipe.prompts), "prompts"),
+        (BaseStage(model=recipe.model), "base"),
+        *((stage, stage.kind) for stage in recipe.stages),
+    ]
+    nodes: dict[str, Node] = {}
+    after = recipe.evaluate.after if recipe.evaluate else ()
+    for number, (config, kind) in enumerate(stages, start=1):
+        nodes[config.id] = make_node(config, kind, derive(recipe.seed, config.id), nodes, f"{number:02d}-{config.id}")
+        if config.id in after:
+            evaluation = _evaluation(recipe, config.id)
+            # One seed for all: the checkpoints answer the same prompts under the same draws.
+            seed = derive(recipe.seed, EVALUATE)
+            nodes[evaluation.id] = make_node(evaluation, EVALUATE, seed, nodes, f"{EVALUATIONS}/{config.id}")
+    gate = recipe.evaluate.gate.model_dump(mode="json") if recipe.evaluate and recipe.evaluate.gate else None
+    parents = {stage.id: stage.from_ for stage in recipe.stages if stage.kind != "judge_filter"}
+    rollouts = recipe.evaluate.rollouts.model_dump(mode="json") if recipe.evaluate else {}
+    evaluate = {"seed": derive(recipe.seed, EVALUATE), "rollouts": rollouts}
+    return Plan(recipe.name, tuple(nodes.values()), gate, parents, evaluate, recipe.runtime.threads)
+
+
+def _evaluation(recipe: Recipe, stage: str) -> EvaluateStage:
+    assert recipe.evaluate is not None
+    evaluate = recipe.evaluate
+    return EvaluateStage(id=f"{EVALUATION_PREFIX}{stage}", of=stage, suites=evaluate.suites, rollouts=evaluate.rollouts)
+
+
+def identity_of(config: BaseModel) -> dict[str, Any]:
+    """The whole config as plain JSON, every file of the person's replaced by what it holds."""
+    data: dict[str, Any] = canonical(config.model_dump(mode="json", by_alias=True))
+    # The same fields as in a recipe, seen from a single stage's config.
+    for section in ({"prompts": data.get("sources")}, data, {"stages": [data]}):
+        for path in list(user_paths(section)):
+            place = Path(value_at(section, path))
+            value_at(section, path[:-1])[path[-1]] = f"content {content(place)[:16]}"
+    return data
+
+
+def chosen(plan: Plan, only: str | None, until: str | None) -> Sequence[Node]:
+    """The nodes that `--stage` or `--until` leave in, in order."""
+    if only is not None and until is not None:
+        raise BadInput("--stage and --until exclude each other", "give one of them")
+    if only is not None:
+        return (plan[only],)
+    if until is not None:
+        return plan.nodes[: plan.nodes.index(plan[until]) + 1]
+    return plan.nodes
+
+
+def folder_of(node: Node, run: Path) -> Path:
+    """Where the node's finished output is, or will be.
+
+    A folder that got another number when the recipe had other stages stays the stage's own: identity is the id.
+    """
+    if node.place.startswith(f"{EVALUATIONS}/"):
+        return run / node.place
+    pattern = re.compile(rf"\d+-{re.escape(node.id)}(\.partial)?")
+    found = sorted(path for path in run.glob("*") if pattern.fullmatch(path.name)) if run.is_dir() else []
+    finished = [path for path in found if path.suffix != ".partial"]
+    if finished:
+        return finished[0]
+    return found[0].with_suffix("") if found else run / node.place

@@ -1,0 +1,83 @@
+"""The recipe: one YAML file that says what a run does. Fields are documented where they are declared."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from common.config import Config
+from evals.config import SuiteConfig, SuiteName
+from models.config import ModelConfig
+from pipeline.overrides import apply_overrides
+from pipeline.problems import problems_of, refuse
+from pipeline.references import reference_problems
+from pipeline.user_files import make_absolute, missing_files
+from pipeline.yaml_lines import load_file
+from prompts.config import PromptSource
+from rollouts.config import RolloutConfig
+from stages.dpo.config import DpoStage
+from stages.judge_filter.config import JudgeFilterStage
+from stages.rl.config import RlStage
+from stages.sft.config import SftStage
+
+Stage = Annotated[JudgeFilterStage | SftStage | RlStage | DpoStage, Field(discriminator="kind")]
+
+
+class GateConfig(Config):
+    """Stops the run after a stage that made the model worse."""
+
+    suite: SuiteName
+    """Which of the suites decides."""
+    max_drop: float = Field(ge=0, le=1)
+    """Largest loss of score (0 to 1) against the checkpoint that the stage started from."""
+
+
+class EvaluateConfig(Config):
+    """What every checkpoint is asked, and after which stages."""
+
+    suites: tuple[SuiteConfig, ...] = Field(min_length=1)
+    """The suites, by name or with settings."""
+    after: tuple[str, ...] = Field(min_length=1)
+    """Ids of the stages whose checkpoints are evaluated; `base` is the starting model."""
+    gate: GateConfig | None = None
+    """Without it, no score stops the run."""
+    rollouts: RolloutConfig = RolloutConfig()
+    """The engine."""
+
+
+class RuntimeConfig(Config):
+    """How this machine runs it; outside every fingerprint."""
+
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads a stage may use; without it, every CPU that this process may run on."""
+
+
+class Recipe(Config):
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)
+    """Name of the run's folder: letters, digits, - and _."""
+    seed: int = Field(default=0, ge=0)
+    """Every stage derives its own seed from it."""
+    model: ModelConfig
+    """The starting model."""
+    prompts: tuple[PromptSource, ...] = Field(min_length=1)
+    """Where the prompts come from."""
+    stages: tuple[Stage, ...]
+    """What is done, in order."""
+    evaluate: EvaluateConfig | None = None
+    """Evaluations between the stages; without it there are none."""
+    runtime: RuntimeConfig = RuntimeConfig()
+    """Settings of the machine."""
+
+
+def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
+    """The recipe at `path` with `--set` overrides, every path in it absolute. All that is wrong is one BadInput."""
+    located = apply_overrides(load_file(path), overrides or [])
+    make_absolute(located.data, path.resolve().parent)
+    try:
+        recipe = Recipe.model_validate(located.data)
+    except ValidationError as error:
+        raise refuse(problems_of(error, located, Recipe), located) from None
+    problems = reference_problems(recipe) + missing_files(located.data)
+    if problems:
+        raise refuse(problems, located)
+    return recipe

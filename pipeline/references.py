@@ -1,0 +1,99 @@
+"""How the sections of a recipe refer to each other: every id exists, comes earlier and is of a fitting kind."""
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from pipeline.problems import Problem, nearest
+from pipeline.yaml_lines import DataPath
+from stages.reference import BASE, PROMPTS
+
+if TYPE_CHECKING:
+    from pipeline.recipe import Recipe
+
+EVALUATION_PREFIX = "eval-"
+"""The evaluation of stage `rl` is the node `eval-rl`; a stage's own id must not look like one."""
+CHECKPOINT_KINDS = ("base", "sft", "rl", "dpo")
+"""Kinds that leave a `checkpoint/` folder."""
+ACCEPTED = {
+    ("sft", "from"): CHECKPOINT_KINDS,
+    ("rl", "from"): CHECKPOINT_KINDS,
+    ("dpo", "from"): CHECKPOINT_KINDS,
+    ("dpo", "reference"): CHECKPOINT_KINDS,
+    ("dpo", "pairs"): ("rl",),
+    ("sft", "on"): ("judge_filter", "prompts"),
+    ("rl", "on"): ("judge_filter",),
+}
+"""Which kinds of stage a field may name, by the kind of the stage that has the field."""
+
+
+def reference_problems(recipe: "Recipe") -> list[Problem]:
+    """Everything in `recipe` that refers to what is not there."""
+    return [*_id_problems(recipe), *_input_problems(recipe), *_evaluation_problems(recipe)]
+
+
+def _id_problems(recipe: "Recipe") -> list[Problem]:
+    problems, seen = [], set()
+    for index, stage in enumerate(recipe.stages):
+        path = ("stages", index, "id")
+        if stage.id in (BASE, PROMPTS) or stage.id.startswith(EVALUATION_PREFIX):
+            problems.append(Problem(path, f"the id {stage.id!r} is reserved", "choose another id"))
+        elif not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", stage.id):
+            problems.append(Problem(path, f"{stage.id!r} is no safe folder name", "use letters, digits, - and _"))
+        elif stage.id in seen:
+            problems.append(Problem(path, f"the id {stage.id!r} is used twice", "give every stage its own id"))
+        seen.add(stage.id)
+    return problems
+
+
+def _input_problems(recipe: "Recipe") -> list[Problem]:
+    problems = []
+    kinds = {PROMPTS: "prompts", BASE: "base"}
+    for index, stage in enumerate(recipe.stages):
+        values = stage.model_dump(by_alias=True, exclude_none=True)
+        for (kind, field), accepted in ACCEPTED.items():
+            if kind == stage.kind and field in values:
+                problems += _reference(("stages", index, field), values[field], accepted, kinds, recipe)
+        kinds.setdefault(stage.id, stage.kind)
+    return problems
+
+
+def _reference(
+    path: DataPath, name: str, accepted: tuple[str, ...], earlier: dict[str, str], recipe: "Recipe"
+) -> list[Problem]:
+    """What is wrong with naming `name` at `path`, where only the ids in `earlier` (id to kind) can be read."""
+    fitting = [known for known, kind in earlier.items() if kind in accepted]
+    if name in fitting:
+        return []
+    if name in earlier:
+        message = f"{name!r} is a {earlier[name]} stage, but {' or '.join(accepted)} is needed"
+    elif any(stage.id == name for stage in recipe.stages):
+        message = f"{name!r} does not come before this"
+    else:
+        message = f"there is no stage {name!r}"
+    return [Problem(path, message, f"for {path[-1]}: {nearest(name, fitting)}")]
+
+
+def _evaluation_problems(recipe: "Recipe") -> list[Problem]:
+    if recipe.evaluate is None:
+        return []
+    problems = []
+    kinds = {PROMPTS: "prompts", BASE: "base"} | {stage.id: stage.kind for stage in recipe.stages}
+    for index, name in enumerate(recipe.evaluate.after):
+        problems += _reference(("evaluate", "after", index), name, CHECKPOINT_KINDS, kinds, recipe)
+    suites = [suite.name for suite in recipe.evaluate.suites]
+    problems += _repeated(("evaluate", "after"), recipe.evaluate.after)
+    problems += _repeated(("evaluate", "suites"), suites)
+    gate = recipe.evaluate.gate
+    if gate is not None and gate.suite not in suites:
+        path = ("evaluate", "gate", "suite")
+        problems.append(Problem(path, f"{gate.suite!r} is not among the suites", nearest(gate.suite, suites)))
+    if "held_out" in suites and not any(source.held_out for source in recipe.prompts):
+        message = "held_out is asked, but every source of prompts has `held_out: 0`"
+        problems.append(Problem(("evaluate", "suites"), message, "raise held_out of a source, or leave the suite out"))
+    return problems
+
+
+def _repeated(path: DataPath, names: Any) -> list[Problem]:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    return [Problem(path, f"{name!r} is named twice", "name it once") for name in twice]

@@ -1,0 +1,191 @@
+"""Runs a plan: skips what is done, refuses what would be overwritten, and gives every other node its own process.
+
+The rule for finished folders: nothing finished is ever replaced unless `--redo` names it or something it was made
+from. What `--redo` replaces is moved to `<run>/replaced/` (one earlier version a stage).
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from common.errors import BadInput, Interrupted, RunFailed, UphillError
+from common.files import read_json, write_json
+from pipeline.child import Signals, run_child
+from pipeline.failures import failure
+from pipeline.job import LOG, Job, finish, note, prepare, recover
+from pipeline.lock import owned
+from pipeline.plan import EVALUATE, Node, Plan, chosen
+from pipeline.progress import Reporter, short
+from pipeline.record import FAILURE, JOB, verify
+from pipeline.run_folder import save_plan
+from pipeline.state import NodeState, input_records, inspect
+
+REPLACED = "replaced"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What part of a plan to run, in which folder."""
+
+    plan: Plan
+    run: Path
+    only: str | None = None
+    until: str | None = None
+    redo: Sequence[str] = ()
+    reporter: Reporter = field(default_factory=Reporter)
+
+    def nodes(self) -> Sequence[Node]:
+        return chosen(self.plan, self.only, self.until)
+
+
+def run_plan(request: Request) -> None:
+    """Run the request to its end. Raises BadInput, RunFailed, GateStopped or Interrupted."""
+    nodes = request.nodes()
+    named = {node.id for node in nodes}
+    for stage in request.redo:
+        if request.plan[stage].id not in named:
+            raise BadInput(f"--redo {stage}: the stage is not among those to run", "widen --stage or --until")
+    with owned(request.run), Signals() as signals:
+        signals.announce = lambda: request.reporter.line("stopping: the stage saves its state (once more: at once)")
+        states = inspect(request.plan, request.run)
+        again = _to_redo(request, named)
+        _refuse_stale(request, nodes, states, again)
+        save_plan(request.run, request.plan)
+        for stage in again:
+            _set_aside(request, states[stage])
+        for number, node in enumerate(nodes, start=1):
+            _run_one(request, node, f"[{number}/{len(nodes)}] {node.id}", signals)
+            _check_gate(request, node)
+
+
+def _to_redo(request: Request, named: set[str]) -> list[str]:
+    """The ids that `--redo` asks for: what it names and what was made from that, within the nodes to run."""
+    wanted = set(request.redo)
+    for stage in request.redo:
+        wanted |= {node.id for node in request.plan.downstream(stage)}
+    return [node.id for node in request.plan.nodes if node.id in wanted & named]
+
+
+def _refuse_stale(request: Request, nodes: Sequence[Node], states: dict[str, NodeState], again: list[str]) -> None:
+    """BadInput when a finished stage does not fit the plan and nobody asked for it to be made again."""
+    stale = [node for node in nodes if states[node.id].state == "stale" and node.id not in again]
+    blamed = {node.id for node in stale}
+    # Where the cause is itself in the list, only the cause is worth a line.
+    roots = [node for node in stale if states[node.id].changes or not blamed & set(states[node.id].remade)]
+    if roots:
+        lines = [f"{states[node.id].folder}: stage {node.id!r} {why_stale(states[node.id])}" for node in roots]
+        redo = " ".join(f"--redo {node.id}" for node in roots)
+        raise BadInput(
+            "\n".join(lines), f"`{redo}` runs it and what was made from it again; or give the recipe a new name"
+        )
+
+
+def why_stale(state: NodeState) -> str:
+    """What a finished folder does not agree with."""
+    if state.changes:
+        fields = [f"{name.removeprefix('config.')} was {old!r} and is now {new!r}" for name, old, new in state.changes]
+        return f"was run with other settings: {'; '.join(fields)}"
+    return f"was made from another run of {', '.join(state.remade)}"
+
+
+def _set_aside(request: Request, state: NodeState) -> None:
+    """Move a finished folder to `replaced/` and remove an unfinished one."""
+    if state.partial.exists():
+        shutil.rmtree(state.partial)
+    if state.folder.exists():
+        target = request.run / REPLACED / state.folder.relative_to(request.run)
+        if target.exists():
+            shutil.rmtree(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        state.folder.rename(target)
+        request.reporter.line(f"{state.folder} moved to {target}")
+
+
+def _run_one(request: Request, node: Node, title: str, signals: Signals) -> None:
+    states = inspect(request.plan, request.run)
+    state = states[node.id]
+    if state.state == "done":
+        verify(state.folder, node.id, whole=False)
+        request.reporter.line(f"{title}: done before, skipped")
+        return
+    if signals.requested:
+        raise Interrupted(f"stopped before stage {node.id!r}", "the same command goes on from there")
+    made_from = input_records(node, states)
+    for name, stage in node.inputs.items():
+        if name not in made_from:
+            raise BadInput(f"stage {node.id!r} needs {stage!r}, which is {states[stage].state}", f"run {stage!r} first")
+    for stage in dict.fromkeys(node.inputs.values()):
+        verify(states[stage].folder, stage, whole=True)
+    inputs = {name: states[stage].folder for name, stage in node.inputs.items()}
+    job = Job(node, state.folder, inputs, made_from, threads(request.plan), datetime.now(UTC))
+    if recover(job):
+        request.reporter.line(f"{title}: done before, skipped")
+        return
+    run_job(job, title, signals, request.reporter)
+
+
+def threads(plan: Plan) -> int:
+    """CPU threads a stage of the plan may use."""
+    return plan.threads or len(os.sched_getaffinity(0))
+
+
+def run_job(job: Job, title: str, signals: Signals, reporter: Reporter) -> None:
+    """Run one job to its finished folder, or raise what stopped it and keep what it left for another attempt."""
+    try:
+        job, notice = prepare(job)
+    except OSError as problem:
+        message = f"{job.partial}: cannot be written to: {problem.strerror}"
+        raise BadInput(message, "make the run folder writable") from None
+    reporter.line(f"{title}: {notice or 'starts'}")
+    with reporter.stage(title) as tell:
+        returncode, last = run_child(job.partial / JOB, job.partial / LOG, signals, tell)
+    if last.get("type") != "finished":
+        error = failure(job.node.id, job.node.kind, returncode, last, job.partial / LOG, signals.requested)
+        _keep_failure(job, error)
+        raise error
+    try:
+        finish(job, last)
+    except OSError as problem:
+        message = f"{job.partial}: the finished stage cannot be recorded: {problem}"
+        raise RunFailed(message, "free some disk space; the same command goes on") from None
+    figures = short(last["metrics"])
+    reporter.line(f"{title}: done in {job.seconds():.1f} s{': ' if figures else ''}{figures}")
+
+
+def _keep_failure(job: Job, error: UphillError) -> None:
+    """Leave word in the working folder: an interruption is no failure."""
+    note(job, ended=True)
+    if not isinstance(error, Interrupted):
+        kind = type(error).__name__
+        write_json(job.partial / FAILURE, {"kind": kind, "message": error.message, "remedy": error.remedy})
+
+
+def _check_gate(request: Request, node: Node) -> None:
+    """GateStopped when the evaluation `node` fell too far below that of the checkpoint it came from."""
+    gate = request.plan.gate
+    parent = request.plan.evaluated_parent(node.inputs["checkpoint"]) if gate and node.kind == EVALUATE else None
+    if gate is None or parent is None:
+        return
+    states = inspect(request.plan, request.run)
+    before = next(n for n in request.plan.nodes if n.kind == EVALUATE and n.inputs["checkpoint"] == parent)
+    if states[before.id].state != "done":
+        request.reporter.line(f"the gate was not checked: {before.id} is {states[before.id].state}")
+        return
+    from evals.gate import check_gate
+
+    check_gate(_results(states[before.id]), _results(states[node.id]), gate["suite"], gate["max_drop"])
+
+
+def _results(state: NodeState) -> dict[str, Any]:
+    """The parsed `results.json` of a finished evaluation."""
+    try:
+        results: dict[str, Any] = read_json(state.folder / "results.json")
+    except (OSError, ValueError) as error:
+        raise RunFailed(
+            f"{state.folder / 'results.json'}: cannot be read: {error}", "run the evaluation again"
+        ) from None
+    return results

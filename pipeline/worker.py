@@ -1,0 +1,125 @@
+"""The process that runs one stage: `python -m pipeline.worker JOB.json`, started by the runner.
+
+It says how far it is and how it ended as JSON lines on an inherited pipe; all else it prints goes to the stage's log.
+It dies with the runner, and stops at SIGTERM as soon as the stage has saved its state.
+"""
+
+import ctypes
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from common.errors import RunFailed, UphillError
+from common.files import read_json
+from common.stage import Outputs, StageContext
+
+CHANNEL = "UPHILL_CHANNEL"
+"""Environment variable with the number of the pipe's file descriptor."""
+PR_SET_PDEATHSIG = 1
+SECONDS_BETWEEN = 0.1
+"""Progress is told at most this often."""
+
+
+class Channel:
+    """JSON lines to the runner; nowhere when the worker was started by hand."""
+
+    def __init__(self) -> None:
+        number = os.environ.pop(CHANNEL, None)
+        self.handle = int(number) if number else None
+        self.told = 0.0
+        if self.handle is not None:
+            os.set_inheritable(self.handle, False)
+
+    def send(self, **message: Any) -> None:
+        if self.handle is not None:
+            data = (json.dumps(message, allow_nan=False) + "\n").encode()
+            while data:
+                data = data[os.write(self.handle, data) :]
+
+    def progress(self, done: float, total: float, unit: str = "step", **metrics: Any) -> None:
+        """What a stage calls as `context.progress`. Metrics that are not finite are shown as text."""
+        now = time.monotonic()
+        if now - self.told >= SECONDS_BETWEEN or done >= total:
+            self.told = now
+            shown = {name: value if _is_json(value) else str(value) for name, value in metrics.items()}
+            self.send(type="progress", done=done, total=total, unit=unit, metrics=shown)
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def die_with(runner: int) -> None:
+    """Have the kernel kill this process when its parent, the runner, dies in whatever way."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != runner:  # it died before the line above
+        sys.exit(1)
+
+
+def set_environment(threads: int) -> None:
+    """What libraries read from the environment when they are imported, so it comes before any of them."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def run_stage(job: Mapping[str, Any], channel: Channel, stop: list[int]) -> None:
+    """Run the stage and tell the runner what came out."""
+    module, name = job["config_type"].split(":")
+    config = getattr(importlib.import_module(module), name).model_validate(job["config"])
+    context = StageContext(
+        folder=Path(job["folder"]),
+        seed=job["seed"],
+        progress=channel.progress,
+        stop_requested=lambda: bool(stop),
+        threads=job["threads"],
+    )
+    inputs = {name: Path(path) for name, path in job["inputs"].items()}
+    outputs: Outputs = importlib.import_module(job["module"]).run(config, inputs, context)
+    broken = [name for name, value in outputs.metrics.items() if not _is_json(value)]
+    if broken:
+        values = ", ".join(f"{name} = {outputs.metrics[name]!r}" for name in broken)
+        raise RunFailed(
+            f"stage {job['id']!r} ended with {values}", "look for the first such value in its metrics.jsonl"
+        )
+    channel.send(
+        type="finished",
+        config=config.model_dump(mode="json", by_alias=True),
+        metrics=outputs.metrics,
+        tokens_generated=outputs.tokens_generated,
+        tokens_trained=outputs.tokens_trained,
+        peak_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    )
+
+
+def main(path: str) -> int:
+    """Run the job; the exit code of an error a person can act on is its own. Anything else is a traceback."""
+    job = read_json(Path(path))
+    if CHANNEL in os.environ:
+        die_with(job["runner"])
+    channel, stop = Channel(), list[int]()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: stop.append(received))
+    set_environment(job["threads"])
+    try:
+        run_stage(job, channel, stop)
+    except UphillError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        channel.send(type="error", kind=type(error).__name__, message=error.message, remedy=error.remedy)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
