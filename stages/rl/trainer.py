@@ -45,7 +45,7 @@ class CurriculumTrainer(GRPOTrainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """One item a forward pass: it only counts, the curriculum draws the prompts."""
-        return DataLoader(range(self.args.steps_per_generation), batch_size=None)
+        return DataLoader([{} for _ in range(self.args.steps_per_generation)], batch_size=None)
 
     def _prepare_inputs(self, generation_batch: Any) -> Batch | None:
         position = self._step % self.args.steps_per_generation
