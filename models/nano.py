@@ -63,6 +63,7 @@ def nano_config(tokenizer: PreTrainedTokenizerFast) -> Llama4TextConfig:
         num_local_experts=4,
         num_experts_per_tok=1,
         tie_word_embeddings=True,
+        initializer_range=0.06,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -75,11 +76,4 @@ def nano_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> MoeForCausalLM:
     """Random weights that depend on `seed` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = MoeForCausalLM(nano_config(tokenizer))
-        for layer in model.model.layers:
-            if layer.is_moe_layer:
-                # transformers leaves the stacked experts to `empty`; give them the same spread as every other matrix.
-                experts = layer.feed_forward.experts
-                for weight in (experts.gate_up_proj, experts.down_proj):
-                    torch.nn.init.normal_(weight, std=model.config.initializer_range)
-    return model
+        return MoeForCausalLM(nano_config(tokenizer))

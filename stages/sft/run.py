@@ -21,8 +21,6 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
             num_train_epochs=config.epochs,
             completion_only_loss=True,
             max_length=None,
-            # Sequences of like length together: padding costs as much as text.
-            train_sampling_strategy="group_by_length",
         ),
         train_dataset=Dataset.from_list([_example(prompt) for prompt in prompts]),
         processing_class=trained.tokenizer,
