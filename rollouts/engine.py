@@ -55,6 +55,8 @@ class Engine:
             max_num_batched_tokens=max(4096, config.max_model_len),
             # A prompt split over two batches would need a seeded generator's offset, which CPU generators lack.
             enable_chunked_prefill=False,
+            # The smallest block that vLLM's CPU attention takes (its default is 128): a group shares whole blocks only.
+            block_size=None if torch.cuda.is_available() else 32,
             logprobs_mode="processed_logprobs",
             disable_log_stats=True,
         )
