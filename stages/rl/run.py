@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trl import GRPOConfig
 
-from common.files import append_json_line
+from common.files import append_json_line, read_json_lines, write_json
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
 from curriculum.ledger import Ledger
@@ -24,7 +24,7 @@ PROBES = 4
 
 
 def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
-    """Write `checkpoint/`, `ledger.sqlite`, `groups.jsonl`, `prompts.parquet` and `metrics.jsonl`."""
+    """Write `checkpoint/`, `ledger.sqlite`, `groups.jsonl`, `parity.json`, `prompts.parquet` and `metrics.jsonl`."""
     prompts = read_prompts(inputs["filter"] / "prompts.parquet")
     ledger = _ledger(inputs["filter"], context)
     checkpoint = inputs["checkpoint"] / "checkpoint"
@@ -32,6 +32,7 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     trained = load(config, checkpoint, context.seed)
     trainer = _trainer(config, context, trained, engine, prompts, ledger)
     last = fit(trainer, context, ("reward", "mixed_share", "parity/rollout_gap"), extra=lambda f: _keep(ledger, f))
+    write_json(context.folder / "parity.json", trainer.proof())
     engine.close()
     save(trained, context)
     shutil.copyfile(inputs["filter"] / "prompts.parquet", context.folder / "prompts.parquet")
@@ -117,8 +118,6 @@ def _metrics(tally: Tally, ledger: Ledger) -> dict[str, float]:
 
 def _totals(context: StageContext) -> dict[str, float]:
     """Token counts so far, from the metrics of the checkpoint that the stage goes on from."""
-    from common.files import read_json_lines
-
     step = step_of(latest(context))
     rows = [row for row in read_json_lines(context.folder / "metrics.jsonl") if row["step"] == step]
     last = rows[-1] if rows else {}

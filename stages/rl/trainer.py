@@ -17,8 +17,9 @@ from trl import GRPOConfig, GRPOTrainer
 from models.adapters import policy_weights
 from rollouts import parity
 from stages.rl.groups import Group
+from stages.rl.packed import logprobs_and_entropies, pack
 
-Batch = dict[str, Tensor]
+Batch = dict[str, Any]
 
 
 class CurriculumTrainer(GRPOTrainer):
@@ -36,6 +37,7 @@ class CurriculumTrainer(GRPOTrainer):
         tolerance: float,
     ) -> None:
         self.engine, self.practise, self.probes, self.tolerance = engine, practise, probes, tolerance
+        self.current: Batch | None = None
         self.latest_logprobs: Tensor | None = None
         # GRPOTrainer asks for prompts and a reward; both are the curriculum's here and neither is read.
         rows = Dataset.from_dict({"prompt": [""] * args.generation_batch_size})
@@ -64,6 +66,17 @@ class CurriculumTrainer(GRPOTrainer):
         parity.require(found, self.tolerance, f"after the sync at step {self.state.global_step}")
         self._metrics["train"]["parity/probe_gap"].append(found.mean)
 
+    def proof(self) -> dict[str, Any]:
+        """Sequences with the log-probabilities that the final policy gives and those of the engine that serves it."""
+        self.sync()
+        prompts, completions = self.probes
+        trainer = parity.trainer_logprobs(self.model, prompts, completions)
+        engine = self.engine.score(prompts, completions)
+        rows = zip(prompts, completions, trainer.split([len(c) for c in completions]), engine, strict=True)
+        sequences = [{"prompt_ids": p, "completion_ids": c, "trainer": t.tolist(), "engine": e} for p, c, t, e in rows]
+        flat = torch.tensor([value for row in engine for value in row])
+        return {"sequences": sequences, "mean_gap": parity.gap(flat, trainer).mean}
+
     def _batches(self, groups: Sequence[Group]) -> list[Batch | None]:
         """Groups as one padded batch a forward pass, like lengths together; None where nothing is left to train on."""
         ordered = sorted(groups, key=lambda group: (group.longest, group.prompt_id))
@@ -76,15 +89,20 @@ class CurriculumTrainer(GRPOTrainer):
             batches.append(collate(part, self._tokenizer.pad_token_id, tokens) if part else None)
         return batches
 
-    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Any, Any]:
-        result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
-        self.latest_logprobs = result[0].detach()
-        return result
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor, None]:
+        """TRL's hook for the policy's log-probabilities; prompts are computed once a group (`packed.py`)."""
+        assert self.current is not None
+        policy = self.accelerator.unwrap_model(model)
+        packed, ids = self.current["packed"], self.current["completion_ids"]
+        logprobs, entropies = logprobs_and_entropies(policy, packed, ids, self.temperature)
+        self.latest_logprobs = logprobs.detach()
+        return logprobs, entropies, None
 
     def _compute_loss(self, model: Any, inputs: Batch | None) -> Tensor:
         if inputs is None:
             # A forward pass without groups: a zero that the optimiser's accumulation can go through.
             return next(p for p in model.parameters() if p.requires_grad).sum() * 0.0
+        self.current = inputs
         loss = super()._compute_loss(model, inputs)
         mask = inputs["completion_mask"].bool()
         assert self.latest_logprobs is not None
@@ -108,6 +126,7 @@ def collate(groups: Sequence[Group], pad: int, tokens: int) -> Batch:
     completions = [torch.tensor(rollout.token_ids) for _, rollout in rows]
     mask = pad_sequence([torch.ones_like(c) for c in completions], batch_first=True)
     return {
+        "packed": pack(groups, pad),
         "prompt_ids": prompt_ids,
         "prompt_mask": prompt_mask,
         "completion_ids": pad_sequence(completions, batch_first=True, padding_value=pad),

@@ -1,0 +1,32 @@
+# `make quickstart` and `make test` each work as the first command on a fresh clone.
+PYTHON ?= python3.11
+VENV ?= .venv
+LOCK ?= requirements/cpu.lock
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(notdir $(LOCK))
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: setup quickstart test check bench clean
+
+setup: $(STAMP)
+
+$(STAMP): $(LOCK) pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(LOCK)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+quickstart: setup
+	$(BIN)/uphill run recipes/quickstart.yaml
+	$(BIN)/uphill compare runs/quickstart
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check
+	$(PYTEST)
+
+clean:
+	rm -rf $(VENV) runs
