@@ -7,6 +7,9 @@ vLLM from reserving one of the CPU's cores for itself.
 import os
 import socket
 
+import torch
+import torch._dynamo
+
 from common.errors import RunFailed
 
 
@@ -25,6 +28,10 @@ def prepare(kv_cache_gib: int) -> None:
     for name, value in fixed.items():
         if os.environ.setdefault(name, value) != value and name in ("WORLD_SIZE", "VLLM_ENABLE_V1_MULTIPROCESSING"):
             raise RunFailed(f"{name} is {os.environ[name]!r}, this engine needs {value!r}", f"unset {name}")
+    if not torch.cuda.is_available():
+        # vLLM compiles one small sampling helper even in eager mode. That takes seconds a process and a C++ compiler,
+        # which a bare machine lacks; the plain function gives the same numbers.
+        torch._dynamo.config.disable = True
     os.environ.setdefault("MASTER_PORT", str(_free_port()))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
 
