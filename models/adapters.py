@@ -6,6 +6,7 @@ weights: W + (alpha / r) B A, as PEFT itself merges them (LoRA, Hu et al. 2021, 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from peft import LoraConfig as PeftLora
@@ -64,6 +65,6 @@ def _deltas(policy: PeftModel) -> Iterator[tuple[str, Tensor]]:
             yield f"{plain}.{parameter}", module.get_delta_weight(adapter)
 
 
-def merged(policy: nn.Module) -> nn.Module:
+def merged(policy: nn.Module) -> Any:
     """The plain policy with adapters merged into its weights for good."""
     return policy.merge_and_unload() if isinstance(policy, PeftModel) else policy

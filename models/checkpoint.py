@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from common.errors import BadInput
@@ -46,7 +45,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def save_policy(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a checkpoint that needs no code of ours to be loaded. `model` is a plain, adapter-free policy."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -40,5 +40,5 @@ def forget_prepared_experts(model: Any) -> None:
     """Make every MoE layer of a vLLM model prepare its kernel anew at the next weight load."""
     for module in model.modules():
         method = getattr(module, "quant_method", None)
-        if getattr(method, "moe_kernel", None) is not None:
+        if method is not None and getattr(method, "moe_kernel", None) is not None:
             method.moe_kernel = None

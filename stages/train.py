@@ -54,7 +54,6 @@ def arguments(config: TrainingStage, context: StageContext, rows: int, precision
         "gradient_checkpointing": False,
         "use_cpu": not torch.cuda.is_available(),
         "dataloader_num_workers": 0,
-        "warmup_steps": 2,
     }
 
 
@@ -103,3 +102,8 @@ def save(trained: Trained, context: StageContext) -> None:
     policy = merged(trained.policy)
     policy.config.use_cache = True
     save_policy(policy, trained.tokenizer, context.folder / "checkpoint")
+
+
+def picked(metrics: dict[str, float], names: tuple[str, ...]) -> dict[str, float]:
+    """Those of the metrics that a stage's record keeps."""
+    return {name: metrics[name] for name in names if name in metrics}

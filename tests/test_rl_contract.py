@@ -51,9 +51,8 @@ def test_batches_are_buffered_and_counted_where_we_do_it():
     assert "self._step % generate_every == 0 or self._buffered_inputs is None" in text
     assert "self._buffered_inputs[self._step % self.args.steps_per_generation]" in text
     assert "self._step += 1" in source("training_step")
-    assert {"self._buffered_inputs = None", "self._step = 0"} <= {
-        line.strip() for line in source("__init__").splitlines()
-    }
+    lines = {line.strip() for line in source("__init__").splitlines()}
+    assert {"self._buffered_inputs = None", "self._step = 0"} <= lines
 
 
 def test_metrics_are_lists_by_mode_and_name():

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from common.errors import BadInput
 from common.stage import Inputs, Outputs, StageContext
@@ -22,7 +23,7 @@ def run(config: BaseStage, inputs: Inputs, context: StageContext) -> Outputs:
     return Outputs(metrics=_sizes(policy))
 
 
-def _build(model: ModelConfig, seed: int) -> tuple[MoeForCausalLM, object]:
+def _build(model: ModelConfig, seed: int) -> tuple[MoeForCausalLM, PreTrainedTokenizerBase]:
     if model.preset is not None:
         from models.nano import nano_model, nano_tokenizer
 

@@ -16,7 +16,7 @@ from models.checkpoint import load_policy
 from prompts.schema import read_prompts
 from stages.dpo.config import DpoStage
 from stages.dpo.pairs import Pair, mine
-from stages.train import arguments, fit, load, save
+from stages.train import arguments, fit, load, picked, save
 
 
 def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
@@ -43,7 +43,7 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
     last = fit(trainer, context, shown=("loss", "rewards/accuracies", "logps/chosen"))
     save(trained, context)
     names = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected")
-    metrics = {"pairs": len(pairs), "steps": trainer.state.global_step, **{n: last[n] for n in names if n in last}}
+    metrics = {"pairs": len(pairs), "steps": trainer.state.global_step, **picked(last, names)}
     return Outputs(metrics=metrics, tokens_trained=int(last.get("num_tokens", 0)))
 
 

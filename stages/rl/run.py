@@ -17,7 +17,7 @@ from stages.rl.config import RlStage
 from stages.rl.groups import Group
 from stages.rl.practice import Practice, Tally
 from stages.rl.trainer import CurriculumTrainer
-from stages.train import Trained, arguments, fit, load, save
+from stages.train import Trained, arguments, fit, load, picked, save
 
 PROBES = 4
 """Sequences that the parity check compares after every sync."""
@@ -39,7 +39,7 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     counts = ledger.counts()
     ledger.close()
     names = ("reward", "mixed_share", "entropy", "parity/rollout_gap", "parity/largest_gap")
-    metrics = {"steps": trainer.state.global_step, **{n: last[n] for n in names if n in last}, **counts}
+    metrics = {"steps": trainer.state.global_step, **picked(last, names), **counts}
     totals = last["tokens_generated_total"], last["tokens_trained_total"]
     return Outputs(metrics=metrics, tokens_generated=int(totals[0]), tokens_trained=int(totals[1]))
 
@@ -91,7 +91,7 @@ def _grpo(config: RlStage, context: StageContext) -> GRPOConfig:
         num_generations=config.group_size,
         max_completion_length=config.max_tokens,
         temperature=config.temperature,
-        lr_scheduler_type="constant_with_warmup",
+        lr_scheduler_type="constant",
         beta=0.0,
         loss_type="dapo",
         # The curriculum persists what it needs; there is no data to skip.

@@ -41,13 +41,15 @@ class CurriculumTrainer(GRPOTrainer):
         self.latest_logprobs: Tensor | None = None
         # GRPOTrainer asks for prompts and a reward; both are the curriculum's here and neither is read.
         rows = Dataset.from_dict({"prompt": [""] * args.generation_batch_size})
+        self._buffered_inputs: list[Batch | None] | None
         super().__init__(
             model=policy, args=args, reward_funcs=[_graded_already], train_dataset=rows, processing_class=tokenizer
         )
 
     def get_train_dataloader(self) -> DataLoader:
         """One item a forward pass: it only counts, the curriculum draws the prompts."""
-        return DataLoader([{} for _ in range(self.args.steps_per_generation)], batch_size=None)
+        passes: Any = [{} for _ in range(self.args.steps_per_generation)]
+        return DataLoader(passes, batch_size=None)
 
     def _prepare_inputs(self, generation_batch: Any) -> Batch | None:
         position = self._step % self.args.steps_per_generation

@@ -1,12 +1,18 @@
 """Light supervised fine-tuning on the hard remainder: loss on the answer only, TRL's SFTTrainer."""
 
+from typing import Any
+
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from common.stage import Inputs, Outputs, StageContext
 from prompts.schema import Prompt, read_prompts
 from stages.sft.config import SftStage
-from stages.train import arguments, fit, load, save
+from stages.train import arguments, fit, load, picked, save
+
+
+WARMUP = 2
+"""Steps of rising learning rate: the first gradients of fresh weights are the least trustworthy."""
 
 
 def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
@@ -19,6 +25,7 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
         args=SFTConfig(
             **arguments(config, context, rows, config.precision),
             num_train_epochs=config.epochs,
+            warmup_steps=WARMUP,
             completion_only_loss=True,
             max_length=None,
         ),
@@ -27,10 +34,10 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     )
     last = fit(trainer, context, shown=("loss", "mean_token_accuracy"))
     save(trained, context)
-    final = {name: last[name] for name in ("loss", "mean_token_accuracy", "entropy") if name in last}
-    metrics = {"prompts": len(prompts), "steps": trainer.state.global_step, **final}
+    names = ("loss", "mean_token_accuracy", "entropy")
+    metrics = {"prompts": len(prompts), "steps": trainer.state.global_step, **picked(last, names)}
     return Outputs(metrics=metrics, tokens_trained=int(last.get("num_tokens", 0)))
 
 
-def _example(prompt: Prompt) -> dict[str, list[dict[str, str]]]:
+def _example(prompt: Prompt) -> dict[str, Any]:
     return {"prompt": prompt.messages, "completion": [{"role": "assistant", "content": prompt.target}]}
