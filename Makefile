@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test check bench clean
+.PHONY: setup quickstart test check clean
 
 setup: $(STAMP)
 
@@ -18,7 +18,6 @@ $(STAMP): $(LOCK) pyproject.toml
 
 quickstart: setup
 	$(BIN)/uphill run recipes/quickstart.yaml
-	$(BIN)/uphill compare runs/quickstart
 
 check: setup
 	$(BIN)/ruff check .

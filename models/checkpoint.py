@@ -28,12 +28,24 @@ def load_policy(folder: Path, dtype: torch.dtype = torch.float32) -> MoeForCausa
             f"{folder}: model type {config.model_type!r} is not llama4_text",
             "start from it with `model: {upcycle: FOLDER}`",
         )
-    model, info = MoeForCausalLM.from_pretrained(
-        folder, config=config, dtype=dtype, attn_implementation="sdpa", output_loading_info=True, use_safetensors=True
+    return load_whole(MoeForCausalLM, folder, config, dtype)
+
+
+def load_whole(kind: Any, folder: Path, config: Any, dtype: torch.dtype = torch.float32) -> Any:
+    """A model of class `kind` with every tensor from the safetensors in `folder`; BadInput names what does not fit."""
+    model, info = kind.from_pretrained(
+        folder,
+        config=config,
+        dtype=dtype,
+        attn_implementation="sdpa",
+        output_loading_info=True,
+        use_safetensors=True,
+        # Not ignored: reported with the others below, where transformers would raise an error without a name.
+        ignore_mismatched_sizes=True,
     )
-    wrong: list[Any] = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
-    if wrong:
-        raise BadInput(f"{folder}: tensors missing, unexpected or of another shape: {wrong[:5]}", "repair the folder")
+    for what in ("missing", "unexpected", "mismatched"):
+        if names := sorted(map(str, info[f"{what}_keys"])):
+            raise BadInput(f"{folder}: {what} tensors: {', '.join(names[:5])}", "repair the checkpoint folder")
     return model
 
 

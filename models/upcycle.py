@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import AutoConfig, Llama4TextConfig, LlamaConfig, LlamaForCausalLM
 
 from common.errors import BadInput
+from models.checkpoint import load_whole
 from models.moe import MoeForCausalLM
 
 ROUTER_STD = 0.02
@@ -25,7 +26,7 @@ def load_dense(folder: Path) -> LlamaForCausalLM:
     config = AutoConfig.from_pretrained(folder)
     if config.model_type != "llama":
         raise BadInput(f"{folder}: model type {config.model_type!r} is not a dense Llama", "name a Llama checkpoint")
-    return LlamaForCausalLM.from_pretrained(folder, config=config, dtype=torch.float32, use_safetensors=True)
+    return load_whole(LlamaForCausalLM, folder, config)
 
 
 def upcycled_config(dense: LlamaConfig, experts: int, moe_every: int) -> Llama4TextConfig:

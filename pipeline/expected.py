@@ -8,6 +8,7 @@ from evals.config import SuiteConfig
 from pipeline.recipe import Recipe, Stage
 from pipeline.references import EVALUATION_PREFIX
 from prompts.config import JsonlSource, PromptSource, ReasoningGymSource
+from stages.judge_filter.config import JudgeFilterStage
 from stages.reference import BASE, PROMPTS
 
 
@@ -20,7 +21,8 @@ def expected(recipe: Recipe) -> dict[str, dict[str, int]]:
     for stage in recipe.stages:
         found[stage.id] = _known(_stage(stage, kept))
         if stage.kind == "judge_filter":
-            kept[stage.id] = None if prompts is None else math.ceil(prompts * (1 - stage.drop_easiest))
+            judged = _judged(stage, prompts)
+            kept[stage.id] = None if judged is None else math.ceil(judged * (1 - stage.drop_easiest))
     if recipe.evaluate:
         asked = _evaluation(recipe, recipe.evaluate.suites)
         found |= {f"{EVALUATION_PREFIX}{stage}": asked for stage in recipe.evaluate.after}
@@ -40,14 +42,19 @@ def _count(source: PromptSource) -> int | None:
     return None
 
 
+def _judged(stage: JudgeFilterStage, prompts: int | None) -> int | None:
+    """Prompts that a judge is asked about; None where nobody knows."""
+    return min((n for n in (prompts, stage.limit) if n is not None), default=None)
+
+
 def _stage(stage: Stage, kept: Mapping[str, int | None]) -> dict[str, int | None]:
     if stage.kind == "judge_filter":
-        prompts = kept[PROMPTS]
-        attempts = None if prompts is None else prompts * stage.judge.attempts
+        judged = _judged(stage, kept[PROMPTS])
+        attempts = None if judged is None else judged * stage.judge.attempts
         tokens = None if attempts is None else attempts * stage.judge.max_tokens
         return {"attempts_at_most": attempts, "tokens_generated_at_most": tokens}
     if stage.kind == "sft":
-        prompts = kept[stage.on]
+        prompts = min((n for n in (kept[stage.on], stage.limit) if n is not None), default=None)
         return {"sequences_at_most": None if prompts is None else math.ceil(prompts * stage.epochs)}
     if stage.kind == "rl":
         curriculum = stage.curriculum

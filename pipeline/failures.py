@@ -9,9 +9,9 @@ from common.errors import BadInput, GateStopped, Interrupted, RunFailed, UphillE
 KINDS: dict[str, type[UphillError]] = {kind.__name__: kind for kind in (BadInput, RunFailed, GateStopped, Interrupted)}
 LOWER = {
     "judge_filter": "judge.rollouts.max_num_seqs or judge.rollouts.kv_cache_gib",
-    "sft": "batch_size",
-    "rl": "prompts_per_step, group_size or rollouts.kv_cache_gib",
-    "dpo": "batch_size",
+    "sft": "rows_per_forward",
+    "rl": "rows_per_forward or rollouts.kv_cache_gib",
+    "dpo": "rows_per_forward",
     "evaluate": "evaluate.rollouts.max_num_seqs or evaluate.rollouts.kv_cache_gib",
 }
 """Settings that cost memory, by kind of stage."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from common.files import write_text
-from common.quotas import apportion
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
 from curriculum.ledger import Ledger
@@ -19,6 +18,7 @@ from judges.attempts import Source, judge_attempts
 from judges.config import AttemptsJudge
 from judges.cut import Decision, cut_easiest, drop_counts
 from judges.verdict import Verdict
+from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts, write_prompts
 from rewards.grade import grade
 from stages.judge_filter.config import JudgeFilterStage
@@ -26,7 +26,7 @@ from stages.judge_filter.config import JudgeFilterStage
 
 def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `prompts.parquet` (kept), `dropped.parquet`, `reasons.jsonl`, `verdicts.jsonl` and `ledger.sqlite`."""
-    prompts = _sample(read_prompts(inputs["prompts"] / "prompts.parquet"), config.limit, context.seed)
+    prompts = sample(read_prompts(inputs["prompts"] / "prompts.parquet"), config.limit, context.seed)
     sizes = Counter(prompt.capability for prompt in prompts)
     drop_counts(sizes, config.drop_easiest)  # refuses an impossible share before the judge is asked
     with _source(config.judge, context) as source:
@@ -44,19 +44,6 @@ def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outp
     _write(context.folder, prompts, verdicts, kept, out)
     tokens = sum(attempt.tokens for verdict in verdicts for attempt in verdict.attempts)
     return Outputs(metrics=_metrics(verdicts, kept, out), tokens_generated=tokens)
-
-
-def _sample(prompts: list[Prompt], limit: int | None, seed: int) -> list[Prompt]:
-    """At most `limit` prompts, with every capability's share of the whole; which ones depends on the seed alone."""
-    if limit is None or limit >= len(prompts):
-        return prompts
-    places = apportion(limit, Counter(prompt.capability for prompt in prompts))
-    chosen = set()
-    for prompt in sorted(prompts, key=lambda prompt: (derive(seed, "sample", prompt.id), prompt.id)):
-        if places[prompt.capability]:
-            places[prompt.capability] -= 1
-            chosen.add(prompt.id)
-    return [prompt for prompt in prompts if prompt.id in chosen]
 
 
 @contextmanager

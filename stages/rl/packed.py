@@ -7,7 +7,7 @@ is dense over the row: where completions are longer than their prompt, members g
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -37,6 +37,9 @@ class Packed:
     """Row of each completion (B,)."""
     source: Tensor
     """Position in the row of the token that predicts each completion token (B, C)."""
+
+    def to(self, device: torch.device) -> "Packed":
+        return Packed(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def pack(groups: Sequence[Group], pad: int) -> Packed:

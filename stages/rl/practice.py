@@ -16,6 +16,7 @@ from curriculum.ledger import Ledger
 from curriculum.select import draw, refilter_choice, transitions
 from prompts.schema import Prompt
 from rewards.grade import Grade
+from stages.lengths import require_room
 from stages.rl.config import RlStage
 from stages.rl.groups import CUT_OFF, Group, Member
 
@@ -48,7 +49,7 @@ class Tally:
 
 
 class Practice:
-    """Draws and rolls out; the ledger is its only memory from step to step (and `empty_steps`)."""
+    """Draws and rolls out; the ledger and `empty_steps` are its only memory from step to step."""
 
     def __init__(
         self,
@@ -62,6 +63,10 @@ class Practice:
         self.config, self.prompts, self.ledger = config, prompts, ledger
         self.engine, self.grade, self.seed = engine, grade, seed
         self.encoded = {id: engine.encode(prompt.messages) for id, prompt in prompts.items()}
+        room = engine.max_model_len - config.max_tokens
+        lengths = {id: len(tokens) for id, tokens in self.encoded.items()}
+        remedy = "raise rollouts.max_model_len, lower max_tokens, or remove them"
+        require_room(lengths, room, "rollouts.max_model_len less max_tokens, a room", remedy)
         self.empty_steps = 0
 
     def step(self, step: int) -> tuple[list[Group], list[Group], Tally]:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from trl import GRPOConfig
 
-from common.files import append_json_line, read_json_lines, write_json
+from common.files import append_json_line, read_json, read_json_lines, write_json
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
 from curriculum.ledger import Ledger
-from prompts.schema import Prompt, read_prompts
+from prompts.schema import read_prompts
 from rewards.grade import grade
 from rollouts.engine import Engine
 from stages.resume import latest, step_of, take_back
@@ -21,6 +21,7 @@ from stages.train import Trained, arguments, fit, load, picked, save
 
 PROBES = 4
 """Sequences that the parity check compares after every sync."""
+PRACTICE = "practice.json"
 
 
 def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
@@ -30,8 +31,11 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     checkpoint = inputs["checkpoint"] / "checkpoint"
     engine = Engine(checkpoint, config.rollouts, derive(context.seed, "engine"))
     trained = load(config, checkpoint, context.seed)
-    trainer = _trainer(config, context, trained, engine, prompts, ledger)
-    last = fit(trainer, context, ("reward", "mixed_share", "parity/rollout_gap"), extra=lambda f: _keep(ledger, f))
+    practice = Practice(config, {p.id: p for p in prompts}, ledger, engine, grade, derive(context.seed, "practice"))
+    if start := latest(context):
+        practice.empty_steps = read_json(start / PRACTICE)["empty_steps"]
+    trainer = _trainer(config, context, trained, practice)
+    last = fit(trainer, context, ("reward", "mixed_share", "parity/rollout_gap"), extra=lambda f: _keep(practice, f))
     write_json(context.folder / "parity.json", trainer.proof())
     engine.close()
     save(trained, context)
@@ -52,14 +56,13 @@ def _ledger(filtered: Path, context: StageContext) -> Ledger:
     return Ledger.restore(source, context.folder / "ledger.sqlite")
 
 
-def _keep(ledger: Ledger, folder: Path) -> None:
-    ledger.snapshot(folder / "ledger.sqlite")
+def _keep(practice: Practice, folder: Path) -> None:
+    """What RL adds to a trainer checkpoint: the ledger and the practice's own memory."""
+    practice.ledger.snapshot(folder / "ledger.sqlite")
+    write_json(folder / PRACTICE, {"empty_steps": practice.empty_steps})
 
 
-def _trainer(
-    config: RlStage, context: StageContext, trained: Trained, engine: Engine, prompts: list[Prompt], ledger: Ledger
-) -> CurriculumTrainer:
-    practice = Practice(config, {p.id: p for p in prompts}, ledger, engine, grade, derive(context.seed, "practice"))
+def _trainer(config: RlStage, context: StageContext, trained: Trained, practice: Practice) -> CurriculumTrainer:
     totals = _totals(context)
 
     def practise(step: int) -> tuple[list[Group], dict[str, float]]:
@@ -68,17 +71,18 @@ def _trainer(
             append_json_line(context.folder / "groups.jsonl", group.to_json(step))
         totals["generated"] += tally.tokens
         totals["trained"] += sum(len(g.prompt_ids) * len(g.members) + g.tokens for g in chosen)
-        return chosen, {**_metrics(tally, ledger), **{f"tokens_{k}_total": v for k, v in totals.items()}}
+        return chosen, {**_metrics(tally, practice.ledger), **{f"tokens_{k}_total": v for k, v in totals.items()}}
 
-    probes = [p for p in prompts if len(p.answer) < 200][:PROBES]
-    sequences = [engine.encode(p.messages) for p in probes], [engine.encode_text(p.answer) for p in probes]
+    chosen = list(practice.prompts.values())[:PROBES]
+    answers = [practice.engine.encode_text(prompt.answer)[: config.max_tokens] for prompt in chosen]
+    probes = [practice.encoded[prompt.id] for prompt in chosen], answers
     return CurriculumTrainer(
         policy=trained.policy,
         args=_grpo(config, context),
         tokenizer=trained.tokenizer,
-        engine=engine,
+        engine=practice.engine,
         practise=practise,
-        probes=sequences,
+        probes=probes,
         tolerance=config.parity_tolerance,
     )
 

@@ -88,7 +88,8 @@ class CurriculumTrainer(GRPOTrainer):
         batches: list[Batch | None] = []
         for size in sizes:
             part, ordered = ordered[:size], ordered[size:]
-            batches.append(collate(part, self._tokenizer.pad_token_id, tokens) if part else None)
+            batch = collate(part, self._tokenizer.pad_token_id, tokens) if part else None
+            batches.append(batch and {name: value.to(self.accelerator.device) for name, value in batch.items()})
         return batches
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor, None]:
@@ -111,7 +112,8 @@ class CurriculumTrainer(GRPOTrainer):
         found = parity.gap(inputs["engine_logprobs"][mask], self.latest_logprobs[mask])
         parity.require(found, self.tolerance, f"on the rollouts of step {self.state.global_step}")
         self._metrics["train"]["parity/rollout_gap"].append(found.mean)
-        self._metrics["train"]["parity/largest_gap"].append(found.largest)
+        largest = self._metrics["train"]["parity/largest_gap"]
+        largest[:] = [max([*largest, found.largest])]  # TRL logs the mean of what is listed here
         return loss
 
 

@@ -13,6 +13,8 @@ class SftStage(TrainingStage):
     """Id of the stage whose checkpoint training starts from."""
     on: str
     """Id of the stage whose prompts are learnt: a judge filter (its kept prompts) or `prompts` (all)."""
+    limit: int | None = Field(default=None, ge=1)
+    """Learn from at most this many of them, a sample with every capability's share."""
     epochs: float = Field(default=1.0, gt=0)
     """Passes over the prompts."""
     batch_size: int = Field(default=16, ge=1)

@@ -6,10 +6,11 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from common.stage import Inputs, Outputs, StageContext
+from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts
+from stages.lengths import require_room
 from stages.sft.config import SftStage
 from stages.train import arguments, fit, load, picked, save
-
 
 WARMUP = 2
 """Steps of rising learning rate: the first gradients of fresh weights are the least trustworthy."""
@@ -17,8 +18,12 @@ WARMUP = 2
 
 def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/` and `metrics.jsonl`."""
-    prompts = read_prompts(inputs["prompts"] / "prompts.parquet")
+    prompts = sample(read_prompts(inputs["prompts"] / "prompts.parquet"), config.limit, context.seed)
     trained = load(config, inputs["checkpoint"] / "checkpoint", context.seed)
+    examples = {prompt.id: _example(prompt) for prompt in prompts}
+    lengths = {id: _length(trained.tokenizer, example) for id, example in examples.items()}
+    context_length = trained.policy.config.max_position_embeddings
+    require_room(lengths, context_length, "the model's context", "shorten or remove them")
     rows = min(config.batch_size, len(prompts))
     trainer = SFTTrainer(
         model=trained.policy,
@@ -29,7 +34,7 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
             completion_only_loss=True,
             max_length=None,
         ),
-        train_dataset=Dataset.from_list([_example(prompt) for prompt in prompts]),
+        train_dataset=Dataset.from_list(list(examples.values())),
         processing_class=trained.tokenizer,
     )
     last = fit(trainer, context, shown=("loss", "mean_token_accuracy"))
@@ -41,3 +46,7 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
 
 def _example(prompt: Prompt) -> dict[str, Any]:
     return {"prompt": prompt.messages, "completion": [{"role": "assistant", "content": prompt.target}]}
+
+
+def _length(tokenizer: Any, example: dict[str, Any]) -> int:
+    return len(tokenizer.apply_chat_template(example["prompt"] + example["completion"], return_dict=False))

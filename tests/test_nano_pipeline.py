@@ -1,0 +1,253 @@
+"""The whole nano pipeline through the command line: real judge, SFT, RL on vLLM, DPO, evaluations; killed, resumed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from common.files import read_json, read_json_lines
+from curriculum.ledger import Ledger
+from pipeline.checkout import PACKAGES
+from rollouts import environment
+
+ROOT = Path(__file__).parents[1]
+SETTINGS = {
+    "prompts.0.count": 400,
+    "prompts.0.settings": "{min_word_len: 3, max_word_len: 3}",
+    "prompts.1.count": 400,
+    "prompts.1.settings": "{min_terms: 2, max_terms: 2, min_digits: 1, max_digits: 1}",
+    "stages.filter.limit": 24,
+    "stages.filter.drop_easiest": 0.25,
+    "stages.sft.epochs": 8,
+    "stages.rl.steps": 6,
+    "stages.rl.save_every": 2,
+    "stages.rl.prompts_per_step": 6,
+    "stages.rl.curriculum": "{refilter_every: 2, probes: 4}",
+    "evaluate": "{suites: [{name: held_out, limit: 24}, {name: basic_arithmetic, limit: 24}], after: [sft, rl]}",
+}
+FINISHED = ["prompts", "base", "filter", "sft", "eval-sft", "rl", "eval-rl", "dpo"]
+TIMES = {"step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second"}
+
+
+def command(runs, *words):
+    settings = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
+    return [sys.executable, "-m", "pipeline", "run", "recipes/nano.yaml", "--runs-dir", str(runs), *settings, *words]
+
+
+def uphill(words):
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=400)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def python_m(*words):
+    return uphill([sys.executable, "-m", "pipeline", *words])
+
+
+def mtimes(folder):
+    return {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """`whole` went through at once; `killed` has everything up to RL, from the same executions."""
+    folder = tmp_path_factory.mktemp("runs")
+    uphill(command(folder / "whole", "--until", "eval-sft"))
+    shutil.copytree(folder / "whole", folder / "killed")
+    uphill(command(folder / "whole"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(runs):
+    return runs / "whole" / "nano"
+
+
+@pytest.fixture(scope="module")
+def exported(runs, tmp_path_factory):
+    """The RL checkpoint as `uphill export` gives it."""
+    target = tmp_path_factory.mktemp("exported") / "rl"
+    python_m("export", "nano:rl", str(target), "--runs-dir", str(runs / "whole"))
+    return target
+
+
+@pytest.fixture(scope="module")
+def sequences(run):
+    """Token ids with the log-probabilities that the trainer gave at the end of RL."""
+    return read_json(run / "05-rl" / "parity.json")["sequences"]
+
+
+def test_every_stage_is_finished_and_compared(run):
+    status = json.loads(python_m("status", str(run), "--json").stdout)
+    assert [(stage["id"], stage["state"]) for stage in status["stages"]] == [(name, "done") for name in FINISHED]
+    rows = json.loads(python_m("compare", str(run), "--json").stdout)["rows"]
+    assert {(row["stage"], row["suite"]) for row in rows} >= {
+        (stage, suite) for stage in ("sft", "rl") for suite in ("held_out", "basic_arithmetic")
+    }
+    assert all(0 <= row["low"] <= row["score"] <= row["high"] <= 1 for row in rows)
+    generated = {stage["id"]: stage["tokens_generated"] for stage in status["stages"]}
+    assert all(generated[name] > 0 for name in ("filter", "rl", "eval-rl"))
+
+
+def test_sft_learns_and_every_trained_checkpoint_differs(run):
+    losses = [row["loss"] for row in read_json_lines(run / "04-sft" / "metrics.jsonl")]
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+    folders = ["02-base", "04-sft", "05-rl", "06-dpo"]
+    assert len({(run / name / "checkpoint" / "model.safetensors").read_bytes() for name in folders}) == len(folders)
+
+
+def test_rollouts_come_from_the_weights_that_train_at_every_step(run):
+    rows = read_json_lines(run / "05-rl" / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert all(row["parity/probe_gap"] < 1e-4 for row in rows)
+    assert all(row["parity/rollout_gap"] < 1e-4 for row in rows if row["mixed_share"] > 0)
+    assert sum("parity/rollout_gap" in row for row in rows) >= 4
+    assert read_json(run / "05-rl" / "parity.json")["mean_gap"] < 1e-5
+
+
+def test_the_ledger_has_every_group_that_was_rolled_out(run):
+    groups = read_json_lines(run / "05-rl" / "groups.jsonl")
+    with Ledger(run / "05-rl" / "ledger.sqlite") as ledger:
+        drawn = {row.id: row.drawn for row in ledger.rows() if row.drawn}
+    counted = {name: sum(group["prompt_id"] == name for group in groups) for name in drawn}
+    assert counted == drawn and sum(drawn.values()) == len(groups)
+    assert any(group["probe"] for group in groups)
+
+
+def test_pairs_are_of_the_rl_stages_groups(run):
+    texts = {(g["prompt_id"], m["text"]) for g in read_json_lines(run / "05-rl" / "groups.jsonl") for m in g["members"]}
+    pairs = read_json_lines(run / "06-dpo" / "pairs.jsonl")
+    assert pairs and all((pair["prompt_id"], pair[side]) in texts for pair in pairs for side in ("chosen", "rejected"))
+
+
+def test_a_second_run_touches_nothing(runs, run):
+    before, begin = mtimes(run), time.monotonic()
+    done = uphill(command(runs / "whole"))
+    assert done.stderr.count("done before, skipped") == len(FINISHED)
+    assert time.monotonic() - begin < 8
+    after = mtimes(run)
+    changed = {str(name) for name in before if before[name] != after[name]}
+    assert after.keys() == before.keys() and changed <= {".lock", "plan.json"}
+
+
+REFUSE_OURS = f"""
+import json, sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {PACKAGES!r} and path is None:
+            raise ImportError(name + " is not to be imported")
+sys.meta_path.insert(0, Refuse())
+folder, sequences = sys.argv[1], json.loads(sys.stdin.read())
+"""
+TRANSFORMERS = """
+import torch
+from transformers import AutoModelForCausalLM
+model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+found = []
+for one in sequences:
+    ids = torch.tensor([one["prompt_ids"] + one["completion_ids"]])
+    with torch.no_grad():
+        logprobs = model(input_ids=ids).logits[0, len(one["prompt_ids"]) - 1 : -1].log_softmax(-1)
+    found.append(logprobs.gather(1, ids[0, len(one["prompt_ids"]) :, None])[:, 0].tolist())
+print(json.dumps([type(model).__name__, found]))
+"""
+VLLM = """
+from vllm import LLM, SamplingParams
+llm = LLM(folder, dtype="float32", enforce_eager=True, distributed_executor_backend="external_launcher")
+inputs = [{"prompt_token_ids": one["prompt_ids"] + one["completion_ids"]} for one in sequences]
+outputs = llm.generate(inputs, SamplingParams(max_tokens=1, prompt_logprobs=0), use_tqdm=False)
+found = []
+for output, one in zip(outputs, sequences):
+    rows = output.prompt_logprobs[len(one["prompt_ids"]) :]
+    found.append([row[token].logprob for row, token in zip(rows, one["completion_ids"])])
+print(json.dumps([llm.llm_engine.model_config.architecture, found]))
+"""
+
+
+def logprobs_in_plain(code, folder, sequences, tmp_path):
+    """What a fresh process without our code gives: the model's class and a row of log-probabilities a sequence."""
+    with patch.dict(os.environ, {"HF_HUB_OFFLINE": "1"}):
+        environment.prepare(kv_cache_gib=1)
+        variables = dict(os.environ)
+    words = [sys.executable, "-I", "-c", REFUSE_OURS + code, str(folder)]
+    done = subprocess.run(
+        words, input=json.dumps(sequences), capture_output=True, text=True, cwd=tmp_path, env=variables, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("code", [TRANSFORMERS, VLLM], ids=["transformers", "vllm"])
+def test_the_exported_checkpoint_gives_the_trainers_logprobs_without_our_code(exported, sequences, tmp_path, code):
+    kind, found = logprobs_in_plain(code, exported, sequences, tmp_path)
+    assert kind == "Llama4ForCausalLM" and len(found) == len(sequences) > 1
+    for row, one in zip(found, sequences, strict=True):
+        assert row == pytest.approx(one["trainer"], abs=1e-4) and row == pytest.approx(one["engine"], abs=1e-4)
+
+
+def wait_for_step(process, metrics, step, seconds=200):
+    end = time.monotonic() + seconds
+    while not any(row["step"] >= step for row in read_json_lines(metrics)):
+        assert process.poll() is None, f"RL ended before step {step}"
+        assert time.monotonic() < end, f"no step {step} in {metrics}"
+        time.sleep(0.02)
+
+
+def kill(process):
+    """SIGKILL to the runner and to the stage that it started."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for pid in [process.pid, *map(int, children)]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:  # it went with its runner
+            continue
+    process.wait()
+    assert children
+
+
+@pytest.fixture(scope="module")
+def resumed(runs, run):
+    """The run folder whose RL was killed after step 3 and then run again; and what was finished before."""
+    folder = runs / "killed" / "nano"
+    before = mtimes(folder)
+    with (runs / "killed.log").open("w") as log:
+        process = subprocess.Popen(command(runs / "killed", "--until", "rl"), cwd=ROOT, stderr=log, stdout=log)
+        wait_for_step(process, folder / "05-rl.partial" / "metrics.jsonl", 3)
+        kill(process)
+    assert not (folder / "05-rl").exists()
+    done = uphill(command(runs / "killed", "--until", "rl"))
+    assert "goes on from attempt 1" in done.stderr
+    return folder, before
+
+
+def test_after_a_kill_finished_stages_stay_as_they_are(resumed):
+    folder, before = resumed
+    after = mtimes(folder)
+    changed = {str(name) for name in before if before[name] != after.get(name)}
+    assert changed <= {".lock", "plan.json"}
+    assert read_json(folder / "05-rl" / "record.json")["attempts"] == 2
+
+
+@pytest.mark.parametrize("name", ["checkpoint/model.safetensors", "groups.jsonl", "prompts.parquet"])
+def test_a_killed_stage_ends_in_the_same_bytes(resumed, run, name):
+    assert (resumed[0] / "05-rl" / name).read_bytes() == (run / "05-rl" / name).read_bytes()
+
+
+def test_a_killed_stage_ends_in_the_same_ledger_and_metrics(resumed, run):
+    dumps, rows = [], []
+    for folder in (resumed[0], run):
+        with Ledger(folder / "05-rl" / "ledger.sqlite") as ledger:
+            dumps.append(ledger.dump())
+        found = read_json_lines(folder / "05-rl" / "metrics.jsonl")
+        rows.append([{name: value for name, value in row.items() if name not in TIMES} for row in found])
+    assert dumps[0] == dumps[1]
+    assert rows[0] == rows[1]
+    records = [read_json(folder / "05-rl" / "record.json") for folder in (resumed[0], run)]
+    assert all(records[0][name] == records[1][name] for name in ("metrics", "tokens_generated", "tokens_trained"))
