@@ -11,7 +11,7 @@ from peft import PeftModel
 from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
 
 from common.errors import Interrupted, RunFailed
-from common.files import append_json_line
+from common.files import append_json_line, read_json_lines
 from common.stage import StageContext
 from models.adapters import adapted, merged
 from models.checkpoint import load_policy, load_tokenizer, save_policy
@@ -64,7 +64,6 @@ class Metrics(TrainerCallback):
         self.path = context.folder / "metrics.jsonl"
         self.context = context
         self.shown = shown
-        self.last: dict[str, float] = {}
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: object) -> None:
         values = {k: v for k, v in logs.items() if isinstance(v, (int, float))}
@@ -73,7 +72,6 @@ class Metrics(TrainerCallback):
             raise RunFailed(f"step {state.global_step}: {', '.join(bad)} is not finite", "lower the learning rate")
         if "loss" not in values:
             return
-        self.last = values
         append_json_line(self.path, {"step": state.global_step, **values})
         shown = {name: values[name] for name in self.shown if name in values}
         self.context.progress(state.global_step, state.max_steps, unit="step", **shown)
@@ -94,7 +92,8 @@ def fit(
     trainer.train(resume_from_checkpoint=str(start) if start else None)
     if checkpoints.stopped:
         raise Interrupted("stopped as asked; the stage goes on from here", "run the same command again")
-    return metrics.last
+    # From the file: a stage killed after its last step finds that step's metrics there and trains no further.
+    return read_json_lines(metrics.path)[-1]
 
 
 def save(trained: Trained, context: StageContext) -> None:

@@ -44,7 +44,7 @@ class Packed:
 
 def pack(groups: Sequence[Group], pad: int) -> Packed:
     """Lay the groups out in rows."""
-    rows = [part for group in groups for part in _parts(group)]
+    rows = [part for group in groups for part in shared_rows(group)]
     length = max(len(prompt) + sum(map(len, completions)) for prompt, completions in rows)
     width = max(len(c) for _, completions in rows for c in completions)
     ids = torch.full((len(rows), length), pad)
@@ -65,7 +65,7 @@ def pack(groups: Sequence[Group], pad: int) -> Packed:
     return Packed(ids, positions, owner, torch.tensor(row_of), torch.tensor(source))
 
 
-def _parts(group: Group) -> Iterator[tuple[list[int], list[list[int]]]]:
+def shared_rows(group: Group) -> Iterator[tuple[list[int], list[list[int]]]]:
     """The prompt with all completions, or with each one where sharing a row would cost more than it saves."""
     completions = [member.rollout.token_ids for member in group.members]
     total = len(group.prompt_ids) + group.tokens

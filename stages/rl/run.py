@@ -15,6 +15,7 @@ from rollouts.engine import Engine
 from stages.resume import latest, step_of, take_back
 from stages.rl.config import RlStage
 from stages.rl.groups import Group
+from stages.rl.packed import shared_rows
 from stages.rl.practice import Practice, Tally
 from stages.rl.trainer import CurriculumTrainer
 from stages.train import Trained, arguments, fit, load, picked, save
@@ -70,7 +71,8 @@ def _trainer(config: RlStage, context: StageContext, trained: Trained, practice:
         for group in everything:
             append_json_line(context.folder / "groups.jsonl", group.to_json(step))
         totals["generated"] += tally.tokens
-        totals["trained"] += sum(len(g.prompt_ids) * len(g.members) + g.tokens for g in chosen)
+        rows = [row for group in chosen for row in shared_rows(group)]
+        totals["trained"] += sum(len(prompt) + sum(map(len, completions)) for prompt, completions in rows)
         return chosen, {**_metrics(tally, practice.ledger), **{f"tokens_{k}_total": v for k, v in totals.items()}}
 
     chosen = list(practice.prompts.values())[:PROBES]
