@@ -187,12 +187,12 @@ def test_bad_input_ends_with_2(folder, uphill, words, message):
 
 @pytest.fixture
 def answered(monkeypatch):
-    """Evaluations without an engine; gives the configs that were run, by folder name."""
+    """Evaluations without an engine; gives the names of the suites and the inputs of those that were run, by folder name."""
     asked = {}
 
     def run_job(job, title, signals, reporter):
         assert (job.inputs["checkpoint"] / "checkpoint" / "model.safetensors").is_file()
-        asked[job.folder.name] = (job.node.config["suites"], sorted(job.inputs))
+        asked[job.folder.name] = ([suite["name"] for suite in job.node.config["suites"]], sorted(job.inputs))
         job, _ = prepare(job)
         pretend_evaluation(job.partial, 7)
         finish(job, NOTHING)
@@ -206,7 +206,7 @@ def test_eval_asks_a_stage_of_a_run_once(folder, uphill, answered):
     for _ in range(2):
         code, out, _ = uphill("eval", "small", "--suite", "held_out,gsm8k", "--json")
         assert code == 0 and json.loads(out)["suites"]["held_out"]["score"] == 0.7
-    assert answered == {"sft+held_out+gsm8k": ([{"name": "held_out"}, {"name": "gsm8k"}], ["checkpoint", "prompts"])}
+    assert answered == {"sft+held_out+gsm8k": (["held_out", "gsm8k"], ["checkpoint", "prompts"])}
     assert "70.0 [50.0, 90.0]" in uphill("eval", "small:base", "--suite", "held_out")[1]
     code, _, err = uphill("eval", "small:base", "--suite", "gsm8k", "--out", "runs/small/evals/base")
     assert code == 2 and "holds something else" in err
@@ -216,7 +216,7 @@ def test_eval_asks_a_checkpoint_folder(folder, uphill, answered):
     pretend({"base": 2}, until="sft")
     code, out, _ = uphill("eval", "runs/small/03-sft/checkpoint", "--suite", "gsm8k", "--out", "out", "--json")
     assert code == 0 and json.loads(out)["path"] == "out"
-    assert answered == {"out": ([{"name": "gsm8k"}], ["checkpoint"])}
+    assert answered == {"out": (["gsm8k"], ["checkpoint"])}
     assert sorted(path.name for path in Path("out").iterdir()) == ["answers.jsonl", "record.json", "results.json"]
 
 
