@@ -187,7 +187,7 @@ def test_bad_input_ends_with_2(folder, uphill, words, message):
 
 @pytest.fixture
 def answered(monkeypatch):
-    """Evaluations without an engine; gives the names of the suites and the inputs of those that were run, by folder name."""
+    """Evaluations without an engine; gives the suites and inputs of those that were run, by folder name."""
     asked = {}
 
     def run_job(job, title, signals, reporter):
