@@ -68,6 +68,8 @@ def test_a_line_of_groups_holds_what_dpo_reads():
 class ScriptedEngine:
     """Rolls out what the script says for a prompt; repeats the script to fill a group."""
 
+    max_model_len = 512
+
     def __init__(self, script):
         self.script, self.asked = script, []
 
