@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import RunFailed
+from common.errors import BadInput, RunFailed
 from common.files import append_json_line, read_json_lines, write_json
 from common.stage import StageContext
 from curriculum.config import CurriculumConfig
@@ -102,6 +102,12 @@ def practice(script, prior=None, **settings):
 
 
 MIXED, SOLVED, HOPELESS = [RIGHT, WRONG], [RIGHT], [WRONG]
+
+
+def test_a_prompt_without_room_is_refused_by_name_before_anything_is_sampled():
+    with pytest.raises(BadInput, match=r"endless.* \(504 tokens\)"):
+        practice({"endless" * 72: MIXED}, max_tokens=9)
+    practice({"endless" * 71: MIXED}, max_tokens=9)
 
 
 def test_groups_without_a_spread_are_booked_and_replaced():
