@@ -37,7 +37,7 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(
                 problem="anchors and aliases are not allowed", problem_mark=self.peek_event().start_mark
             )
-        return super().compose_node(parent, index)  # type: ignore[no-any-return,unused-ignore]
+        return super().compose_node(parent, index)
 
 
 for _tag, _pattern in _SCALARS.items():
