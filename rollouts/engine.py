@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from common.errors import BadInput, RunFailed
-from rollouts import environment, sync
+from rollouts import environment, routes, sync
 from rollouts.config import RolloutConfig
 
 
@@ -101,6 +101,23 @@ class Engine:
             rows = output.prompt_logprobs[len(prompt) :]
             scored.append([row[token].logprob for row, token in zip(rows, completion, strict=True)])
         return scored
+
+    def routing(self, sequences: Sequence[list[int]]) -> Tensor | None:
+        """The experts that every token of the sequences (token ids) chooses: (MoE layers, tokens, top-k), sorted
+        within a token. None where the engine cannot tell."""
+        from vllm import SamplingParams
+
+        # Prompt log-probabilities keep the prefix cache out: every token goes through the routers.
+        params = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
+        found = []
+        for ids in sequences:
+            with routes.listening(self.llm) as chosen:
+                self.llm.generate([{"prompt_token_ids": ids}], params, use_tqdm=False)
+            if not any(chosen.values()):
+                return None
+            layers = [torch.cat(chosen[layer])[: len(ids)] for layer in sorted(chosen)]
+            found.append(torch.stack(layers).long().sort(-1).values)
+        return torch.cat(found, dim=1)
 
     def sync(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Put the policy's weights into the running engine."""

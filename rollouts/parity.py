@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import RunFailed
+from models.routing import differing, moe_layers, routing
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +65,15 @@ def check(engine: Any, policy: nn.Module, prompts: Sequence[list[int]], completi
     """The gap between engine and policy on given sequences (token ids)."""
     scored = [value for row in engine.score(prompts, completions) for value in row]
     return gap(torch.tensor(scored), trainer_logprobs(policy, prompts, completions))
+
+
+def experts_differ(
+    engine: Any, policy: nn.Module, prompts: Sequence[list[int]], completions: Sequence[list[int]]
+) -> float | None:
+    """Share of (MoE layer, token) pairs on given sequences whose experts differ between engine and policy.
+
+    None where the engine cannot tell, or where there are no experts.
+    """
+    sequences = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
+    chosen = engine.routing(sequences) if moe_layers(policy) else None
+    return None if chosen is None else differing(chosen, routing(policy, sequences))

@@ -1,7 +1,7 @@
 """What SFT, RL and DPO share around a TRL trainer: load the policy, train with resuming, save for plain loaders."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
 from common.errors import Interrupted, RunFailed
 from common.files import append_json_line, read_json_lines
 from common.stage import StageContext
-from models.adapters import adapted, merged
+from models.adapters import merged, trainable
 from models.checkpoint import load_policy, load_tokenizer, save_policy
 from models.moe import MoeForCausalLM
+from stages.health import RouterHealth
 from stages.resume import CompleteCheckpoints, latest, resume_folder, step_of, take_back
 from stages.training import TrainingStage
 
@@ -29,11 +30,11 @@ class Trained:
 
 
 def load(config: TrainingStage, checkpoint: Path, seed: int) -> Trained:
-    """The policy in a stage's checkpoint, float32, with fresh adapters if the stage trains adapters."""
+    """The policy in a stage's checkpoint, float32; what the stage does not train is frozen."""
     policy = load_policy(checkpoint)
     policy.config.use_cache = False
     torch.manual_seed(seed)
-    return Trained(adapted(policy, config.lora) if config.train == "lora" else policy, load_tokenizer(checkpoint))
+    return Trained(trainable(policy, config.train, config.lora), load_tokenizer(checkpoint))
 
 
 def arguments(config: TrainingStage, context: StageContext, rows: int, precision: str = "float32") -> dict[str, Any]:
@@ -51,7 +52,8 @@ def arguments(config: TrainingStage, context: StageContext, rows: int, precision
         "report_to": [],
         "disable_tqdm": True,
         "bf16": precision == "bfloat16",
-        "gradient_checkpointing": False,
+        "gradient_checkpointing": config.gradient_checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False} if config.gradient_checkpointing else None,
         "use_cpu": not torch.cuda.is_available(),
         "dataloader_num_workers": 0,
     }
@@ -60,10 +62,11 @@ def arguments(config: TrainingStage, context: StageContext, rows: int, precision
 class Metrics(TrainerCallback):
     """Writes every logged step to `metrics.jsonl`, tells the person, and stops on a loss that is not a number."""
 
-    def __init__(self, context: StageContext, shown: tuple[str, ...]) -> None:
+    def __init__(self, context: StageContext, shown: tuple[str, ...], health: RouterHealth) -> None:
         self.path = context.folder / "metrics.jsonl"
         self.context = context
         self.shown = shown
+        self.health = health
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: object) -> None:
         values = {k: v for k, v in logs.items() if isinstance(v, (int, float))}
@@ -72,21 +75,31 @@ class Metrics(TrainerCallback):
             raise RunFailed(f"step {state.global_step}: {', '.join(bad)} is not finite", "lower the learning rate")
         if "loss" not in values:
             return
-        append_json_line(self.path, {"step": state.global_step, **values})
+        routers = self.health.step(state.global_step, state.max_steps)
+        append_json_line(self.path, {"step": state.global_step, **values, **routers})
         shown = {name: values[name] for name in self.shown if name in values}
         self.context.progress(state.global_step, state.max_steps, unit="step", **shown)
 
 
 def fit(
-    trainer: Trainer, context: StageContext, shown: tuple[str, ...], extra: Callable[[Path], None] | None = None
+    trainer: Trainer,
+    config: TrainingStage,
+    context: StageContext,
+    *,
+    probe: Sequence[list[int]],
+    shown: tuple[str, ...],
+    extra: Callable[[Path], None] | None = None,
 ) -> dict[str, float]:
     """Train to the end, from the newest complete checkpoint if there is one; returns the last step's metrics.
 
-    `extra` saves a stage's own state into a checkpoint folder. Raises Interrupted after a requested stop.
+    `probe` are sequences (token ids) on which the routing's drift is measured. `extra` saves a stage's own state into
+    a checkpoint folder. Raises Interrupted after a requested stop.
     """
     start = latest(context)
     take_back(context.folder / "metrics.jsonl", step_of(start))
-    metrics, checkpoints = Metrics(context, shown), CompleteCheckpoints(context, extra)
+    balance = config.balance_loss / trainer.args.gradient_accumulation_steps
+    health = RouterHealth(trainer.model, probe, context.folder, balance, config.save_every, step_of(start))
+    metrics, checkpoints = Metrics(context, shown, health), CompleteCheckpoints(context, extra)
     trainer.add_callback(metrics)
     trainer.add_callback(checkpoints)
     trainer.train(resume_from_checkpoint=str(start) if start else None)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from models.config import LoraConfig
 from stages.reference import StageConfig
@@ -11,13 +11,29 @@ from stages.reference import StageConfig
 class TrainingStage(StageConfig):
     from_: str = Field(alias="from")
     """Id of the stage whose checkpoint training starts from (`base` for the starting model)."""
-    train: Literal["lora", "full"] = "lora"
-    """Which weights move: low-rank adapters, merged at the end, or all of them."""
+    train: Literal["lora", "full", "all_but_router", "experts"] = "lora"
+    """Which weights move: low-rank adapters, merged at the end; all; all but the routers; the routed experts only."""
     lora: LoraConfig = LoraConfig()
     """The adapters, when `train` is lora."""
+    balance_loss: float = Field(default=0.0, ge=0)
+    """Weight of the load-balancing loss (`models/routing.py`), which needs `train: full`; 0 leaves it out."""
     learning_rate: float = Field(gt=0)
     """Peak learning rate of AdamW."""
     save_every: int = Field(default=10, ge=1)
     """Optimiser steps between the checkpoints that a killed stage goes on from."""
     rows_per_forward: int = Field(default=32, ge=1)
     """Most sequences in one forward and backward pass; lower it when memory runs out."""
+    gradient_checkpointing: bool = False
+    """Compute each layer once more in the backward pass instead of keeping what it computed: less memory, more time."""
+
+    @model_validator(mode="after")
+    def _a_balance_loss_needs_routers_that_train(self) -> "TrainingStage":
+        if self.balance_loss and self.train != "full":
+            raise ValueError(f"balance_loss has no effect on frozen routers, and train: {self.train} freezes them")
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_only_where_they_train(self) -> "TrainingStage":
+        if self.train != "lora" and self.lora != LoraConfig():
+            raise ValueError(f"lora is only read with train: lora, and train is {self.train}")
+        return self

@@ -23,6 +23,7 @@ from models.upcycle import load_dense, upcycle
 
 TOKENIZER = nano_tokenizer()
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "3 + 4 ="}]
+ALL = ("attention", "mlp", "shared_expert", "routed_experts")
 TEXTS = [
     "The capital of France is Paris, and",
     "def add(a, b):\n    return a + b\n",
@@ -148,7 +149,7 @@ def test_upcycling_keeps_the_logits_of_smollm2_on_real_text():
 def test_policy_weights_are_what_the_adapted_model_computes_with(experts):
     base = nano_model(TOKENIZER, 0)
     names = set(base.state_dict())
-    policy = adapted(base, LoraConfig(rank=4, alpha=8, experts=experts)).eval()
+    policy = adapted(base, LoraConfig(rank=4, alpha=8, parts=ALL if experts else ALL[:3])).eval()
     perturb_adapters(policy)
     ids = torch.randint(7, 100, (2, 30))
     with torch.no_grad():

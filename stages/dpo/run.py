@@ -5,6 +5,7 @@ log-probabilities are logged: margins can grow while the right answers become le
 """
 
 from dataclasses import asdict
+from typing import Any
 
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
@@ -16,6 +17,7 @@ from models.checkpoint import load_policy
 from prompts.schema import read_prompts
 from stages.dpo.config import DpoStage
 from stages.dpo.pairs import Pair, mine
+from stages.health import FIGURES
 from stages.train import arguments, fit, load, picked, save
 
 
@@ -33,16 +35,18 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
     for pair in pairs:
         append_json_line(context.folder / "pairs.jsonl", asdict(pair))
     trained = load(config, inputs["checkpoint"] / "checkpoint", context.seed)
+    examples = [_example(pair, messages) for pair in pairs]
     trainer = DPOTrainer(
         model=trained.policy,
         ref_model=load_policy(inputs["reference"] / "checkpoint"),
         args=_arguments(config, context, len(pairs)),
-        train_dataset=Dataset.from_list([_example(pair, messages) for pair in pairs]),
+        train_dataset=Dataset.from_list(examples),
         processing_class=trained.tokenizer,
     )
-    last = fit(trainer, context, shown=("loss", "rewards/accuracies", "logps/chosen"))
+    probe = [_chosen(trained.tokenizer, example) for example in examples]
+    last = fit(trainer, config, context, probe=probe, shown=("loss", "rewards/accuracies", "logps/chosen"))
     save(trained, context)
-    names = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected")
+    names = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected", *FIGURES)
     metrics = {"pairs": len(pairs), "steps": trainer.state.global_step, **picked(last, names)}
     return Outputs(metrics=metrics, tokens_trained=int(last.get("num_tokens", 0)))
 
@@ -65,3 +69,7 @@ def _example(pair: Pair, messages: dict[str, list[dict[str, str]]]) -> dict[str,
         "chosen": [{"role": "assistant", "content": pair.chosen}],
         "rejected": [{"role": "assistant", "content": pair.rejected}],
     }
+
+
+def _chosen(tokenizer: Any, example: dict[str, Any]) -> list[int]:
+    return tokenizer.apply_chat_template(example["prompt"] + example["chosen"], return_dict=False)

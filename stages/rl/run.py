@@ -12,6 +12,7 @@ from curriculum.ledger import Ledger
 from prompts.schema import read_prompts
 from rewards.grade import grade
 from rollouts.engine import Engine
+from stages.health import FIGURES
 from stages.resume import latest, step_of, take_back
 from stages.rl.config import RlStage
 from stages.rl.groups import Group
@@ -36,14 +37,21 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     if start := latest(context):
         practice.empty_steps = read_json(start / PRACTICE)["empty_steps"]
     trainer = _trainer(config, context, trained, practice)
-    last = fit(trainer, context, ("reward", "mixed_share", "parity/rollout_gap"), extra=lambda f: _keep(practice, f))
+    last = fit(
+        trainer,
+        config,
+        context,
+        probe=list(practice.encoded.values()),
+        shown=("reward", "mixed_share", "parity/rollout_gap"),
+        extra=lambda folder: _keep(practice, folder),
+    )
     write_json(context.folder / "parity.json", trainer.proof())
     engine.close()
     save(trained, context)
     shutil.copyfile(inputs["filter"] / "prompts.parquet", context.folder / "prompts.parquet")
     counts = ledger.counts()
     ledger.close()
-    names = ("reward", "mixed_share", "entropy", "parity/rollout_gap", "parity/largest_gap")
+    names = ("reward", "mixed_share", "entropy", "parity/rollout_gap", "parity/largest_gap", *FIGURES)
     metrics = {"steps": trainer.state.global_step, **picked(last, names), **counts}
     totals = last["tokens_generated_total"], last["tokens_trained_total"]
     return Outputs(metrics=metrics, tokens_generated=int(totals[0]), tokens_trained=int(totals[1]))

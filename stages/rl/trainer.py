@@ -67,6 +67,8 @@ class CurriculumTrainer(GRPOTrainer):
         found = parity.check(self.engine, self.model, *self.probes)
         parity.require(found, self.tolerance, f"after the sync at step {self.state.global_step}")
         self._metrics["train"]["parity/probe_gap"].append(found.mean)
+        if (differ := parity.experts_differ(self.engine, self.model, *self.probes)) is not None:
+            self._metrics["train"]["router/engine_differs"].append(differ)
 
     def proof(self) -> dict[str, Any]:
         """Sequences with the log-probabilities that the final policy gives and those of the engine that serves it."""

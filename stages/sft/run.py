@@ -8,6 +8,7 @@ from trl import SFTConfig, SFTTrainer
 from common.stage import Inputs, Outputs, StageContext
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts
+from stages.health import FIGURES
 from stages.lengths import require_room
 from stages.sft.config import SftStage
 from stages.train import arguments, fit, load, picked, save
@@ -21,7 +22,8 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     prompts = sample(read_prompts(inputs["prompts"] / "prompts.parquet"), config.limit, context.seed)
     trained = load(config, inputs["checkpoint"] / "checkpoint", context.seed)
     examples = {prompt.id: _example(prompt) for prompt in prompts}
-    lengths = {id: _length(trained.tokenizer, example) for id, example in examples.items()}
+    encoded = {id: _encoded(trained.tokenizer, example) for id, example in examples.items()}
+    lengths = {id: len(ids) for id, ids in encoded.items()}
     context_length = trained.policy.config.max_position_embeddings
     require_room(lengths, context_length, "the model's context", "shorten or remove them")
     rows = min(config.batch_size, len(prompts))
@@ -37,9 +39,10 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
         train_dataset=Dataset.from_list(list(examples.values())),
         processing_class=trained.tokenizer,
     )
-    last = fit(trainer, context, shown=("loss", "mean_token_accuracy"))
+    probe = list(encoded.values())
+    last = fit(trainer, config, context, probe=probe, shown=("loss", "mean_token_accuracy"))
     save(trained, context)
-    names = ("loss", "mean_token_accuracy", "entropy")
+    names = ("loss", "mean_token_accuracy", "entropy", *FIGURES)
     metrics = {"prompts": len(prompts), "steps": trainer.state.global_step, **picked(last, names)}
     return Outputs(metrics=metrics, tokens_trained=int(last.get("num_tokens", 0)))
 
@@ -48,5 +51,5 @@ def _example(prompt: Prompt) -> dict[str, Any]:
     return {"prompt": prompt.messages, "completion": [{"role": "assistant", "content": prompt.target}]}
 
 
-def _length(tokenizer: Any, example: dict[str, Any]) -> int:
-    return len(tokenizer.apply_chat_template(example["prompt"] + example["completion"], return_dict=False))
+def _encoded(tokenizer: Any, example: dict[str, Any]) -> list[int]:
+    return tokenizer.apply_chat_template(example["prompt"] + example["completion"], return_dict=False)

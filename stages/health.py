@@ -1,0 +1,64 @@
+"""Router health of a training stage: load of the experts at every step, drift of the routing against the stage's start.
+
+The drift is measured on a fixed probe, some of the stage's own sequences, at every checkpoint and at the end. With it
+goes a line into `routing.jsonl`: the share of tokens that each expert of each layer got since the line before.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from common.files import append_json_line
+from models.routing import RouterWatch, differing, load_metrics, moe_layers, routing
+from stages.resume import take_back
+
+PROBE, PROBE_TOKENS = 16, 128
+"""Sequences in the probe, and tokens kept of each."""
+FILE = "routing.jsonl"
+FIGURES = ("router/load_entropy", "router/largest_load", "router/dead_experts", "router/drift", "router/engine_differs")
+"""What a stage's record keeps."""
+
+
+class RouterHealth:
+    """Watches one policy in training. Make it before the weights of a checkpoint are loaded: they are not the start."""
+
+    def __init__(
+        self, policy: nn.Module, probe: Sequence[list[int]], folder: Path, balance: float, every: int, resumed: int
+    ) -> None:
+        self.policy, self.path, self.every = policy, folder / FILE, every
+        self.probe = [ids[:PROBE_TOKENS] for ids in spread_out(probe, PROBE)]
+        self.watch = RouterWatch(policy, balance)
+        self.load: dict[int, Tensor] = {}
+        self.start = routing(policy, self.probe) if moe_layers(policy) else None
+        take_back(self.path, resumed)
+
+    def step(self, step: int, last: int) -> dict[str, float]:
+        """The figures of an optimiser step of `last`; call it once, after the step."""
+        found = load_metrics(self.watch.counts)
+        if self.watch.losses:
+            layers = len(self.watch.counts)
+            found["router/balance_loss"] = sum(self.watch.losses) * layers / len(self.watch.losses)
+        for layer, counts in self.watch.counts.items():
+            self.load[layer] = self.load.get(layer, 0) + counts
+        self.watch.reset()
+        if self.start is not None and (step % self.every == 0 or step == last):
+            found["router/drift"] = self._probe(step)
+        return found
+
+    def _probe(self, step: int) -> float:
+        assert self.start is not None
+        now = routing(self.policy, self.probe)
+        loads = {str(layer): [round(x, 4) for x in (n / n.sum()).tolist()] for layer, n in self.load.items()}
+        by_layer = [round(differing(a, b), 4) for a, b in zip(now, self.start, strict=True)]
+        drift = dict(zip(map(str, moe_layers(self.policy)), by_layer, strict=True))
+        append_json_line(self.path, {"step": step, "drift": drift, "load": loads})
+        self.load.clear()
+        return differing(now, self.start)
+
+
+def spread_out(items: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of the items, evenly spaced."""
+    step = max(1, len(items) / count)
+    return [items[int(i * step)] for i in range(min(count, len(items)))]
