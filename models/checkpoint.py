@@ -1,65 +1,144 @@
-"""Checkpoint folders: safetensors, config, tokenizer; loadable by plain transformers and by plain vLLM."""
+"""Checkpoint folders: safetensors, config, tokenizer; loadable by plain transformers and by plain vLLM.
+
+Strict and safe: every tensor of the model comes from the folder and every tensor of the folder goes into the model,
+weights are never unpickled, and code that a folder brings along is never run.
+"""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoTokenizer, Llama4Config, Llama4TextConfig, PreTrainedTokenizerBase
 
 from common.errors import BadInput
 from models.moe import MoeForCausalLM
+from models.tensors import require_fit, stored_tensors
+
+TEXT_PART = "language_model."
+"""How Llama 4's multimodal checkpoints (Scout, Maverick) name the tensors of the text model."""
+VISION = r"^(vision_model|multi_modal_projector)\."
+"""Their tensors that a text model has no place for: left behind knowingly."""
+FREQUENCIES = r"\.rotary_emb\.inv_freq$"
+"""Tensors that old Llama checkpoints stored although they follow from the config."""
+REFUSED = {
+    "quantization_config": "start from the checkpoint before quantisation",
+    "transformers_weights": "rename the weights to model.safetensors and take the field out of config.json",
+}
+"""Fields of config.json that change what the weights mean or where they are."""
 
 
 def require_checkpoint(folder: Path) -> None:
     """BadInput unless `folder` looks like a safetensors checkpoint."""
+    if (folder / "adapter_config.json").is_file():
+        raise BadInput(
+            f"{folder}: adapter_config.json: this is a PEFT adapter, not a model",
+            "merge it into its model (`merge_and_unload`), save that, and name the folder",
+        )
     if not (folder / "config.json").is_file():
         raise BadInput(f"{folder}: no config.json", "name a Hugging Face checkpoint folder")
     if not any(folder.glob("*.safetensors")):
         raise BadInput(f"{folder}: no *.safetensors weights", "convert the weights to safetensors; pickle is refused")
 
 
-def load_policy(folder: Path, dtype: torch.dtype = torch.float32) -> MoeForCausalLM:
-    """The Llama 4 text model in `folder`. A missing, unexpected or wrongly shaped tensor is an error naming it."""
+def model_type(folder: Path) -> str | None:
+    """What config.json says the model is. BadInput if `folder` is no checkpoint or one that cannot be taken exactly."""
     require_checkpoint(folder)
-    config = AutoConfig.from_pretrained(folder)
-    if config.model_type != "llama4_text":
+    try:
+        settings = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{folder / 'config.json'}: cannot be read: {error}", "repair the file") from None
+    if not isinstance(settings, dict):
+        raise BadInput(f"{folder / 'config.json'}: not a JSON object", "repair the file")
+    for field, remedy in REFUSED.items():
+        if settings.get(field) or (settings.get("text_config") or {}).get(field):
+            raise BadInput(f"{folder / 'config.json'}: {field} is set, which is not supported", remedy)
+    return settings.get("model_type")
+
+
+def read_config(kind: Any, folder: Path) -> Any:
+    """config.json as a `kind`: the class is ours to choose, so that the file's `auto_map` is never followed."""
+    try:
+        return kind.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
+        text = " ".join(str(error).split())
+        raise BadInput(f"{folder / 'config.json'}: not a valid {kind.__name__}: {text}", "repair the file") from None
+
+
+def load_policy(folder: Path, dtype: torch.dtype = torch.float32) -> MoeForCausalLM:
+    """The Llama 4 text model in `folder`, or the text part of the multimodal one.
+
+    A missing, unexpected or wrongly shaped tensor is an error naming it.
+    """
+    found = model_type(folder)
+    if found == "llama4":
+        config, part = read_config(Llama4Config, folder).text_config, TEXT_PART
+    elif found == "llama4_text":
+        config, part = read_config(Llama4TextConfig, folder), ""
+    else:
         raise BadInput(
-            f"{folder}: model type {config.model_type!r} is not llama4_text",
+            f"{folder}: model type {found!r} is not llama4_text or llama4",
             "start from it with `model: {upcycle: FOLDER}`",
         )
-    return load_whole(MoeForCausalLM, folder, config, dtype)
+    _require_servable(config, folder)
+    return load_whole(MoeForCausalLM, folder, config, dtype, part)
 
 
-def load_whole(kind: Any, folder: Path, config: Any, dtype: torch.dtype = torch.float32) -> Any:
-    """A model of class `kind` with every tensor from the safetensors in `folder`; BadInput names what does not fit."""
+def _require_servable(config: Llama4TextConfig, folder: Path) -> None:
+    """BadInput for what transformers computes and vLLM, which has it fixed, would silently compute otherwise."""
+    step = config.interleave_moe_layer_step
+    every = list(range(step - 1, config.num_hidden_layers, step)) if step > 0 else []
+    for field, expected in (("hidden_act", "silu"), ("attention_bias", False), ("moe_layers", every)):
+        if (value := getattr(config, field)) != expected:
+            raise BadInput(
+                f"{folder / 'config.json'}: {field} is {value!r}, but vLLM's Llama 4 computes with {expected!r}",
+                "start from another checkpoint",
+            )
+
+
+def load_whole(kind: Any, folder: Path, config: Any, dtype: torch.dtype = torch.float32, part: str = "") -> Any:
+    """A model of class `kind` with every tensor from the safetensors in `folder`; BadInput names what does not fit.
+
+    With `part`, a prefix of tensor names, the model is that part of a larger one.
+    """
+    aside = re.compile(VISION if part else FREQUENCIES)
+    stored = {name: tensor for name, tensor in stored_tensors(folder).items() if not aside.search(name)}
+    with torch.device("meta"):
+        require_fit(folder, stored, kind(config), part)
     model, info = kind.from_pretrained(
         folder,
         config=config,
         dtype=dtype,
         attn_implementation="sdpa",
+        key_mapping={f"^{re.escape(part)}": ""} if part else None,
         output_loading_info=True,
         use_safetensors=True,
-        # Not ignored: reported with the others below, where transformers would raise an error without a name.
-        ignore_mismatched_sizes=True,
+        local_files_only=True,
+        trust_remote_code=False,
     )
-    for what in ("missing", "unexpected", "mismatched"):
-        if names := sorted(map(str, info[f"{what}_keys"])):
-            raise BadInput(f"{folder}: {what} tensors: {', '.join(names[:5])}", "repair the checkpoint folder")
+    if wrong := sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"], *info["error_msgs"]])):
+        raise RuntimeError(f"{folder}: transformers did not load {wrong[:5]}, although they fit")
     return model
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in `folder`, which must know how to render a chat and how to pad."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if tokenizer.chat_template is None or tokenizer.pad_token_id is None:
-        raise BadInput(f"{folder}: the tokenizer lacks a chat template or a pad token", "add them to the tokenizer")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{folder}: no usable tokenizer: {' '.join(str(error).split())}", "add its files") from None
+    for what, value in (("chat template", tokenizer.chat_template), ("pad token", tokenizer.pad_token_id)):
+        if value is None:
+            raise BadInput(f"{folder}: the tokenizer lacks a {what}", "add it to the tokenizer's files")
     return tokenizer
 
 
 def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a checkpoint that needs no code of ours to be loaded. `model` is a plain, adapter-free policy."""
-    model.save_pretrained(folder)
+    # In our own names also where the model was loaded as a part of a larger one, whose names would else come back.
+    model.save_pretrained(folder, save_original_format=False)
     tokenizer.save_pretrained(folder)
     path = folder / "config.json"
     config = json.loads(path.read_text())

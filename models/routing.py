@@ -75,7 +75,9 @@ class RouterWatch:
         if not router.training or not (self._within or self.balance):
             return None
         scores_TE, logits_TE = output
-        real_NE = logits_TE if self._real is None else logits_TE[self._real]
+        # Detached where no loss needs it: what autograd saves must be the same when a layer is computed again.
+        logits = logits_TE if self.balance else logits_TE.detach()
+        real_NE = logits if self._real is None else logits[self._real]
         chosen_NK = real_NE.detach().topk(top_k, dim=1).indices
         counts_E = torch.bincount(chosen_NK.flatten(), minlength=logits_TE.shape[1])
         if self._within:

@@ -1,60 +1,99 @@
-"""From a dense Llama to a mixture of experts that computes the same function.
+"""From any dense Llama checkpoint to a Llama 4 mixture of experts.
 
-The dense MLP of a chosen layer becomes the shared expert; the routed experts start as copies of it with a zero
-`down_proj`, so they add nothing until trained (sparse upcycling, Komatsuzaki et al. 2022, arXiv:2212.05055, with a
-shared expert as in Llama 4). Llama rotates the halves of a head, Llama 4 interleaved pairs: the rows of q and k are
-reordered to match.
+Every `moe_every`-th MLP becomes a shared and several routed experts (`models/starts.py` says how they begin); all else
+is taken over as it is. Llama rotates the halves of a head, Llama 4 interleaved pairs: the rows of q and k are reordered
+to match. What Llama 4 cannot express, or vLLM would compute otherwise, is refused by name.
 """
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, Llama4TextConfig, LlamaConfig, LlamaForCausalLM
+from transformers import Llama4TextConfig, LlamaConfig, LlamaForCausalLM
+from transformers.initialization import no_init_weights
 
 from common.errors import BadInput
-from models.checkpoint import load_whole
+from models.checkpoint import load_whole, model_type, read_config
 from models.moe import MoeForCausalLM
+from models.starts import Mlp, Start, expert_size, moe_tensors
 
-ROUTER_STD = 0.02
-"""Standard deviation of the fresh router weights: small, so that scores start near one half."""
+EXPRESSED = (
+    ("hidden_act", "silu"),  # vLLM's Llama 4 has it fixed
+    ("attention_bias", False),
+    ("mlp_bias", False),
+    ("pretraining_tp", 1),
+    ("sliding_window", None),
+    ("quantization_config", None),
+    ("partial_rotary_factor", 1.0),
+)
+"""Fields of a Llama's config and the one value of each with which Llama 4 computes the same."""
+
+ROPE_TYPES = ("default", "linear", "llama3", "yarn")
+"""Rotary embeddings that do not depend on how long the sequence is: Llama, Llama 4 and vLLM share the formula."""
 
 
 def load_dense(folder: Path) -> LlamaForCausalLM:
-    """The dense Llama in `folder`, float32. BadInput if it is another kind of model."""
-    config = AutoConfig.from_pretrained(folder)
-    if config.model_type != "llama":
-        raise BadInput(f"{folder}: model type {config.model_type!r} is not a dense Llama", "name a Llama checkpoint")
+    """The dense Llama in `folder`, float32. BadInput if it is another kind of model, or one that cannot be upcycled."""
+    if (found := model_type(folder)) != "llama":
+        raise BadInput(f"{folder}: model type {found!r} is not a dense Llama", "name a Llama checkpoint")
+    config = read_config(LlamaConfig, folder)
+    _require_expressible(config)
     return load_whole(LlamaForCausalLM, folder, config)
 
 
-def upcycled_config(dense: LlamaConfig, experts: int, moe_every: int) -> Llama4TextConfig:
+def _require_expressible(dense: LlamaConfig) -> None:
+    """BadInput that names what Llama 4 has no place for, or would silently ignore."""
+    where = dense.name_or_path or "upcycle"
+    rope = dense.rope_parameters
+    asked = {field: getattr(dense, field, None) for field, _ in EXPRESSED} | {
+        "partial_rotary_factor": rope.get("partial_rotary_factor")
+    }
+    for field, expected in EXPRESSED:
+        if asked[field] not in (None, expected):
+            raise BadInput(
+                f"{where}: {field} is {asked[field]!r}, which Llama 4 cannot express (only {expected!r})",
+                "start from another checkpoint",
+            )
+    if rope["rope_type"] not in ROPE_TYPES:
+        raise BadInput(
+            f"{where}: rope type {rope['rope_type']!r} is not one of {', '.join(ROPE_TYPES)}",
+            "start from another checkpoint",
+        )
+    if dense.head_dim % 2:
+        raise BadInput(
+            f"{where}: head_dim {dense.head_dim} is odd, but rotary embeddings turn pairs", "repair config.json"
+        )
+
+
+def upcycled_config(
+    dense: LlamaConfig, experts: int, moe_every: int, experts_per_token: int = 1, start: Start = "silent"
+) -> Llama4TextConfig:
     """The Llama 4 config that can express `dense`, with a MoE layer every `moe_every` layers."""
     layers = dense.num_hidden_layers
-    moe_layers = list(range(moe_every - 1, layers, moe_every))
-    if not moe_layers:
+    if moe_every > layers:
         raise BadInput(f"moe_every: {moe_every} leaves no MoE layer in a model of {layers}", f"use at most {layers}")
-    _refuse_unsupported(dense)
+    _require_expressible(dense)
     return Llama4TextConfig(
         vocab_size=dense.vocab_size,
         hidden_size=dense.hidden_size,
-        intermediate_size=dense.intermediate_size,
+        intermediate_size=expert_size(start, dense.intermediate_size, experts),
         intermediate_size_mlp=dense.intermediate_size,
         num_hidden_layers=layers,
         num_attention_heads=dense.num_attention_heads,
         num_key_value_heads=dense.num_key_value_heads,
-        head_dim=dense.head_dim or dense.hidden_size // dense.num_attention_heads,
+        head_dim=dense.head_dim,
         hidden_act=dense.hidden_act,
         max_position_embeddings=dense.max_position_embeddings,
         rms_norm_eps=dense.rms_norm_eps,
         tie_word_embeddings=dense.tie_word_embeddings,
-        rope_parameters=dict(dense.rope_parameters),
+        rope_parameters=_rope(dense),
         bos_token_id=dense.bos_token_id,
         eos_token_id=dense.eos_token_id,
         pad_token_id=dense.pad_token_id,
         num_local_experts=experts,
-        num_experts_per_tok=1,
+        num_experts_per_tok=experts_per_token,
         interleave_moe_layer_step=moe_every,  # the one field of the two that vLLM reads
         use_qk_norm=False,
         no_rope_layers=[1] * layers,
@@ -64,48 +103,62 @@ def upcycled_config(dense: LlamaConfig, experts: int, moe_every: int) -> Llama4T
     )
 
 
-def _refuse_unsupported(dense: LlamaConfig) -> None:
-    for field in ("attention_bias", "mlp_bias"):
-        if getattr(dense, field, False):
-            raise BadInput(f"upcycle: {field} is set, which Llama 4 has no place for", "start from another checkpoint")
+def _rope(dense: LlamaConfig) -> dict[str, Any]:
+    """The rotary parameters; `factor` as a float, because vLLM takes an integer one for a list."""
+    rope = dict(dense.rope_parameters)
+    return {**rope, "factor": float(rope["factor"])} if rope.get("factor") else rope
 
 
-def upcycle(dense: LlamaForCausalLM, experts: int, moe_every: int, seed: int) -> MoeForCausalLM:
-    """A MoE with the same logits as `dense` (float32, up to rounding)."""
-    config = upcycled_config(dense.config, experts, moe_every)
-    model = MoeForCausalLM(config).to(next(dense.parameters()).dtype)
+@torch.no_grad()
+def upcycle(
+    dense: LlamaForCausalLM,
+    *,
+    experts: int,
+    moe_every: int,
+    seed: int,
+    experts_per_token: int = 1,
+    start: Start = "silent",
+) -> MoeForCausalLM:
+    """`dense` as a mixture of experts; with `silent` the logits are the same (float32, up to rounding)."""
+    config = upcycled_config(dense.config, experts, moe_every, experts_per_token, start)
+    with no_init_weights():  # every weight is set below
+        model = MoeForCausalLM(config).to(next(dense.parameters()).dtype)
     generator = torch.Generator().manual_seed(seed)
-    state = {}
-    for name, value in dense.state_dict().items():
-        state.update(_renamed(name, value, config, generator))
-    for layer in config.moe_layers:
-        shared = f"model.layers.{layer}.feed_forward.shared_expert"
-        gate_up = torch.cat([state[f"{shared}.gate_proj.weight"], state[f"{shared}.up_proj.weight"]]).T
-        state[f"model.layers.{layer}.feed_forward.experts.gate_up_proj"] = gate_up.repeat(experts, 1, 1)
+    state = dict(_outside_mlps(dense, config.head_dim))
+    for index, layer in enumerate(dense.model.layers):
+        mlp = Mlp(layer.mlp.gate_proj.weight, layer.mlp.up_proj.weight, layer.mlp.down_proj.weight)
+        moe = index in config.moe_layers
+        tensors = moe_tensors(start, mlp, experts, experts_per_token, generator) if moe else mlp.tensors()
+        state |= {f"model.layers.{index}.feed_forward.{name}": tensor for name, tensor in tensors.items()}
     model.load_state_dict(state)
+    model.tie_weights()
+    # Instruction-tuned Llamas list there what else ends an answer, such as <|eot_id|>.
+    model.generation_config.eos_token_id = dense.generation_config.eos_token_id
     return model
 
 
-def _renamed(name: str, value: Tensor, config: Any, generator: torch.Generator) -> dict[str, Tensor]:
-    """The Llama 4 tensors that one dense tensor becomes."""
-    if ".self_attn.q_proj" in name or ".self_attn.k_proj" in name:
-        return {name: _interleaved(value, config.head_dim)}
-    if ".mlp." not in name:
-        return {name: value}
-    layer, projection = int(name.split(".")[2]), name.split(".")[4]
-    prefix = f"model.layers.{layer}.feed_forward"
-    if layer not in config.moe_layers:
-        return {f"{prefix}.{projection}.weight": value}
-    tensors = {f"{prefix}.shared_expert.{projection}.weight": value}
-    if projection == "down_proj":
-        experts = config.num_local_experts
-        router = torch.randn(experts, config.hidden_size, generator=generator) * ROUTER_STD
-        tensors[f"{prefix}.router.weight"] = router.to(value.dtype)
-        tensors[f"{prefix}.experts.down_proj"] = value.new_zeros(experts, value.shape[1], value.shape[0])
-    return tensors
+def _outside_mlps(dense: LlamaForCausalLM, head_dim: int) -> Iterator[tuple[str, Tensor]]:
+    """Embeddings, attention and norms, by their names, which are the same in Llama 4."""
+    for name, value in dense.state_dict().items():
+        if ".self_attn.q_proj" in name or ".self_attn.k_proj" in name:
+            yield name, _interleaved(value, head_dim)
+        elif ".mlp." not in name:
+            yield name, value
 
 
 def _interleaved(weight: Tensor, head_dim: int) -> Tensor:
     """Rows (heads * head_dim) of q or k from half-split to interleaved rotary order."""
     width = weight.shape[1]
     return weight.view(-1, 2, head_dim // 2, width).transpose(1, 2).reshape(-1, width)
+
+
+@torch.no_grad()
+def gap(dense: LlamaForCausalLM, moe: MoeForCausalLM, texts: Sequence[Tensor]) -> float:
+    """Mean KL divergence of `moe` from `dense` in nats a token, over the token ids (1, length) of each of `texts`."""
+    total, tokens = 0.0, 0
+    for ids_1T in texts:
+        # In float64, because the smallest gap is below float32's rounding of a log-probability.
+        expected, found = (model(input_ids=ids_1T).logits.double().log_softmax(-1) for model in (dense, moe))
+        total += (expected.exp() * (expected - found)).sum().item()
+        tokens += ids_1T.numel()
+    return total / tokens

@@ -28,6 +28,7 @@ Settings = Annotated[
     typer.Option("--set", metavar="a.b=value", help="Replace a value of the recipe; stages by index or id."),
 ]
 RUNS = Path("runs")
+GPU = "h100-80gb"
 
 
 @app.command()
@@ -50,7 +51,7 @@ def run(
     from pipeline.runner import Request, run_plan
     from pipeline.status import status_of
 
-    plan = build_plan(load_recipe(recipe, settings))
+    plan = build_plan(load_recipe(recipe, settings, to_run=True))
     folder = runs_dir / plan.name
     run_plan(Request(plan, folder, stage, until, redo or (), Reporter()))
     status = status_of(folder)
@@ -61,13 +62,19 @@ def run(
 
 
 @app.command()
-def plan(recipe: RecipePath, runs_dir: RunsDir = RUNS, settings: Settings = None, as_json: Json = False) -> None:
-    """Say what a recipe would run, what of it is done, and what is expected; loads no model."""
-    from pipeline.overview import plan_table, plan_view
+def plan(
+    recipe: RecipePath,
+    runs_dir: RunsDir = RUNS,
+    settings: Settings = None,
+    gpu: Annotated[str, typer.Option("--gpu", metavar="NAME", help="Count memory in GPUs of this kind.")] = GPU,
+    as_json: Json = False,
+) -> None:
+    """Say what a recipe would run, what of it is done, and what it needs; loads no model."""
+    from pipeline.overview import plan_view, print_plan
     from pipeline.recipe import load_recipe
 
-    view = plan_view(load_recipe(recipe, settings), runs_dir)
-    print_json(view) if as_json else print_table(plan_table(view))
+    view = plan_view(load_recipe(recipe, settings), runs_dir, gpu)
+    print_json(view) if as_json else print_plan(view)
 
 
 @app.command()

@@ -8,17 +8,20 @@ import yaml
 
 from common.errors import BadInput
 from pipeline.expected import expected
+from pipeline.memory import memory_table, memory_view, model_line
+from pipeline.output import print_table
 from pipeline.plan import build_plan
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.state import inspect
 from pipeline.status import note_on
 
 
-def plan_view(recipe: Recipe, runs_dir: Path) -> dict[str, Any]:
-    """The document of `plan --json`."""
+def plan_view(recipe: Recipe, runs_dir: Path, gpu: str) -> dict[str, Any]:
+    """The document of `plan --json`; memory counted in GPUs of the kind `gpu`."""
     plan = build_plan(recipe)
     states = inspect(plan, runs_dir / plan.name)
-    bounds = expected(recipe)
+    bounds, needs = expected(recipe), memory_view(recipe, gpu)
+    memory = needs.pop("stages")
     stages = [
         {
             "id": node.id,
@@ -29,10 +32,11 @@ def plan_view(recipe: Recipe, runs_dir: Path) -> dict[str, Any]:
             "inputs": node.inputs,
             "note": note_on(states[node.id]),
             "expected": bounds[node.id],
+            "memory": memory.get(node.id),
         }
         for node in plan.nodes
     ]
-    return {"run": plan.name, "path": str(runs_dir / plan.name), "stages": stages}
+    return {"run": plan.name, "path": str(runs_dir / plan.name), "stages": stages, **needs}
 
 
 def plan_table(view: dict[str, Any]) -> list[list[str]]:
@@ -44,6 +48,15 @@ def plan_table(view: dict[str, Any]) -> list[list[str]]:
         note = stage["note"] or ", ".join(bounds)
         rows.append([stage["id"], stage["kind"], stage["state"], stage["fingerprint"][:12], reads, note])
     return rows
+
+
+def print_plan(view: dict[str, Any]) -> None:
+    """The plan for people: what runs, how large the model is, what memory the stages take, what that rests on."""
+    print_table(plan_table(view))
+    print(f"\n{model_line(view)}\n")
+    if len(table := memory_table(view)) > 1:
+        print_table(table)
+        print("\nassumptions:", *view["assumptions"], sep="\n- ")
 
 
 def check_recipes(paths: Sequence[Path], settings: list[str] | None) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from evals.config import SuiteConfig, SuiteName
 from models.config import ModelConfig
 from pipeline.overrides import apply_overrides
 from pipeline.problems import problems_of, refuse
-from pipeline.references import reference_problems
+from pipeline.references import reference_problems, weight_problems
 from pipeline.user_files import make_absolute, missing_files
 from pipeline.yaml_lines import load_file
 from prompts.config import PromptSource
@@ -69,15 +69,18 @@ class Recipe(Config):
     """Settings of the machine."""
 
 
-def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
-    """The recipe at `path` with `--set` overrides, every path in it absolute. All that is wrong is one BadInput."""
+def load_recipe(path: Path, overrides: list[str] | None = None, *, to_run: bool = False) -> Recipe:
+    """The recipe at `path` with `--set` overrides, every path in it absolute. All that is wrong is one BadInput.
+
+    With `to_run`, a recipe that can only be planned is wrong too.
+    """
     located = apply_overrides(load_file(path), overrides or [])
     make_absolute(located.data, path.resolve().parent)
     try:
         recipe = Recipe.model_validate(located.data)
     except ValidationError as error:
         raise refuse(problems_of(error, located, Recipe), located) from None
-    problems = reference_problems(recipe) + missing_files(located.data)
+    problems = reference_problems(recipe) + missing_files(located.data) + (weight_problems(recipe) if to_run else [])
     if problems:
         raise refuse(problems, located)
     return recipe

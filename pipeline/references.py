@@ -1,9 +1,16 @@
-"""How the sections of a recipe refer to each other: every id exists, comes earlier and is of a fitting kind."""
+"""How the sections of a recipe fit each other.
+
+Every id that is named exists, comes earlier and is of a fitting kind; the model can do what the stages ask of it, as
+far as its dimensions are known before anything runs.
+"""
 
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from models.config import LoraConfig
+from models.presets import NOTES
+from models.sizes import Dimensions, dimensions_of, trainable
 from pipeline.problems import Problem, nearest
 from pipeline.yaml_lines import DataPath
 from stages.reference import BASE, PROMPTS
@@ -29,7 +36,7 @@ ACCEPTED = {
 
 def reference_problems(recipe: "Recipe") -> list[Problem]:
     """Everything in `recipe` that refers to what is not there."""
-    return [*_id_problems(recipe), *_input_problems(recipe), *_evaluation_problems(recipe)]
+    return [*_id_problems(recipe), *_input_problems(recipe), *_evaluation_problems(recipe), *_model_problems(recipe)]
 
 
 def _id_problems(recipe: "Recipe") -> list[Problem]:
@@ -97,3 +104,52 @@ def _evaluation_problems(recipe: "Recipe") -> list[Problem]:
 def _repeated(path: DataPath, names: Any) -> list[Problem]:
     twice = [name for name, count in Counter(names).items() if count > 1]
     return [Problem(path, f"{name!r} is named twice", "name it once") for name in twice]
+
+
+def weight_problems(recipe: "Recipe") -> list[Problem]:
+    """Why `recipe` can be planned but not run: its preset has dimensions and no weights."""
+    preset = recipe.model.preset
+    if preset not in NOTES:
+        return []
+    remedy = "put `model: {checkpoint: FOLDER}`, the folder with the downloaded weights"
+    if preset == "behemoth":
+        remedy = "start from another model: its weights are not published"
+    return [Problem(("model", "preset"), f"{preset!r} has no weights: it is for `uphill plan` and `check`", remedy)]
+
+
+def _model_problems(recipe: "Recipe") -> list[Problem]:
+    """What the stages ask of the model that it cannot do. Nothing where its dimensions are not known."""
+    policy = dimensions_of(recipe.model)
+    if policy is None:
+        return []
+    problems = _engine_problems(recipe, policy)
+    for index, stage in enumerate(recipe.stages):
+        if stage.kind != "judge_filter":
+            problems += _training_problems(("stages", index), policy, stage.train, stage.lora)
+    return problems
+
+
+def _engine_problems(recipe: "Recipe", policy: Dimensions) -> list[Problem]:
+    """vLLM puts the router's weight on an expert's input, as Llama 4 wants it, for one expert a token only."""
+    asking = [stage.id for stage in recipe.stages if stage.kind == "rl"] + (["evaluate"] if recipe.evaluate else [])
+    if policy.experts_per_token == 1 or not asking:
+        return []
+    upcycled, asked = recipe.model.upcycle is not None, " and ".join(asking)
+    message = f"{policy.experts_per_token} experts a token, but vLLM serves Llama 4 with one, and {asked} would ask it"
+    remedy = "set experts_per_token: 1" if upcycled else "start from a checkpoint with num_experts_per_tok 1"
+    path = ("model", "experts_per_token" if upcycled else "checkpoint")
+    return [Problem(path, message, f"{remedy}, or leave rl and evaluate out")]
+
+
+def _training_problems(path: DataPath, policy: Dimensions, train: str, lora: LoraConfig) -> list[Problem]:
+    """A layer that the model does not have, or a choice of weights that leaves none to train."""
+    outside = [layer for layer in lora.layers or () if layer >= policy.layers]
+    if outside:
+        message = f"there is no layer {', '.join(map(str, outside))}: the model's are 0 to {policy.layers - 1}"
+        return [Problem((*path, "lora", "layers"), message, "name layers that are there")]
+    if trainable(policy, train, lora):
+        return []
+    if train == "lora":
+        message = f"no layer that is named has a part that is named ({', '.join(lora.parts)})"
+        return [Problem((*path, "lora"), message, f"its layers with experts are {list(policy.moe_layers)}")]
+    return [Problem((*path, "train"), f"the model has no weights for train: {train}", "choose another setting")]

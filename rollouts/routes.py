@@ -1,6 +1,6 @@
 """Which experts the engine chose, where it can tell: the routers of vLLM's unfused MoE kernels can be listened to.
 
-vLLM's own `enable_return_routed_experts` is not there on a CPU (0.31), and fused kernels that route inside tell nothing.
+vLLM's own `enable_return_routed_experts` is not there on a CPU (0.31); fused kernels that route inside tell nothing.
 """
 
 from collections import defaultdict

@@ -7,15 +7,11 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, Llama4ForCausalLM, Llama4TextConfig, LlamaConfig, LlamaForCausalLM
 
 from common.errors import BadInput
-from models.adapters import adapted, merged, policy_weights
 from models.checkpoint import load_policy, load_tokenizer, save_policy
-from models.config import LoraConfig
 from models.moe import MoeForCausalLM, SparseMoe
 from models.nano import nano_model, nano_tokenizer
 from models.packaged import resolve_dense
@@ -83,31 +79,6 @@ def test_an_answered_chat_begins_with_the_generation_prompt():
     assert TOKENIZER.decode(answered[len(asked) :]) == "7<|end|>"
 
 
-@settings(max_examples=15, deadline=None)
-@given(
-    experts=st.integers(1, 16), top_k=st.integers(1, 3), rows=st.integers(1, 3), length=st.integers(1, 12),
-    padding=st.integers(0, 5), seed=st.integers(0, 99),
-)  # fmt: skip
-def test_sparse_experts_equal_stock_ones_in_logits_and_all_gradients(experts, top_k, rows, length, padding, seed):
-    torch.manual_seed(seed)
-    stock = Llama4ForCausalLM(small_config(experts, min(top_k, experts)))
-    sparse = MoeForCausalLM(small_config(experts, min(top_k, experts)))
-    sparse.load_state_dict(stock.state_dict())
-    ids = torch.randint(1, 40, (rows, length))
-    mask = torch.ones_like(ids)
-    mask[0, : min(padding, length - 1)] = 0
-    weights = torch.randn(rows, length, 40) * mask[:, :, None]
-    logits = [model(input_ids=ids, attention_mask=mask).logits for model in (stock, sparse)]
-    for one in logits:
-        (one * weights).sum().backward()
-    assert relative(logits[1][mask.bool()], logits[0][mask.bool()]) < 1e-5
-    size = max(p.grad.norm() for p in stock.parameters() if p.grad is not None)
-    for (name, one), other in zip(stock.named_parameters(), sparse.parameters(), strict=True):
-        assert one.grad is not None and other.grad is not None, name
-        # A gradient that is itself only rounding is compared with the largest one.
-        assert (one.grad - other.grad).norm() <= 1e-5 * max(one.grad.norm(), 1e-3 * size), name
-
-
 @pytest.mark.parametrize(("tied", "kv_heads"), [(True, 2), (False, 4)])
 def test_upcycling_keeps_the_logits_of_a_random_llama(tied, kv_heads):
     torch.manual_seed(5)
@@ -143,57 +114,6 @@ def test_upcycling_keeps_the_logits_of_smollm2_on_real_text():
             expected, found = dense(input_ids=ids).logits, moe(input_ids=ids).logits
         assert (expected - found).abs().max() < 1e-3
         assert expected.std() > 1
-
-
-@pytest.mark.parametrize("experts", [True, False])
-def test_policy_weights_are_what_the_adapted_model_computes_with(experts):
-    base = nano_model(TOKENIZER, 0)
-    names = set(base.state_dict())
-    policy = adapted(base, LoraConfig(rank=4, alpha=8, parts=ALL if experts else ALL[:3])).eval()
-    perturb_adapters(policy)
-    ids = torch.randint(7, 100, (2, 30))
-    with torch.no_grad():
-        logits = policy(input_ids=ids).logits
-    weights = dict(policy_weights(policy))
-    assert set(weights) == names
-    plain = nano_model(TOKENIZER, 1).eval()
-    plain.load_state_dict(weights)
-    by_peft = dict(merged(policy).state_dict())
-    for name in names:
-        torch.testing.assert_close(weights[name], by_peft[name], rtol=1e-5, atol=1e-6)
-    with torch.no_grad():
-        torch.testing.assert_close(plain(input_ids=ids).logits, logits, rtol=0, atol=1e-4)
-    assert (weights["model.layers.1.feed_forward.experts.down_proj"] != original("experts.down_proj")).any() == experts
-
-
-def perturb_adapters(policy):
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in policy.named_parameters():
-            if "lora_B" in name:
-                parameter += 0.05 * torch.randn_like(parameter)
-
-
-def original(name):
-    return nano_model(TOKENIZER, 0).state_dict()[f"model.layers.1.feed_forward.{name}"]
-
-
-def test_only_adapters_get_gradients():
-    policy = adapted(nano_model(TOKENIZER, 0), LoraConfig(rank=4, alpha=8))
-    ids = torch.randint(7, 100, (2, 30))
-    policy(input_ids=ids, labels=ids).loss.backward()
-    moved = {name for name, p in policy.named_parameters() if p.grad is not None}
-    assert moved and all("lora_" in name for name in moved)
-    grown = {name for name in moved if "lora_B" in name and policy.get_parameter(name).grad.norm() > 0}
-    for part in ("q_proj", "o_proj", "shared_expert.down_proj", "layers.0.feed_forward.up_proj", "experts"):
-        assert any(part in name for name in grown), part
-
-
-def test_fresh_adapters_change_nothing():
-    ids = torch.randint(7, 100, (2, 30))
-    with torch.no_grad():
-        expected = nano_model(TOKENIZER, 0).eval()(input_ids=ids).logits
-        assert torch.equal(adapted(nano_model(TOKENIZER, 0), LoraConfig()).eval()(input_ids=ids).logits, expected)
 
 
 def test_a_checkpoint_loads_in_plain_transformers_without_our_code(nano):

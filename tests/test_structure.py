@@ -23,8 +23,15 @@ ARROWS = {
     "common": set(),
 }
 """The design's table: who may import whom."""
-PIPELINE_ALSO = {"models.config", "models.packaged", "prompts.config", "rollouts.config"}
-"""Light modules that the recipe's schema is made of."""
+PIPELINE_ALSO = {
+    "models.config",
+    "models.packaged",
+    "models.presets",
+    "models.sizes",
+    "prompts.config",
+    "rollouts.config",
+}
+"""Light modules that the recipe's schema and its plan are made of."""
 HEAVY = {"torch", "trl", "vllm", "transformers", "peft", "accelerate", "datasets"}
 LONGEST = 300
 

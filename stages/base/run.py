@@ -1,6 +1,7 @@
 """Build the checkpoint that the run starts from: a preset, an upcycled dense Llama, or a copy of a folder."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -13,30 +14,67 @@ from models.moe import MoeForCausalLM
 from models.packaged import resolve_dense
 from stages.base.config import BaseStage
 
+PROBE = (
+    "The capital of France is Paris, and",
+    "def add(a, b):\n    return a + b\n",
+    "12 apples and 30 pears are 42 fruits.",
+)
+"""On what an upcycled model is compared with the dense one: a few dozen tokens, so that it costs next to nothing."""
+
+Built = tuple[MoeForCausalLM, PreTrainedTokenizerBase, dict[str, float]]
+"""The policy, its tokenizer, and figures about how it was made."""
+
 
 def run(config: BaseStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/`, float32."""
     context.progress(0, 1, unit="model")
-    policy, tokenizer = _build(config.model, context.seed)
+    policy, tokenizer, figures = _build(config.model, context.seed)
+    sizes = _sizes(policy)
     save_policy(policy, tokenizer, context.folder / "checkpoint")
     context.progress(1, 1, unit="model")
-    return Outputs(metrics=_sizes(policy))
+    return Outputs(metrics={**sizes, **figures})
 
 
-def _build(model: ModelConfig, seed: int) -> tuple[MoeForCausalLM, PreTrainedTokenizerBase]:
+def _build(model: ModelConfig, seed: int) -> Built:
     if model.preset is not None:
         from models.nano import nano_model, nano_tokenizer
 
         tokenizer = nano_tokenizer()
-        return nano_model(tokenizer, seed), tokenizer
+        return nano_model(tokenizer, seed), tokenizer, {}
     if model.checkpoint is not None:
         folder = Path(model.checkpoint)
-        return load_policy(folder), load_tokenizer(folder)
-    from models.upcycle import load_dense, upcycle
+        tokenizer, policy = load_tokenizer(folder), load_policy(folder)
+        _require_room(tokenizer, policy.config, folder)
+        return policy, tokenizer, {}
+    return _upcycled(model, seed)
 
-    assert model.upcycle and model.experts and model.moe_every  # the config has seen to it
+
+def _upcycled(model: ModelConfig, seed: int) -> Built:
+    """The mixture of experts, and how far its predictions are from the dense model's before any training."""
+    from models.upcycle import gap, load_dense, upcycle
+
+    assert model.upcycle and model.experts and model.experts_per_token and model.moe_every and model.start
     folder = resolve_dense(model.upcycle)
-    return upcycle(load_dense(folder), model.experts, model.moe_every, seed), load_tokenizer(folder)
+    tokenizer, dense = load_tokenizer(folder), load_dense(folder)
+    _require_room(tokenizer, dense.config, folder)
+    policy = upcycle(
+        dense,
+        experts=model.experts,
+        experts_per_token=model.experts_per_token,
+        moe_every=model.moe_every,
+        start=model.start,
+        seed=seed,
+    )
+    texts = [torch.tensor([tokenizer(text).input_ids]) for text in PROBE]
+    return policy, tokenizer, {"upcycle_gap_nats": gap(dense, policy, texts)}
+
+
+def _require_room(tokenizer: PreTrainedTokenizerBase, config: Any, folder: Path) -> None:
+    if len(tokenizer) > config.vocab_size:
+        raise BadInput(
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model embeddings for {config.vocab_size}",
+            "give the folder the tokenizer that its model was trained with",
+        )
 
 
 def _sizes(policy: MoeForCausalLM) -> dict[str, int]:

@@ -80,7 +80,7 @@ def attention_masks(packed: Packed, chunk: int | None) -> dict[str, Tensor]:
     length = packed.ids.shape[1]
     mine, theirs = packed.owner[:, :, None], packed.owner[:, None, :]
     causal = torch.ones(length, length, dtype=torch.bool, device=packed.ids.device).tril()
-    seen = causal & ((theirs == mine) | (theirs == 0)) & (theirs >= 0)
+    seen = causal & ((theirs == mine) | (theirs == 0)) & (theirs >= 0) & (mine >= 0)
     # A padded token looks at itself alone: a row of the softmax must not be empty.
     seen = seen | torch.eye(length, dtype=torch.bool, device=packed.ids.device)
     near = seen
