@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test check clean
+.PHONY: setup quickstart test check bench clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,10 @@ check: setup
 
 test: check
 	$(PYTEST)
+
+# Half an hour at most; interrupted, it goes on with what is missing.
+bench: setup
+	$(BIN)/python -m benchmarks.moe
 
 clean:
 	rm -rf $(VENV) runs

@@ -29,7 +29,7 @@ from models.config import LoraConfig
 from models.moe import MoeForCausalLM, SparseExperts, SparseMoe
 
 TOKENS, WIDTH, HIDDEN, RANK = 2048, 576, 1536, 16
-ROUNDS = {4: 9, 16: 7, 128: 5}
+ROUNDS = {4: 7, 16: 5, 128: 3}
 """Timed rounds by number of experts."""
 PRECISIONS, TRAINS = ("float32", "bfloat16"), ("full", "lora")
 

@@ -39,13 +39,12 @@ def load_dense(folder: Path) -> LlamaForCausalLM:
     if (found := model_type(folder)) != "llama":
         raise BadInput(f"{folder}: model type {found!r} is not a dense Llama", "name a Llama checkpoint")
     config = read_config(LlamaConfig, folder)
-    _require_expressible(config)
+    _require_expressible(config, str(folder))
     return load_whole(LlamaForCausalLM, folder, config)
 
 
-def _require_expressible(dense: LlamaConfig) -> None:
+def _require_expressible(dense: LlamaConfig, where: str = "upcycle") -> None:
     """BadInput that names what Llama 4 has no place for, or would silently ignore."""
-    where = dense.name_or_path or "upcycle"
     rope = dense.rope_parameters
     asked = {field: getattr(dense, field, None) for field, _ in EXPRESSED} | {
         "partial_rotary_factor": rope.get("partial_rotary_factor")

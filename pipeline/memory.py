@@ -136,7 +136,7 @@ def assumptions(gpu: str) -> list[str]:
         "the engine holds weights and cache in `rollouts.dtype`; the cache is the bound max_num_seqs x max_model_len "
         "tokens, as on a GPU; on a CPU it takes `kv_cache_gib` instead",
         "activations, libraries and temporary copies (merged adapters during a sync, weights in bfloat16 under "
-        f"`precision: bfloat16`) are not counted: {LEFT_FREE:.0%} of the {GPUS[gpu]} GiB of each {gpu} are left",
+        f"`precision: bfloat16`) are not counted: {LEFT_FREE:.0%} of the {GPUS[gpu]} GiB of each {gpu} is left free",
         "a token's active parameters include all embeddings",
     ]
 

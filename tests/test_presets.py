@@ -24,6 +24,7 @@ from models.moe import MoeForCausalLM
 from models.nano import nano_config, nano_tokenizer
 from models.packaged import CONFIGS, resolve_dense
 from models.presets import PRESETS, preset_config
+from models.upcycle import upcycled_config
 
 ROOT = Path(__file__).parents[1]
 RELEASED = ["scout", "maverick"]
@@ -213,6 +214,19 @@ def test_a_multimodal_checkpoint_counts_as_its_text_part(tmp_path):
     config.save_pretrained(tmp_path)
     found = sizes.dimensions_of(ModelConfig(checkpoint=str(tmp_path)))
     assert found == sizes.dimensions_of(ModelConfig(preset="maverick"))
+
+
+@pytest.mark.parametrize("start", ["silent", "noise", "split"])
+def test_upcycling_has_the_dimensions_of_what_it_makes(tmp_path, start):
+    dense = LlamaConfig(
+        vocab_size=50, hidden_size=24, intermediate_size=30, num_hidden_layers=5, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=6,
+    )  # fmt: skip
+    dense.save_pretrained(tmp_path)
+    model = ModelConfig(upcycle=str(tmp_path), experts=4, experts_per_token=2, moe_every=2, start=start)
+    config = upcycled_config(dense, experts=4, moe_every=2, experts_per_token=2, start=start)
+    assert sizes.dimensions_of(model) == sizes.from_config(config.to_dict())
+    assert_counts(config)
 
 
 def test_upcycling_adds_experts_or_splits_the_mlp():

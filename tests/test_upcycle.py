@@ -1,5 +1,6 @@
 """From a dense Llama to a mixture of experts: the three starts, what is taken over, what is refused."""
 
+import copy
 import json
 
 import pytest
@@ -120,7 +121,7 @@ def test_noise_has_the_size_that_it_says_and_differs_between_experts():
     moe = upcycle(dense, experts=3, moe_every=2, seed=0, start="noise")
     down = dense.model.layers[1].mlp.down_proj.weight.T
     noise = moe.model.layers[1].feed_forward.experts.down_proj / 0.5 - down
-    assert noise.pow(2).mean().sqrt() / down.pow(2).mean().sqrt() == pytest.approx(starts.NOISE, rel=0.1)
+    assert (noise.norm() / 3**0.5 / down.norm()).item() == pytest.approx(starts.NOISE, rel=0.1)
     assert (noise[0] - noise[1]).abs().mean() > noise[0].abs().mean()
 
 
@@ -239,14 +240,16 @@ def test_older_ways_to_write_a_llama_give_the_same_logits(folder):
 
 
 def test_shards_in_bfloat16_become_float32_everywhere(folder):
-    exact = llama(tie_word_embeddings=True).bfloat16()
+    exact = llama(tie_word_embeddings=True)
+    with torch.no_grad():
+        for parameter in exact.parameters():
+            parameter.copy_(parameter.bfloat16())
     (folder / "model.safetensors").unlink()
-    exact.save_pretrained(folder, max_shard_size="40KB")
+    copy.deepcopy(exact).bfloat16().save_pretrained(folder, max_shard_size="40KB")
     assert len(list(folder.glob("*.safetensors"))) > 2
     moe = upcycle(load_dense(folder), experts=3, moe_every=2, seed=0)
     assert {tensor.dtype for tensor in (*moe.parameters(), *moe.buffers())} == {torch.float32}
-    assert torch.equal(moe.model.embed_tokens.weight, exact.model.embed_tokens.weight.float())
-    assert largest_difference(llama(), moe) < 1  # near it, but of course rounded
+    assert largest_difference(exact, moe) < 1e-4  # the rotary frequencies too, which are in no file
 
 
 def test_what_ends_an_answer_is_taken_over(folder):
