@@ -1,8 +1,8 @@
 """Timing in pairs, the machine's own limits, and result files that say where they come from.
 
 Times of one machine vary more from minute to minute than the differences that matter, so two sides are timed in turn,
-in one process, and compared by their medians. A result file keeps every part that is measured: after an interruption
-the same command goes on with the missing parts, as long as the code is the same.
+in one process, and compared by their medians. A result file keeps every part that is measured, with its commit: the
+same command measures only what is missing or whose code changed since.
 """
 
 import json
@@ -11,7 +11,7 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,23 +74,28 @@ def commit() -> str:
     return run.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
 
 
+def unchanged(since: str, paths: Sequence[str]) -> bool:
+    """Whether these files are what they were at a commit."""
+    return subprocess.run(["git", "diff", "--quiet", since, "--", *paths], cwd=ROOT).returncode == 0
+
+
 class Results:
-    """`results/<name>.json`: the command, the commit, the machine and figures by part, written after every part."""
+    """`results/<name>.json`: the command, the machine and figures by part, written after every part."""
 
     def __init__(self, name: str, command: str) -> None:
         self.path = RESULTS / f"{name}.json"
         self.head = {"command": command, "commit": commit(), "machine": machine()}
         old = read_json(self.path) if self.path.is_file() else {}
-        same = {key: old.get(key) for key in self.head} == self.head and "+changes" not in self.head["commit"]
-        self.parts: dict[str, Any] = old["parts"] if same else {}
+        self.parts: dict[str, Any] = old["parts"] if old.get("machine") == self.head["machine"] else {}
 
-    def part(self, name: str, measure: Callable[[], Any]) -> Any:
-        """The figures of a part, measured unless they are there already."""
-        if name not in self.parts:
-            self.parts[name] = measure()
+    def part(self, name: str, paths: Sequence[str], measure: Callable[[], Any]) -> Any:
+        """The figures of a part, measured unless they are there from a commit since which `paths` did not change."""
+        old = self.parts.get(name)
+        if old is None or not unchanged(old["commit"], paths):
+            self.parts[name] = {"commit": self.head["commit"], "figures": measure()}
             self.write({})
-            print(f"{name}: {json.dumps(self.parts[name])}", flush=True)
-        return self.parts[name]
+            print(f"{name}: {json.dumps(self.parts[name]['figures'])}", flush=True)
+        return self.parts[name]["figures"]
 
     def write(self, figures: Mapping[str, Any]) -> None:
         """Write the file, with the figures that a reader looks for above the parts."""

@@ -31,18 +31,23 @@ from models.moe import MoeForCausalLM, SparseExperts, SparseMoe
 TOKENS, WIDTH, HIDDEN, RANK = 2048, 576, 1536, 16
 ROUNDS = {4: 7, 16: 5, 128: 3}
 """Timed rounds by number of experts."""
+LAYER = ("models/moe.py", "models/adapters.py")
+STEP = (*LAYER, "models/upcycle.py", "models/starts.py", "benchmarks/sft_step.py")
+"""The files that a part's figures depend on."""
 PRECISIONS, TRAINS = ("float32", "bfloat16"), ("full", "lora")
 
 
 def main() -> None:
     results = Results("moe", "make bench")
-    limits = results.part("machine_limits", lambda: {"matrix_rate": matrix_rate(), "bandwidth": bandwidth()})
-    layers = {e: results.part(f"layer_{e}", lambda e=e: layer(e)) for e in ROUNDS}
-    loras = {e: results.part(f"lora_{e}", lambda e=e: lora(e)) for e in ROUNDS}
+    limits = results.part("machine_limits", [], lambda: {"matrix_rate": matrix_rate(), "bandwidth": bandwidth()})
+    layers = {e: results.part(f"layer_{e}", LAYER, lambda e=e: layer(e)) for e in ROUNDS}
+    loras = {e: results.part(f"lora_{e}", LAYER, lambda e=e: lora(e)) for e in ROUNDS}
     floors = {e: floor(e, limits, trained=True) for e in ROUNDS}
     lora_floors = {e: floor(e, limits, trained=False) for e in ROUNDS}
     steps = {
-        f"{train}_{precision}": results.part(f"sft_{train}_{precision}", lambda t=train, p=precision: sft_step(t, p))
+        f"{train}_{precision}": results.part(
+            f"sft_{train}_{precision}", STEP, lambda t=train, p=precision: sft_step(t, p)
+        )
         for precision in PRECISIONS
         for train in TRAINS
     }

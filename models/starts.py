@@ -9,7 +9,7 @@
 Copies and a fresh router are sparse upcycling (Komatsuzaki et al. 2022, arXiv:2212.05055). Noisy copies are "Random
 Noise Upcycling", a baseline of Drop-Upcycling (Nakamura et al. 2025, arXiv:2502.19261; its `noise_upcycling.py`).
 Splitting at random with scaled outputs is LLaMA-MoE (Zhu et al. 2024, arXiv:2406.16554; its published configs have
-`score_scale_factor` = experts / chosen, 8.0 for 2 of 16). There is no shared expert in any of the three.
+`score_scale_factor` = experts / chosen, 8.0 for 2 of 16). Giving the shared expert its part is ours: Llama 4 has one.
 
 Llama 4 multiplies the input of a routed expert by the sigmoid of its router logit, about 1/2 from a fresh router. The
 experts that carry something from the start have gate and up doubled to undo it.

@@ -11,6 +11,9 @@ from pipeline.run_folder import load_plan
 from pipeline.runner import why_stale
 from pipeline.state import NodeState, inspect, read_small
 
+ROUTER = "router/"
+"""What the names of router health begin with (`stages/health.py`)."""
+
 
 def status_of(run: Path) -> dict[str, Any]:
     """The document of `status --json`."""
@@ -51,11 +54,11 @@ def _last_metrics(partial: Path) -> dict[str, Any]:
 
 def status_table(status: dict[str, Any]) -> list[list[str]]:
     """The rows of the table for people, its header first."""
-    rows = [["stage", "kind", "state", "seconds", "generated", "trained", "figures"]]
+    rows = [["stage", "kind", "state", "seconds", "generated", "trained", "figures", "routers"]]
     for stage in status["stages"]:
         seconds = "" if stage["seconds"] is None else f"{stage['seconds']:.1f}"
         tokens = ["" if stage[key] is None else f"{stage[key]:,}" for key in ("tokens_generated", "tokens_trained")]
-        rows.append(
-            [stage["id"], stage["kind"], stage["state"], seconds, *tokens, stage["note"] or short(stage["metrics"])]
-        )
+        figures = stage["note"] or short({k: v for k, v in stage["metrics"].items() if not k.startswith(ROUTER)})
+        routers = short({k.removeprefix(ROUTER): v for k, v in stage["metrics"].items() if k.startswith(ROUTER)}, 6)
+        rows.append([stage["id"], stage["kind"], stage["state"], seconds, *tokens, figures, routers])
     return rows

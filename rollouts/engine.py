@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from common.errors import BadInput, RunFailed
+from common.files import read_json
 from rollouts import environment, routes, sync
 from rollouts.config import RolloutConfig
 
@@ -35,6 +36,7 @@ class Engine:
     """vLLM on one checkpoint."""
 
     def __init__(self, checkpoint: Path, config: RolloutConfig, seed: int) -> None:
+        _require_one_expert_a_token(checkpoint)
         environment.prepare(config.kv_cache_gib)
         from vllm import LLM
 
@@ -134,6 +136,16 @@ class Engine:
                 f"{len(prompt)} prompt tokens and {new_tokens} new ones do not fit max_model_len {self.max_model_len}",
                 "raise rollouts.max_model_len or drop the prompt",
             )
+
+
+def _require_one_expert_a_token(checkpoint: Path) -> None:
+    path = checkpoint / "config.json"
+    chosen = read_json(path).get("num_experts_per_tok") if path.is_file() else None
+    if chosen is not None and chosen > 1:
+        raise BadInput(
+            f"{checkpoint}: {chosen} experts a token, and vLLM weights the experts' input for one only",
+            "roll out a checkpoint with num_experts_per_tok 1",
+        )
 
 
 def _rollout(completion: Any) -> Rollout:

@@ -154,6 +154,21 @@ def test_of_a_multimodal_checkpoint_the_text_part_is_taken(tmp_path, tied):
     assert identical(load_policy(tmp_path / "text").state_dict(), ours.state_dict())
 
 
+def test_the_older_fields_of_scouts_config_mean_the_same(tmp_path):
+    """As published: `rope_theta` and `rope_scaling`, no layer types, an empty list for the default NoPE layers."""
+    scaling = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16}
+    whole = multimodal(tmp_path, rope_parameters={"rope_type": "llama3", "rope_theta": 500_000.0, **scaling})
+    text = json.loads((tmp_path / "config.json").read_text())["text_config"]
+    for field in ("rope_parameters", "layer_types"):
+        del text[field]
+    text |= {"rope_theta": 500_000.0, "rope_scaling": {"rope_type": "llama3", **scaling}, "no_rope_layers": []}
+    edit_config(tmp_path, text_config=text, torch_dtype="bfloat16")
+    ours = load_policy(tmp_path).eval()
+    with torch.no_grad():
+        expected, found = (model(input_ids=token_ids()).logits for model in (whole, ours))
+    assert (expected - found).abs().max() < 1e-5
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

@@ -36,6 +36,8 @@ def run(config: BaseStage, inputs: Inputs, context: StageContext) -> Outputs:
 
 
 def _build(model: ModelConfig, seed: int) -> Built:
+    if model.preset not in (None, "nano"):
+        raise BadInput(f"preset {model.preset} has no weights", "name a folder that has them: `checkpoint: FOLDER`")
     if model.preset is not None:
         from models.nano import nano_model, nano_tokenizer
 
