@@ -10,7 +10,6 @@ from models.nano import nano_model, nano_tokenizer
 
 TOKENIZER = nano_tokenizer()
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "3 + 4 ="}]
-ALL = ("attention", "mlp", "shared_expert", "routed_experts")
 
 
 def small_config(experts, top_k):
@@ -20,17 +19,6 @@ def small_config(experts, top_k):
         interleave_moe_layer_step=2, num_local_experts=experts, num_experts_per_tok=top_k, initializer_range=0.3,
         pad_token_id=0, attn_implementation="eager",
     )  # fmt: skip
-
-
-def relative(one, other):
-    return ((one - other).norm() / other.norm().clamp(min=1e-12)).item()
-
-
-def perturb(model, scale, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += scale * torch.randn(parameter.shape, generator=generator)
 
 
 def test_nano_is_small_and_depends_on_its_seed_alone():

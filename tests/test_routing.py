@@ -6,11 +6,16 @@ import pytest
 import torch
 from test_packed import group
 
+from common.errors import BadInput
 from common.files import read_json_lines
 from models.nano import nano_model, nano_tokenizer
 from models.routing import RouterWatch, balance_loss, differing, load_metrics, moe_layers, real_tokens, routing
+from pipeline.status import status_table
+from rollouts.config import RolloutConfig
+from rollouts.engine import Engine
 from stages.health import RouterHealth, spread_out
 from stages.rl.packed import attention_masks, pack
+from stages.sft.config import SftStage
 
 TOKENIZER = nano_tokenizer()
 
@@ -131,6 +136,29 @@ def test_drift_is_the_share_of_tokens_that_changed_their_expert(tmp_path):
     again = RouterHealth(nano(), probe, tmp_path, balance=0.0, every=2, resumed=2)
     assert [line["step"] for line in read_json_lines(tmp_path / "routing.jsonl")] == [2]
     assert torch.equal(again.start, before)
+
+
+def test_status_shows_the_routers_apart_from_the_other_figures():
+    metrics = {"loss": 0.5, "router/load_entropy": 0.9, "router/drift": 0.02}
+    row = {"id": "sft", "kind": "sft", "state": "done", "seconds": 1.0, "tokens_generated": 0, "tokens_trained": 9,
+           "note": "", "metrics": metrics}  # fmt: skip
+    header, shown = status_table({"stages": [row]})
+    assert header[-2:] == ["figures", "routers"] and shown[-2:] == ["loss 0.5", "load_entropy 0.9, drift 0.02"]
+
+
+def test_an_engine_refuses_more_than_one_expert_a_token(tmp_path):
+    (tmp_path / "config.json").write_text('{"num_experts_per_tok": 2}')
+    with pytest.raises(BadInput, match="2 experts a token"):
+        Engine(tmp_path, RolloutConfig(), seed=0)
+
+
+def test_a_balance_loss_on_frozen_routers_is_refused():
+    with pytest.raises(ValueError, match="frozen routers"):
+        SftStage.model_validate({"id": "s", "kind": "sft", "on": "p", "learning_rate": 1e-3, "balance_loss": 0.1})
+    with pytest.raises(ValueError, match="lora is only read"):
+        SftStage.model_validate(
+            {"id": "s", "kind": "sft", "on": "p", "learning_rate": 1e-3, "train": "full", "lora": {"rank": 2}}
+        )
 
 
 def test_probes_are_spread_over_what_there_is():
