@@ -44,25 +44,21 @@ def main() -> None:
     loras = {e: results.part(f"lora_{e}", LAYER, lambda e=e: lora(e)) for e in ROUNDS}
     floors = {e: floor(e, limits, trained=True) for e in ROUNDS}
     lora_floors = {e: floor(e, limits, trained=False) for e in ROUNDS}
-    steps = {
-        f"{train}_{precision}": results.part(
-            f"sft_{train}_{precision}", STEP, lambda t=train, p=precision: sft_step(t, p)
-        )
-        for precision in PRECISIONS
-        for train in TRAINS
+    figures = {
+        "speedup_vs_stock": {e: layers[e]["stock"] / layers[e]["sparse"] for e in ROUNDS},
+        "lora_vs_dense": {e: loras[e]["sparse"] / loras[e]["dense"] for e in ROUNDS},
+        "floor_ratio": {e: layers[e]["sparse"] / floors[e] for e in ROUNDS},
+        "floor_ratio_lora": {e: loras[e]["sparse"] / lora_floors[e] for e in ROUNDS},
+        "floor_seconds": floors,
+        "floor_seconds_lora": lora_floors,
     }
-    results.write(
-        {
-            "speedup_vs_stock": {e: layers[e]["stock"] / layers[e]["sparse"] for e in ROUNDS},
-            "lora_vs_dense": {e: loras[e]["sparse"] / loras[e]["dense"] for e in ROUNDS},
-            "floor_ratio": {e: layers[e]["sparse"] / floors[e] for e in ROUNDS},
-            "floor_ratio_lora": {e: loras[e]["sparse"] / lora_floors[e] for e in ROUNDS},
-            "floor_seconds": floors,
-            "floor_seconds_lora": lora_floors,
-            "sft_step_vs_dense": {name: s["moe"]["seconds"] / s["dense"]["seconds"] for name, s in steps.items()},
-            "sft_memory_vs_dense": {name: s["moe"]["peak_gib"] / s["dense"]["peak_gib"] for name, s in steps.items()},
-        }
-    )
+    for precision in PRECISIONS:
+        for train in TRAINS:
+            name = f"{train}_{precision}"
+            sides = results.part(f"sft_{name}", STEP, lambda t=train, p=precision: sft_step(t, p))
+            for figure, key in (("sft_step_vs_dense", "seconds"), ("sft_memory_vs_dense", "peak_gib")):
+                figures.setdefault(figure, {})[name] = sides["moe"][key] / sides["dense"][key]
+            results.write(figures)
     print(results.path.read_text())
 
 
