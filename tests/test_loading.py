@@ -6,7 +6,8 @@ import sys
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from checkpoint_folders import edit_config, identical, refusal, rewrite
+from safetensors.torch import load_file
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -70,31 +71,6 @@ def token_ids():
 def stored(folder):
     """All tensors of a folder as they are in its files."""
     return {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
-
-
-def identical(one, other):
-    return one.keys() == other.keys() and all(
-        one[name].dtype == other[name].dtype and torch.equal(one[name], other[name]) for name in one
-    )
-
-
-def rewrite(folder, change):
-    """Change the tensors of a folder with a single weight file."""
-    tensors = load_file(folder / "model.safetensors")
-    change(tensors)
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def edit_config(folder, name="config.json", **changed):
-    path = folder / name
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
-
-
-def refusal(load, folder):
-    with pytest.raises(BadInput) as caught:
-        load(folder)
-    assert str(folder) in caught.value.message and caught.value.remedy
-    return caught.value.message
 
 
 def test_a_checkpoint_loads_in_plain_transformers_without_our_code(nano):

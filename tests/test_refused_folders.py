@@ -1,9 +1,8 @@
 """What is wrong with a checkpoint folder is one clear error that names it; what only looks wrong is none."""
 
-import json
-
 import pytest
 import torch
+from checkpoint_folders import edit_config, identical, refusal, rewrite
 from safetensors.torch import load_file, save_file
 from transformers import Llama4ForCausalLM, LlamaConfig, LlamaForCausalLM
 
@@ -32,31 +31,6 @@ def dense(tmp_path):
                          num_attention_heads=2)  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(tmp_path / "dense")
     return tmp_path / "dense"
-
-
-def identical(one, other):
-    return one.keys() == other.keys() and all(
-        one[name].dtype == other[name].dtype and torch.equal(one[name], other[name]) for name in one
-    )
-
-
-def rewrite(folder, change):
-    """Change the tensors of a folder with a single weight file."""
-    tensors = load_file(folder / "model.safetensors")
-    change(tensors)
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def edit_config(folder, name="config.json", **changed):
-    path = folder / name
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
-
-
-def refusal(load, folder):
-    with pytest.raises(BadInput) as caught:
-        load(folder)
-    assert str(folder) in caught.value.message and caught.value.remedy
-    return caught.value.message
 
 
 @pytest.mark.parametrize(
