@@ -1,4 +1,4 @@
-"""The ledger's file: one SQLite table, made and copied so that a file is either a whole ledger or refused by name."""
+"""The ledger's file: SQLite tables, made and copied so that a file is either a whole ledger or refused by name."""
 
 import os
 import sqlite3
@@ -8,23 +8,40 @@ from common.errors import RunFailed
 
 _APPLICATION = 0x7570686C
 """Marks a SQLite file as a ledger ("uphl")."""
-_SCHEMA = 1
-COLUMNS = {
+_SCHEMA = 2
+PROMPTS = {
     "id": "TEXT PRIMARY KEY",
     "capability": "TEXT NOT NULL",
     "source": "TEXT NOT NULL",
+    "settings": "TEXT NOT NULL",
+    "cell": "INTEGER NOT NULL",
     "prior_a": "REAL NOT NULL",
     "prior_b": "REAL NOT NULL",
     "passes": "REAL NOT NULL",
     "fails": "REAL NOT NULL",
     "seen_version": "INTEGER",
-    "seen_step": "INTEGER",
     "drawn": "INTEGER NOT NULL",
     "faults": "TEXT NOT NULL",
     "state": "TEXT NOT NULL CHECK (state IN ('active', 'retired', 'recalled'))",
     "state_version": "INTEGER",
     "verdict": "TEXT",
 }
+CELLS = {
+    "id": "INTEGER PRIMARY KEY",
+    "parent": "INTEGER",
+    "name": "TEXT NOT NULL",
+    "members": "INTEGER NOT NULL",
+    "base": "REAL NOT NULL",
+    "groups": "REAL NOT NULL",
+    "rates": "REAL NOT NULL",
+    "pairs": "REAL NOT NULL",
+    "pair_rates": "REAL NOT NULL",
+    "squares": "REAL NOT NULL",
+    "version": "INTEGER NOT NULL",
+}
+MEMORY = {"name": "TEXT PRIMARY KEY", "value": "TEXT NOT NULL"}
+"""What a curriculum remembers from step to step besides prompts and cells, as JSON."""
+TABLES = {"prompts": PROMPTS, "cells": CELLS, "memory": MEMORY}
 _BROKEN = "redo the stage that writes it, or put back a copy"
 
 
@@ -40,8 +57,9 @@ def create(db: sqlite3.Connection) -> None:
     """Lay out an empty ledger."""
     db.execute(f"PRAGMA application_id = {_APPLICATION}")
     db.execute(f"PRAGMA user_version = {_SCHEMA}")
-    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
-    db.execute(f"CREATE TABLE prompts ({columns}) WITHOUT ROWID")
+    for table, columns in TABLES.items():
+        described = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        db.execute(f"CREATE TABLE {table} ({described}) WITHOUT ROWID")
 
 
 def create_file(path: Path) -> None:

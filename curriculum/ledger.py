@@ -1,21 +1,24 @@
-"""The difficulty ledger: one SQLite row a prompt, kept from the judge filter through RL to DPO.
+"""The difficulty ledger: one SQLite row a prompt and one a cell, kept from the judge filter through RL to DPO.
 
 Changes are transactions, so a crash leaves the ledger before or after a change. A file that is not a whole ledger is
 refused by name. What the numbers mean is in `curriculum.rows` and `curriculum.posterior`.
 """
 
 import json
+import math
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
 from common.errors import RunFailed
-from curriculum.database import COLUMNS, connect, create, create_file, open_file, write_copy
+from curriculum.cells import Cell
+from curriculum.database import CELLS, PROMPTS, TABLES, connect, create, create_file, open_file, write_copy
 from curriculum.posterior import Beta
-from curriculum.rows import Entry, Row, State
+from curriculum.rows import Entry, Observation, Row, State
 
 _STATES: tuple[State, ...] = ("active", "retired", "recalled")
 _IN_USE = "make sure that no other run uses this folder and that the disk is writable and not full"
@@ -34,6 +37,7 @@ class Ledger:
                 create_file(path)
             self._db = open_file(path)
         self._depth = 0
+        self._places = self._known_cells()
 
     @classmethod
     def restore(cls, snapshot: Path, path: Path) -> "Ledger":
@@ -68,6 +72,7 @@ class Ledger:
             self._depth -= 1
             if self._depth == 0 and self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+                self._places = self._known_cells()
             raise
         self._depth -= 1
         if self._depth == 0:
@@ -75,35 +80,55 @@ class Ledger:
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Take prompts in, all or none. One that is there already is left alone; RunFailed if it differs."""
+        joined: dict[int, list[float]] = {}
         with self.transaction():
             for entry in entries:
-                self._add(entry)
+                if self._holds(entry):
+                    continue
+                path = self._path(entry)
+                plain = (entry.id, entry.capability, entry.source, entry.prior, entry.settings, path[-1])
+                self._put(Row(*plain, verdict=entry.verdict))
+                for cell in path:
+                    joined.setdefault(cell, []).append(entry.prior.mean)
+            for cell, means in joined.items():
+                statement = "UPDATE cells SET members = members + ?, base = base + ? WHERE id = ?"
+                self._execute(statement, (len(means), math.fsum(means), cell))
 
-    def observe(
-        self, id: str, passes: int, fails: int, faults: Mapping[str, int], version: int, *, step: int, decay: float
-    ) -> None:
-        """Book one group of rollouts sampled from policy `version` at training step `step`.
+    def observe(self, observations: Iterable[Observation], version: int, *, decay: float) -> None:
+        """Book groups of rollouts sampled from policy `version`; older evidence is faded by `decay` a version first.
 
-        Older evidence is faded by `decay` a version first. Faults are counted by reason and are no evidence.
-        Raises ValueError on negative counts or a version before the last one seen.
+        Raises ValueError for a version before the last one seen, and books nothing then.
         """
-        if min(passes, fails, *faults.values()) < 0:
-            raise ValueError(f"negative counts for {id}: {passes} passes, {fails} fails, faults {dict(faults)}")
         with self.transaction():
-            row = self.row(id)
-            old_passes, old_fails = row.evidence(decay, version)
-            counted = {reason: row.faults.get(reason, 0) + faults.get(reason, 0) for reason in {*row.faults, *faults}}
-            self._put(
-                replace(
-                    row,
-                    passes=old_passes + passes,
-                    fails=old_fails + fails,
-                    seen_version=version,
-                    seen_step=step,
-                    drawn=row.drawn + 1,
-                    faults={reason: count for reason, count in counted.items() if count},
+            for seen in observations:
+                row = self.row(seen.id)
+                passes, fails = row.evidence(decay, version)
+                if seen.passes + seen.fails and not seen.more:
+                    self._teach(row.cell, seen, version, decay)
+                self._put(
+                    replace(
+                        row,
+                        passes=passes + seen.passes,
+                        fails=fails + seen.fails,
+                        seen_version=version,
+                        drawn=row.drawn + (not seen.more),
+                        faults=_added(row.faults, seen.faults),
+                    )
                 )
-            )
+
+    def merge(self, other: "Ledger", *, decay: float) -> None:
+        """Add what another ledger of the same prompts saw, and take its states where they are the later ones.
+
+        Both must come from the same start, each with observations of its own: what both hold counts twice.
+        """
+        with self.transaction():
+            for theirs in other.rows():
+                mine = self.row(theirs.id)
+                self._put(_merged(mine, theirs, decay))
+            cells = self.cells()
+            for id, cell in other.cells().items():
+                if cell.version or cell.groups:
+                    self._put_cell(id, cells[id].merged(cell, decay))
 
     def retire(self, ids: Iterable[str], version: int) -> None:
         """Let active or recalled prompts rest. Raises ValueError if one rests already."""
@@ -124,15 +149,38 @@ class Ledger:
         """Every prompt, ordered by id."""
         return [_row(found) for found in self._execute("SELECT * FROM prompts ORDER BY id")]
 
+    def columns(self, *names: str) -> list[tuple[Any, ...]]:
+        """Some columns of every prompt, ordered by id."""
+        return [tuple(found) for found in self._execute(f"SELECT {', '.join(names)} FROM prompts ORDER BY id")]
+
+    def cells(self) -> dict[int, Cell]:
+        """Every cell by id."""
+        found = (dict(row) for row in self._execute("SELECT * FROM cells ORDER BY id"))
+        return {values.pop("id"): Cell(**values) for values in found}
+
+    def remember(self, name: str, value: Any) -> None:
+        """Keep a JSON value under a name."""
+        with self.transaction():
+            self._execute("INSERT OR REPLACE INTO memory (name, value) VALUES (?, ?)", (name, _json(value)))
+
+    def remembered(self, name: str, otherwise: Any) -> Any:
+        """The value kept under a name."""
+        found = self._execute("SELECT value FROM memory WHERE name = ?", (name,)).fetchone()
+        return otherwise if found is None else json.loads(found[0])
+
     def counts(self) -> dict[str, int]:
         """Number of prompts in each state, states without any included."""
         found = dict(self._execute("SELECT state, COUNT(*) FROM prompts GROUP BY state").fetchall())
         return {state: found.get(state, 0) for state in _STATES}
 
     def dump(self) -> str:
-        """The content as canonical text, a JSON line a prompt: equal content gives equal bytes."""
-        lines = [json.dumps(list(found), ensure_ascii=False) for found in self._ordered()]
-        return "".join(f"{line}\n" for line in [json.dumps(list(COLUMNS)), *lines])
+        """The content as canonical text, a JSON line a row: equal content gives equal bytes."""
+        lines = []
+        for table, columns in TABLES.items():
+            lines.append([table, *columns])
+            order = next(iter(columns))
+            lines += map(list, self._execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order}"))
+        return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
 
     def snapshot(self, path: Path) -> None:
         """Copy the ledger to `path`: whole or not at all. Not inside a transaction (ValueError)."""
@@ -144,29 +192,52 @@ class Ledger:
     def _name(self) -> str:
         return str(self.path) if self.path else "in memory"
 
-    def _ordered(self) -> sqlite3.Cursor:
-        return self._execute(f"SELECT {', '.join(COLUMNS)} FROM prompts ORDER BY id")
-
     def _execute(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         try:
             return self._db.execute(statement, values)
         except sqlite3.DatabaseError as error:
             raise RunFailed(f"the ledger {self._name} cannot be used: {error}", _IN_USE) from error
 
-    def _add(self, entry: Entry) -> None:
-        new = Row(entry.id, entry.capability, entry.source, entry.prior, verdict=entry.verdict)
+    def _known_cells(self) -> dict[tuple[int | None, str], int]:
+        return {(cell.parent, cell.name): id for id, cell in self.cells().items()}
+
+    def _holds(self, entry: Entry) -> bool:
+        """Whether the prompt is there already; RunFailed if it is there as another."""
         found = self._execute("SELECT * FROM prompts WHERE id = ?", (entry.id,)).fetchone()
         if found is None:
-            self._put(new)
-            return
+            return False
         old = _row(found)
-        for name in ("capability", "source", "prior", "verdict"):
-            if getattr(old, name) != getattr(new, name):
+        for name in ("capability", "source", "settings", "prior", "verdict"):
+            if getattr(old, name) != getattr(entry, name):
                 raise RunFailed(
                     f"the ledger {self._name} holds prompt {entry.id} with {name} {getattr(old, name)!r}, "
-                    f"but now it comes with {getattr(new, name)!r}",
+                    f"but now it comes with {getattr(entry, name)!r}",
                     "redo the stage that wrote the ledger",
                 )
+        return True
+
+    def _path(self, entry: Entry) -> list[int]:
+        """The prompt's cells from wide to narrow; those that are not there yet are made."""
+        path: list[int] = []
+        for name in entry.path:
+            key = (path[-1] if path else None, name)
+            if key not in self._places:
+                self._places[key] = len(self._places) + 1
+                self._put_cell(self._places[key], Cell(*key))
+            path.append(self._places[key])
+        return path
+
+    def _teach(self, cell: int | None, seen: Observation, version: int, decay: float) -> None:
+        """Tell a prompt's cell, and those around it, of a group."""
+        while cell is not None:
+            values = dict(self._execute("SELECT * FROM cells WHERE id = ?", (cell,)).fetchone())
+            id, known = values.pop("id"), Cell(**values).at(version, decay)
+            self._put_cell(id, known.with_group(seen.passes, seen.fails, seen.surprise))
+            cell = known.parent
+
+    def _put_cell(self, id: int, cell: Cell) -> None:
+        marks = ", ".join("?" * len(CELLS))
+        self._execute(f"INSERT OR REPLACE INTO cells ({', '.join(CELLS)}) VALUES ({marks})", (id, *astuple(cell)))
 
     def _move(self, ids: Iterable[str], before: tuple[State, ...], after: State, version: int) -> None:
         with self.transaction():
@@ -177,14 +248,40 @@ class Ledger:
                 self._put(replace(row, state=after, state_version=version))
 
     def _put(self, row: Row) -> None:
-        marks = ", ".join("?" * len(COLUMNS))
-        self._execute(f"INSERT OR REPLACE INTO prompts ({', '.join(COLUMNS)}) VALUES ({marks})", _values(row))
+        marks = ", ".join("?" * len(PROMPTS))
+        self._execute(f"INSERT OR REPLACE INTO prompts ({', '.join(PROMPTS)}) VALUES ({marks})", _values(row))
+
+
+def _added(mine: Mapping[str, int], theirs: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in sorted((Counter(mine) + Counter(theirs)).items()) if count}
+
+
+def _merged(mine: Row, theirs: Row, decay: float) -> Row:
+    """Both rows' evidence, faded to the later version; the later change of state."""
+    seen = max((row.seen_version for row in (mine, theirs) if row.seen_version is not None), default=None)
+    if seen is None:
+        passes, fails = 0.0, 0.0
+    else:
+        (one, two), (other, another) = mine.evidence(decay, seen), theirs.evidence(decay, seen)
+        passes, fails = one + other, two + another
+    latest = max((mine, theirs), key=lambda row: (-1 if row.state_version is None else row.state_version, row.state))
+    return replace(
+        mine,
+        passes=passes,
+        fails=fails,
+        seen_version=seen,
+        drawn=mine.drawn + theirs.drawn,
+        faults=_added(mine.faults, theirs.faults),
+        state=latest.state,
+        state_version=latest.state_version,
+    )
 
 
 def _values(row: Row) -> tuple[Any, ...]:
-    plain = (row.id, row.capability, row.source, row.prior.a, row.prior.b, row.passes, row.fails, row.seen_version)
-    verdict = None if row.verdict is None else _json(row.verdict)
-    return (*plain, row.seen_step, row.drawn, _json(row.faults), row.state, row.state_version, verdict)
+    values = {name: getattr(row, name) for name in PROMPTS if name not in ("prior_a", "prior_b")}
+    values |= {"prior_a": row.prior.a, "prior_b": row.prior.b, "faults": _json(row.faults)}
+    values["verdict"] = None if row.verdict is None else _json(row.verdict)
+    return tuple(values[name] for name in PROMPTS)
 
 
 def _json(value: Any) -> str:

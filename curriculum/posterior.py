@@ -1,11 +1,19 @@
 """What is believed of a prompt's pass rate: a Beta distribution whose evidence fades as the policy moves on.
 
-Pure maths on floats. Evidence is a pair (passes, fails), not necessarily whole: old evidence is multiplied by `decay`
-for every policy version since, and added to a prior that never fades.
+Pure maths on floats, and on arrays where a whole pool is asked about. Evidence is a pair (passes, fails), not
+necessarily whole: old evidence is multiplied by `decay` for every policy version since, and added to a prior that never
+fades.
 """
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Number = TypeVar("Number", float, Floats)
 
 PRIOR_STRENGTH = 2.0
 """Pseudo-observations that a judge's verdict is worth: weak, as the judge is not the policy."""
@@ -33,22 +41,15 @@ class Beta:
 
     def all_pass(self, count: int) -> float:
         """E[p^count]: probability that `count` rollouts of one prompt all pass."""
-        return math.exp(_log_rising(self.a, count) - _log_rising(self.a + self.b, count))
+        return float(all_pass(self.a, self.b, count))
 
     def all_fail(self, count: int) -> float:
         """E[(1-p)^count]: probability that `count` rollouts of one prompt all fail."""
-        return math.exp(_log_rising(self.b, count) - _log_rising(self.a + self.b, count))
+        return float(all_pass(self.b, self.a, count))
 
     def mixed(self, group_size: int) -> float:
-        """Probability that a group of rollouts has a spread of rewards, and so says anything to the policy.
-
-        P(mixed) = 1 - E[p^G] - E[(1-p)^G], where under Beta(a, b)
-        E[p^G] = B(a + G, b) / B(a, b) = G(a + G) G(a + b) / (G(a) G(a + b + G)) with the gamma function, and
-        E[(1-p)^G] the same with a and b exchanged.
-        """
-        if group_size < 1:
-            raise ValueError(f"a group has at least one rollout, got {group_size}")
-        return min(1.0, max(0.0, 1.0 - self.all_pass(group_size) - self.all_fail(group_size)))
+        """Probability that a group of rollouts has a spread of rewards, and so says anything to the policy."""
+        return float(mixed(self.a, self.b, group_size))
 
     @property
     def spread(self) -> float:
@@ -57,9 +58,23 @@ class Beta:
         return self.a * self.b / (total * (total + 1))
 
 
-def _log_rising(x: float, count: int) -> float:
-    """log of x (x+1) ... (x+count-1) = G(x + count) / G(x)."""
-    return math.lgamma(x + count) - math.lgamma(x)
+def all_pass(a: Number, b: Number, count: int) -> Number:
+    """E[p^count] under Beta(a, b), of numbers or of arrays.
+
+    B(a + n, b) / B(a, b) with the beta function, which is the product of (a + i) / (a + b + i) for i < n.
+    """
+    result = a * 0 + 1.0
+    for i in range(count):
+        result = result * (a + i) / (a + b + i)
+    return result
+
+
+def mixed(a: Number, b: Number, group_size: int) -> Number:
+    """P(a group of `group_size` rollouts has passes and fails) = 1 - E[p^G] - E[(1-p)^G]; never negative."""
+    if group_size < 1:
+        raise ValueError(f"a group has at least one rollout, got {group_size}")
+    rest = 1.0 - all_pass(a, b, group_size) - all_pass(b, a, group_size)
+    return rest * (rest > 0)
 
 
 def faded(evidence: float, decay: float, versions: int) -> float:

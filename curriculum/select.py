@@ -1,21 +1,23 @@
-"""Which prompts to practise on, to probe, to let rest: pure functions of plain rows.
-
-The same rows, config and seed give the same answer, in whatever order the rows come. Every choice is made by keys
-hashed from the seed and the prompt's id, so one prompt more or less leaves the other keys as they are.
-"""
+"""Which prompts to practise on, to probe, to let rest. The same pool, config and seed give the same answer."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from common.quotas import apportion
 from common.seeds import derive
-from curriculum.config import CurriculumConfig
-from curriculum.rows import Row
+from curriculum.config import Posterior
+from curriculum.pool import Pool, Weigh, Weighed
+from curriculum.posterior import Floats, mixed
 
 BAND_SOFTNESS = 0.1
 """How fast the preference for the band falls outside it, as a distance in pass rate."""
+SHARPNESS = 2.0
+"""Exponent of usefulness in the draw: 1 wastes rollouts on what is a little useful, more narrows the choice."""
+USEFUL = 0.1
+"""Least usefulness of a prompt that a capability's place may count on."""
 RETIRE_EVIDENCE = 8.0
 """Observations, after fading, that retiring needs."""
 RETIRE_DRAWS = 2
@@ -28,15 +30,121 @@ RECALL_FAILS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """How many prompts of each capability a step practises on."""
+
+    by_capability: dict[str, int]
+    moved: dict[str, int]
+    """Places given up for want of useful prompts (negative) and taken over (positive); empty when none moved."""
+
+
+def places(
+    count: int, sizes: Mapping[str, int], shares: Mapping[str, float], useful: Mapping[str, int], seed: int
+) -> Places:
+    """Share `count` places out by `shares`, or by the pool's `sizes` where there are none.
+
+    A capability gets no more places than it has `useful` prompts; the others take what it cannot. Whole places are
+    rounded at random, so that steps of a few keep the shares on average.
+    """
+    wanted = {name: round(shares.get(name, 0.0) * 1_000_000) for name in sizes} if shares else dict(sizes)
+    fair = apportion(count, wanted, seed=seed)
+    room = {name: useful[name] if wanted[name] else 0 for name in sizes}
+    given = apportion(min(count, sum(room.values())), wanted, room, seed=seed)
+    short = any(given[name] < fair[name] and given[name] == room[name] for name in fair)
+    moved = {name: given[name] - fair[name] for name in sorted(fair) if given[name] != fair[name]} if short else {}
+    return Places(given, moved)
+
+
+def at_random(a: Floats, b: Floats, age: Floats) -> Floats:
+    """The same weight for every prompt."""
+    return np.ones_like(a)
+
+
+def by_age(a: Floats, b: Floats, age: Floats) -> Floats:
+    """Weight by versions since the last look."""
+    return age + 1
+
+
+def by_uncertainty(a: Floats, b: Floats, age: Floats) -> Floats:
+    """Weight by the variance of the believed pass rate."""
+    total = a + b
+    return a * b / (total * total * (total + 1))
+
+
+def usefulness(band: tuple[float, float], group_size: int) -> Weigh:
+    """P(a group is mixed) times 4 E[p (1 - p)] times a preference for the band, between 0 and 1.
+
+    The preference is 1 where the believed pass rate (posterior mean) lies inside the band and falls off outside as
+    exp(-(distance / BAND_SOFTNESS)^2 / 2).
+    """
+    low, high = band
+
+    def weigh(a: Floats, b: Floats, age: Floats) -> Floats:
+        total = a + b
+        mean, spread = a / total, a * b / (total * (total + 1))
+        distance = np.maximum(np.maximum(low - mean, mean - high), 0.0)
+        return mixed(a, b, group_size) * 4 * spread * np.exp(-((distance / BAND_SOFTNESS) ** 2) / 2)
+
+    return weigh
+
+
+def sharpened(weigh: Weigh) -> Weigh:
+    """The weights that the draw goes by."""
+    return lambda a, b, age: weigh(a, b, age) ** SHARPNESS
+
+
+@dataclass(frozen=True, slots=True)
 class Draw:
-    """What `draw` chose."""
+    """What was drawn, in the order to practise it."""
 
     ids: list[str]
-    """In the order to practise them; fewer than asked only when no more are there."""
     explored: frozenset[str]
-    """Those drawn at random, whatever is believed of them."""
-    moved: dict[str, int]
-    """Places by capability (negative: given up for want of prompts, positive: taken over); empty when none moved."""
+    """Those drawn by age, whatever is believed of them."""
+
+
+def draw(
+    weighed: Weighed, wanted: Mapping[str, int], seed: int, explore: Weighed | None = None, share: float = 0.0
+) -> Draw:
+    """Draw prompts by weight, `wanted` of each capability; fewer only when no more are there.
+
+    The `share` of all places, rounded at random, is drawn from `explore` instead.
+    """
+    rng = np.random.default_rng(seed)
+    ideal = share * sum(wanted.values())
+    lookers = math.floor(ideal + rng.random())
+    exploring = apportion(lookers, wanted, wanted, seed=derive(seed, "explore")) if ideal else {}
+    explored: set[str] = set()
+    chosen: list[str] = []
+    for capability, count in wanted.items():
+        found = explore.sample(capability, exploring[capability], rng) if explore and exploring else []
+        explored.update(found)
+        rest = [id for id in weighed.sample(capability, count, rng) if id not in explored]
+        chosen += found + rest[: count - len(found)]
+    order = rng.permutation(len(chosen))
+    return Draw([chosen[i] for i in order], frozenset(explored))
+
+
+def probes(pool: Pool, config: Posterior, budget: int, version: int, seed: int) -> list[str]:
+    """The prompts that a re-filtering probes: at most `budget`, of which at most a quarter are resting ones.
+
+    Of the practising ones, half are drawn by age and half by uncertainty: by certainty alone, a prompt believed to be
+    hopeless would never be looked at again. Of the resting, a `review` share, the longest unseen more often.
+    """
+    resting = pool.resting.sum()
+    review = min(math.ceil(config.review * resting), budget // 4)
+    rng = np.random.default_rng(derive(seed, "probes"))
+    chosen: list[str] = []
+    for mask, weigh, count in (
+        (pool.resting, by_age, review),
+        (pool.free([]), by_age, (budget - review + 1) // 2),
+        (pool.free([]), by_uncertainty, (budget - review) // 2),
+    ):
+        sizes = pool.sizes(mask)
+        wanted = apportion(min(count, sum(sizes.values())), sizes, sizes, seed=derive(seed, weigh.__name__))
+        weighed = pool.weighed(mask, weigh, version)
+        for capability, places_ in wanted.items():
+            chosen += weighed.sample(capability, places_, rng)
+    return list(dict.fromkeys(chosen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,140 +155,21 @@ class Transitions:
     recall: list[str]
 
 
-def usefulness(row: Row, config: CurriculumConfig, group_size: int, version: int) -> float:
-    """Weight of a prompt in the draw: P(its group is mixed) times a preference for the band, between 0 and 1.
-
-    The preference is 1 where the believed pass rate (posterior mean) lies inside the band and falls off outside as
-    exp(-(distance / BAND_SOFTNESS)^2 / 2).
-    """
-    posterior = row.posterior(config.decay, version)
-    low, high = config.band
-    distance = max(low - posterior.mean, 0.0, posterior.mean - high)
-    return posterior.mixed(group_size) * math.exp(-((distance / BAND_SOFTNESS) ** 2) / 2)
-
-
-def draw(
-    rows: Sequence[Row],
-    count: int,
-    config: CurriculumConfig,
-    group_size: int,
-    version: int,
-    seed: int,
-    exclude: AbstractSet[str] = frozenset(),
-) -> Draw:
-    """Draw `count` different prompts that are neither resting nor in `exclude`.
-
-    Capabilities get places in proportion to all their rows, resting ones included. Of a capability's places the share
-    `explore` goes to prompts at random, the rest to prompts by `usefulness`. Whole places are rounded at random, so
-    that draws of a few keep the shares on average.
-    """
-    free: dict[str, list[Row]] = {row.capability: [] for row in rows}
-    for row in rows:
-        if not row.resting and row.id not in exclude:
-            free[row.capability].append(row)
-    quotas, moved = _quotas(rows, free, count, derive(seed, "quotas"))
-    exploring = _exploring(quotas, config.explore, seed)
-
-    def useful(row: Row) -> float:
-        return usefulness(row, config, group_size, version)
-
-    explored: set[str] = set()
-    chosen: list[str] = []
-    for capability, places in quotas.items():
-        random_ones = _sample(free[capability], exploring[capability], lambda row: 1.0, derive(seed, "explore"))
-        explored.update(random_ones)
-        rest = [row for row in free[capability] if row.id not in explored]
-        chosen += random_ones + _sample(rest, places - len(random_ones), useful, derive(seed, "useful"))
-    chosen.sort(key=lambda id: (derive(seed, "order", id), id))
-    return Draw(chosen, frozenset(explored), moved)
-
-
-def refilter_choice(rows: Sequence[Row], config: CurriculumConfig, version: int, seed: int) -> list[str]:
-    """The prompts that a re-filtering probes, at most `probes` that practise and a `review` share of the resting.
-
-    Of the first, half (rounded up) are those not observed for longest, never observed ones first, and half those whose
-    pass rate is least certain: by certainty alone, a prompt believed to be hopeless would never be looked at again.
-    Of the resting, those not observed for longest, the share rounded up.
-    """
-    practising = [row for row in rows if not row.resting]
-    resting = [row for row in rows if row.resting]
-
-    def oldest(row: Row) -> tuple[float, ...]:
-        return (-1 if row.seen_version is None else row.seen_version, derive(seed, "probe", row.id))
-
-    def least_certain(row: Row) -> tuple[float, ...]:
-        return (-row.posterior(config.decay, version).variance, *oldest(row))
-
-    chosen = _first(practising, math.ceil(config.probes / 2), oldest)
-    rest = [row for row in practising if row.id not in set(chosen)]
-    chosen += _first(rest, config.probes - math.ceil(config.probes / 2), least_certain)
-    return chosen + _first(resting, math.ceil(config.review * len(resting)), oldest)
-
-
-def transitions(rows: Sequence[Row], config: CurriculumConfig, version: int) -> Transitions:
+def transitions(pool: Pool, config: Posterior, version: int) -> Transitions:
     """Who rests from now on and who comes back, on the evidence faded to policy `version`.
 
     A prompt rests when its posterior mean exceeds `retire_above` on at least RETIRE_EVIDENCE observations from at least
     RETIRE_DRAWS groups. A resting one comes back when a group observed since then brought failures (RECALL_FAILS) and
     the mean lies RECALL_MARGIN below `retire_above`.
     """
-    ordered = sorted(rows, key=lambda row: row.id)
-    retire = [row.id for row in ordered if not row.resting and _too_easy(row, config, version)]
-    recall = [row.id for row in ordered if row.resting and _hard_again(row, config, version)]
+    tried = np.flatnonzero(pool.seen >= 0)
+    a, b = pool.posterior(tried, version)
+    mean = a / (a + b)
+    left = pool.decay ** (version - pool.seen[tried])
+    evidence, fails = left * (pool.passes[tried] + pool.fails[tried]), left * pool.fails[tried]
+    resting = pool.resting[tried]
+    easy = ~resting & (pool.drawn[tried] >= RETIRE_DRAWS) & (evidence >= RETIRE_EVIDENCE) & (mean > config.retire_above)
+    again = pool.seen[tried] > pool.changed[tried]
+    hard = resting & again & (fails >= RECALL_FAILS) & (mean < config.retire_above - RECALL_MARGIN)
+    retire, recall = ([pool.ids[place] for place in tried[mask].tolist()] for mask in (easy, hard))
     return Transitions(retire, recall)
-
-
-def _too_easy(row: Row, config: CurriculumConfig, version: int) -> bool:
-    if row.drawn < RETIRE_DRAWS or sum(row.evidence(config.decay, version)) < RETIRE_EVIDENCE:
-        return False
-    return row.posterior(config.decay, version).mean > config.retire_above
-
-
-def _hard_again(row: Row, config: CurriculumConfig, version: int) -> bool:
-    if row.seen_version is None or row.state_version is None or row.seen_version <= row.state_version:
-        return False
-    _, fails = row.evidence(config.decay, version)
-    mean = row.posterior(config.decay, version).mean
-    return fails >= RECALL_FAILS and mean < config.retire_above - RECALL_MARGIN
-
-
-def _quotas(
-    rows: Sequence[Row], free: dict[str, list[Row]], count: int, seed: int
-) -> tuple[dict[str, int], dict[str, int]]:
-    """Places by capability, and how they differ from the capabilities' own shares."""
-    sizes = dict.fromkeys(free, 0)
-    for row in rows:
-        sizes[row.capability] += 1
-    capacity = {capability: len(members) for capability, members in free.items()}
-    fair = apportion(count, sizes, seed=seed) if sizes else {}
-    quotas = apportion(min(count, sum(capacity.values())), sizes, capacity, seed=seed)
-    short = any(quotas[name] < fair[name] and quotas[name] == capacity[name] for name in fair)
-    moved = {name: quotas[name] - fair[name] for name in sorted(fair) if quotas[name] != fair[name]} if short else {}
-    return quotas, moved
-
-
-def _exploring(quotas: dict[str, int], share: float, seed: int) -> dict[str, int]:
-    """How many of each capability's places explore; the overall share is rounded up or down at random."""
-    ideal = share * sum(quotas.values())
-    total = math.floor(ideal)
-    if derive(seed, "explore share") / 2**31 < ideal - total:
-        total += 1
-    return apportion(total, quotas, quotas, seed=derive(seed, "explore quotas"))
-
-
-def _sample(rows: Collection[Row], count: int, weight: Callable[[Row], float], seed: int) -> list[str]:
-    """`count` ids without replacement, each next one in proportion to its weight among those left.
-
-    Sorting by exponential variates -log(u) / weight does that (Efraimidis and Spirakis); weight 0 comes last.
-    """
-
-    def key(row: Row) -> tuple[float, str]:
-        uniform = (derive(seed, row.id) + 0.5) / 2**31
-        size = weight(row)
-        return (-math.log(uniform) / size if size > 0 else math.inf, row.id)
-
-    return [row.id for row in sorted(rows, key=key)[:count]]
-
-
-def _first(rows: Sequence[Row], count: int, key: Callable[[Row], tuple[float, ...]]) -> list[str]:
-    return [row.id for row in sorted(rows, key=lambda row: (*key(row), row.id))[:count]]

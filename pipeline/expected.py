@@ -10,6 +10,7 @@ from pipeline.references import EVALUATION_PREFIX
 from prompts.config import JsonlSource, PromptSource, ReasoningGymSource
 from stages.judge_filter.config import JudgeFilterStage
 from stages.reference import BASE, PROMPTS
+from stages.rl.config import RlStage
 
 
 def expected(recipe: Recipe) -> dict[str, dict[str, int]]:
@@ -57,11 +58,25 @@ def _stage(stage: Stage, kept: Mapping[str, int | None]) -> dict[str, int | None
         prompts = min((n for n in (kept[stage.on], stage.limit) if n is not None), default=None)
         return {"sequences_at_most": None if prompts is None else math.ceil(prompts * stage.epochs)}
     if stage.kind == "rl":
-        curriculum = stage.curriculum
-        practice = stage.steps * stage.prompts_per_step * stage.group_size * curriculum.max_rounds
-        probes = stage.steps // curriculum.refilter_every * curriculum.probes * curriculum.probe_attempts
-        return {"steps": stage.steps, "tokens_generated_at_most": (practice + probes) * stage.max_tokens}
+        rollouts = _rl_rollouts(stage, kept)
+        tokens = None if rollouts is None else rollouts * stage.max_tokens
+        return {"steps": stage.steps, "tokens_generated_at_most": tokens}
     return {"pairs_at_most": stage.max_pairs}
+
+
+def _rl_rollouts(stage: RlStage, kept: Mapping[str, int | None]) -> int | None:
+    """Rollouts at most; None where re-filtering probes a pool of unknown size."""
+    curriculum = stage.curriculum
+    step = stage.prompts_per_step * max(stage.group_size, getattr(curriculum, "largest_group", 0))
+    if curriculum.kind in ("dynamic_sampling", "posterior"):
+        step *= curriculum.max_rounds
+    probes: int | None = 0
+    if curriculum.kind == "posterior":
+        probes = math.ceil(stage.steps * stage.prompts_per_step * stage.group_size * curriculum.probe_share)
+    elif curriculum.kind == "refilter":
+        pool, times = kept[stage.on], math.ceil(stage.steps / curriculum.refilter_every)
+        probes = None if pool is None else times * pool * curriculum.probe_attempts
+    return None if probes is None else stage.steps * step + probes
 
 
 def _evaluation(recipe: Recipe, suites: tuple[SuiteConfig, ...]) -> dict[str, int]:

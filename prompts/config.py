@@ -33,6 +33,9 @@ class ReasoningGymSource(_Source):
     """Group for quotas and scores; without it the family's name."""
     question: str | None = None
     """Other wording of the task over the item's metadata, e.g. `reverse {word}`; `{question}` is the family's own."""
+    graded_by: tuple[str, ...] = ()
+    """Fields of the item's metadata that say how hard it is, e.g. `[num_terms]`: prompts of equal fields share what the
+    curriculum learns about them. Without any, all prompts of the source's settings do."""
 
     @field_validator("settings")
     @classmethod

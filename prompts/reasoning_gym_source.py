@@ -105,8 +105,22 @@ def _prompt(config: ReasoningGymSource, entry: dict[str, Any]) -> Prompt:
             "settings": config.settings,
             "question": entry["question"],
             "item": to_json(entry["metadata"]),
-        },
+        }
+        | graded(config, entry),
     )
+
+
+def graded(config: ReasoningGymSource, entry: dict[str, Any]) -> dict[str, Any]:
+    """The prompt's `difficulty`, where the recipe says what grades it."""
+    available = entry["metadata"]
+    for name in config.graded_by:
+        if name not in available:
+            raise BadInput(
+                f"prompts: graded_by names {name}, which tasks of {config.family!r} do not have",
+                f"available fields: {', '.join(sorted(available))}",
+            )
+    values = {name: to_json(available[name]) for name in config.graded_by}
+    return {"difficulty": {**config.settings, **values}} if values else {}
 
 
 def worded(config: ReasoningGymSource, entry: dict[str, Any]) -> str:

@@ -32,7 +32,13 @@ class Prompt:
     solution: str | None
     """Worked solution for SFT; without one the answer itself is learnt."""
     metadata: dict[str, Any]
-    """What the verifier needs beyond the answer, as plain JSON values."""
+    """What the verifier needs beyond the answer, as plain JSON values; `difficulty` says what grades the prompt."""
+
+    @property
+    def difficulty(self) -> str:
+        """Difficulty settings as canonical text: those given, or the generator's own; empty where there are none."""
+        settings = self.metadata.get("difficulty", self.metadata.get("settings"))
+        return json.dumps(settings, sort_keys=True, ensure_ascii=False) if settings else ""
 
     @property
     def target(self) -> str:

@@ -1,196 +1,197 @@
-"""The curriculum's maths and selection, without any model."""
+"""The curriculum without any model: piloted, committed, replaced, and what is said of it."""
 
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from simulated_policy import SimulatedPolicy, take
 
-from common.quotas import apportion
-from curriculum.config import CurriculumConfig
-from curriculum.posterior import Beta, faded, judge_prior
-from curriculum.rows import Row
-from curriculum.select import draw, refilter_choice, transitions, usefulness
+from common.errors import RunFailed
+from curriculum.account import Account, Calibration, difficulty_shares
+from curriculum.config import DropZeroVariance, DynamicSampling, Posterior, Refilter, Uniform
+from curriculum.curriculum import Curriculum
+from curriculum.ledger import Ledger
 
-CONFIG = CurriculumConfig()
-positive = st.floats(0.05, 40)
-sizes = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 30), min_size=1)
+KINDS = [Uniform(), DropZeroVariance(), DynamicSampling(), Refilter(), Posterior()]
 
 
-def row(id, mean=0.5, capability="c", **values):
-    return Row(id, capability, "s", Beta(2 * mean, 2 * (1 - mean)), **values)
+def test_shares_hold_among_what_is_trained_on_not_only_among_what_is_drawn():
+    policy = SimulatedPolicy(each=100, capabilities=("a", "b"))
+    for id in policy.odds:  # one capability is far harder
+        policy.odds[id] -= 2.0 if id.startswith("a") else 0.0
+    trained = Counter()
+    curriculum = Curriculum(Posterior(shares={"a": 0.75, "b": 0.25}), policy.ledger(), groups=16, group_size=8, seed=0)
+    for version in range(30):
+        trained.update(id[0] for id in take(curriculum, policy, version)[0].train)
+    assert trained["a"] / trained.total() == pytest.approx(0.75, abs=0.03)
+    with pytest.raises(RunFailed, match="shares names nobody"):
+        Curriculum(Posterior(shares={"nobody": 1.0}), policy.ledger(), groups=4, group_size=8, seed=0)
 
 
-@given(st.integers(0, 60), sizes, st.none() | st.integers(0, 99))
-def test_apportion_is_exact_and_within_one_of_the_ideal(total, sizes, seed):
-    if not sum(sizes.values()):
-        return
-    given_ = apportion(total, sizes, seed=seed)
-    assert sum(given_.values()) == total
-    for name, size in sizes.items():
-        assert abs(given_[name] - total * size / sum(sizes.values())) < 1
+def test_a_capability_without_useful_prompts_says_so_and_the_others_take_over():
+    policy = SimulatedPolicy(each=60)
+    policy.odds = {id: 9.0 if id.startswith("a") else odds for id, odds in policy.odds.items()}
+    curriculum = Curriculum(Posterior(), policy.ledger(), groups=8, group_size=8, seed=0)
+    for version in range(25):
+        chosen, _ = take(curriculum, policy, version)
+    assert chosen.short["a"] < 0 < chosen.short["b"] and chosen.metrics["moved/a"] == chosen.short["a"]
+    assert len(chosen.train) >= 7
 
 
-@given(sizes, st.data())
-def test_apportion_never_exceeds_a_capacity(sizes, data):
-    capacity = {name: data.draw(st.integers(0, 10)) for name in sizes}
-    room = sum(capacity[name] for name, size in sizes.items() if size)
-    total = data.draw(st.integers(0, room))
-    found = apportion(total, sizes, capacity, data.draw(st.none() | st.integers(0, 9)))
-    assert sum(found.values()) == total
-    assert all(found[name] <= capacity[name] for name in sizes)
-    with pytest.raises(ValueError, match="do not fit"):
-        apportion(room + 1, sizes, capacity)
+@pytest.mark.parametrize("config", KINDS, ids=lambda config: config.kind)
+def test_every_kind_asks_and_trains_as_it_says(config):
+    policy = SimulatedPolicy(each=40)
+    curriculum = Curriculum(config, policy.ledger(), groups=8, group_size=4, seed=0)
+    for version in range(3):
+        chosen, asked = take(curriculum, policy, version)
+        practised = [ask for ask in asked if ask.purpose != "probe"]
+        whole = Counter()
+        for ask in practised:
+            whole[ask.id] += ask.rollouts
+        passed = {id: curriculum.ledger.row(id) for id in chosen.train}
+        assert all(row.passes > 0 and row.fails > 0 for row in passed.values())
+        assert set(chosen.train) <= set(chosen.counted) <= set(whole)
+        assert len(chosen.train) <= 8
+        if config.kind == "uniform":
+            assert len(chosen.counted) == 8 > len(chosen.train)
+        else:
+            assert chosen.counted == chosen.train
+        if config.kind in ("uniform", "drop_zero_variance"):
+            assert len(practised) == 8 and set(whole.values()) == {4}
+        if config.kind == "dynamic_sampling":
+            assert len(chosen.train) == 8 and len(practised) % 8 == 0 and len(practised) > 8
+        if config.kind == "refilter":
+            probed = [ask for ask in asked if ask.purpose == "probe"]
+            assert len(probed) == (len(curriculum.pool.ids) if version == 0 else 0)
+        if config.kind == "posterior":
+            assert set(whole.values()) <= {2, 4} and all(whole[id] == 4 for id in chosen.train)
 
 
-def test_apportion_largest_remainder_by_hand_and_drawn_remainders_on_average():
-    assert apportion(10, {"a": 6, "b": 5, "c": 2}) == {"a": 5, "b": 4, "c": 1}
-    assert apportion(5, {"a": 6, "b": 5, "c": 2}) == {"a": 2, "b": 2, "c": 1}
-    small = [apportion(4, {"a": 95, "b": 5}, seed=seed)["b"] for seed in range(2000)]
-    assert abs(sum(small) / 2000 - 0.2) < 0.03
+def test_refilter_practises_only_on_what_lay_in_the_band():
+    policy = SimulatedPolicy(each=60)
+    curriculum = Curriculum(Refilter(probe_attempts=8), policy.ledger(), groups=8, group_size=8, seed=0)
+    _, asked = take(curriculum, policy, 0)
+    rates = {row.id: row.passes / 8 for row in curriculum.ledger.rows() if row.drawn == 1}
+    resting = {row.id for row in curriculum.ledger.rows() if row.resting}
+    assert resting >= {id for id, rate in rates.items() if not 0.2 <= rate <= 0.8}
+    assert not resting & {ask.id for ask in asked if ask.purpose == "group"}
+    assert len(resting) > 150
 
 
-@settings(max_examples=40, deadline=None)
-@given(positive, positive, st.integers(1, 16))
-def test_beta_moments_agree_with_numerical_integration(a, b, size):
-    # Over the logit x the density is p^a q^b, smooth and with exponential tails, so a plain sum is exact.
-    x = np.arange(-600, 600, 0.02)
-    log_p, log_q = -np.logaddexp(0, -x), -np.logaddexp(0, x)
-    p, q, weight = np.exp(log_p), np.exp(log_q), np.exp(a * log_p + b * log_q)
-    beta, tolerance = Beta(a, b), 1e-6
-
-    def mean(values):
-        return float((values * weight).sum() / weight.sum())
-
-    assert beta.mean == pytest.approx(mean(p), abs=tolerance)
-    assert beta.variance == pytest.approx(mean(p * p) - mean(p) ** 2, abs=tolerance)
-    assert beta.spread == pytest.approx(mean(p * q), abs=tolerance)
-    assert beta.mixed(size) == pytest.approx(mean(1 - p**size - q**size), abs=tolerance)
+def test_what_an_untried_prompt_is_believed_to_be_follows_its_kind():
+    policy = SimulatedPolicy(each=100)
+    curriculum = Curriculum(Posterior(), policy.ledger(), groups=16, group_size=8, seed=0)
+    for version in range(30):
+        take(curriculum, policy, version)
+    untried = [id for id in curriculum.pool.ids if curriculum.ledger.row(id).seen_version is None]
+    found = {}
+    for id, beta in zip(untried, curriculum.pool.believed(untried, 30), strict=True):
+        found.setdefault(id.split("-")[1], set()).add(round(beta.mean, 6))
+    means = {level: np.mean(list(values)) for level, values in found.items()}
+    assert means["hopeless"] < 0.1 < means["hard"] < 0.3 < means["medium"] < 0.65 < means["easy"] < means["trivial"]
 
 
-def test_mixed_agrees_with_simulated_groups():
-    generator = np.random.default_rng(0)
-    for a, b in [(1, 1), (0.3, 4), (9, 1.5)]:
-        passes = generator.binomial(8, generator.beta(a, b, 200_000))
-        assert Beta(a, b).mixed(8) == pytest.approx(((passes > 0) & (passes < 8)).mean(), abs=0.005)
-    assert Beta(1, 1).mixed(1) == 0.0
-    assert Beta(1, 1).mixed(8) == pytest.approx(1 - 2 / 9)
+@pytest.mark.parametrize("drift", [0.0, 0.03])
+def test_the_posterior_follows_pass_rates_that_drift(drift):
+    """Known rates that rise by 3 % of their log-odds a version: the belief's error stays bounded, and calibrated."""
+    policy = SimulatedPolicy(each=100, drift=drift)
+    curriculum = Curriculum(Posterior(), policy.ledger(), groups=16, group_size=8, seed=0)
+    for version in range(60):
+        chosen, _ = take(curriculum, policy, version)
+    ids = list(curriculum.pool.ids)
+    believed = np.array([beta.mean for beta in curriculum.pool.believed(ids, 60)])
+    true = np.array([policy.rate(id, 60) for id in ids])
+    assert np.abs(believed - true).mean() < 0.12
+    assert abs((believed - true).mean()) < 0.04
+    assert chosen.metrics["foretold/calibration_error"] < 0.1
+    assert chosen.metrics["committed_mixed_share"] > 0.8
+    assert chosen.metrics["tokens/pilot"] + chosen.metrics["tokens/probed"] < 0.1
 
 
-@given(st.floats(0, 100), st.floats(0.01, 1), st.integers(0, 20), st.integers(0, 20))
-def test_fading_in_two_steps_is_fading_in_one(evidence, decay, first, second):
-    assert faded(faded(evidence, decay, first), decay, second) == pytest.approx(faded(evidence, decay, first + second))
+def test_prediction_saves_rollouts_against_every_other_kind():
+    spent = {}
+    for config in KINDS:
+        policy = SimulatedPolicy(each=100)
+        curriculum = Curriculum(config, policy.ledger(), groups=16, group_size=8, seed=0)
+        groups = rollouts = 0
+        for version in range(40):
+            chosen, asked = take(curriculum, policy, version)
+            groups, rollouts = groups + len(chosen.train), rollouts + sum(ask.rollouts for ask in asked)
+        spent[config.kind] = rollouts / groups
+    assert spent["posterior"] * 1.4 < min(value for kind, value in spent.items() if kind != "posterior")
 
 
-@given(st.integers(1, 8), st.data())
-def test_a_judges_prior_is_weak_and_follows_its_passes(graded, data):
-    pooled_graded = data.draw(st.integers(graded, 400))
-    pooled_passed = data.draw(st.integers(graded, pooled_graded)) if pooled_graded > graded else graded
-    priors = [judge_prior(passed, graded, pooled_passed, pooled_graded) for passed in range(graded + 1)]
-    assert all(prior.a + prior.b == pytest.approx(2) for prior in priors)
-    means = [prior.mean for prior in priors]
-    assert means == sorted(means) and means[0] < means[-1]
-    pooled = (pooled_passed + 1) / (pooled_graded + 2)
-    assert means[0] < pooled < 1 and means[0] > 0
+def test_the_band_rises_with_the_policy():
+    policy = SimulatedPolicy(each=100, drift=0.06)
+    curriculum = Curriculum(Posterior(), policy.ledger(), groups=16, group_size=8, seed=0)
+    seen = [take(curriculum, policy, version)[0].metrics for version in range(60)]
+    lows = [metrics["band_low"] for metrics in seen]
+    assert lows[9] == 0.2 and lows[-1] < 0.17
+    difficulty = [metrics["start_difficulty"] for metrics in seen if "start_difficulty" in metrics]
+    assert np.mean(difficulty[-10:]) > np.mean(difficulty[:10]) + 0.1
 
 
-rows_strategy = st.lists(
-    st.tuples(st.sampled_from("abc"), st.floats(0.02, 0.98), st.integers(0, 30), st.integers(0, 30), st.booleans()),
-    min_size=1,
-    max_size=40,
-).map(
-    lambda items: [
-        row(
-            f"p{n}",
-            mean,
-            capability,
-            passes=float(passes),
-            fails=float(fails),
-            seen_version=n % 5 if passes + fails else None,
-            drawn=2,
-            state="retired" if rests else "active",
-            state_version=1 if rests else None,
-        )
-        for n, (capability, mean, passes, fails, rests) in enumerate(items)
-    ]
+def test_hard_prompts_groups_grow_where_allowed():
+    policy = SimulatedPolicy(each=50)
+    curriculum = Curriculum(Posterior(largest_group=24, pilot=0), policy.ledger(), groups=8, group_size=8, seed=0)
+    sizes = {
+        ask.rollouts for version in range(20) for ask in take(curriculum, policy, version)[1] if ask.purpose == "group"
+    }
+    assert min(sizes) == 8 and 8 < max(sizes) <= 24
+
+
+@pytest.mark.parametrize(
+    ("odds", "words", "remedy"),
+    [(30.0, "no useful prompt is left", "harder"), (-30.0, "no prompt is solvable", "easier")],
 )
+@pytest.mark.parametrize("config", KINDS, ids=lambda config: config.kind)
+def test_a_run_that_finds_nothing_to_learn_from_says_which(config, odds, words, remedy):
+    policy = SimulatedPolicy(each=8)
+    policy.odds = dict.fromkeys(policy.odds, odds)
+    curriculum = Curriculum(config, policy.ledger(), groups=4, group_size=4, seed=0)
+    with pytest.raises(RunFailed, match=words) as caught:
+        for version in range(config.empty_steps):
+            assert take(curriculum, policy, version)[0].train == []
+    assert version == config.empty_steps - 1 and remedy in caught.value.remedy
 
 
-@settings(deadline=None)
-@given(rows_strategy, st.integers(0, 30), st.integers(0, 1000), st.randoms(use_true_random=False))
-def test_a_draw_is_distinct_active_full_and_blind_to_order(rows, count, seed, shuffler):
-    exclude = {row.id for row in rows[::4]}
-    chosen = draw(rows, count, CONFIG, 8, 6, seed, exclude)
-    free = {row.id for row in rows if row.state != "retired"} - exclude
-    assert len(set(chosen.ids)) == len(chosen.ids) == min(count, len(free))
-    assert set(chosen.ids) <= free and chosen.explored <= set(chosen.ids)
-    shuffled = shuffler.sample(rows, len(rows))
-    assert draw(shuffled, count, CONFIG, 8, 6, seed, exclude) == chosen
+def test_what_a_curriculum_remembers_is_in_its_ledger(tmp_path):
+    """Stopped and opened again from a snapshot at every step, it asks and chooses as if it had not stopped."""
+    policy = SimulatedPolicy(each=30)
+    whole = Curriculum(Posterior(refilter_every=3), policy.ledger(), groups=8, group_size=8, seed=0)
+    uninterrupted = [take(whole, policy, version) for version in range(14)]
+    policy.ledger().snapshot(tmp_path / "saved.sqlite")
+    for version in range(14):
+        ledger = Ledger.restore(tmp_path / "saved.sqlite", tmp_path / "ledger.sqlite")
+        again = Curriculum(Posterior(refilter_every=3), ledger, groups=8, group_size=8, seed=0)
+        assert take(again, policy, version) == uninterrupted[version]
+        ledger.snapshot(tmp_path / "saved.sqlite")
+        ledger.close()
+    assert Ledger(tmp_path / "ledger.sqlite").dump() == whole.ledger.dump()
 
 
-def test_draws_prefer_the_band_but_explore_everything():
-    pool = [row(f"hard{n}", 0.03, passes=0.0, fails=20.0, seen_version=0) for n in range(60)]
-    pool += [row(f"mid{n}", 0.5, passes=10.0, fails=10.0, seen_version=0) for n in range(20)]
-    pool += [row(f"easy{n}", 0.97, passes=20.0, fails=0.0, seen_version=0) for n in range(60)]
-    drawn = Counter()
-    for seed in range(400):
-        chosen = draw(pool, 8, CONFIG, 8, 0, seed)
-        drawn.update(id.rstrip("0123456789") for id in chosen.ids)
-        drawn["explored"] += len(chosen.explored)
-    assert drawn["mid"] > 0.85 * 3200
-    assert drawn["explored"] == pytest.approx(320, rel=0.15)
-    assert min(drawn["hard"], drawn["easy"]) > 50
-    alone = CurriculumConfig(explore=1.0)
-    uniform = Counter(id for seed in range(400) for id in draw(pool, 8, alone, 8, 0, seed).ids)
-    assert len(uniform) == len(pool) and max(uniform.values()) < 55
+def test_calibration_by_hand():
+    calibration = Calibration()
+    for probability, mixed in [(0.25, True), (0.25, False), (0.95, True), (1.0, True)]:
+        calibration.book(probability, mixed)
+    assert calibration.brier == pytest.approx((0.5625 + 0.0625 + 0.0025 + 0) / 4)
+    assert calibration.expected_error == pytest.approx((0.5 + 0.05) / 4)
+    assert [row["groups"] for row in calibration.curve()] == [2, 2]
+    assert Account.from_json(Account().to_json()) == Account()
 
 
-def test_capabilities_keep_their_shares_and_give_places_up_openly():
-    pool = [row(f"a{n}", capability="a") for n in range(60)] + [row(f"b{n}", capability="b") for n in range(20)]
-    chosen = draw(pool, 16, CONFIG, 8, 0, seed=1)
-    assert Counter(id[0] for id in chosen.ids) == {"a": 12, "b": 4} and not chosen.moved
-    short = draw(pool, 16, CONFIG, 8, 0, seed=1, exclude={f"b{n}" for n in range(19)})
-    assert Counter(id[0] for id in short.ids) == {"a": 15, "b": 1}
-    assert short.moved == {"a": 3, "b": -3}
-    singles = Counter(draw(pool, 1, CONFIG, 8, 0, seed).ids[0][0] for seed in range(1000))
-    assert singles["b"] == pytest.approx(250, abs=60)
+def test_shares_of_difficulty_add_up():
+    shares = difficulty_shares([0.0, 0.1, 0.2, 0.5, 0.99, 1.0])
+    assert list(shares.values()) == pytest.approx([2 / 6, 1 / 6, 1 / 6, 0, 2 / 6])
 
 
-def test_usefulness_is_highest_in_the_band_and_symmetric():
-    means = [0.02, 0.1, 0.5, 0.9, 0.98]
-    weights = [usefulness(row("x", mean), CONFIG, 8, 0) for mean in means]
-    assert max(weights) == weights[2] and weights[0] < weights[1]
-    assert weights[:2] == pytest.approx(weights[:2:-1])
-
-
-def test_refilter_probes_the_oldest_the_least_certain_and_some_resting():
-    config = CurriculumConfig(probes=4, review=0.1)
-    pool = [row(f"old{n}", 0.02, passes=0.0, fails=9.0, seen_version=n) for n in range(2)]
-    pool += [row(f"sure{n}", passes=9.0, fails=9.0, seen_version=9) for n in range(9)]
-    pool += [row(f"open{n}", passes=1.0, fails=1.0, seen_version=9) for n in range(2)]
-    pool += [row(f"rest{n}", state="retired", state_version=3, seen_version=3 + n) for n in range(11)]
-    chosen = refilter_choice(pool, config, 9, seed=4)
-    assert set(chosen) == {"old0", "old1", "open0", "open1", "rest0", "rest1"}
-    assert refilter_choice(pool[::-1], config, 9, seed=4) == chosen
-    assert not [id for id in refilter_choice(pool, CurriculumConfig(review=0), 9, 4) if id.startswith("rest")]
-
-
-def test_no_prompt_retires_on_one_group():
-    once = row("once", passes=16.0, seen_version=5, drawn=1)
-    twice = replace(once, id="twice", drawn=2)
-    faded_away = replace(twice, id="faded", seen_version=-20)
-    unsure = row("unsure", passes=14.0, fails=2.0, seen_version=5, drawn=2)
-    assert transitions([twice, once, faded_away, unsure], CONFIG, 5).retire == ["twice"]
-
-
-def test_only_a_failed_review_recalls():
-    resting = row("r", passes=16.0, seen_version=5, drawn=2, state="retired", state_version=5)
-    assert transitions([resting], CONFIG, 5).recall == []
-    assert transitions([resting], CONFIG, 200).recall == []  # forgotten, but not reviewed
-    solved = replace(resting, passes=4.2, seen_version=60)
-    failed = replace(resting, passes=2.2, fails=2.0, seen_version=60)
-    assert transitions([solved], CONFIG, 60).recall == []
-    assert transitions([failed], CONFIG, 60) == transitions([failed], CONFIG, 61)
-    assert transitions([failed], CONFIG, 60).recall == ["r"]
+def test_every_token_has_one_fate():
+    policy = SimulatedPolicy(each=50)
+    curriculum = Curriculum(Posterior(), policy.ledger(), groups=8, group_size=8, seed=0)
+    tokens = 0
+    for version in range(22):
+        chosen, asked = take(curriculum, policy, version)
+        tokens += sum(10 * ask.rollouts for ask in asked)
+    assert sum(curriculum.account.tokens.values()) == tokens
+    shares = [value for name, value in chosen.metrics.items() if name.startswith("tokens/")]
+    assert sum(shares) == pytest.approx(1)

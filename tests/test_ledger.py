@@ -1,20 +1,17 @@
 """The difficulty ledger: evidence, states, and files that are whole or refused."""
 
 import json
-import random
 import shutil
 import sqlite3
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from common.errors import RunFailed
-from curriculum.config import CurriculumConfig
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
-from curriculum.rows import Entry
-from curriculum.select import draw, transitions
-
-CONFIG = CurriculumConfig()
+from curriculum.rows import Entry, Observation
 
 
 def filled(path=None, count=3):
@@ -23,21 +20,25 @@ def filled(path=None, count=3):
     return ledger
 
 
+def book(ledger, version, id, passes, fails, faults=None, decay=0.9):
+    ledger.observe([Observation(id, passes, fails, faults or {})], version, decay=decay)
+
+
 def test_evidence_fades_by_version_and_faults_are_no_evidence():
     ledger = filled()
-    ledger.observe("p0", 6, 2, {}, 3, step=3, decay=0.5)
-    ledger.observe("p0", 0, 0, {"verifier_crash": 8}, 4, step=4, decay=0.5)
+    book(ledger, 3, "p0", 6, 2, decay=0.5)
+    book(ledger, 4, "p0", 0, 0, {"verifier_crash": 8}, decay=0.5)
     seen = ledger.row("p0")
     assert (seen.passes, seen.fails, seen.faults, seen.drawn) == (3.0, 1.0, {"verifier_crash": 8}, 2)
     assert seen.posterior(0.5, 4).mean == pytest.approx(4 / 6)
     assert seen.posterior(0.5, 5).mean == pytest.approx(2.5 / 4)
     with pytest.raises(ValueError, match="later policy"):
-        ledger.observe("p0", 1, 0, {}, 2, step=5, decay=0.5)
+        book(ledger, 2, "p0", 1, 0, decay=0.5)
 
 
 def test_adding_again_changes_nothing_and_a_mismatch_is_refused():
     ledger = filled()
-    ledger.observe("p1", 1, 0, {}, 0, step=0, decay=1.0)
+    book(ledger, 0, "p1", 1, 0)
     before = ledger.dump()
     ledger.add([Entry("p1", "c", "s", Beta(1, 1), {"passed": 1})])
     assert ledger.dump() == before
@@ -62,8 +63,8 @@ def test_states_move_only_along_their_arrows():
 def test_the_same_operations_give_the_same_bytes_on_disk_and_in_memory(tmp_path):
     ledgers = [filled(tmp_path / "ledger.sqlite"), filled()]
     for ledger in ledgers:
-        ledger.observe("p2", 3, 5, {"timeout": 1}, 1, step=1, decay=0.9)
-        ledger.observe("p2", 1, 0, {"b": 1, "a": 2}, 4, step=4, decay=0.9)
+        book(ledger, 1, "p2", 3, 5, {"timeout": 1})
+        book(ledger, 4, "p2", 1, 0, {"b": 1, "a": 2})
         ledger.retire(["p0"], 4)
     assert ledgers[0].dump() == ledgers[1].dump()
     ledgers[0].close()
@@ -75,7 +76,7 @@ def test_a_transaction_is_all_or_nothing():
     ledger = filled()
     before = ledger.dump()
     with pytest.raises(RuntimeError), ledger.transaction():
-        ledger.observe("p0", 1, 0, {}, 0, step=0, decay=1.0)
+        book(ledger, 0, "p0", 1, 0)
         ledger.retire(["p1"], 0)
         raise RuntimeError
     assert ledger.dump() == before
@@ -123,14 +124,81 @@ def test_a_change_cut_off_half_way_is_taken_back_on_opening(tmp_path):
     assert Ledger(crashed / "ledger.sqlite").dump() == before
 
 
-def test_retiring_and_recalling_through_the_ledger():
-    ledger, chance = filled(count=2), random.Random(0)
-    for step in range(12):
-        for id, rate in (("p0", 1.0), ("p1", 0.5)):
-            passes = sum(chance.random() < rate for _ in range(8))
-            ledger.observe(id, passes, 8 - passes, {}, step, step=step, decay=CONFIG.decay)
-        change = transitions(ledger.rows(), CONFIG, step)
-        ledger.retire(change.retire, step)
-    assert {row.id: row.state for row in ledger.rows()} == {"p0": "retired", "p1": "active"}
-    assert draw(ledger.rows(), 2, CONFIG, 8, 12, 0).ids == ["p1"]
-    assert json.loads(ledger.dump().splitlines()[1])[0] == "p0"
+counts = st.tuples(st.sampled_from(["p0", "p1", "p2"]), st.integers(0, 8), st.integers(0, 8), st.integers(0, 2))
+groups = st.lists(counts, max_size=12)
+
+
+def observations(groups):
+    return [Observation(id, p, f, {"timeout": t} if t else {}) for id, p, f, t in groups]
+
+
+def close(one, other):
+    """Equal up to the rounding of sums in another order."""
+    for mine, theirs in zip(
+        map(json.loads, one.dump().splitlines()), map(json.loads, other.dump().splitlines()), strict=True
+    ):
+        assert mine == [pytest.approx(value, abs=1e-9) if isinstance(value, float) else value for value in theirs]
+
+
+@settings(max_examples=40, deadline=None)
+@given(groups, st.randoms(use_true_random=False))
+def test_within_a_version_the_order_of_observations_does_not_matter(found, shuffler):
+    one, other = filled(), filled()
+    one.observe(observations(found), 3, decay=0.9)
+    for part in observations(shuffler.sample(found, len(found))):
+        other.observe([part], 3, decay=0.9)
+    close(one, other)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(groups, max_size=5), st.data())
+def test_merging_what_two_saw_is_seeing_it_all(versions, data):
+    """Whichever observations go to which of two ledgers, and whichever is merged into which."""
+    whole, parts = filled(), [filled(), filled()]
+    for version, found in enumerate(versions):
+        whole.observe(observations(found), version, decay=0.8)
+        for group in found:
+            parts[data.draw(st.integers(0, 1))].observe(observations([group]), version, decay=0.8)
+    into, other = parts if data.draw(st.booleans()) else parts[::-1]
+    into.merge(other, decay=0.8)
+    latest = max((row.seen_version for row in whole.rows() if row.seen_version is not None), default=0)
+    for mine, theirs in zip(whole.rows(), into.rows(), strict=True):
+        assert mine.evidence(0.8, latest) == pytest.approx(theirs.evidence(0.8, latest))
+        assert (mine.drawn, mine.faults) == (theirs.drawn, theirs.faults)
+    for mine, theirs in zip(whole.cells().values(), into.cells().values(), strict=True):
+        mine, theirs = mine.at(latest, 0.8), theirs.at(latest, 0.8)
+        assert (mine.groups, mine.rates) == (pytest.approx(theirs.groups), pytest.approx(theirs.rates))
+
+
+def test_a_merge_takes_the_later_state():
+    one, other = filled(), filled()
+    one.retire(["p0", "p1"], 3)
+    other.retire(["p1"], 2)
+    other.recall(["p1"], 5)
+    other.retire(["p2"], 1)
+    one.merge(other, decay=0.9)
+    assert [one.row(f"p{n}").state for n in range(3)] == ["retired", "recalled", "retired"]
+
+
+def test_what_is_remembered_outlives_the_process(tmp_path):
+    with filled(tmp_path / "ledger.sqlite") as ledger:
+        ledger.remember("account", {"tokens": [1, 2.5]})
+    with Ledger(tmp_path / "ledger.sqlite") as again:
+        assert again.remembered("account", None) == {"tokens": [1, 2.5]}
+        assert again.remembered("nothing", 7) == 7
+
+
+def test_prompts_of_a_kind_share_cells_and_a_taken_back_add_leaves_none():
+    ledger = Ledger(None)
+    with pytest.raises(RunFailed), ledger.transaction():
+        ledger.add([Entry("x", "math", "s", Beta(1, 1))])
+        ledger.add([Entry("x", "other", "s", Beta(1, 1))])
+    assert ledger.cells() == {}
+    verdict = {"passed": 1, "graded": 2}
+    ledger.add(Entry(f"p{n}", "math", "s", Beta(1 + n, 1), verdict, settings="3 terms") for n in range(2))
+    ledger.add([Entry("q", "math", "s", Beta(1, 1), verdict, settings="4 terms")])
+    names = [(cell.name, cell.members) for cell in ledger.cells().values()]
+    path = [("math", 3), ("s", 3), ("3 terms", 2), ("sometimes", 2), ("4 terms", 1), ("sometimes", 1)]
+    assert names == path
+    assert ledger.row("p0").cell == ledger.row("p1").cell != ledger.row("q").cell
+    assert ledger.cells()[4].base == pytest.approx(1 / 2 + 2 / 3)

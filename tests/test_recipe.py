@@ -247,7 +247,7 @@ def test_expectations_are_bounds_that_the_numbers_give(recipe):
     bounds = expected(load_recipe(recipe()))
     assert bounds["prompts"] == {"prompts_at_most": 1}
     assert bounds["filter"] == {"attempts_at_most": 4, "tokens_generated_at_most": 128}
-    assert bounds["rl"]["tokens_generated_at_most"] == 4 * 16 * 8 * 3 * 32
+    assert bounds["rl"]["tokens_generated_at_most"] == (4 * 16 * 8 * 4 + 16) * 32
     assert bounds["eval-rl"] == {"answers_at_most": 21, "tokens_generated_at_most": 64 + 20 * 256}
 
 

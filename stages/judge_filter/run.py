@@ -99,7 +99,7 @@ def _entries(kept: Sequence[Prompt], prompts: Sequence[Prompt], verdicts: Sequen
     for prompt in kept:
         verdict, group = by_id[prompt.id], prompt.capability
         prior = judge_prior(verdict.passed, verdict.graded, passed[group], graded[group])
-        entries.append(Entry(prompt.id, group, prompt.source, prior, verdict.summary()))
+        entries.append(Entry(prompt.id, group, prompt.source, prior, verdict.summary(), prompt.difficulty))
     return entries
 
 

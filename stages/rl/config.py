@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from curriculum.config import CurriculumConfig
+from curriculum.config import CurriculumConfig, Posterior
 from rollouts.config import RolloutConfig
 from stages.training import TrainingStage
 
@@ -27,8 +27,10 @@ class RlStage(TrainingStage):
     """A completion cut off at `max_tokens`: kept out of the loss, or trained on with reward 0."""
     parity_tolerance: float = Field(default=1e-4, gt=0)
     """Largest mean absolute log-probability gap between engine and trainer after a sync."""
-    curriculum: CurriculumConfig = CurriculumConfig()
+    curriculum: CurriculumConfig = Posterior()
     """Which prompts are practised on."""
+    system_prompts: tuple[str, ...] = ()
+    """One of them, drawn anew each step, goes before a prompt that has no system message of its own."""
     rollouts: RolloutConfig = RolloutConfig()
     """The engine."""
 
@@ -39,6 +41,9 @@ class RlStage(TrainingStage):
                 f"max_tokens ({self.max_tokens}) leaves no room for a prompt in rollouts.max_model_len "
                 f"({self.rollouts.max_model_len})"
             )
+        pilot = getattr(self.curriculum, "pilot", 0)
+        if pilot >= self.group_size:
+            raise ValueError(f"curriculum.pilot ({pilot}) is no part of a group of group_size {self.group_size}")
         return self
 
     def input_ids(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rollouts.engine import Rollout
@@ -32,6 +32,12 @@ class Group:
     members: list[Member]
     probe: bool
     """Sampled to measure difficulty only, never trained on."""
+    system: int = 0
+    """Which of the recipe's system prompts it is behind."""
+
+    def joined(self, more: "Group") -> "Group":
+        """This group and further rollouts of the same prompt."""
+        return replace(self, members=[*self.members, *more.members])
 
     @property
     def usable(self) -> list[Member]:
@@ -75,4 +81,5 @@ class Group:
             for m in self.members
         ]
         line = {"step": step, "prompt_id": self.prompt_id, "capability": self.capability, "probe": self.probe}
+        line["system"] = self.system
         return {**line, "members": members}

@@ -1,55 +1,43 @@
-"""One step's practice: draw prompts from the ledger, roll them out, grade, book, and keep the groups that teach.
-
-Groups without a spread of rewards are booked in the ledger, dropped from the loss and replaced by another draw. Every
-`refilter_every` steps the policy probes the prompts whose estimate is oldest or least certain; what it finds too easy
-rests, and what slipped comes back.
-"""
+"""One step's practice: roll out what the curriculum asks for, grade it, and hand over the groups that train."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.errors import RunFailed
 from common.seeds import derive
+from curriculum.asks import Ask, Outcome
+from curriculum.curriculum import Curriculum
 from curriculum.ledger import Ledger
-from curriculum.select import draw, refilter_choice, transitions
-from prompts.schema import Prompt
+from prompts.schema import Prompt, with_system
 from rewards.grade import Grade
 from stages.lengths import require_room
 from stages.rl.config import RlStage
 from stages.rl.groups import CUT_OFF, Group, Member
 
-EMPTY_STEPS = 5
-"""Steps in a row without one group to learn from after which the run stops."""
-
 
 @dataclass
-class Tally:
-    """What one step cost and brought."""
+class Practised:
+    """A step's groups."""
 
-    groups: int = 0
-    mixed: int = 0
-    rollouts: int = 0
-    tokens: int = 0
-    passes: int = 0
-    probed: int = 0
-    retired: int = 0
-    recalled: int = 0
-    rounds: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
+    chosen: list[Group] = field(default_factory=list)
+    """Groups with a spread of rewards, to train on."""
+    everything: list[Group] = field(default_factory=list)
+    """Every group rolled out, probes and pilots included."""
+    counted_tokens: int = 0
+    """Completion tokens that the loss is divided by."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    short: dict[str, int] = field(default_factory=dict)
+    """Places by capability given up for want of useful prompts (negative) or taken over."""
 
-    def book(self, group: Group) -> None:
-        self.groups += 1
-        self.mixed += group.mixed
-        self.rollouts += len(group.members)
-        self.tokens += group.tokens
-        self.passes += group.passes
-        self.faults += group.faults
+    @property
+    def tokens(self) -> int:
+        """Completion tokens sampled."""
+        return sum(group.tokens for group in self.everything)
 
 
 class Practice:
-    """Draws and rolls out; the ledger and `empty_steps` are its only memory from step to step."""
+    """The curriculum, the engine and the verifier put together; the ledger is the only memory from step to step."""
 
     def __init__(
         self,
@@ -62,58 +50,68 @@ class Practice:
     ) -> None:
         self.config, self.prompts, self.ledger = config, prompts, ledger
         self.engine, self.grade, self.seed = engine, grade, seed
-        self.encoded = {id: engine.encode(prompt.messages) for id, prompt in prompts.items()}
+        self.curriculum = Curriculum(
+            config.curriculum,
+            ledger,
+            groups=config.prompts_per_step,
+            group_size=config.group_size,
+            seed=derive(seed, "curriculum"),
+        )
+        systems: Sequence[str | None] = config.system_prompts or [None]
+        self.encoded = {
+            id: [engine.encode(with_system(prompt.messages, system)) for system in systems]
+            for id, prompt in prompts.items()
+        }
         room = engine.max_model_len - config.max_tokens
-        lengths = {id: len(tokens) for id, tokens in self.encoded.items()}
+        lengths = {id: max(map(len, variants)) for id, variants in self.encoded.items()}
         remedy = "raise rollouts.max_model_len, lower max_tokens, or remove them"
         require_room(lengths, room, "rollouts.max_model_len less max_tokens, a room", remedy)
-        self.empty_steps = 0
 
-    def step(self, step: int) -> tuple[list[Group], list[Group], Tally]:
-        """The groups to train on, every group rolled out, and the tally. The policy's version is the step's number."""
-        tally, everything = Tally(), []
-        if step and step % self.config.curriculum.refilter_every == 0:
-            everything += self._refilter(step, tally)
-        chosen: list[Group] = []
-        drawn: set[str] = set()
-        for round_ in range(self.config.curriculum.max_rounds):
-            missing = self.config.prompts_per_step - len(chosen)
-            ids = self._draw(missing, step, round_, drawn) if missing else []
-            if not ids:
-                break
-            groups = self._roll(ids, self.config.group_size, step, f"round {round_}", probe=False)
-            self._book(groups, step, tally)
-            tally.rounds += 1
-            drawn.update(ids)
-            everything += groups
-            chosen += [group for group in groups if group.mixed]
-        self._refuse_to_starve(chosen, step)
-        return chosen, everything, tally
+    def step(self, step: int) -> Practised:
+        """Practise with the policy of step `step`, which is the policy's version."""
+        asking = self.curriculum.step(step)
+        groups: dict[tuple[str, bool], Group] = {}
+        try:
+            asks = next(asking)
+            while True:
+                asks = asking.send([self._outcome(group) for group in self._roll(asks, step, groups)])
+        except StopIteration as end:
+            chosen = end.value
+        done = Practised(everything=list(groups.values()), short=chosen.short)
+        done.chosen = [groups[id, False] for id in chosen.train]
+        done.counted_tokens = sum(groups[id, False].tokens for id in chosen.counted)
+        done.metrics = {f"curriculum/{name}": value for name, value in chosen.metrics.items()}
+        done.metrics |= self._by_system(done.everything)
+        return done
 
-    def _draw(self, count: int, step: int, round_: int, drawn: set[str]) -> list[str]:
-        return draw(
-            self.ledger.rows(),
-            count,
-            self.config.curriculum,
-            self.config.group_size,
-            step,
-            derive(self.seed, "draw", step, round_),
-            drawn,
-        ).ids
+    def system_of(self, id: str, step: int) -> int:
+        """Which of the system prompts a prompt is behind at a step."""
+        return derive(self.seed, "system", step, id) % max(len(self.config.system_prompts), 1)
 
-    def _roll(self, ids: Sequence[str], samples: int, step: int, what: str, *, probe: bool) -> list[Group]:
-        rollouts = self.engine.generate(
-            [self.encoded[id] for id in ids],
-            samples=samples,
-            temperature=self.config.temperature,
-            max_tokens=self.config.max_tokens,
-            seeds=[derive(self.seed, "rollout", step, what, id) for id in ids],
-        )
-        groups = []
-        for id, completions in zip(ids, rollouts, strict=True):
-            members = [self._member(self.prompts[id], rollout) for rollout in completions]
-            groups.append(Group(id, self.prompts[id].capability, self.encoded[id], members, probe))
-        return groups
+    def _roll(self, asks: Sequence[Ask], step: int, groups: dict[tuple[str, bool], Group]) -> list[Group]:
+        """The rollouts asked for, one group an ask; added to the step's `groups` by prompt (probes apart)."""
+        found: list[Group] = []
+        for count in sorted({ask.rollouts for ask in asks}):
+            same = [ask for ask in asks if ask.rollouts == count]
+            inputs = [self.encoded[ask.id][self.system_of(ask.id, step)] for ask in same]
+            rollouts = self.engine.generate(
+                inputs,
+                samples=count,
+                temperature=self.config.temperature,
+                max_tokens=self.config.max_tokens,
+                seeds=[derive(self.seed, "rollout", step, ask.purpose, ask.id) for ask in same],
+            )
+            for ask, tokens, completions in zip(same, inputs, rollouts, strict=True):
+                prompt, probe = self.prompts[ask.id], ask.purpose == "probe"
+                members = [self._member(prompt, rollout) for rollout in completions]
+                found.append(Group(ask.id, prompt.capability, tokens, members, probe, self.system_of(ask.id, step)))
+        order = {(ask.id, ask.purpose): place for place, ask in enumerate(asks)}
+        by_id = {group.prompt_id: group for group in found}
+        found = [by_id[id] for id, _ in order]
+        for group in found:
+            key = group.prompt_id, group.probe
+            groups[key] = groups[key].joined(group) if key in groups else group
+        return found
 
     def _member(self, prompt: Prompt, rollout: Any) -> Member:
         if rollout.finish == "length":
@@ -122,36 +120,15 @@ class Practice:
         graded = self.grade(prompt, rollout.text)
         return Member(rollout, 1.0 if graded.correct else 0.0, graded.fault)
 
-    def _book(self, groups: Sequence[Group], step: int, tally: Tally) -> None:
-        with self.ledger.transaction():
-            for group in groups:
-                fails = len(group.usable) - group.passes
-                decay = self.config.curriculum.decay
-                self.ledger.observe(group.prompt_id, group.passes, fails, group.faults, step, step=step, decay=decay)
+    def _outcome(self, group: Group) -> Outcome:
+        return Outcome(group.passes, len(group.usable) - group.passes, group.faults, group.tokens)
+
+    def _by_system(self, groups: Sequence[Group]) -> dict[str, float]:
+        """Pass rate by system prompt, where there are several."""
+        if len(self.config.system_prompts) < 2:
+            return {}
+        passes, graded = Counter[int](), Counter[int]()
         for group in groups:
-            tally.book(group)
-
-    def _refilter(self, step: int, tally: Tally) -> list[Group]:
-        curriculum = self.config.curriculum
-        ids = refilter_choice(self.ledger.rows(), curriculum, step, derive(self.seed, "refilter", step))
-        groups = self._roll(ids, curriculum.probe_attempts, step, "probe", probe=True)
-        self._book(groups, step, tally)
-        change = transitions(self.ledger.rows(), curriculum, step)
-        with self.ledger.transaction():
-            self.ledger.retire(change.retire, step)
-            self.ledger.recall(change.recall, step)
-        tally.probed, tally.retired, tally.recalled = len(groups), len(change.retire), len(change.recall)
-        return groups
-
-    def _refuse_to_starve(self, chosen: Sequence[Group], step: int) -> None:
-        self.empty_steps = 0 if chosen else self.empty_steps + 1
-        if self.empty_steps < EMPTY_STEPS:
-            return
-        rows = [row for row in self.ledger.rows() if not row.resting]
-        rates = [row.posterior(self.config.curriculum.decay, step).mean for row in rows]
-        easy = sum(rate > 0.5 for rate in rates)
-        raise RunFailed(
-            f"no group with a spread of rewards in {EMPTY_STEPS} steps: of {len(rows)} active prompts {easy} look "
-            f"solved and {len(rates) - easy} out of reach (step {step})",
-            "add prompts of medium difficulty, train SFT longer, or raise group_size",
-        )
+            passes[group.system] += group.passes
+            graded[group.system] += len(group.usable)
+        return {f"system/{n}/pass_rate": passes[n] / graded[n] for n in sorted(graded) if graded[n]}

@@ -1,11 +1,12 @@
 """Online RL: GRPO on a curriculum that the policy keeps re-filtering, rollouts from vLLM in the same process."""
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 from trl import GRPOConfig
 
-from common.files import append_json_line, read_json, read_json_lines, write_json
+from common.files import append_json_line, read_json_lines, write_json
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
 from curriculum.ledger import Ledger
@@ -15,15 +16,13 @@ from rollouts.engine import Engine
 from stages.health import FIGURES
 from stages.resume import latest, step_of, take_back
 from stages.rl.config import RlStage
-from stages.rl.groups import Group
 from stages.rl.packed import shared_rows
-from stages.rl.practice import Practice, Tally
+from stages.rl.practice import Practice, Practised
 from stages.rl.trainer import CurriculumTrainer
 from stages.train import Trained, arguments, fit, load, picked, save
 
 PROBES = 4
 """Sequences that the parity check compares after every sync."""
-PRACTICE = "practice.json"
 
 
 def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
@@ -34,16 +33,14 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     engine = Engine(checkpoint, config.rollouts, derive(context.seed, "engine"))
     trained = load(config, checkpoint, context.seed)
     practice = Practice(config, {p.id: p for p in prompts}, ledger, engine, grade, derive(context.seed, "practice"))
-    if start := latest(context):
-        practice.empty_steps = read_json(start / PRACTICE)["empty_steps"]
     trainer = _trainer(config, context, trained, practice)
     last = fit(
         trainer,
         config,
         context,
-        probe=list(practice.encoded.values()),
+        probe=[variants[0] for variants in practice.encoded.values()],
         shown=("reward", "mixed_share", "parity/rollout_gap"),
-        extra=lambda folder: _keep(practice, folder),
+        extra=lambda folder: ledger.snapshot(folder / "ledger.sqlite"),
     )
     write_json(context.folder / "parity.json", trainer.proof())
     engine.close()
@@ -65,27 +62,22 @@ def _ledger(filtered: Path, context: StageContext) -> Ledger:
     return Ledger.restore(source, context.folder / "ledger.sqlite")
 
 
-def _keep(practice: Practice, folder: Path) -> None:
-    """What RL adds to a trainer checkpoint: the ledger and the practice's own memory."""
-    practice.ledger.snapshot(folder / "ledger.sqlite")
-    write_json(folder / PRACTICE, {"empty_steps": practice.empty_steps})
-
-
 def _trainer(config: RlStage, context: StageContext, trained: Trained, practice: Practice) -> CurriculumTrainer:
     totals = _totals(context)
 
-    def practise(step: int) -> tuple[list[Group], dict[str, float]]:
-        chosen, everything, tally = practice.step(step)
-        for group in everything:
+    def practise(step: int) -> Practised:
+        done = practice.step(step)
+        for group in done.everything:
             append_json_line(context.folder / "groups.jsonl", group.to_json(step))
-        totals["generated"] += tally.tokens
-        rows = [row for group in chosen for row in shared_rows(group)]
+        totals["generated"] += done.tokens
+        rows = [row for group in done.chosen for row in shared_rows(group)]
         totals["trained"] += sum(len(prompt) + sum(map(len, completions)) for prompt, completions in rows)
-        return chosen, {**_metrics(tally, practice.ledger), **{f"tokens_{k}_total": v for k, v in totals.items()}}
+        done.metrics |= {**_metrics(done, practice.ledger), **{f"tokens_{k}_total": v for k, v in totals.items()}}
+        return done
 
     chosen = list(practice.prompts.values())[:PROBES]
     answers = [practice.engine.encode_text(prompt.answer)[: config.max_tokens] for prompt in chosen]
-    probes = [practice.encoded[prompt.id] for prompt in chosen], answers
+    probes = [practice.encoded[prompt.id][0] for prompt in chosen], answers
     return CurriculumTrainer(
         policy=trained.policy,
         args=_grpo(config, context),
@@ -113,21 +105,20 @@ def _grpo(config: RlStage, context: StageContext) -> GRPOConfig:
     )
 
 
-def _metrics(tally: Tally, ledger: Ledger) -> dict[str, float]:
-    graded = tally.rollouts - sum(tally.faults.values())
+def _metrics(done: Practised, ledger: Ledger) -> dict[str, float]:
+    groups = [group for group in done.everything if not group.probe]
+    graded = sum(len(group.usable) for group in groups)
+    faults = sum((group.faults for group in done.everything), Counter[str]())
     values = {
-        "reward": tally.passes / graded if graded else 0.0,
-        "mixed_share": tally.mixed / tally.groups if tally.groups else 0.0,
-        "groups": tally.groups,
-        "rounds": tally.rounds,
-        "rollouts": tally.rollouts,
-        "tokens_generated": tally.tokens,
-        "probed": tally.probed,
-        "retired": tally.retired,
-        "recalled": tally.recalled,
+        "reward": sum(group.passes for group in groups) / graded if graded else 0.0,
+        "mixed_share": len(done.chosen) / len(groups) if groups else 0.0,
+        "groups": len(groups),
+        "rollouts": sum(len(group.members) for group in done.everything),
+        "tokens_generated": done.tokens,
+        "probed": len(done.everything) - len(groups),
     }
-    faults = {f"faults/{reason}": count for reason, count in sorted(tally.faults.items())}
-    return {**values, **faults, **{f"ledger/{state}": count for state, count in ledger.counts().items()}}
+    values |= {f"faults/{reason}": count for reason, count in sorted(faults.items())}
+    return {**values, **{f"ledger/{state}": count for state, count in ledger.counts().items()}}
 
 
 def _totals(context: StageContext) -> dict[str, float]:

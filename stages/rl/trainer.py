@@ -18,12 +18,13 @@ from models.adapters import policy_weights
 from rollouts import parity
 from stages.rl.groups import Group
 from stages.rl.packed import logprobs_and_entropies, pack
+from stages.rl.practice import Practised
 
 Batch = dict[str, Any]
 
 
 class CurriculumTrainer(GRPOTrainer):
-    """GRPO whose batches come from `practise(step)`: a list of mixed groups and the metrics of getting them."""
+    """GRPO whose batches come from `practise(step)`: groups with a spread of rewards, and what getting them cost."""
 
     def __init__(
         self,
@@ -32,7 +33,7 @@ class CurriculumTrainer(GRPOTrainer):
         args: GRPOConfig,
         tokenizer: Any,
         engine: Any,
-        practise: Callable[[int], tuple[list[Group], dict[str, float]]],
+        practise: Callable[[int], Practised],
         probes: tuple[list[list[int]], list[list[int]]],
         tolerance: float,
     ) -> None:
@@ -55,9 +56,9 @@ class CurriculumTrainer(GRPOTrainer):
         position = self._step % self.args.steps_per_generation
         if position == 0 or self._buffered_inputs is None:
             self.sync()
-            groups, metrics = self.practise(self.state.global_step)
-            self._buffered_inputs = self._batches(groups)
-            for name, value in metrics.items():
+            done = self.practise(self.state.global_step)
+            self._buffered_inputs = self._batches(done.chosen, done.counted_tokens)
+            for name, value in done.metrics.items():
                 self._metrics["train"][name].append(value)
         return self._buffered_inputs[position]
 
@@ -81,10 +82,9 @@ class CurriculumTrainer(GRPOTrainer):
         flat = torch.tensor([value for row in engine for value in row])
         return {"sequences": sequences, "mean_gap": parity.gap(flat, trainer).mean}
 
-    def _batches(self, groups: Sequence[Group]) -> list[Batch | None]:
+    def _batches(self, groups: Sequence[Group], tokens: int) -> list[Batch | None]:
         """Groups as one padded batch a forward pass, like lengths together; None where nothing is left to train on."""
         ordered = sorted(groups, key=lambda group: (group.longest, group.prompt_id))
-        tokens = sum(group.tokens for group in groups)
         passes = self.args.steps_per_generation
         sizes = [len(ordered) // passes + (i < len(ordered) % passes) for i in range(passes)]
         batches: list[Batch | None] = []
@@ -122,7 +122,8 @@ class CurriculumTrainer(GRPOTrainer):
 def collate(groups: Sequence[Group], pad: int, tokens: int) -> Batch:
     """Padded tensors of some groups' members: prompts on the left, completions on the right.
 
-    `tokens` is the number of completion tokens of the whole step, by which TRL's "dapo" loss is normalised.
+    `tokens` is the number of completion tokens by which TRL's "dapo" loss is normalised: those of the step's groups,
+    of the ones without a spread of rewards too where the curriculum counts them.
     """
     rows = [(group.prompt_ids, member.rollout) for group in groups for member in group.members]
     usable = torch.tensor([[member.fault is None] for group in groups for member in group.members])

@@ -1,0 +1,42 @@
+"""What a curriculum asks of whoever rolls out, what it is told back, and what it chooses to train on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Purpose = Literal["group", "pilot", "rest", "probe"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Roll a prompt out so many times."""
+
+    id: str
+    rollouts: int
+    purpose: Purpose
+    """`group`: a whole group; `pilot`: its first rollouts; `rest`: the others; `probe`: only to measure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the rollouts of an ask went."""
+
+    passes: int
+    fails: int
+    faults: Mapping[str, int] = field(default_factory=dict)
+    """Rollouts without a grade, by reason."""
+    tokens: int = 0
+    """Completion tokens generated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The end of a step."""
+
+    train: list[str]
+    """Prompts whose groups (pilot and rest together) have a spread of rewards and go through the model."""
+    counted: list[str]
+    """Prompts whose groups' tokens the loss is divided by."""
+    metrics: dict[str, float]
+    short: dict[str, int]
+    """Places by capability that were given up for want of useful prompts (negative), or taken over."""

@@ -1,0 +1,169 @@
+"""The curriculum: asks for rollouts, books them in the ledger, and says what to train on. Works with any trainer.
+
+    curriculum = Curriculum(Posterior(), ledger, groups=16, group_size=8, seed=0)
+    step = curriculum.step(version)
+    asks = next(step)
+    while True:
+        try:
+            asks = step.send([roll(ask) for ask in asks])      # an Outcome an ask
+        except StopIteration as end:
+            train(end.value)                                   # a Chosen
+            break
+
+Everything it remembers is in the ledger, so a copy of the ledger's file is all that resuming needs.
+"""
+
+from collections.abc import Generator, Sequence
+from statistics import fmean
+
+import numpy as np
+
+from common.errors import RunFailed
+from common.seeds import derive
+from curriculum.account import Account, Tally, difficulty_shares
+from curriculum.asks import Ask, Chosen, Outcome
+from curriculum.config import CurriculumConfig, Posterior
+from curriculum.kinds import KINDS
+from curriculum.ledger import Ledger
+from curriculum.pool import Pool, Weigh
+from curriculum.posterior import Beta, mixed
+from curriculum.rows import Observation
+from curriculum.step import Step
+
+Asking = Generator[list[Ask], Sequence[Outcome], Chosen]
+START = "start"
+"""Under this name: the pass rates believed at step SETTLED, of the pool and by cell."""
+SETTLED = 10
+"""The step from which on the pool's pass rates are taken for known."""
+
+
+class Curriculum:
+    """Chooses `groups` prompts a step for groups of `group_size` rollouts."""
+
+    def __init__(self, config: CurriculumConfig, ledger: Ledger, *, groups: int, group_size: int, seed: int) -> None:
+        self.config, self.ledger = config, ledger
+        self.groups, self.group_size, self.seed = groups, group_size, seed
+        self.pool = Pool(ledger, decay=config.decay, prior=getattr(config, "prior", "cells"))
+        if unknown := sorted(set(config.shares) - set(self.pool.capabilities)):
+            have = ", ".join(self.pool.capabilities)
+            raise RunFailed(f"curriculum.shares names {', '.join(unknown)}", f"the prompts' capabilities are: {have}")
+        kept = ledger.remembered("account", None)
+        self.account = Account() if kept is None else Account.from_json(kept)
+        self.empty: int = ledger.remembered("empty_steps", 0)
+
+    def step(self, version: int) -> Asking:
+        """A step of policy `version`: yields lists of asks, wants their outcomes, returns what to train on.
+
+        Raises RunFailed after `empty_steps` steps in a row without a group to learn from.
+        """
+        pool_rate = self._mean(lambda a, b, age: a / (a + b), version)
+        self._start(version, pool_rate)
+        step = Step(
+            self.config, self.ledger, self.pool,
+            version=version, groups=self.groups, group_size=self.group_size,
+            band=self._band(pool_rate), seed=derive(self.seed, "step", version),
+        )  # fmt: skip
+        rates: list[float] = []  # believed of what is drawn
+        decide = KINDS[self.config.kind](step)
+        try:
+            asks = next(decide)
+            while True:
+                foretold = self.pool.believed([ask.id for ask in asks], version)
+                drawn = [ask.purpose in ("group", "pilot") for ask in asks]
+                rates += [beta.mean for beta, mine in zip(foretold, drawn, strict=True) if mine]
+                outcomes = yield asks
+                self._book(step, asks, foretold, outcomes)
+                asks = next(decide)
+        except StopIteration as end:
+            counted: list[str] = end.value
+        return self._close(step, counted, pool_rate, rates)
+
+    def _book(self, step: Step, asks: Sequence[Ask], foretold: Sequence[Beta], outcomes: Sequence[Outcome]) -> None:
+        beliefs = self.pool.cell_beliefs(step.version)
+        observations = []
+        for ask, beta, seen in zip(asks, foretold, outcomes, strict=True):
+            place, graded = self.pool.place[ask.id], seen.passes + seen.fails
+            surprise = None
+            if self.pool.seen[place] >= 0 and graded:
+                surprise = seen.passes / graded - beta.mean + beliefs[int(self.pool.cell[place])].mean
+            more = ask.purpose == "rest"
+            observations.append(Observation(ask.id, seen.passes, seen.fails, seen.faults, surprise, more))
+            if ask.purpose == "probe":
+                step.probes[ask.id] = seen
+                tally = Tally(seen.passes, seen.fails, sum(seen.faults.values()), seen.tokens)
+                self.account.book(tally, "probed")
+                chance = beta.mixed(ask.rollouts)
+            else:
+                tally = step.tallies.setdefault(ask.id, Tally())
+                chance = tally.chance(beta, ask.rollouts)
+                tally.add(seen.passes, seen.fails, sum(seen.faults.values()), seen.tokens)
+                tally.full = ask.purpose != "pilot"
+            if chance < 1 and not seen.faults:
+                kind = self.account.committed if more else self.account.foretold
+                kind.book(chance, tally.mixed)
+        self.ledger.observe(observations, step.version, decay=self.config.decay)
+        self.pool.refresh(ask.id for ask in asks)
+
+    def _close(self, step: Step, counted: list[str], pool_rate: float, rates: list[float]) -> Chosen:
+        train = [id for id in counted if step.tallies[id].mixed]
+        for id, tally in step.tallies.items():
+            self.account.book(tally, tally.fate(id in train))
+        at_random = self._mean(lambda a, b, age: mixed(a, b, self.group_size), step.version)
+        self.account.book_saved(step.tallies.values(), at_random, self.group_size)
+        self.empty = 0 if train else self.empty + 1
+        metrics = self.account.metrics() | self._metrics(step, train, pool_rate, rates)
+        with self.ledger.transaction():
+            self.ledger.remember("account", self.account.to_json())
+            self.ledger.remember("empty_steps", self.empty)
+        if self.empty >= self.config.empty_steps:
+            raise self._starved(step.version)
+        return Chosen(train, counted, metrics, step.short)
+
+    def _metrics(self, step: Step, train: list[str], pool_rate: float, rates: list[float]) -> dict[str, float]:
+        start = self.ledger.remembered(START, {}).get("cells")
+        cells = [str(self.pool.cell[self.pool.place[id]]) for id in train]
+        metrics = {"pool_rate": pool_rate, "drawn_rate": fmean(rates) if rates else 0.0}
+        if start and cells:
+            # How hard what is practised now was for the policy that RL began with.
+            metrics["start_difficulty"] = 1 - fmean(start[cell] for cell in cells)
+        if isinstance(self.config, Posterior):
+            metrics |= {"band_low": step.band[0], "band_high": step.band[1]}
+        moved = {f"moved/{name}": float(count) for name, count in step.short.items()}
+        return metrics | difficulty_shares(rates) | moved | {"retired": step.retired, "recalled": step.recalled}
+
+    def _mean(self, value: Weigh, version: int) -> float:
+        """The mean over the whole pool of a function of what is believed."""
+        everyone = np.ones(len(self.pool.ids), dtype=np.bool_)
+        return self.pool.weighed(everyone, value, version).mean_weight
+
+    def _start(self, version: int, pool_rate: float) -> None:
+        """Remember once how hard the pool was for the policy that training began with, when enough has been seen."""
+        if version >= SETTLED and self.ledger.remembered(START, None) is None:
+            cells = {str(cell): belief.mean for cell, belief in self.pool.cell_beliefs(version).items()}
+            self.ledger.remember(START, {"pool_rate": pool_rate, "cells": cells})
+
+    def _band(self, pool_rate: float) -> tuple[float, float]:
+        """The band, moved to harder prompts in proportion to how much of the pool was solved since the start."""
+        if not isinstance(self.config, Posterior):
+            return 0.0, 1.0
+        start = self.ledger.remembered(START, {"pool_rate": pool_rate})["pool_rate"]
+        solved = min(max((pool_rate - start) / (1 - start), 0.0), 1.0)
+        low, high = self.config.band
+        down = self.config.raise_band * solved
+        return max(low - down, 0.0), max(high - down, 0.0)
+
+    def _starved(self, version: int) -> RunFailed:
+        a, b = self.pool.posterior(np.arange(len(self.pool.ids)), version)
+        solved, resting = int((a > b).sum()), int(self.pool.resting.sum())
+        hopeless = len(a) - solved
+        counts = f"{solved} prompts look solved and {hopeless} out of reach, {resting} of them rest"
+        steps = f"{self.empty} steps in a row without a group that has passes and fails (step {version})"
+        if solved > hopeless:
+            return RunFailed(
+                f"no useful prompt is left: {counts}; {steps}",
+                "the pool is learnt: end RL here (fewer `steps`), or add harder prompts",
+            )
+        return RunFailed(
+            f"no prompt is solvable: {counts}; {steps}",
+            "add easier prompts, train SFT longer, or raise group_size (curriculum.largest_group for hard ones alone)",
+        )

@@ -1,0 +1,182 @@
+"""The ledger's prompts as columns in memory, so that a draw from a million of them takes milliseconds.
+
+Untried prompts of one cell are alike: they are weighed once and drawn as one. Only prompts with rollouts of their own
+are weighed one by one.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curriculum.cells import Belief, beliefs
+from curriculum.ledger import Ledger
+from curriculum.posterior import Beta, Floats
+
+Indices = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Weigh = Callable[[Floats, Floats, Floats], Floats]
+"""Weights from a, b of the believed Beta and the age (versions since the last rollouts, one more if there are none)."""
+
+
+class Pool:
+    """Columns in the order of the prompts' ids; `prior` as in `curriculum.config.Posterior`."""
+
+    def __init__(self, ledger: Ledger, *, decay: float, prior: str = "cells") -> None:
+        self.ledger, self.decay, self.judged = ledger, decay, prior == "judge"
+        names: tuple[str, ...] = (
+            "id",
+            "capability",
+            "cell",
+            "prior_a",
+            "prior_b",
+            "passes",
+            "fails",
+            "seen_version",
+            "state",
+        )
+        names += ("state_version", "drawn")
+        columns = list(zip(*ledger.columns(*names), strict=True)) or [()] * len(names)
+        self.ids: tuple[str, ...] = columns[0]
+        self.place = {id: place for place, id in enumerate(self.ids)}
+        self.capabilities = sorted(set(columns[1]))
+        numbers = {name: number for number, name in enumerate(self.capabilities)}
+        self.capability = np.array([numbers[name] for name in columns[1]], dtype=np.int16)
+        self.cell = np.array(columns[2], dtype=np.int64)
+        self.prior_a, self.prior_b = (np.array(columns[i], dtype=np.float64) for i in (3, 4))
+        self.passes, self.fails = (np.array(columns[i], dtype=np.float64) for i in (5, 6))
+        self.seen, self.changed = (np.array([_known(v) for v in columns[i]], dtype=np.int64) for i in (7, 9))
+        self.resting = np.array([state == "retired" for state in columns[8]], dtype=np.bool_)
+        self.drawn = np.array(columns[10], dtype=np.int64)
+        self._by_cell = np.argsort(self.cell, kind="stable")
+        self._cells = ledger.cells()
+        self._bounds = np.searchsorted(self.cell[self._by_cell], np.arange(len(self._cells) + 2))
+        # The capability of each cell's prompts, by the cell's id.
+        self.owner = np.zeros(len(self._cells) + 1, dtype=np.int16)
+        self.owner[self.cell] = self.capability
+
+    def refresh(self, ids: Iterable[str]) -> None:
+        """Read some prompts and all cells again."""
+        for id in ids:
+            row, place = self.ledger.row(id), self.place[id]
+            self.passes[place], self.fails[place], self.drawn[place] = row.passes, row.fails, row.drawn
+            self.seen[place], self.changed[place] = _known(row.seen_version), _known(row.state_version)
+            self.resting[place] = row.resting
+        self._cells = self.ledger.cells()
+
+    def sizes(self, mask: Mask | None = None) -> dict[str, int]:
+        """Prompts by capability."""
+        chosen = self.capability if mask is None else self.capability[mask]
+        counts = np.bincount(chosen, minlength=len(self.capabilities))
+        return dict(zip(self.capabilities, counts.tolist(), strict=True))
+
+    def free(self, exclude: Collection[str]) -> Mask:
+        """Prompts that neither rest nor are in `exclude`."""
+        mask = ~self.resting
+        mask[[self.place[id] for id in exclude]] = False
+        return mask
+
+    def cell_beliefs(self, version: int) -> dict[int, Belief]:
+        """What is believed of untried prompts, by the cell that they belong to."""
+        return beliefs(self._cells, np.unique(self.cell).tolist(), version, self.decay)
+
+    def posterior(self, places: Indices, version: int) -> tuple[Floats, Floats]:
+        """a and b of what is believed of some prompts: their kind's (or judge's) prior and their own faded rollouts."""
+        if self.judged:
+            prior_a, prior_b = self.prior_a[places], self.prior_b[places]
+        else:
+            prior_a, prior_b = self._of_kind(self.cell[places], version)
+        left = self.decay ** np.maximum(version - self.seen[places], 0)
+        return prior_a + left * self.passes[places], prior_b + left * self.fails[places]
+
+    def _of_kind(self, cells: Indices, version: int) -> tuple[Floats, Floats]:
+        """a and b of untried prompts of some cells."""
+        a, b = np.zeros(len(self.owner)), np.zeros(len(self.owner))
+        for cell, belief in beliefs(self._cells, np.unique(cells).tolist(), version, self.decay).items():
+            a[cell], b[cell] = belief.strength * belief.mean, belief.strength * (1 - belief.mean)
+        return a[cells], b[cells]
+
+    def believed(self, ids: Sequence[str], version: int) -> list[Beta]:
+        """What is believed of some prompts' pass rates."""
+        a, b = self.posterior(np.array([self.place[id] for id in ids], dtype=np.int64), version)
+        return [Beta(*pair) for pair in zip(a.tolist(), b.tolist(), strict=True)]
+
+    def weighed(self, mask: Mask, weigh: Weigh, version: int) -> "Weighed":
+        """The prompts of a mask with their weights, untried ones by cell."""
+        alone = mask if self.judged else mask & (self.seen >= 0)
+        singles, crowd = np.flatnonzero(alone), mask & ~alone
+        age = (version - self.seen[singles]).astype(np.float64)
+        counts = np.bincount(self.cell[crowd], minlength=len(self.owner))
+        cells = np.flatnonzero(counts)
+        of_cells = weigh(*self._of_kind(cells, version), np.full(len(cells), version + 1.0))
+        return Weighed(
+            self, crowd, singles, weigh(*self.posterior(singles, version), age), cells, counts[cells], of_cells
+        )
+
+    def members(self, cell: int, crowd: Mask) -> Indices:
+        """The prompts of a cell that are in a mask."""
+        inside = self._by_cell[self._bounds[cell] : self._bounds[cell + 1]]
+        return inside[crowd[inside]]
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Prompts with weights: some one by one, the untried ones of a cell together."""
+
+    pool: Pool
+    crowd: Mask
+    """The prompts that are weighed together with their cell."""
+    singles: Indices
+    single_weights: Floats
+    cells: Indices
+    counts: Indices
+    """Prompts of each cell in the crowd."""
+    cell_weights: Floats
+    """Weight of one prompt of each cell."""
+
+    def at_least(self, weight: float) -> dict[str, int]:
+        """Prompts of this weight or more, by capability."""
+        found = np.bincount(
+            self.pool.capability[self.singles[self.single_weights >= weight]], minlength=len(self.pool.capabilities)
+        )
+        enough = self.cell_weights >= weight
+        np.add.at(found, self.pool.owner[self.cells[enough]], self.counts[enough])
+        return dict(zip(self.pool.capabilities, found.tolist(), strict=True))
+
+    @property
+    def mean_weight(self) -> float:
+        """The mean weight of a prompt."""
+        total = self.single_weights.sum() + (self.counts * self.cell_weights).sum()
+        return float(total / max(len(self.singles) + self.counts.sum(), 1))
+
+    def sample(self, capability: str, count: int, rng: np.random.Generator) -> list[str]:
+        """`count` ids without replacement, each next one in proportion to its weight among those left.
+
+        The smallest of exponential variates over their weights do that (Efraimidis and Spirakis); of a cell's c alike
+        prompts, the smallest variates come at gaps of rates c w, (c - 1) w, and so on. Weight 0 comes last.
+        """
+        pool, number = self.pool, self.pool.capabilities.index(capability)
+        mine = pool.capability[self.singles] == number
+        singles, weights = self.singles[mine], self.single_weights[mine]
+        keys, owners = [_over(rng.exponential(size=len(singles)), weights)], [np.full(len(singles), -1)]
+        for cell, size, weight in zip(self.cells, self.counts, self.cell_weights, strict=True):
+            if pool.owner[cell] == number:
+                most = min(count, int(size))
+                rates = (size - np.arange(most)) * weight
+                keys.append(np.cumsum(_over(rng.exponential(size=most), rates)))
+                owners.append(np.full(most, cell))
+        order = np.argsort(np.concatenate(keys), kind="stable")[:count]
+        owner = np.concatenate(owners)[order]
+        chosen = singles[order[owner == -1]].tolist()
+        for cell, size in zip(*np.unique(owner[owner >= 0], return_counts=True), strict=True):
+            chosen += rng.choice(pool.members(int(cell), self.crowd), size=int(size), replace=False).tolist()
+        return [pool.ids[place] for place in chosen]
+
+
+def _known(version: int | None) -> int:
+    return -1 if version is None else version
+
+
+def _over(variates: Floats, weights: Floats) -> Floats:
+    return np.divide(variates, weights, out=np.full(len(variates), np.inf), where=weights > 0)
