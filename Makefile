@@ -29,7 +29,7 @@ test: check
 
 # Half an hour at most; interrupted, it goes on with what is missing.
 bench: setup
-	THP_MEM_ALLOC_ENABLE=1 $(BIN)/python -m benchmarks.moe  # pages of 2 MiB, as stages run
+	$(BIN)/python -m benchmarks.moe
 
 clean:
 	rm -rf $(VENV) runs

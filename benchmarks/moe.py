@@ -1,6 +1,6 @@
 """The sparse MoE layer against transformers' own, against a dense MLP, and against what the machine could do at best.
 
-    make bench            # or: THP_MEM_ALLOC_ENABLE=1 .venv/bin/python -m benchmarks.moe, the setting of the stages
+    make bench            # or: .venv/bin/python -m benchmarks.moe
 
 - `speedup_vs_stock`: forward and backward of one MoE layer, all weights trained, stock Llama 4 over ours.
 - `lora_vs_dense`: the same layer with frozen weights and adapters, ours over a dense MLP of the same active parameters

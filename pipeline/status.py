@@ -13,6 +13,9 @@ from pipeline.state import NodeState, inspect, read_small
 
 ROUTER = "router/"
 """What the names of router health begin with (`stages/health.py`)."""
+CURRICULUM = "curriculum/"
+"""What the names of the curriculum's figures begin with (`curriculum/plots.py`)."""
+PARTS = (CURRICULUM, ROUTER)
 
 
 def status_of(run: Path) -> dict[str, Any]:
@@ -54,11 +57,13 @@ def _last_metrics(partial: Path) -> dict[str, Any]:
 
 def status_table(status: dict[str, Any]) -> list[list[str]]:
     """The rows of the table for people, its header first."""
-    rows = [["stage", "kind", "state", "seconds", "generated", "trained", "figures", "routers"]]
+    header = ["stage", "kind", "state", "seconds", "generated", "trained", "figures", "curriculum", "routers"]
+    rows = [header]
     for stage in status["stages"]:
         seconds = "" if stage["seconds"] is None else f"{stage['seconds']:.1f}"
         tokens = ["" if stage[key] is None else f"{stage[key]:,}" for key in ("tokens_generated", "tokens_trained")]
-        figures = stage["note"] or short({k: v for k, v in stage["metrics"].items() if not k.startswith(ROUTER)})
-        routers = short({k.removeprefix(ROUTER): v for k, v in stage["metrics"].items() if k.startswith(ROUTER)}, 6)
-        rows.append([stage["id"], stage["kind"], stage["state"], seconds, *tokens, figures, routers])
+        metrics = stage["metrics"]
+        figures = stage["note"] or short({k: v for k, v in metrics.items() if not k.startswith((ROUTER, CURRICULUM))})
+        parts = [short({k.removeprefix(p): v for k, v in metrics.items() if k.startswith(p)}, 6) for p in PARTS]
+        rows.append([stage["id"], stage["kind"], stage["state"], seconds, *tokens, figures, *parts])
     return rows

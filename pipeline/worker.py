@@ -72,8 +72,6 @@ def set_environment(threads: int) -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    # Pages of 2 MiB for large tensors on a CPU: the first touch of a fresh gradient costs more than computing it.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def run_stage(job: Mapping[str, Any], channel: Channel, stop: list[int]) -> None:

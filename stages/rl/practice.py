@@ -9,6 +9,7 @@ from common.seeds import derive
 from curriculum.asks import Ask, Outcome
 from curriculum.curriculum import Curriculum
 from curriculum.ledger import Ledger
+from curriculum.plots import PREFIX
 from prompts.schema import Prompt, with_system
 from rewards.grade import Grade
 from stages.lengths import require_room
@@ -80,7 +81,7 @@ class Practice:
         done = Practised(everything=list(groups.values()), short=chosen.short)
         done.chosen = [groups[id, False] for id in chosen.train]
         done.counted_tokens = sum(groups[id, False].tokens for id in chosen.counted)
-        done.metrics = {f"curriculum/{name}": value for name, value in chosen.metrics.items()}
+        done.metrics = {PREFIX + name: value for name, value in chosen.metrics.items()}
         done.metrics |= self._by_system(done.everything)
         return done
 

@@ -9,7 +9,9 @@ from trl import GRPOConfig
 from common.files import append_json_line, read_json_lines, write_json
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
+from curriculum.account import FATES, PREDICTIONS
 from curriculum.ledger import Ledger
+from curriculum.plots import PREFIX, plot
 from prompts.schema import read_prompts
 from rewards.grade import grade
 from rollouts.engine import Engine
@@ -21,19 +23,28 @@ from stages.rl.practice import Practice, Practised
 from stages.rl.trainer import CurriculumTrainer
 from stages.train import Trained, arguments, fit, load, picked, save
 
+CURRICULUM = tuple(
+    PREFIX + name
+    for name in (
+        *("committed_mixed_share", "start_difficulty", "foretold/brier", "foretold/calibration_error"),
+        *("saved_rollouts", "saved_tokens", *(f"tokens/{fate}" for fate in FATES)),
+    )
+)
+"""Figures of the curriculum that the stage's record keeps."""
 PROBES = 4
 """Sequences that the parity check compares after every sync."""
 
 
 def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
-    """Write `checkpoint/`, `ledger.sqlite`, `groups.jsonl`, `parity.json`, `prompts.parquet` and `metrics.jsonl`."""
+    """Write `checkpoint/`, `ledger.sqlite`, `groups.jsonl`, `parity.json`, `prompts.parquet`, `metrics.jsonl`, and of
+    the curriculum `curriculum.png` and `reliability.json`."""
     prompts = read_prompts(inputs["filter"] / "prompts.parquet")
     ledger = _ledger(inputs["filter"], context)
     checkpoint = inputs["checkpoint"] / "checkpoint"
     engine = Engine(checkpoint, config.rollouts, derive(context.seed, "engine"))
     trained = load(config, checkpoint, context.seed)
     practice = Practice(config, {p.id: p for p in prompts}, ledger, engine, grade, derive(context.seed, "practice"))
-    trainer = _trainer(config, context, trained, practice)
+    trainer = trainer_of(config, context, trained, practice)
     last = fit(
         trainer,
         config,
@@ -46,9 +57,12 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     engine.close()
     save(trained, context)
     shutil.copyfile(inputs["filter"] / "prompts.parquet", context.folder / "prompts.parquet")
+    account = practice.curriculum.account
+    write_json(context.folder / "reliability.json", {k: getattr(account, k).curve() for k in PREDICTIONS})
+    plot(read_json_lines(context.folder / "metrics.jsonl"), account, context.folder / "curriculum.png")
     counts = ledger.counts()
     ledger.close()
-    names = ("reward", "mixed_share", "entropy", "parity/rollout_gap", "parity/largest_gap", *FIGURES)
+    names = ("reward", "mixed_share", "entropy", "parity/rollout_gap", "parity/largest_gap", *FIGURES, *CURRICULUM)
     metrics = {"steps": trainer.state.global_step, **picked(last, names), **counts}
     totals = last["tokens_generated_total"], last["tokens_trained_total"]
     return Outputs(metrics=metrics, tokens_generated=int(totals[0]), tokens_trained=int(totals[1]))
@@ -62,7 +76,8 @@ def _ledger(filtered: Path, context: StageContext) -> Ledger:
     return Ledger.restore(source, context.folder / "ledger.sqlite")
 
 
-def _trainer(config: RlStage, context: StageContext, trained: Trained, practice: Practice) -> CurriculumTrainer:
+def trainer_of(config: RlStage, context: StageContext, trained: Trained, practice: Practice) -> CurriculumTrainer:
+    """The trainer of a stage's policy, whose groups come from `practice`."""
     totals = _totals(context)
 
     def practise(step: int) -> Practised:

@@ -1,0 +1,152 @@
+"""From curves of held-out score to figures: tokens until a score, paired ratios with intervals, the plot.
+
+    .venv/bin/python -m benchmarks.curves       # writes benchmarks/results/curriculum.json and curriculum.png
+
+A curve is smoothed by the mean of three neighbouring points. The target of a seed is the end of uniform's smoothed
+curve; an arm reaches it where its smoothed curve, linear between points, first does. An arm that never does counts with
+all that it generated, which flatters it, and is counted under `unreached`. Ratios are averaged as logarithms; the
+interval is the 2.5th to 97.5th percentile of 10,000 resamplings of the seeds.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.curriculum import ARMS, WORK
+from benchmarks.harness import RESULTS, commit, machine
+from common.files import read_json, read_json_lines, write_json
+
+Curve = list[dict[str, Any]]
+RESAMPLES = 10_000
+BASELINES = ("uniform", "dynamic_sampling")
+
+
+def smoothed(curve: Curve) -> list[float]:
+    scores = [point["score"] for point in curve]
+    return [float(np.mean(scores[max(i - 1, 0) : i + 2])) for i in range(len(scores))]
+
+
+def until(curve: Curve, target: float, axis: str) -> float | None:
+    """What `axis` had reached when the smoothed score first came to `target`; None if it never did."""
+    scores, values = smoothed(curve), [point[axis] for point in curve]
+    for i, score in enumerate(scores):
+        if score >= target:
+            if i == 0:
+                return float(values[0])
+            share = (target - scores[i - 1]) / (score - scores[i - 1])
+            return float(values[i - 1] + share * (values[i] - values[i - 1]))
+    return None
+
+
+def interval(values: list[float]) -> dict[str, float]:
+    """Mean of `values` and the bootstrap interval of the mean."""
+    drawn = np.random.default_rng(0).choice(values, size=(RESAMPLES, len(values))).mean(1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return {"mean": float(np.mean(values)), "low": float(low), "high": float(high)}
+
+
+def ratio(curves: dict[str, dict[int, Curve]], baseline: str, arm: str, axis: str) -> dict[str, Any]:
+    """How many times less of `axis` the arm takes to uniform's final score than the baseline, over paired seeds."""
+    logs, unreached = [], 0
+    for seed in sorted(set(curves["uniform"]) & set(curves[baseline]) & set(curves[arm])):
+        target = smoothed(curves["uniform"][seed])[-1]
+        both = []
+        for name in (baseline, arm):
+            found = until(curves[name][seed], target, axis)
+            unreached += found is None
+            both.append(curves[name][seed][-1][axis] if found is None else found)
+        if min(both) > 0:
+            logs.append(float(np.log(both[0] / both[1])))
+    if not logs:
+        return {}
+    figures = {name: float(np.exp(value)) for name, value in interval(logs).items()}
+    return {**figures, "seeds": len(logs), "unreached": unreached}
+
+
+def gain(curves: dict[str, dict[int, Curve]], arm: str, capability: str | None = None) -> dict[str, Any]:
+    """Final score (mean of the last three points) less uniform's, paired, in points of 0 to 1."""
+
+    def final(curve: Curve) -> float:
+        last = curve[-3:]
+        return float(np.mean([p["score"] if capability is None else p["capabilities"][capability] for p in last]))
+
+    seeds = sorted(set(curves["uniform"]) & set(curves[arm]))
+    differences = [final(curves[arm][seed]) - final(curves["uniform"][seed]) for seed in seeds]
+    return {**interval(differences), "final": float(np.mean([final(curves[arm][seed]) for seed in seeds]))}
+
+
+def summary(folders: dict[str, dict[int, Path]]) -> dict[str, Any]:
+    curves = {arm: {s: read_json_lines(f / "curve.jsonl") for s, f in found.items()} for arm, found in folders.items()}
+    capabilities = sorted(next(iter(curves["uniform"].values()))[0]["capabilities"])
+    figures: dict[str, Any] = {"ratios": {}, "final_against_uniform": {}, "curriculum": {}, "curves": {}}
+    for arm in curves:
+        for axis in ("tokens", "seconds"):
+            for baseline in BASELINES:
+                if arm != baseline:
+                    figures["ratios"][f"{axis}_{baseline}_over_{arm}"] = ratio(curves, baseline, arm, axis)
+        figures["final_against_uniform"][arm] = {"all": gain(curves, arm)} | {
+            name: gain(curves, arm, name) for name in capabilities
+        }
+        figures["curriculum"][arm] = of_curriculum(folders[arm])
+        figures["curves"][arm] = {str(seed): curve for seed, curve in sorted(curves[arm].items())}
+    return figures
+
+
+def of_curriculum(folders: dict[int, Path]) -> dict[str, Any]:
+    """What the curriculum says of itself at the end, averaged over seeds."""
+    found = defaultdict(list)
+    for folder in folders.values():
+        rows = read_json_lines(folder / "metrics.jsonl")
+        for name in (
+            "curriculum/committed_mixed_share",
+            "curriculum/tokens/pilot",
+            "curriculum/tokens/probed",
+            "curriculum/foretold/calibration_error",
+            "curriculum/foretold/brier",
+            "curriculum/committed/calibration_error",
+        ):
+            found[name.removeprefix("curriculum/")].append(rows[-1][name])
+        found["groups_trained"].append(np.mean([row["mixed_share"] * row["groups"] for row in rows]))
+        found["tokens"].append(rows[-1]["tokens_generated_total"])
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def plot(curves: dict[str, dict[str, Curve]], path: Path) -> None:
+    """Held-out score against generated tokens, and against seconds; a line an arm, the mean over seeds."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), sharey=True, layout="constrained")
+    for axis, name in zip(axes, ("tokens", "seconds"), strict=True):
+        for arm, by_seed in curves.items():
+            runs = list(by_seed.values())
+            points = min(map(len, runs))
+            x = np.mean([[point[name] for point in run[:points]] for run in runs], axis=0)
+            y = np.mean([smoothed(run)[:points] for run in runs], axis=0)
+            style = "--" if arm.startswith("without") else "-"
+            axis.plot(x, y, style, label=arm, alpha=0.6 if style == "--" else 1.0)
+        axis.set_xlabel({"tokens": "generated tokens, probes and pilots included", "seconds": "seconds"}[name])
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("held-out score (mean of seeds, smoothed)")
+    axes[0].legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    folders: dict[str, dict[int, Path]] = {}
+    for arm in ARMS:
+        done = {int(path.parent.name.rsplit("-", 1)[1]): path.parent for path in WORK.glob(f"arms/{arm}-*/done.json")}
+        if done:
+            folders[arm] = dict(sorted(done.items()))
+    figures = summary(folders)
+    commits = sorted({read_json(f / "done.json")["commit"] for found in folders.values() for f in found.values()})
+    head = {"command": "make bench-curriculum", "commit": commit(), "runs_at": commits, "machine": machine()}
+    write_json(RESULTS / "curriculum.json", {**head, **figures})
+    plot(figures["curves"], RESULTS / "curriculum.png")
+    for name, value in figures["ratios"].items():
+        print(name, {k: round(v, 2) for k, v in value.items()})
+
+
+if __name__ == "__main__":
+    main()
