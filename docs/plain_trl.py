@@ -43,16 +43,25 @@ def practise(
         passes.update({i: int(sum(r for r, j in zip(rewards, id, strict=True) if j == i)) for i in set(id)})
         return rewards
 
+    pending: list[tuple[Any, Any]] = []
+
+    def close() -> None:
+        """Book the step before: TRL has rolled out and graded when it asks for more, or ends."""
+        while pending:
+            step, asks = pending.pop()
+            try:
+                step.send([Outcome(passes[ask.id], size - passes[ask.id]) for ask in asks])
+            except StopIteration as end:
+                print({name: end.value.metrics[name] for name in ("pool_rate", "committed_mixed_share")})
+
     class Asked(IterableDataset):
         def __iter__(self) -> Iterator[list[dict[str, Any]]]:
             for version in range(args.max_steps):
+                close()
                 step = curriculum.step(version)
                 asks = next(step)
+                pending.append((step, asks))
                 yield [{"prompt": tasks[ask.id]["messages"], "id": ask.id} for ask in asks for _ in range(size)]
-                try:  # TRL has rolled out and graded when it asks for more
-                    step.send([Outcome(passes[ask.id], size - passes[ask.id]) for ask in asks])
-                except StopIteration as end:
-                    print(version, end.value.metrics["pool_rate"], end.value.metrics["committed_mixed_share"])
 
     class Trainer(GRPOTrainer):
         def get_train_dataloader(self) -> DataLoader:
@@ -61,4 +70,5 @@ def practise(
     unread = Dataset.from_dict({"prompt": [""]})  # TRL wants a dataset; what it trains on comes from the loader above
     trainer = Trainer(model, reward, args, train_dataset=unread, processing_class=tokenizer)
     trainer.train()
+    close()
     return trainer

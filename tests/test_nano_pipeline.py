@@ -29,7 +29,7 @@ SETTINGS = {
     "stages.rl.steps": 6,
     "stages.rl.save_every": 2,
     "stages.rl.prompts_per_step": 6,
-    "stages.rl.curriculum": "{refilter_every: 2, probes: 4}",
+    "stages.rl.curriculum": "{refilter_every: 2, probe_share: 0.2}",
     "evaluate": "{suites: [{name: held_out, limit: 24}, {name: basic_arithmetic, limit: 24}], after: [sft, rl]}",
 }
 FINISHED = ["prompts", "base", "filter", "sft", "eval-sft", "rl", "eval-rl", "dpo"]
