@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test check bench clean
+.PHONY: setup quickstart test check bench bench-curriculum clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,12 @@ test: check
 # Half an hour at most; interrupted, it goes on with what is missing.
 bench: setup
 	$(BIN)/python -m benchmarks.moe
+
+# Hours; interrupted, it goes on with the next arm and seed.
+bench-curriculum: setup
+	$(BIN)/uphill run benchmarks/recipes/curriculum.yaml --runs-dir runs/bench-curriculum/start
+	$(BIN)/python -m benchmarks.curriculum
+	$(BIN)/python -m benchmarks.curves
 
 clean:
 	rm -rf $(VENV) runs

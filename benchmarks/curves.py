@@ -70,7 +70,9 @@ def gain(curves: dict[str, dict[int, Curve]], arm: str, capability: str | None =
 
     def final(curve: Curve) -> float:
         last = curve[-3:]
-        return float(np.mean([p["score"] if capability is None else p["capabilities"][capability] for p in last]))
+        return float(
+            np.mean([p["score"] if capability is None else p["score_by_capability"][capability] for p in last])
+        )
 
     seeds = sorted(set(curves["uniform"]) & set(curves[arm]))
     differences = [final(curves[arm][seed]) - final(curves["uniform"][seed]) for seed in seeds]
@@ -79,7 +81,7 @@ def gain(curves: dict[str, dict[int, Curve]], arm: str, capability: str | None =
 
 def summary(folders: dict[str, dict[int, Path]]) -> dict[str, Any]:
     curves = {arm: {s: read_json_lines(f / "curve.jsonl") for s, f in found.items()} for arm, found in folders.items()}
-    capabilities = sorted(next(iter(curves["uniform"].values()))[0]["capabilities"])
+    capabilities = sorted(next(iter(curves["uniform"].values()))[0]["score_by_capability"])
     figures: dict[str, Any] = {"ratios": {}, "final_against_uniform": {}, "curriculum": {}, "curves": {}}
     for arm in curves:
         for axis in ("tokens", "seconds"):

@@ -120,19 +120,16 @@ class Account:
         self.rollouts[fate] += tally.rollouts
         self.tokens[fate] += tally.tokens
 
-    def book_saved(self, tallies: Iterable[Tally], pool_rate: float, group_size: int) -> None:
+    def book_saved(self, mixed: int, rollouts: int, tokens: int, pool_rate: float, group_size: int) -> None:
         """What was saved against drawing at random: its rollouts for as many mixed groups, less what was spent.
 
         At random, a group is mixed with the pool's mean probability (`pool_rate`), so each mixed one takes
-        group_size / pool_rate rollouts.
+        group_size / pool_rate rollouts. Tokens in proportion.
         """
-        all_ = list(tallies)
-        rollouts = sum(t.rollouts for t in all_)
-        if not rollouts or pool_rate <= 0:
-            return
-        needed = sum(t.mixed for t in all_) * group_size / pool_rate
-        self.saved_rollouts += needed - rollouts
-        self.saved_tokens += (needed - rollouts) * sum(t.tokens for t in all_) / rollouts
+        if rollouts and pool_rate > 0:
+            saved = mixed * group_size / pool_rate - rollouts
+            self.saved_rollouts += saved
+            self.saved_tokens += saved * tokens / rollouts
 
     def to_json(self) -> dict[str, Any]:
         plain = {name: dict(sorted(getattr(self, name).items())) for name in ("rollouts", "tokens", "groups")}

@@ -89,8 +89,8 @@ class Curriculum:
             more = ask.purpose == "rest"
             observations.append(Observation(ask.id, seen.passes, seen.fails, seen.faults, surprise, more))
             if ask.purpose == "probe":
-                step.probes[ask.id] = seen
                 tally = Tally(seen.passes, seen.fails, sum(seen.faults.values()), seen.tokens)
+                step.probes[ask.id] = tally
                 self.account.book(tally, "probed")
                 chance = beta.mixed(ask.rollouts)
             else:
@@ -109,7 +109,9 @@ class Curriculum:
         for id, tally in step.tallies.items():
             self.account.book(tally, tally.fate(id in train))
         at_random = self._mean(lambda a, b, age: mixed(a, b, self.group_size), step.version)
-        self.account.book_saved(step.tallies.values(), at_random, self.group_size)
+        spent = [*step.tallies.values(), *step.probes.values()]
+        rollouts, tokens = sum(tally.rollouts for tally in spent), sum(tally.tokens for tally in spent)
+        self.account.book_saved(len(step.mixed()), rollouts, tokens, at_random, self.group_size)
         self.empty = 0 if train else self.empty + 1
         metrics = self.account.metrics() | self._metrics(step, train, pool_rate, rates)
         with self.ledger.transaction():

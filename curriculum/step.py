@@ -5,7 +5,7 @@ from collections.abc import Generator, Mapping, Sequence
 from common.quotas import apportion
 from common.seeds import derive
 from curriculum.account import Tally
-from curriculum.asks import Ask, Outcome
+from curriculum.asks import Ask
 from curriculum.config import CurriculumConfig
 from curriculum.ledger import Ledger
 from curriculum.pool import Pool
@@ -35,7 +35,7 @@ class Step:
         self.seed = seed
         self.tallies: dict[str, Tally] = {}
         """The step's groups by prompt, in the order of their first rollouts."""
-        self.probes: dict[str, Outcome] = {}
+        self.probes: dict[str, Tally] = {}
         self.short: dict[str, int] = {}
         self.retired = self.recalled = 0
 
@@ -52,7 +52,7 @@ class Step:
     def whole(self, ids: Sequence[str]) -> list[Ask]:
         return [Ask(id, self.group_size, "group") for id in ids]
 
-    def probed(self, ids: Sequence[str], attempts: int) -> Generator[list[Ask], None, Mapping[str, Outcome]]:
+    def probed(self, ids: Sequence[str], attempts: int) -> Generator[list[Ask], None, Mapping[str, Tally]]:
         """Roll prompts out to measure them; what came, by prompt."""
         yield [Ask(id, attempts, "probe") for id in ids]
         return {id: self.probes[id] for id in ids}

@@ -195,3 +195,17 @@ def test_every_token_has_one_fate():
     assert sum(curriculum.account.tokens.values()) == tokens
     shares = [value for name, value in chosen.metrics.items() if name.startswith("tokens/")]
     assert sum(shares) == pytest.approx(1)
+
+
+def test_what_prediction_saves_is_counted_against_drawing_at_random():
+    account = Account()
+    account.book_saved(mixed=10, rollouts=100, tokens=1000, pool_rate=0.25, group_size=8)
+    assert account.saved_rollouts == pytest.approx(10 * 8 / 0.25 - 100) == 220
+    assert account.saved_tokens == pytest.approx(2200)
+    saved = {}
+    for config in (Uniform(), Posterior()):
+        policy = SimulatedPolicy(each=100)
+        curriculum = Curriculum(config, policy.ledger(), groups=16, group_size=8, seed=0)
+        rollouts = sum(ask.rollouts for version in range(40) for ask in take(curriculum, policy, version)[1])
+        saved[config.kind] = curriculum.account.saved_rollouts / rollouts
+    assert abs(saved["uniform"]) < 0.1 and saved["posterior"] > 0.4

@@ -93,6 +93,16 @@ def test_seed_and_size_do_not_belong_in_settings():
         gym(settings={"seed": 3})
 
 
+def test_what_grades_a_task_is_its_difficulty():
+    settings = {"min_word_len": 3, "max_word_len": 6}
+    plain, graded = load_source(gym(settings=settings)), load_source(gym(settings=settings, graded_by=["word_len"]))
+    assert {p.difficulty for p in plain} == {'{"max_word_len": 6, "min_word_len": 3}'}
+    assert {json.loads(p.difficulty)["word_len"] for p in graded} == {len(p.answer) for p in graded} <= {3, 4, 5, 6}
+    assert [p.id for p in plain] == [p.id for p in graded]
+    with pytest.raises(BadInput, match=r"graded_by names nothing.*\n.*word_len"):
+        load_source(gym(graded_by=["nothing"]))
+
+
 def test_family_that_needs_pycosat_is_refused_without_it():
     library_module()
     if type(sys.modules["pycosat"]).__name__ != "_Absent":
