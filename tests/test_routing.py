@@ -138,12 +138,13 @@ def test_drift_is_the_share_of_tokens_that_changed_their_expert(tmp_path):
     assert torch.equal(again.start, before)
 
 
-def test_status_shows_the_routers_apart_from_the_other_figures():
-    metrics = {"loss": 0.5, "router/load_entropy": 0.9, "router/drift": 0.02}
+def test_status_shows_routers_and_curriculum_apart_from_the_other_figures():
+    metrics = {"loss": 0.5, "curriculum/pool_rate": 0.4, "router/load_entropy": 0.9, "router/drift": 0.02}
     row = {"id": "sft", "kind": "sft", "state": "done", "seconds": 1.0, "tokens_generated": 0, "tokens_trained": 9,
            "note": "", "metrics": metrics}  # fmt: skip
     header, shown = status_table({"stages": [row]})
-    assert header[-2:] == ["figures", "routers"] and shown[-2:] == ["loss 0.5", "load_entropy 0.9, drift 0.02"]
+    assert header[-3:] == ["figures", "curriculum", "routers"]
+    assert shown[-3:] == ["loss 0.5", "pool_rate 0.4", "load_entropy 0.9, drift 0.02"]
 
 
 def test_an_engine_refuses_more_than_one_expert_a_token(tmp_path):
