@@ -40,7 +40,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "uniform": {"kind": "uniform"},
     "drop_zero_variance": {"kind": "drop_zero_variance"},
     "dynamic_sampling": {"kind": "dynamic_sampling"},
-    "refilter": {"kind": "refilter", "refilter_every": 20},
+    "refilter": {"kind": "refilter", "refilter_every": 30},
     "posterior": {"kind": "posterior"},
     "without_prior": {"kind": "posterior", "prior": "judge"},
     "without_pilot": {"kind": "posterior", "pilot": 0},
@@ -48,7 +48,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "without_exploration": {"kind": "posterior", "explore": 1e-9},
 }
 """The last four leave one part of `posterior` out; a prior without its kind is flat, as no judge was asked here."""
-STEPS, GROUPS, GROUP_SIZE, MAX_TOKENS, EVERY = 40, 48, 8, 16, 4
+STEPS, GROUPS, GROUP_SIZE, MAX_TOKENS, EVERY = 60, 16, 8, 16, 6
 LEARNING_RATE = 1e-4
 POOL, HELD_OUT, SAMPLES = 3000, 800, 2
 
