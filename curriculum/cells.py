@@ -84,9 +84,13 @@ class Belief:
         return 1 / self.correlation - 1
 
 
-def beliefs(cells: dict[int, Cell], ids: Iterable[int], version: int, decay: float) -> dict[int, Belief]:
-    """What is believed of some cells at policy `version`; parents are looked up in `cells`."""
-    known: dict[int, Belief] = {}
+def beliefs(
+    cells: dict[int, Cell], ids: Iterable[int], version: int, decay: float, known: dict[int, Belief]
+) -> dict[int, Belief]:
+    """What is believed of some cells at policy `version`; parents are looked up in `cells`.
+
+    `known` are beliefs of the same cells and version that were worked out before; what is new is added.
+    """
 
     def belief(id: int) -> Belief:
         if id not in known:

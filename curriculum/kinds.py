@@ -65,24 +65,22 @@ def posterior(step: Step) -> Decide:
     if step.version and step.version % config.refilter_every == 0:
         yield from _review(step, config)
     weigh = usefulness(step.band, step.group_size)
-    pool = step.pool
-    free = pool.free([])
-    useful = pool.weighed(free, weigh, step.version).at_least(USEFUL)
-    room = useful if sum(useful.values()) >= step.groups else pool.sizes(free)
-    wanted = places(step.groups, pool.sizes(), config.shares, room, derive(step.seed, "places"))
+    free = step.pool.select(step.pool.free([]), step.version)
+    useful, left = free.weighed(weigh).at_least(USEFUL), free.sizes()
+    room = useful if sum(useful.values()) >= step.groups else left
+    wanted = places(step.groups, step.pool.sizes(), config.shares, room, derive(step.seed, "places"))
     step.short = wanted.moved
     for round_ in range(config.max_rounds):
         came = step.mixed_by_capability()
         missing = {name: max(count - came[name], 0) for name, count in wanted.by_capability.items()}
-        free = pool.free(step.tallies)
-        left = pool.sizes(free)
         missing = {name: min(count, left[name]) for name, count in missing.items()}
         if not sum(missing.values()):
             break
-        looked = pool.weighed(free, by_age, step.version)
-        by_use = pool.weighed(free, sharpened(weigh), step.version)
+        by_use, looked = free.weighed(sharpened(weigh)), free.weighed(by_age)
         found = draw(by_use, missing, derive(step.seed, "draw", round_), looked, config.explore)
         yield from _commit(step, config, found.ids)
+        free = step.pool.select(step.pool.free(step.tallies), step.version)
+        left = free.sizes()
     return step.mixed()
 
 

@@ -55,20 +55,34 @@ class Pool:
         # The capability of each cell's prompts, by the cell's id.
         self.owner = np.zeros(len(self._cells) + 1, dtype=np.int16)
         self.owner[self.cell] = self.capability
+        self._leaves = np.unique(self.cell).tolist()
+        self._known: dict[int, Belief] = {}
+        self._known_at = -1
+        self._untried = self._count_untried()
+        self._sizes = self._by_capability(self.capability)
+
+    def _count_untried(self) -> Indices:
+        """Untried prompts by cell; none where every prompt has its own prior."""
+        cells = self.cell[:0] if self.judged else self.cell[self.seen < 0]
+        return np.bincount(cells, minlength=len(self.owner))
 
     def refresh(self, ids: Iterable[str]) -> None:
         """Read some prompts and all cells again."""
         for id in ids:
             row, place = self.ledger.row(id), self.place[id]
             self.passes[place], self.fails[place], self.drawn[place] = row.passes, row.fails, row.drawn
+            if self.seen[place] < 0 <= _known(row.seen_version) and not self.judged:
+                self._untried[self.cell[place]] -= 1
             self.seen[place], self.changed[place] = _known(row.seen_version), _known(row.state_version)
             self.resting[place] = row.resting
-        self._cells = self.ledger.cells()
+        self._cells, self._known = self.ledger.cells(), {}
 
     def sizes(self, mask: Mask | None = None) -> dict[str, int]:
         """Prompts by capability."""
-        chosen = self.capability if mask is None else self.capability[mask]
-        counts = np.bincount(chosen, minlength=len(self.capabilities))
+        return dict(self._sizes) if mask is None else self._by_capability(self.capability[mask])
+
+    def _by_capability(self, capabilities: NDArray[np.int16]) -> dict[str, int]:
+        counts = np.bincount(capabilities, minlength=len(self.capabilities))
         return dict(zip(self.capabilities, counts.tolist(), strict=True))
 
     def free(self, exclude: Collection[str]) -> Mask:
@@ -79,7 +93,12 @@ class Pool:
 
     def cell_beliefs(self, version: int) -> dict[int, Belief]:
         """What is believed of untried prompts, by the cell that they belong to."""
-        return beliefs(self._cells, np.unique(self.cell).tolist(), version, self.decay)
+        return self._beliefs(self._leaves, version)
+
+    def _beliefs(self, cells: list[int], version: int) -> dict[int, Belief]:
+        if self._known_at != version:
+            self._known, self._known_at = {}, version
+        return beliefs(self._cells, cells, version, self.decay, self._known)
 
     def posterior(self, places: Indices, version: int) -> tuple[Floats, Floats]:
         """a and b of what is believed of some prompts: their kind's (or judge's) prior and their own faded rollouts."""
@@ -93,7 +112,7 @@ class Pool:
     def _of_kind(self, cells: Indices, version: int) -> tuple[Floats, Floats]:
         """a and b of untried prompts of some cells."""
         a, b = np.zeros(len(self.owner)), np.zeros(len(self.owner))
-        for cell, belief in beliefs(self._cells, np.unique(cells).tolist(), version, self.decay).items():
+        for cell, belief in self._beliefs(np.unique(cells).tolist(), version).items():
             a[cell], b[cell] = belief.strength * belief.mean, belief.strength * (1 - belief.mean)
         return a[cells], b[cells]
 
@@ -102,22 +121,52 @@ class Pool:
         a, b = self.posterior(np.array([self.place[id] for id in ids], dtype=np.int64), version)
         return [Beta(*pair) for pair in zip(a.tolist(), b.tolist(), strict=True)]
 
-    def weighed(self, mask: Mask, weigh: Weigh, version: int) -> "Weighed":
-        """The prompts of a mask with their weights, untried ones by cell."""
-        alone = mask if self.judged else mask & (self.seen >= 0)
-        singles, crowd = np.flatnonzero(alone), mask & ~alone
-        age = (version - self.seen[singles]).astype(np.float64)
-        counts = np.bincount(self.cell[crowd], minlength=len(self.owner))
+    def select(self, mask: Mask, version: int) -> "Selection":
+        """The prompts of a mask and what is believed of them at policy `version`."""
+        untried = np.zeros_like(mask) if self.judged else self.seen < 0
+        singles, crowd = np.flatnonzero(mask & ~untried), mask & untried
+        # Few untried prompts lie outside of a mask: counting those is cheaper than counting the crowd.
+        outside = self.cell[np.flatnonzero(untried & ~mask)]
+        counts = self._untried - np.bincount(outside, minlength=len(self.owner))
         cells = np.flatnonzero(counts)
-        of_cells = weigh(*self._of_kind(cells, version), np.full(len(cells), version + 1.0))
-        return Weighed(
-            self, crowd, singles, weigh(*self.posterior(singles, version), age), cells, counts[cells], of_cells
-        )
+        age = (version - self.seen[singles]).astype(np.float64)
+        of_singles = (*self.posterior(singles, version), age)
+        of_cells = (*self._of_kind(cells, version), np.full(len(cells), version + 1.0))
+        return Selection(self, crowd, singles, of_singles, cells, counts[cells], of_cells)
+
+    def weighed(self, mask: Mask, weigh: Weigh, version: int) -> "Weighed":
+        """The prompts of a mask with their weights."""
+        return self.select(mask, version).weighed(weigh)
 
     def members(self, cell: int, crowd: Mask) -> Indices:
         """The prompts of a cell that are in a mask."""
         inside = self._by_cell[self._bounds[cell] : self._bounds[cell + 1]]
         return inside[crowd[inside]]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Some prompts: those with rollouts of their own one by one, the untried ones of a cell together."""
+
+    pool: Pool
+    crowd: Mask
+    """The untried ones."""
+    singles: Indices
+    of_singles: tuple[Floats, Floats, Floats]
+    """a, b and age of each, what a weight is made of."""
+    cells: Indices
+    counts: Indices
+    """Prompts of each cell in the crowd."""
+    of_cells: tuple[Floats, Floats, Floats]
+
+    def weighed(self, weigh: Weigh) -> "Weighed":
+        """These prompts with weights."""
+        singles, cells = weigh(*self.of_singles), weigh(*self.of_cells)
+        return Weighed(self.pool, self.crowd, self.singles, singles, self.cells, self.counts, cells)
+
+    def sizes(self) -> dict[str, int]:
+        """Prompts by capability."""
+        return self.weighed(lambda a, b, age: np.ones_like(a)).at_least(1.0)
 
 
 @dataclass(frozen=True)

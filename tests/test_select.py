@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulated_policy import SimulatedPolicy, take
 
 from curriculum.config import Posterior
+from curriculum.curriculum import Curriculum
 from curriculum.ledger import Ledger
 from curriculum.pool import Pool
 from curriculum.posterior import Beta
@@ -77,6 +79,21 @@ def test_a_draw_is_distinct_free_and_full(draws, count, seed, data):
     assert len(set(found.ids)) == len(found.ids) == sum(wanted.values())
     assert set(found.ids) <= free and found.explored <= set(found.ids)
     assert draw(weighed(pool_of(ledger), usefulness((0.2, 0.8), 8), exclude), wanted, seed, old, 0.3) == found
+
+
+def test_a_pool_kept_up_to_date_is_the_pool_read_again():
+    policy = SimulatedPolicy(each=20)
+    curriculum = Curriculum(Posterior(refilter_every=2), policy.ledger(), groups=8, group_size=8, seed=0)
+    for version in range(6):
+        take(curriculum, policy, version)
+    kept, again = curriculum.pool, pool_of(curriculum.ledger)
+    for mask in (kept.free([]), kept.free(kept.ids[::3])):
+        one, other = kept.select(mask, 6), again.select(mask, 6)
+        assert one.sizes() == other.sizes() == kept.sizes(mask)
+        for mine, theirs in ((one.cells, other.cells), (one.counts, other.counts), (one.singles, other.singles)):
+            assert mine.tolist() == theirs.tolist()
+        assert [v.tolist() for v in one.of_cells] == [v.tolist() for v in other.of_cells]
+        assert [v.tolist() for v in one.of_singles] == [v.tolist() for v in other.of_singles]
 
 
 @pytest.mark.parametrize("each", [0, 20], ids=["untried", "tried"])
