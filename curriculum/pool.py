@@ -215,12 +215,20 @@ class Weighed:
                 rates = (size - np.arange(most)) * weight
                 keys.append(np.cumsum(_over(rng.exponential(size=most), rates)))
                 owners.append(np.full(most, cell))
-        order = np.argsort(np.concatenate(keys), kind="stable")[:count]
+        order = _smallest(np.concatenate(keys), count)
         owner = np.concatenate(owners)[order]
         chosen = singles[order[owner == -1]].tolist()
         for cell, size in zip(*np.unique(owner[owner >= 0], return_counts=True), strict=True):
             chosen += rng.choice(pool.members(int(cell), self.crowd), size=int(size), replace=False).tolist()
         return [pool.ids[place] for place in chosen]
+
+
+def _smallest(keys: Floats, count: int) -> Indices:
+    """Places of the `count` smallest keys, in order."""
+    if not 0 < count < len(keys):
+        return np.argsort(keys, kind="stable")[:count]
+    chosen = np.argpartition(keys, count - 1)[:count]
+    return chosen[np.argsort(keys[chosen], kind="stable")]
 
 
 def _known(version: int | None) -> int:
