@@ -18,7 +18,7 @@ from statistics import fmean
 
 import numpy as np
 
-from common.errors import RunFailed
+from common.errors import BadInput, RunFailed
 from common.seeds import derive
 from curriculum.account import Account, Tally, difficulty_shares
 from curriculum.asks import Ask, Chosen, Outcome
@@ -46,7 +46,7 @@ class Curriculum:
         self.pool = Pool(ledger, decay=config.decay, prior=getattr(config, "prior", "cells"))
         if unknown := sorted(set(config.shares) - set(self.pool.capabilities)):
             have = ", ".join(self.pool.capabilities)
-            raise RunFailed(f"curriculum.shares names {', '.join(unknown)}", f"the prompts' capabilities are: {have}")
+            raise BadInput(f"curriculum.shares names {', '.join(unknown)}", f"the prompts' capabilities are: {have}")
         kept = ledger.remembered("account", None)
         self.account = Account() if kept is None else Account.from_json(kept)
         self.empty: int = ledger.remembered("empty_steps", 0)

@@ -86,11 +86,11 @@ def posterior(step: Step) -> Decide:
 
 def _commit(step: Step, config: Posterior, ids: list[str]) -> Generator[list[Ask], None, None]:
     """Pilot the prompts whose groups are not sure to have a spread; roll the rest out where the pilot promises one."""
-    sizes = {id: _size(beta, step.group_size, config) for id, beta in step.believed(ids)}
-    sure = {id for id, beta in step.believed(ids) if beta.mixed(sizes[id]) >= config.sure}
+    believed = step.believed(ids)
+    sizes = {id: _size(beta, step.group_size, config) for id, beta in believed}
+    sure = {id for id, beta in believed if beta.mixed(sizes[id]) >= config.sure}
     whole = {id for id in ids if id in sure or not 0 < config.pilot < sizes[id]}
-    first = [Ask(id, sizes[id], "group") if id in whole else Ask(id, config.pilot, "pilot") for id in ids]
-    yield first
+    yield [Ask(id, sizes[id], "group") if id in whole else Ask(id, config.pilot, "pilot") for id in ids]
     piloted = [id for id in ids if id not in whole]
     rest = []
     for id, beta in step.believed(piloted):

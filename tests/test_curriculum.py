@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from simulated_policy import SimulatedPolicy, take
 
-from common.errors import RunFailed
+from common.errors import BadInput, RunFailed
 from curriculum.account import Account, Calibration, difficulty_shares
 from curriculum.config import DropZeroVariance, DynamicSampling, Posterior, Refilter, Uniform
 from curriculum.curriculum import Curriculum
@@ -24,7 +24,7 @@ def test_shares_hold_among_what_is_trained_on_not_only_among_what_is_drawn():
     for version in range(30):
         trained.update(id[0] for id in take(curriculum, policy, version)[0].train)
     assert trained["a"] / trained.total() == pytest.approx(0.75, abs=0.03)
-    with pytest.raises(RunFailed, match="shares names nobody"):
+    with pytest.raises(BadInput, match="shares names nobody"):
         Curriculum(Posterior(shares={"nobody": 1.0}), policy.ledger(), groups=4, group_size=8, seed=0)
 
 

@@ -28,8 +28,6 @@ class Practised:
     counted_tokens: int = 0
     """Completion tokens that the loss is divided by."""
     metrics: dict[str, float] = field(default_factory=dict)
-    short: dict[str, int] = field(default_factory=dict)
-    """Places by capability given up for want of useful prompts (negative) or taken over."""
 
     @property
     def tokens(self) -> int:
@@ -78,7 +76,7 @@ class Practice:
                 asks = asking.send([self._outcome(group) for group in self._roll(asks, step, groups)])
         except StopIteration as end:
             chosen = end.value
-        done = Practised(everything=list(groups.values()), short=chosen.short)
+        done = Practised(everything=list(groups.values()))
         done.chosen = [groups[id, False] for id in chosen.train]
         done.counted_tokens = sum(groups[id, False].tokens for id in chosen.counted)
         done.metrics = {PREFIX + name: value for name, value in chosen.metrics.items()}
@@ -106,9 +104,8 @@ class Practice:
                 prompt, probe = self.prompts[ask.id], ask.purpose == "probe"
                 members = [self._member(prompt, rollout) for rollout in completions]
                 found.append(Group(ask.id, prompt.capability, tokens, members, probe, self.system_of(ask.id, step)))
-        order = {(ask.id, ask.purpose): place for place, ask in enumerate(asks)}
         by_id = {group.prompt_id: group for group in found}
-        found = [by_id[id] for id, _ in order]
+        found = [by_id[ask.id] for ask in asks]
         for group in found:
             key = group.prompt_id, group.probe
             groups[key] = groups[key].joined(group) if key in groups else group
