@@ -4,7 +4,7 @@
 
 Every arm trains the same start (nano, taught a part of the pool's spread by SFT) on the same prompts for the same
 number of optimiser steps, with paired seeds, and is asked the same held-out prompts along the way: `score` is the pass
-rate at temperature 1, which is what GRPO maximises, `greedy` the one at temperature 0.
+rate at temperature 1, which is what GRPO maximises, `greedy` the one at temperature 0 (at the ends).
 Probes and pilots count as generated tokens; held-out evaluations do not, nor does their time.
 
 Figures, for pairs of arms with the same seed (`benchmarks/curves.py`): generated tokens, and seconds, until the final
@@ -50,7 +50,7 @@ ARMS: dict[str, dict[str, Any]] = {
 """The last four leave one part of `posterior` out; a prior without its kind is flat, as no judge was asked here."""
 STEPS, GROUPS, GROUP_SIZE, MAX_TOKENS, EVERY = 60, 16, 8, 16, 6
 LEARNING_RATE = 1e-4
-POOL, HELD_OUT, SAMPLES = 3000, 800, 2
+POOL, HELD_OUT, SAMPLES = 3000, 800, 4
 
 
 class Measured(Practice):
@@ -72,7 +72,9 @@ class Measured(Practice):
         """One point of the curve, with the policy that the engine holds."""
         now = time.perf_counter()
         point = {"step": step, "tokens": self.tokens, "seconds": now - self.began - self.away}
-        append_json_line(self.path, point | self.score(1.0, SAMPLES, "score") | self.score(0.0, 1, "greedy"))
+        if step in (0, STEPS):
+            point |= self.score(0.0, 1, "greedy")
+        append_json_line(self.path, point | self.score(1.0, SAMPLES, "score"))
         self.away += time.perf_counter() - now
 
     def score(self, temperature: float, samples: int, name: str) -> dict[str, Any]:

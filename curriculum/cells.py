@@ -100,7 +100,9 @@ def beliefs(
             if cell.parent is not None:
                 above, wider = belief(cell.parent), cells[cell.parent]
                 moved = _logit(above.mean) - _logit(_inside(wider.base / wider.members))
-                mean, correlation = 1 / (1 + math.exp(-_logit(base) - moved)), above.correlation
+                mean = 1 / (1 + math.exp(-_logit(base) - moved))
+                # A wide cell's prompts differ more than those of one part: its correlation says little of the part.
+                correlation = min(above.correlation, CORRELATION)
             mean = _inside((INHERITED * mean + cell.rates) / (INHERITED + cell.groups))
             known[id] = Belief(mean, _correlation(cell, correlation))
         return known[id]

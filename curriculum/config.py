@@ -11,6 +11,8 @@ from common.config import Config
 class _Common(Config):
     decay: float = Field(default=0.95, gt=0, le=1)
     """Factor on old evidence a policy version: 1 never forgets."""
+    trained_decay: float = Field(default=0.5, gt=0, le=1)
+    """Factor on a prompt's own evidence when it is trained on, which moves its pass rate more than others'."""
     shares: Mapping[str, float] = Field(default_factory=dict)
     """Share of each capability in what is trained on; empty: as in the pool."""
     empty_steps: int = Field(default=5, ge=1)
@@ -74,9 +76,9 @@ class Posterior(_Banded):
     """What an untried prompt is believed to be: what its kind turned out to be, or only what the judge said of it."""
     pilot: int = Field(default=2, ge=0)
     """Rollouts of a prompt before its group is committed to; 0 commits at once."""
-    sure: float = Field(default=0.9, ge=0, le=1)
+    sure: float = Field(default=0.97, ge=0, le=1)
     """A prompt whose group is this likely to have a spread needs no pilot."""
-    commit_above: float = Field(default=0.6, ge=0, lt=1)
+    commit_above: float = Field(default=0.53, ge=0, lt=1)
     """Probability of a spread, after the pilot, from which on the rest of a group is rolled out."""
     largest_group: int = Field(default=0, ge=0)
     """Rollouts that a hard prompt's group may grow to; 0: groups do not grow."""
@@ -86,7 +88,7 @@ class Posterior(_Banded):
     """Draws in one step before training goes on with fewer groups than asked."""
     raise_band: float = Field(default=0.1, ge=0, lt=1)
     """How far the band has moved to harder prompts when the pool is solved; in proportion before."""
-    probe_share: float = Field(default=0.03, ge=0, lt=1)
+    probe_share: float = Field(default=0.02, ge=0, lt=1)
     """Rollouts that re-filtering may spend, as a share of those that training asks for."""
     retire_above: float = Field(default=0.9, gt=0, lt=1)
     """A prompt whose pass rate is believed above this rests until a review recalls it."""

@@ -115,8 +115,10 @@ class Curriculum:
         self.empty = 0 if train else self.empty + 1
         metrics = self.account.metrics() | self._metrics(step, train, pool_rate, rates)
         with self.ledger.transaction():
+            self.ledger.trained(train, decay=self.config.trained_decay)
             self.ledger.remember("account", self.account.to_json())
             self.ledger.remember("empty_steps", self.empty)
+        self.pool.refresh(train)
         if self.empty >= self.config.empty_steps:
             raise self._starved(step.version)
         return Chosen(train, counted, metrics, step.short)

@@ -116,6 +116,13 @@ class Ledger:
                     )
                 )
 
+    def trained(self, ids: Iterable[str], *, decay: float) -> None:
+        """Fade some prompts' own evidence once by `decay`, as they were trained on and will not be what they were."""
+        with self.transaction():
+            for id in ids:
+                row = self.row(id)
+                self._put(replace(row, passes=decay * row.passes, fails=decay * row.fails))
+
     def merge(self, other: "Ledger", *, decay: float) -> None:
         """Add what another ledger of the same prompts saw, and take its states where they are the later ones.
 

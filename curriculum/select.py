@@ -14,7 +14,7 @@ from curriculum.posterior import Floats, mixed
 
 BAND_SOFTNESS = 0.1
 """How fast the preference for the band falls outside it, as a distance in pass rate."""
-SHARPNESS = 2.0
+SHARPNESS = 4.0
 """Exponent of usefulness in the draw: 1 wastes rollouts on what is a little useful, more narrows the choice."""
 USEFUL = 0.2
 """Least usefulness of a prompt that a capability's place may count on."""

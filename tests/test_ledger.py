@@ -36,6 +36,15 @@ def test_evidence_fades_by_version_and_faults_are_no_evidence():
         book(ledger, 2, "p0", 1, 0, decay=0.5)
 
 
+def test_what_is_trained_on_keeps_half_of_its_own_evidence():
+    ledger = filled()
+    book(ledger, 3, "p0", 6, 2)
+    book(ledger, 3, "p1", 6, 2)
+    ledger.trained(["p0"], decay=0.5)
+    assert [ledger.row(id).evidence(0.9, 3) for id in ("p0", "p1")] == [(3.0, 1.0), (6.0, 2.0)]
+    assert ledger.row("p0").drawn == 1
+
+
 def test_adding_again_changes_nothing_and_a_mismatch_is_refused():
     ledger = filled()
     book(ledger, 0, "p1", 1, 0)
