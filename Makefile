@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test check bench bench-curriculum clean
+.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,12 @@ bench: setup
 bench-curriculum: setup
 	$(BIN)/uphill run benchmarks/recipes/curriculum.yaml --runs-dir runs/bench-curriculum/start
 	$(BIN)/python -m benchmarks.curriculum
+	$(BIN)/python -m benchmarks.curves
+
+# The same on SmolLM2 as a mixture of experts: uniform against posterior, 3 seeds.
+bench-curriculum-smollm2: setup
+	$(BIN)/uphill run benchmarks/recipes/curriculum-smollm2.yaml --runs-dir runs/bench-curriculum-smollm2/start
+	$(BIN)/python -m benchmarks.curriculum --setting smollm2
 	$(BIN)/python -m benchmarks.curves
 
 clean:

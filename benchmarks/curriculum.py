@@ -1,8 +1,9 @@
 """The five kinds of curriculum on one pool of prompts: what a generated token teaches.
 
     make bench-curriculum         # or: .venv/bin/python -m benchmarks.curriculum; resumes what is there
+    make bench-curriculum-smollm2 # or: ... benchmarks.curriculum --setting smollm2: uniform against posterior, 3 seeds
 
-Every arm trains the same start (nano, taught a part of the pool's spread by SFT) on the same prompts for the same
+Every arm trains the same start (taught a part of the pool's spread by SFT) on the same prompts for the same
 number of optimiser steps, with paired seeds, and is asked the same held-out prompts along the way: `score` is the pass
 rate at temperature 1, which is what GRPO maximises, `greedy` the one at temperature 0 (at the ends).
 Probes and pilots count as generated tokens; held-out evaluations do not, nor does their time.
@@ -15,6 +16,7 @@ import argparse
 import json
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,6 @@ from stages.rl.practice import Practice, Practised
 from stages.rl.run import trainer_of
 from stages.train import fit, load
 
-RECIPE = ROOT / "benchmarks" / "recipes" / "curriculum.yaml"
-WORK = ROOT / "runs" / "bench-curriculum"
 ARMS: dict[str, dict[str, Any]] = {
     "uniform": {"kind": "uniform"},
     "drop_zero_variance": {"kind": "drop_zero_variance"},
@@ -48,21 +48,79 @@ ARMS: dict[str, dict[str, Any]] = {
     "without_exploration": {"kind": "posterior", "explore": 1e-9},
 }
 """The last four leave one part of `posterior` out; a prior without its kind is flat, as no judge was asked here."""
-STEPS, GROUPS, GROUP_SIZE, MAX_TOKENS, EVERY = 60, 16, 8, 16, 6
-LEARNING_RATE = 1e-4
-POOL, HELD_OUT, SAMPLES = 3000, 800, 4
+
+Material = tuple[list[Prompt], list[Prompt], Path]
+"""The pool, the held-out prompts, the start's checkpoint."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One model with its pool, and how it is trained and asked."""
+
+    name: str
+    """Of the recipe that makes the start, in benchmarks/recipes/, and of the folder below runs/."""
+    arms: tuple[str, ...]
+    seeds: int
+    pool: int
+    held_out: int
+    samples: int
+    """Answers to each held-out prompt at a point of the curve."""
+    steps: int
+    every: int
+    """Steps between points of the curve."""
+    groups: int
+    max_tokens: int
+    learning_rate: float
+    train: str
+    group_size: int = 8
+
+    @property
+    def work(self) -> Path:
+        return ROOT / "runs" / f"bench-{self.name}"
+
+    def stage(self, arm: str) -> RlStage:
+        return RlStage.model_validate(
+            {
+                "id": "rl", "kind": "rl", "from": "sft", "on": "prompts", "train": self.train, "steps": self.steps,
+                "prompts_per_step": self.groups, "group_size": self.group_size, "max_tokens": self.max_tokens,
+                "cut_off": "zero", "learning_rate": self.learning_rate, "save_every": 10 * self.steps,
+                "rows_per_forward": self.groups * self.group_size, "curriculum": ARMS[arm],
+                "rollouts": RolloutConfig(max_model_len=128).model_dump(),
+            }
+        )  # fmt: skip
+
+    def material(self) -> Material:
+        """What `uphill run` of the recipe made."""
+        stages = self.work / "start" / f"bench-{self.name}"
+        pool = read_prompts(stages / "01-prompts" / "prompts.parquet")
+        held = read_prompts(stages / "01-prompts" / "held_out.parquet")
+        held.sort(key=lambda prompt: derive(0, "held out", prompt.id))
+        pool.sort(key=lambda prompt: derive(0, "pool", prompt.id))
+        return pool[: self.pool], held[: self.held_out], stages / "03-sft" / "checkpoint"
+
+
+SETTINGS = {
+    "nano": Setting(
+        "curriculum", arms=tuple(ARMS), seeds=8, pool=3000, held_out=800, samples=4, steps=60, every=6, groups=16,
+        max_tokens=16, learning_rate=1e-4, train="full",
+    ),
+    "smollm2": Setting(
+        "curriculum-smollm2", arms=("uniform", "posterior"), seeds=3, pool=1200, held_out=160, samples=2, steps=16,
+        every=4, groups=12, max_tokens=20, learning_rate=1.5e-4, train="lora",
+    ),
+}  # fmt: skip
 
 
 class Measured(Practice):
-    """Practice that asks the held-out prompts every `EVERY` steps, outside of the clock and of the token count."""
+    """Practice that asks the held-out prompts every so many steps, outside of the clock and of the token count."""
 
-    def start(self, held_out: list[Prompt], path: Path) -> None:
-        self.held_out, self.path = held_out, path
+    def start(self, setting: Setting, held_out: list[Prompt], path: Path) -> None:
+        self.setting, self.held_out, self.path = setting, held_out, path
         self.asked = [self.engine.encode(prompt.messages) for prompt in held_out]
         self.tokens, self.away, self.began = 0, 0.0, time.perf_counter()
 
     def step(self, step: int) -> Practised:
-        if step % EVERY == 0:
+        if step % self.setting.every == 0:
             self.measure(step)
         done = super().step(step)
         self.tokens += done.tokens
@@ -72,16 +130,16 @@ class Measured(Practice):
         """One point of the curve, with the policy that the engine holds."""
         now = time.perf_counter()
         point = {"step": step, "tokens": self.tokens, "seconds": now - self.began - self.away}
-        if step in (0, STEPS):
+        if step in (0, self.setting.steps):
             point |= self.score(0.0, 1, "greedy")
-        append_json_line(self.path, point | self.score(1.0, SAMPLES, "score"))
+        append_json_line(self.path, point | self.score(1.0, self.setting.samples, "score"))
         self.away += time.perf_counter() - now
 
     def score(self, temperature: float, samples: int, name: str) -> dict[str, Any]:
         """Share of right answers to the held-out prompts, in all and by capability."""
         seeds = [derive(0, "held out", n) for n in range(len(self.asked))]
         answers = self.engine.generate(
-            self.asked, samples=samples, temperature=temperature, max_tokens=MAX_TOKENS, seeds=seeds
+            self.asked, samples=samples, temperature=temperature, max_tokens=self.setting.max_tokens, seeds=seeds
         )
         right, total = Counter[str](), Counter[str]()
         for prompt, group in zip(self.held_out, answers, strict=True):
@@ -91,62 +149,46 @@ class Measured(Practice):
         return {name: right.total() / total.total(), f"{name}_by_capability": parts}
 
 
-def rl_stage(arm: str) -> RlStage:
-    return RlStage.model_validate(
-        {
-            "id": "rl", "kind": "rl", "from": "sft", "on": "filter", "train": "full", "steps": STEPS,
-            "prompts_per_step": GROUPS, "group_size": GROUP_SIZE, "max_tokens": MAX_TOKENS, "cut_off": "zero",
-            "learning_rate": LEARNING_RATE, "rows_per_forward": GROUPS * GROUP_SIZE, "save_every": 10 * STEPS,
-            "curriculum": ARMS[arm], "rollouts": RolloutConfig(max_model_len=128).model_dump(),
-        }
-    )  # fmt: skip
-
-
-def run(engine: Engine, arm: str, seed: int, pool: list[Prompt], held_out: list[Prompt], checkpoint: Path) -> Path:
+def run(
+    engine: Engine, setting: Setting, arm: str, seed: int, material: tuple[list[Prompt], list[Prompt], Path]
+) -> Path:
     """Train one arm with one seed; the folder with `curve.jsonl`, `metrics.jsonl` and, in the end, `done.json`."""
-    folder = WORK / "arms" / f"{arm}-{seed}"
+    pool, held_out, checkpoint = material
+    folder = setting.work / "arms" / f"{arm}-{seed}"
     if (folder / "done.json").exists():
         return folder
     for left in folder.glob("*.jsonl"):
         left.unlink()
     folder.mkdir(parents=True, exist_ok=True)
-    config = rl_stage(arm)
+    config = setting.stage(arm)
     context = StageContext(folder, derive(seed, "bench"), lambda *_, **__: None, lambda: False, 2)
     ledger = Ledger(None)
     ledger.add(Entry(p.id, p.capability, p.source, Beta(1.0, 1.0), settings=p.difficulty) for p in pool)
     trained = load(config, checkpoint, context.seed)
     practice = Measured(config, {p.id: p for p in pool}, ledger, engine, grade, context.seed)
     trainer = trainer_of(config, context, trained, practice)
-    practice.start(held_out, folder / "curve.jsonl")
+    practice.start(setting, held_out, folder / "curve.jsonl")
     fit(trainer, config, context, probe=[practice.asked[0]], shown=())
     trainer.sync()
-    practice.measure(STEPS)
+    practice.measure(setting.steps)
     write_json(folder / "calibration.json", practice.curriculum.account.to_json())
     write_json(folder / "done.json", {"commit": commit(), "curriculum": ARMS[arm]})
     return folder
 
 
-def material() -> tuple[list[Prompt], list[Prompt], Path]:
-    """The pool, the held-out prompts and the start's checkpoint: made by `uphill run` of the recipe."""
-    stages = WORK / "start" / "bench-curriculum"
-    pool = read_prompts(stages / "01-prompts" / "prompts.parquet")
-    held = read_prompts(stages / "01-prompts" / "held_out.parquet")
-    held.sort(key=lambda prompt: derive(0, "held out", prompt.id))
-    pool.sort(key=lambda prompt: derive(0, "pool", prompt.id))
-    return pool[:POOL], held[:HELD_OUT], stages / "03-sft" / "checkpoint"
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--arms", default=",".join(ARMS))
-    arguments.add_argument("--seeds", type=int, default=8)
+    arguments.add_argument("--setting", choices=SETTINGS, default="nano")
+    arguments.add_argument("--arms", help="some of the setting's arms, with commas")
+    arguments.add_argument("--seeds", type=int)
     arguments.add_argument("--first-seed", type=int, default=0)
     chosen = arguments.parse_args()
-    pool, held_out, checkpoint = material()
-    engine = Engine(checkpoint, rl_stage("uniform").rollouts, 0)
-    for seed in range(chosen.first_seed, chosen.first_seed + chosen.seeds):
-        for arm in chosen.arms.split(","):
-            folder = run(engine, arm, seed, pool, held_out, checkpoint)
+    setting = SETTINGS[chosen.setting]
+    material = setting.material()
+    engine = Engine(material[2], setting.stage("uniform").rollouts, 0)
+    for seed in range(chosen.first_seed, chosen.first_seed + (chosen.seeds or setting.seeds)):
+        for arm in chosen.arms.split(",") if chosen.arms else setting.arms:
+            folder = run(engine, setting, arm, seed, material)
             last = read_json_lines(folder / "curve.jsonl")[-1]
             print(f"{arm} {seed}: {json.dumps(last)}", flush=True)
 

@@ -1,6 +1,6 @@
 """From curves of held-out score to figures: tokens until a score, paired ratios with intervals, the plot.
 
-    .venv/bin/python -m benchmarks.curves       # writes benchmarks/results/curriculum.json and curriculum.png
+    .venv/bin/python -m benchmarks.curves       # writes benchmarks/results/curriculum*.json and .png
 
 A curve is smoothed by the mean of three neighbouring points. The target of a seed is the end of uniform's smoothed
 curve; an arm reaches it where its smoothed curve, linear between points, first does. An arm that never does counts with
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.curriculum import ARMS, WORK
+from benchmarks.curriculum import ARMS, SETTINGS, Setting
 from benchmarks.harness import RESULTS, commit, machine
 from common.files import read_json, read_json_lines, write_json
 
@@ -86,7 +86,7 @@ def summary(folders: dict[str, dict[int, Path]]) -> dict[str, Any]:
     for arm in curves:
         for axis in ("tokens", "seconds"):
             for baseline in BASELINES:
-                if arm != baseline:
+                if arm != baseline and baseline in curves:
                     figures["ratios"][f"{axis}_{baseline}_over_{arm}"] = ratio(curves, baseline, arm, axis)
         figures["final_against_uniform"][arm] = {"all": gain(curves, arm)} | {
             name: gain(curves, arm, name) for name in capabilities
@@ -135,19 +135,30 @@ def plot(curves: dict[str, dict[str, Curve]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def main() -> None:
+def write(setting: Setting, command: str) -> None:
+    """The figures and the plot of what was run of a setting; nothing if nothing was."""
     folders: dict[str, dict[int, Path]] = {}
     for arm in ARMS:
-        done = {int(path.parent.name.rsplit("-", 1)[1]): path.parent for path in WORK.glob(f"arms/{arm}-*/done.json")}
+        done = {
+            int(path.parent.name.rsplit("-", 1)[1]): path.parent
+            for path in setting.work.glob(f"arms/{arm}-*/done.json")
+        }
         if done:
             folders[arm] = dict(sorted(done.items()))
+    if not folders:
+        return
     figures = summary(folders)
     commits = sorted({read_json(f / "done.json")["commit"] for found in folders.values() for f in found.values()})
-    head = {"command": "make bench-curriculum", "commit": commit(), "runs_at": commits, "machine": machine()}
-    write_json(RESULTS / "curriculum.json", {**head, **figures})
-    plot(figures["curves"], RESULTS / "curriculum.png")
+    head = {"command": command, "commit": commit(), "runs_at": commits, "machine": machine()}
+    write_json(RESULTS / f"{setting.name}.json", {**head, **figures})
+    plot(figures["curves"], RESULTS / f"{setting.name}.png")
     for name, value in figures["ratios"].items():
         print(name, {k: round(v, 2) for k, v in value.items()})
+
+
+def main() -> None:
+    write(SETTINGS["nano"], "make bench-curriculum")
+    write(SETTINGS["smollm2"], "make bench-curriculum-smollm2")
 
 
 if __name__ == "__main__":
