@@ -26,6 +26,8 @@ class StageContext:
     """True once a signal asked the run to stop: save what resuming needs, then raise `Interrupted`."""
     threads: int
     """CPU threads the stage may use."""
+    note: Callable[[str], None] = print
+    """Tells the person, at once and in a sentence, what they should know but need not act on."""
 
 
 @dataclass(frozen=True)

@@ -38,5 +38,5 @@ class Chosen:
     counted: list[str]
     """Prompts whose groups' tokens the loss is divided by."""
     metrics: dict[str, float]
-    short: dict[str, int]
+    moved: dict[str, int]
     """Places by capability that were given up for want of useful prompts (negative), or taken over."""

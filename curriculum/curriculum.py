@@ -121,7 +121,7 @@ class Curriculum:
         self.pool.refresh(train)
         if self.empty >= self.config.empty_steps:
             raise self._starved(step.version)
-        return Chosen(train, counted, metrics, step.short)
+        return Chosen(train, counted, metrics, step.moved)
 
     def _metrics(self, step: Step, train: list[str], pool_rate: float, rates: list[float]) -> dict[str, float]:
         start = self.ledger.remembered(START, {}).get("cells")
@@ -132,7 +132,7 @@ class Curriculum:
             metrics["start_difficulty"] = 1 - fmean(start[cell] for cell in cells)
         if isinstance(self.config, Posterior):
             metrics |= {"band_low": step.band[0], "band_high": step.band[1]}
-        moved = {f"moved/{name}": float(count) for name, count in step.short.items()}
+        moved = {f"moved/{name}": float(count) for name, count in step.moved.items()}
         return metrics | difficulty_shares(rates) | moved | {"retired": step.retired, "recalled": step.recalled}
 
     def _mean(self, value: Weigh, version: int) -> float:

@@ -69,7 +69,7 @@ def posterior(step: Step) -> Decide:
     useful, left = free.weighed(weigh).at_least(USEFUL), free.sizes()
     room = useful if sum(useful.values()) >= step.groups else left
     wanted = places(step.groups, step.pool.sizes(), config.shares, room, derive(step.seed, "places"))
-    step.short = wanted.moved
+    step.moved = wanted.moved
     for round_ in range(config.max_rounds):
         came = step.mixed_by_capability()
         missing = {name: max(count - came[name], 0) for name, count in wanted.by_capability.items()}

@@ -36,7 +36,7 @@ class Step:
         self.tallies: dict[str, Tally] = {}
         """The step's groups by prompt, in the order of their first rollouts."""
         self.probes: dict[str, Tally] = {}
-        self.short: dict[str, int] = {}
+        self.moved: dict[str, int] = {}
         self.retired = self.recalled = 0
 
     def at_random(self, round_: int) -> list[str]:

@@ -79,7 +79,7 @@ def run_child(
 ) -> tuple[int, dict[str, Any]]:
     """Run the worker on `job` until it is gone; its return code and its last word (`finished`, `error` or nothing).
 
-    `tell` gets every progress message. Output goes to the end of `log`.
+    `tell` gets every message on the way (`progress`, `note`). Output goes to the end of `log`.
     """
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
@@ -108,14 +108,14 @@ def run_child(
 
 
 def _listen(child: subprocess.Popen[bytes], reader: int, tell: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
-    """Read messages until the child has ended; the last that is no progress, or {}."""
+    """Read messages until the child has ended; its last word, or {}."""
     rest, last, delivered = b"", dict[str, Any](), 0.0
     while True:
         ended = child.poll() is not None
         data = _read(reader, wait=0.0 if ended else 0.2)
         *lines, rest = (rest + data).split(b"\n")
         for message in map(json.loads, lines):
-            if message["type"] == "progress":
+            if message["type"] in ("progress", "note"):
                 tell(message)
             else:
                 last, delivered = message, time.monotonic()

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from common.errors import UphillError
@@ -41,9 +42,9 @@ class Reporter:
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Tell]:
-        """Around a running stage; gives what takes its progress messages."""
+        """Around a running stage; gives what takes its messages on the way."""
         if not self.bars:
-            yield lambda message: None
+            yield partial(self._note, title)
             return
         from rich.console import Console
         from rich.progress import (
@@ -68,9 +69,17 @@ class Reporter:
             task = progress.add_task(title, total=None, rate="", metrics="")
 
             def tell(message: Mapping[str, Any]) -> None:
+                if message["type"] == "note":
+                    self._note(title, message)
+                    return
                 progress.update(
                     task, completed=message["done"], total=message["total"], metrics=short(message["metrics"])
                 )
                 progress.update(task, rate=rate(progress.tasks[0].speed, message["unit"]))
 
             yield tell
+
+    def _note(self, title: str, message: Mapping[str, Any]) -> None:
+        """Say a note; other messages are for a bar."""
+        if message["type"] == "note":
+            self.line(f"{title}: {message['text']}")

@@ -51,6 +51,11 @@ class Channel:
             shown = {name: value if _is_json(value) else str(value) for name, value in metrics.items()}
             self.send(type="progress", done=done, total=total, unit=unit, metrics=shown)
 
+    def note(self, text: str) -> None:
+        """What a stage calls as `context.note`: a line for the person and for the log."""
+        print(f"note: {text}", flush=True)
+        self.send(type="note", text=text)
+
 
 def _is_json(value: Any) -> bool:
     try:
@@ -84,6 +89,7 @@ def run_stage(job: Mapping[str, Any], channel: Channel, stop: list[int]) -> None
         progress=channel.progress,
         stop_requested=lambda: bool(stop),
         threads=job["threads"],
+        note=channel.note,
     )
     inputs = {name: Path(path) for name, path in job["inputs"].items()}
     outputs: Outputs = importlib.import_module(job["module"]).run(config, inputs, context)

@@ -34,7 +34,7 @@ def test_a_capability_without_useful_prompts_says_so_and_the_others_take_over():
     curriculum = Curriculum(Posterior(), policy.ledger(), groups=8, group_size=8, seed=0)
     for version in range(25):
         chosen, _ = take(curriculum, policy, version)
-    assert chosen.short["a"] < 0 < chosen.short["b"] and chosen.metrics["moved/a"] == chosen.short["a"]
+    assert chosen.moved["a"] < 0 < chosen.moved["b"] and chosen.metrics["moved/a"] == chosen.moved["a"]
     assert len(chosen.train) >= 7
 
 
@@ -106,6 +106,17 @@ def test_the_posterior_follows_pass_rates_that_drift(drift):
     assert chosen.metrics["foretold/calibration_error"] < 0.1
     assert chosen.metrics["committed_mixed_share"] > 0.8
     assert chosen.metrics["tokens/pilot"] + chosen.metrics["tokens/probed"] < 0.1
+
+
+def test_what_is_trained_on_keeps_half_of_its_evidence_and_the_rest_all():
+    policy = SimulatedPolicy(each=50)
+    curriculum = Curriculum(Uniform(trained_decay=0.5), policy.ledger(), groups=16, group_size=8, seed=0)
+    chosen, asked = take(curriculum, policy, 0)
+    for ask in asked:
+        row = curriculum.ledger.row(ask.id)
+        assert row.passes + row.fails == (4 if ask.id in chosen.train else 8)
+        assert curriculum.pool.passes[curriculum.pool.place[ask.id]] == row.passes
+    assert 0 < len(chosen.train) < len(asked)
 
 
 def test_prediction_saves_rollouts_against_every_other_kind():

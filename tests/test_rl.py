@@ -89,8 +89,8 @@ def graded(prompt, text):
 
 
 def practice(script, prior=None, **settings):
-    """Practice on a scripted engine, its ledger and its engine."""
-    curriculum = {"pilot": 0, **settings.pop("curriculum", {})}
+    """Practice on a scripted engine, its ledger and its engine. What was seen stays whole, to be counted."""
+    curriculum = {"pilot": 0, "trained_decay": 1.0, **settings.pop("curriculum", {})}
     if curriculum.get("kind", "posterior") != "posterior":
         del curriculum["pilot"]
     values = {"id": "rl", "kind": "rl", "from": "sft", "on": "filter", "steps": 9, "learning_rate": 1e-4}

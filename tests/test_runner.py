@@ -82,6 +82,12 @@ def test_library_chatter_goes_to_the_log_and_not_to_the_screen(tmp_path, toy):
     assert len(stderr.splitlines()) == 2
 
 
+def test_a_note_of_a_stage_is_said_at_once_and_kept_in_its_log(tmp_path, toy):
+    code, stderr = toy([ONE | {"ending": "noted"}])
+    assert code == 0 and stderr.splitlines()[1] == "[1/1] one: the toy is short of paint"
+    assert "note: the toy is short of paint" in (tmp_path / "01-one" / "stage.log").read_text()
+
+
 def test_a_changed_config_is_refused_naming_the_field(tmp_path, toy):
     toy([ONE, TWO])
     code, stderr = toy([{**ONE, "steps": 4}, TWO])

@@ -28,6 +28,8 @@ def run(config, inputs, context):
     first = int(saved.read_text()) if saved.exists() else 0
     append_json_line(context.folder / "starts.jsonl", {"from": first})
     print(f"toy log line of {config.id}")
+    if config.ending == "noted":
+        context.note("the toy is short of paint")
     for step in range(first, config.steps):
         if context.stop_requested():
             raise Interrupted("the toy was stopped", "run it again")

@@ -28,6 +28,8 @@ class Practised:
     counted_tokens: int = 0
     """Completion tokens that the loss is divided by."""
     metrics: dict[str, float] = field(default_factory=dict)
+    moved: dict[str, int] = field(default_factory=dict)
+    """Places that capabilities gave up for want of useful prompts (negative) and took over."""
 
     @property
     def tokens(self) -> int:
@@ -80,6 +82,7 @@ class Practice:
         done.chosen = [groups[id, False] for id in chosen.train]
         done.counted_tokens = sum(groups[id, False].tokens for id in chosen.counted)
         done.metrics = {PREFIX + name: value for name, value in chosen.metrics.items()}
+        done.moved = dict(chosen.moved)
         done.metrics |= self._by_system(done.everything)
         return done
 

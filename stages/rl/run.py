@@ -79,9 +79,14 @@ def _ledger(filtered: Path, context: StageContext) -> Ledger:
 def trainer_of(config: RlStage, context: StageContext, trained: Trained, practice: Practice) -> CurriculumTrainer:
     """The trainer of a stage's policy, whose groups come from `practice`."""
     totals = _totals(context)
+    short: set[str] = set()
 
     def practise(step: int) -> Practised:
         done = practice.step(step)
+        new = {name for name, places in done.moved.items() if places < 0} - short
+        if new:
+            short.update(new)
+            context.note(f"step {step}: too few useful prompts of {', '.join(sorted(new))}; others take their places")
         for group in done.everything:
             append_json_line(context.folder / "groups.jsonl", group.to_json(step))
         totals["generated"] += done.tokens
