@@ -52,16 +52,21 @@ def _problem(detail: ErrorDetails, data: Any, model: type[BaseModel]) -> Problem
         return Problem(path, "is required", f"set {dotted(path)}")
     if kind == "union_tag_invalid":
         known = [tag.strip().strip("'") for tag in str(context["expected_tags"]).split(",")]
-        field = str(context["discriminator"]).strip("'")
+        field = _discriminator(context)
         return Problem((*path, field), f"unknown {field} {context['tag']!r}", nearest(str(context["tag"]), known))
     if kind == "union_tag_not_found":
-        field = str(context["discriminator"]).strip("'")
+        field = _discriminator(context)
         return Problem((*path, field), "is required", f"set {dotted((*path, field))}")
     message = detail["msg"].removeprefix("Value error, ")
     value = detail["input"]
     if isinstance(value, (dict, list)) and kind == "value_error":
         return Problem(path, message, "correct it")
     return Problem(path, f"{message[0].lower()}{message[1:]}, got {_short(value)}", "correct the value")
+
+
+def _discriminator(context: dict[str, Any]) -> str:
+    """The field that tells a union's members apart; a function that reads it (`_kind()`) is named after it."""
+    return str(context["discriminator"]).strip("'").removeprefix("_").removesuffix("()")
 
 
 def _short(value: Any) -> str:

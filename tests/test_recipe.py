@@ -67,6 +67,11 @@ def refusal(path, settings=None):
         ("learning_rate: 1e-4", "learning_rate: fast", [":8: stages[1].learning_rate: ", "got 'fast'"]),
         ("on: filter, learning_rate: 1e-4", "on: filter", [":8: stages[1].learning_rate: is required"]),
         ("kind: rl", "kind: rll", [":9: stages[2].kind: unknown kind 'rll'", "did you mean 'rl'"]),
+        (
+            "steps: 4",
+            "steps: 4, curriculum: {kind: postrior}",
+            [":9: stages[2].curriculum.kind: unknown kind 'postrior'", "did you mean 'posterior'"],
+        ),
         ("kind: sft, ", "", [":8: stages[1].kind: is required"]),
         ("{preset: nano}", "{preset: nano, experts: 4}", [":3: model: experts only apply to upcycle"]),
         ("seed: 3\n", "seed: 3\nseed: 4\n", [":3: seed: key 'seed' is already set on line 2"]),
@@ -247,7 +252,7 @@ def test_expectations_are_bounds_that_the_numbers_give(recipe):
     bounds = expected(load_recipe(recipe()))
     assert bounds["prompts"] == {"prompts_at_most": 1}
     assert bounds["filter"] == {"attempts_at_most": 4, "tokens_generated_at_most": 128}
-    assert bounds["rl"]["tokens_generated_at_most"] == (4 * 16 * 8 * 4 + 16) * 32
+    assert bounds["rl"]["tokens_generated_at_most"] == (4 * 16 * 8 * 4 + 11) * 32
     assert bounds["eval-rl"] == {"answers_at_most": 21, "tokens_generated_at_most": 64 + 20 * 256}
 
 
