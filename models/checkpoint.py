@@ -14,6 +14,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoTokenizer, Llama4Config, Llama4TextConfig, PreTrainedTokenizerBase
 
 from common.errors import BadInput
+from models.chat import guard
 from models.moe import MoeForCausalLM
 from models.tensors import require_fit, stored_tensors
 
@@ -124,7 +125,8 @@ def load_whole(kind: Any, folder: Path, config: Any, dtype: torch.dtype = torch.
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in `folder`, which must know how to render a chat and how to pad."""
+    """The tokenizer in `folder`, which must know how to render a chat and how to pad. What a message says never becomes
+    a control token (`models.chat`)."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError) as error:
@@ -132,7 +134,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     for what, value in (("chat template", tokenizer.chat_template), ("pad token", tokenizer.pad_token_id)):
         if value is None:
             raise BadInput(f"{folder}: the tokenizer lacks a {what}", "add it to the tokenizer's files")
-    return tokenizer
+    return guard(tokenizer)
 
 
 def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from common.errors import BadInput, RunFailed
 from common.files import read_json
+from models.chat import encode_text
 from rollouts import environment, routes, sync
 from rollouts.config import RolloutConfig
 
@@ -70,8 +71,8 @@ class Engine:
         return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
 
     def encode_text(self, text: str) -> list[int]:
-        """Token ids of `text` alone, without special tokens added."""
-        return self.tokenizer(text, add_special_tokens=False).input_ids
+        """Token ids of `text` alone: no special tokens added, none read out of it."""
+        return encode_text(self.tokenizer, text)
 
     def generate(
         self, prompts: Sequence[list[int]], *, samples: int, temperature: float, max_tokens: int, seeds: Sequence[int]
