@@ -4,8 +4,9 @@
     make bench-curriculum-smollm2 # or: ... benchmarks.curriculum --setting smollm2: uniform against posterior, 3 seeds
 
 Every arm trains the same start (taught a part of the pool's spread by SFT) on the same prompts for the same
-number of optimiser steps, with paired seeds, and is asked the same held-out prompts along the way: `score` is the pass
-rate at temperature 1, which is what GRPO maximises, `greedy` the one at temperature 0 (at the ends).
+number of optimiser steps, with paired seeds, and is asked the same held-out prompts along the way: `score` is the mean
+probability of the reference answer, which is the pass rate at temperature 1 (what GRPO maximises) without the noise of
+sampling; `sampled` is that pass rate from rollouts, `greedy` the one at temperature 0 (both at the ends, as a check).
 Probes and pilots count as generated tokens; held-out evaluations do not, nor does their time.
 
 Figures, for pairs of arms with the same seed (`benchmarks/curves.py`): generated tokens, and seconds, until the final
@@ -14,11 +15,15 @@ held-out score of uniform GRPO; mean over seeds with a 95 % bootstrap interval.
 
 import argparse
 import json
+import math
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from benchmarks.harness import ROOT, commit
 from common.files import append_json_line, read_json_lines, write_json
@@ -30,11 +35,13 @@ from curriculum.rows import Entry
 from prompts.schema import Prompt, read_prompts
 from rewards.grade import grade
 from rollouts.config import RolloutConfig
-from rollouts.engine import Engine
+from rollouts.engine import Engine, Rollout
 from stages.rl.config import RlStage
+from stages.rl.groups import Group, Member
+from stages.rl.packed import logprobs_and_entropies, pack
 from stages.rl.practice import Practice, Practised
 from stages.rl.run import trainer_of
-from stages.train import fit, load
+from stages.train import Trained, fit, load
 
 ARMS: dict[str, dict[str, Any]] = {
     "uniform": {"kind": "uniform"},
@@ -64,7 +71,7 @@ class Setting:
     pool: int
     held_out: int
     samples: int
-    """Answers to each held-out prompt at a point of the curve."""
+    """Answers sampled to each held-out prompt at the ends."""
     steps: int
     every: int
     """Steps between points of the curve."""
@@ -72,6 +79,8 @@ class Setting:
     max_tokens: int
     learning_rate: float
     train: str
+    rows: int
+    """Held-out prompts in one forward pass."""
     group_size: int = 8
 
     @property
@@ -102,11 +111,11 @@ class Setting:
 SETTINGS = {
     "nano": Setting(
         "curriculum", arms=tuple(ARMS), seeds=8, pool=3000, held_out=800, samples=4, steps=60, every=6, groups=16,
-        max_tokens=16, learning_rate=1e-4, train="full",
+        max_tokens=16, learning_rate=1e-4, train="full", rows=400,
     ),
     "smollm2": Setting(
         "curriculum-smollm2", arms=("uniform", "posterior"), seeds=3, pool=1200, held_out=160, samples=2, steps=16,
-        every=4, groups=12, max_tokens=20, learning_rate=1.5e-4, train="lora",
+        every=4, groups=12, max_tokens=20, learning_rate=1.5e-4, train="lora", rows=16,
     ),
 }  # fmt: skip
 
@@ -114,9 +123,11 @@ SETTINGS = {
 class Measured(Practice):
     """Practice that asks the held-out prompts every so many steps, outside of the clock and of the token count."""
 
-    def start(self, setting: Setting, held_out: list[Prompt], path: Path) -> None:
-        self.setting, self.held_out, self.path = setting, held_out, path
+    def start(self, setting: Setting, held_out: list[Prompt], trained: Trained, path: Path) -> None:
+        self.setting, self.held_out, self.policy, self.path = setting, held_out, trained.policy, path
         self.asked = [self.engine.encode(prompt.messages) for prompt in held_out]
+        end = trained.tokenizer.eos_token_id
+        self.answers = [[*self.engine.encode_text(prompt.answer), end] for prompt in held_out]
         self.tokens, self.away, self.began = 0, 0.0, time.perf_counter()
 
     def step(self, step: int) -> Practised:
@@ -129,24 +140,49 @@ class Measured(Practice):
     def measure(self, step: int) -> None:
         """One point of the curve, with the policy that the engine holds."""
         now = time.perf_counter()
-        point = {"step": step, "tokens": self.tokens, "seconds": now - self.began - self.away}
+        point: dict[str, Any] = {"step": step, "tokens": self.tokens, "seconds": now - self.began - self.away}
+        point |= self.by_capability("score", self.probabilities())
         if step in (0, self.setting.steps):
-            point |= self.score(0.0, 1, "greedy")
-        append_json_line(self.path, point | self.score(1.0, self.setting.samples, "score"))
+            point |= self.by_capability("sampled", self.right(1.0, self.setting.samples))
+            point |= self.by_capability("greedy", self.right(0.0, 1))
+        append_json_line(self.path, point)
         self.away += time.perf_counter() - now
 
-    def score(self, temperature: float, samples: int, name: str) -> dict[str, Any]:
-        """Share of right answers to the held-out prompts, in all and by capability."""
+    def by_capability(self, name: str, values: list[float]) -> dict[str, Any]:
+        """The mean over the held-out prompts, and by capability."""
+        parts: dict[str, list[float]] = {}
+        for prompt, value in zip(self.held_out, values, strict=True):
+            parts.setdefault(prompt.capability, []).append(value)
+        return {name: fmean(values), f"{name}_by_capability": {part: fmean(parts[part]) for part in sorted(parts)}}
+
+    @torch.no_grad()
+    def probabilities(self) -> list[float]:
+        """Probability that the policy answers each held-out prompt with its reference answer and ends there."""
+        was_training, found = self.policy.training, []
+        self.policy.eval()
+        for start in range(0, len(self.asked), self.setting.rows):
+            part = slice(start, start + self.setting.rows)
+            groups = [
+                Group("", "", ids, [Member(Rollout(answer, [], "", "stop"), 0.0, None)], False)
+                for ids, answer in zip(self.asked[part], self.answers[part], strict=True)
+            ]
+            answers = pad_sequence([torch.tensor(answer) for answer in self.answers[part]], batch_first=True)
+            logprobs, _ = logprobs_and_entropies(self.policy, pack(groups, 0), answers, 1.0)
+            rows = zip(logprobs, self.answers[part], strict=True)
+            found += [math.exp(row[: len(answer)].sum().item()) for row, answer in rows]
+        self.policy.train(was_training)
+        return found
+
+    def right(self, temperature: float, samples: int) -> list[float]:
+        """Share of right ones among sampled answers to each held-out prompt."""
         seeds = [derive(0, "held out", n) for n in range(len(self.asked))]
         answers = self.engine.generate(
             self.asked, samples=samples, temperature=temperature, max_tokens=self.setting.max_tokens, seeds=seeds
         )
-        right, total = Counter[str](), Counter[str]()
-        for prompt, group in zip(self.held_out, answers, strict=True):
-            total[prompt.capability] += len(group)
-            right[prompt.capability] += sum(grade(prompt, answer.text).correct for answer in group)
-        parts = {capability: right[capability] / total[capability] for capability in sorted(total)}
-        return {name: right.total() / total.total(), f"{name}_by_capability": parts}
+        return [
+            fmean(grade(prompt, answer.text).correct for answer in group)
+            for prompt, group in zip(self.held_out, answers, strict=True)
+        ]
 
 
 def run(
@@ -167,7 +203,7 @@ def run(
     trained = load(config, checkpoint, context.seed)
     practice = Measured(config, {p.id: p for p in pool}, ledger, engine, grade, context.seed)
     trainer = trainer_of(config, context, trained, practice)
-    practice.start(setting, held_out, folder / "curve.jsonl")
+    practice.start(setting, held_out, trained, folder / "curve.jsonl")
     fit(trainer, config, context, probe=[practice.asked[0]], shown=())
     trainer.sync()
     practice.measure(setting.steps)
