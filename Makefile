@@ -31,10 +31,11 @@ test: check
 bench: setup
 	$(BIN)/python -m benchmarks.moe
 
-# Hours; interrupted, it goes on with the next arm and seed.
+# An hour or two; interrupted, it goes on with the next arm and seed. Two processes, each on one core of its own.
 bench-curriculum: setup
 	$(BIN)/uphill run benchmarks/recipes/curriculum.yaml --runs-dir runs/bench-curriculum/start
-	$(BIN)/python -m benchmarks.curriculum
+	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.curriculum --share 0/2 & \
+	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.curriculum --share 1/2 && wait
 	$(BIN)/python -m benchmarks.curves
 
 # The same on SmolLM2 as a mixture of experts: uniform against posterior, 3 seeds.

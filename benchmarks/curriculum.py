@@ -1,12 +1,12 @@
 """The five kinds of curriculum on one pool of prompts: what a generated token teaches.
 
-    make bench-curriculum         # or: .venv/bin/python -m benchmarks.curriculum; resumes what is there
-    make bench-curriculum-smollm2 # or: ... benchmarks.curriculum --setting smollm2: uniform against posterior, 3 seeds
+    make bench-curriculum         # the five kinds, 8 seeds, and four parts left out; resumes what is there
+    make bench-curriculum-smollm2 # uniform against posterior, 3 seeds
 
 Every arm trains the same start (taught a part of the pool's spread by SFT) on the same prompts for the same
 number of optimiser steps, with paired seeds, and is asked the same held-out prompts along the way: `score` is the mean
 probability of the reference answer, which is the pass rate at temperature 1 (what GRPO maximises) without the noise of
-sampling; `sampled` is that pass rate from rollouts, `greedy` the one at temperature 0 (both at the ends, as a check).
+sampling; `sampled` is that pass rate from rollouts, `greedy` the one at temperature 0 (both at the end, as a check).
 Probes and pilots count as generated tokens; held-out evaluations do not, nor does their time.
 
 Figures, for pairs of arms with the same seed (`benchmarks/curves.py`): generated tokens, and seconds, until the final
@@ -56,6 +56,8 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 """The last four leave one part of `posterior` out; a prior without its kind is flat, as no judge was asked here."""
 
+KINDS = tuple(arm for arm in ARMS if not arm.startswith("without"))
+
 Material = tuple[list[Prompt], list[Prompt], Path]
 """The pool, the held-out prompts, the start's checkpoint."""
 
@@ -68,10 +70,12 @@ class Setting:
     """Of the recipe that makes the start, in benchmarks/recipes/, and of the folder below runs/."""
     arms: tuple[str, ...]
     seeds: int
+    left_out: tuple[str, ...]
+    """Arms that leave a part of `posterior` out, with the first half of the seeds."""
     pool: int
     held_out: int
     samples: int
-    """Answers sampled to each held-out prompt at the ends."""
+    """Answers sampled to each held-out prompt at the end."""
     steps: int
     every: int
     """Steps between points of the curve."""
@@ -110,12 +114,13 @@ class Setting:
 
 SETTINGS = {
     "nano": Setting(
-        "curriculum", arms=tuple(ARMS), seeds=8, pool=3000, held_out=800, samples=4, steps=60, every=6, groups=16,
-        max_tokens=16, learning_rate=1e-4, train="full", rows=400,
+        "curriculum", arms=KINDS, seeds=8, left_out=tuple(arm for arm in ARMS if arm not in KINDS), pool=3000,
+        held_out=800, samples=1, steps=60, every=6, groups=16, max_tokens=16, learning_rate=1e-4, train="full",
+        rows=400,
     ),
     "smollm2": Setting(
-        "curriculum-smollm2", arms=("uniform", "posterior"), seeds=3, pool=1200, held_out=160, samples=2, steps=16,
-        every=4, groups=12, max_tokens=20, learning_rate=1.5e-4, train="lora", rows=16,
+        "curriculum-smollm2", arms=("uniform", "posterior"), seeds=3, left_out=(), pool=1200, held_out=160,
+        samples=2, steps=16, every=4, groups=12, max_tokens=20, learning_rate=1.5e-4, train="lora", rows=16,
     ),
 }  # fmt: skip
 
@@ -142,7 +147,7 @@ class Measured(Practice):
         now = time.perf_counter()
         point: dict[str, Any] = {"step": step, "tokens": self.tokens, "seconds": now - self.began - self.away}
         point |= self.by_capability("score", self.probabilities())
-        if step in (0, self.setting.steps):
+        if step == self.setting.steps:
             point |= self.by_capability("sampled", self.right(1.0, self.setting.samples))
             point |= self.by_capability("greedy", self.right(0.0, 1))
         append_json_line(self.path, point)
@@ -212,18 +217,23 @@ def run(
     return folder
 
 
+def runs(setting: Setting) -> list[tuple[int, str]]:
+    """Every seed and arm, in the order to run them."""
+    whole = [(seed, arm) for seed in range(setting.seeds) for arm in setting.arms]
+    return whole + [(seed, arm) for seed in range(setting.seeds // 2) for arm in setting.left_out]
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--setting", choices=SETTINGS, default="nano")
-    arguments.add_argument("--arms", help="some of the setting's arms, with commas")
-    arguments.add_argument("--seeds", type=int)
-    arguments.add_argument("--first-seed", type=int, default=0)
+    arguments.add_argument("--share", default="0/1", help="0/2 and 1/2: the even and the odd seeds, for two processes")
     chosen = arguments.parse_args()
     setting = SETTINGS[chosen.setting]
+    place, of = map(int, chosen.share.split("/"))
     material = setting.material()
     engine = Engine(material[2], setting.stage("uniform").rollouts, 0)
-    for seed in range(chosen.first_seed, chosen.first_seed + (chosen.seeds or setting.seeds)):
-        for arm in chosen.arms.split(",") if chosen.arms else setting.arms:
+    for seed, arm in runs(setting):
+        if seed % of == place:
             folder = run(engine, setting, arm, seed, material)
             last = read_json_lines(folder / "curve.jsonl")[-1]
             print(f"{arm} {seed}: {json.dumps(last)}", flush=True)
