@@ -78,7 +78,7 @@ class Posterior(_Banded):
     """Rollouts of a prompt before its group is committed to; 0 commits at once."""
     sure: float = Field(default=0.97, ge=0, le=1)
     """A prompt whose group is this likely to have a spread needs no pilot."""
-    commit_above: float = Field(default=0.57, ge=0, lt=1)
+    commit_above: float = Field(default=0.55, ge=0, lt=1)
     """Probability of a spread, after the pilot, from which on the rest of a group is rolled out."""
     largest_group: int = Field(default=0, ge=0)
     """Rollouts that a hard prompt's group may grow to; 0: groups do not grow."""
