@@ -266,16 +266,12 @@ def _added(mine: Mapping[str, int], theirs: Mapping[str, int]) -> dict[str, int]
 def _merged(mine: Row, theirs: Row, decay: float) -> Row:
     """Both rows' evidence, faded to the later version; the later change of state."""
     seen = max((row.seen_version for row in (mine, theirs) if row.seen_version is not None), default=None)
-    if seen is None:
-        passes, fails = 0.0, 0.0
-    else:
-        (one, two), (other, another) = mine.evidence(decay, seen), theirs.evidence(decay, seen)
-        passes, fails = one + other, two + another
+    (one, two), (other, another) = (row.evidence(decay, seen or 0) for row in (mine, theirs))
     latest = max((mine, theirs), key=lambda row: (-1 if row.state_version is None else row.state_version, row.state))
     return replace(
         mine,
-        passes=passes,
-        fails=fails,
+        passes=one + other,
+        fails=two + another,
         seen_version=seen,
         drawn=mine.drawn + theirs.drawn,
         faults=_added(mine.faults, theirs.faults),

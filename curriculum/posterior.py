@@ -86,7 +86,7 @@ def faded(evidence: float, decay: float, versions: int) -> float:
     return evidence * decay**versions
 
 
-def judge_prior(passed: int, graded: int, pooled_passed: int, pooled_graded: int) -> Beta:
+def judge_prior(passed: float, graded: float, pooled_passed: float, pooled_graded: float) -> Beta:
     """The prior that a judge's verdict on a prompt is worth, `PRIOR_STRENGTH` pseudo-observations in all.
 
     Its mean is the prompt's own pass rate shrunk towards the rate of its capability (`pooled_*`: sums over the

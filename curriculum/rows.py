@@ -29,10 +29,10 @@ class Entry:
 
 
 def judged(verdict: dict[str, Any] | None) -> str:
-    """How the judge's attempts went, in words coarse enough for prompts to share."""
+    """How easily the judge solved it, or found it, in words coarse enough for prompts to share."""
     if not verdict or not verdict.get("graded"):
         return "unjudged"
-    share = verdict["passed"] / verdict["graded"]
+    share = verdict["passed"] / verdict["graded"] if "passed" in verdict else verdict["ease"]
     return next(name for limit, name in _JUDGED if share <= limit)
 
 

@@ -1,23 +1,8 @@
-"""95 % intervals for a score and for the difference of two scores on the same prompts."""
+"""95 % interval for the difference of two scores on the same prompts; a score's own is in `common/intervals.py`."""
 
 from math import sqrt
 
-Z = 1.959963984540054
-"""Two-sided 95 % quantile of the normal distribution."""
-
-
-def wilson(correct: int, n: int) -> tuple[float, float]:
-    """Wilson's score interval of `correct` out of `n` (n >= 1), within [0, 1].
-
-    E. B. Wilson (1927), Probable inference, the law of succession, and statistical inference. JASA 22, 209-212.
-    """
-    if not 0 <= correct <= n or n < 1:
-        raise ValueError(f"need 0 <= correct <= n and n >= 1, got {correct} of {n}")
-    share, z2 = correct / n, Z * Z
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    # At 0 and n the bound equals the share exactly; rounding must not push it past.
-    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
+from common.intervals import wilson
 
 
 def paired_difference(both: int, gained: int, lost: int, neither: int) -> tuple[float, float, float]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from common.errors import RunFailed
+from common.intervals import wilson
 from evals.config import SuiteConfig
-from evals.intervals import wilson
 from prompts.schema import Prompt
 from rewards.grade import grade
 

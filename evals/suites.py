@@ -30,6 +30,11 @@ def load_suite(config: SuiteConfig, prompts_folder: Path | None) -> list[Prompt]
     return sample(prompts, config.name, config.limit)
 
 
+def packaged_prompts() -> list[tuple[str, Prompt]]:
+    """Every prompt of every packaged suite, with the suite's name. Raises BadInput if a suite's data is not there."""
+    return [(name, prompt) for name, load in _PACKAGED.items() for prompt in load()]
+
+
 def sample(prompts: list[Prompt], suite: str, limit: int | None) -> list[Prompt]:
     """`limit` prompts drawn by their ids, in their own order; a smaller limit draws a part of a larger one's."""
     if limit is None or limit >= len(prompts):

@@ -1,165 +1,143 @@
-"""How hard a prompt is for a model: let it try a few times and let the prompt's verifier grade.
+"""How hard a prompt is for a model: let it try a few times and let the prompt's verifier, or the model, grade."""
 
-Where the completions come from is a `Source`: an engine here or an endpoint (`judges.endpoint`). Verdicts go to a
-file chunk by chunk, so that a killed run asks again only for those it had not written.
-"""
+import re
+from collections.abc import Callable, Mapping, Sequence
+from math import comb
+from typing import Any
 
-import json
-import math
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
-
-from common.errors import Interrupted, RunFailed
-from common.files import read_json_lines, write_text
 from common.seeds import derive
-from judges.verdict import Attempt, Verdict
+from judges.config import AttemptsJudge
+from judges.source import Completion, Question, Request, Source
+from judges.texts import question, task
+from judges.verdict import REPEATED, Kind, Reply, Verdict
 from prompts.schema import Prompt
 from rewards.grade import Grade
 
-CHUNK = 128
-"""Prompts asked at once: between two chunks progress is shown, verdicts are saved and a stop is heeded."""
-UNREACHABLE = 4
-"""Prompts in a row, and nothing else asked beside them, whose failure means that the judge is gone."""
-TRANSPORT = frozenset({"endpoint_timeout", "endpoint_error"})
-"""Faults of the way to the judge: worth asking again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """What a source gave for one attempt; `finish` as in `Attempt`, `fault` set when there is no completion."""
-
-    text: str
-    finish: str
-    tokens: int = 0
-    fault: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a source gave for one prompt: as many completions as attempts asked, faults in place of missing ones."""
-
-    completions: list[Completion]
-    reference_logprob: float | None = None
-    reference_note: str | None = None
-
-
-class Source(Protocol):
-    """Where attempts come from."""
-
-    def ask(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[Reply]:
-        """One reply a prompt, in order; a prompt's seed alone decides its sampling."""
-        ...
-
-
 Grader = Callable[[Prompt, str], Grade]
+_REFUSAL = re.compile(
+    r"\W*(i'?m sorry|i am sorry|sorry,|i can(?:no|')t |i am (?:unable|not able) |i'?m (?:unable|not able) |as an ai )",
+    re.IGNORECASE,
+)
 
 
-def judge_attempts(
-    prompts: Sequence[Prompt],
-    source: Source,
-    grade: Grader,
-    path: Path,
-    seed: int,
-    progress: Callable[..., None],
-    stop_requested: Callable[[], bool],
-    chunk: int = CHUNK,
-) -> list[Verdict]:
-    """A verdict a prompt, in order; also in `path`, one JSON line each, in the same order once all are there.
+class Attempts:
+    """A judge that tries. What is kept of a prompt are its completions: they are graded anew whenever they are read."""
 
-    Goes on from what `path` holds. Raises Interrupted between chunks when a stop is asked, and RunFailed when the way
-    to the judge failed for every prompt of a chunk, or when no prompt at all could be graded.
+    kind: Kind = "attempts"
+
+    def __init__(self, config: AttemptsJudge, source: Source, grade: Grader) -> None:
+        self.config, self.source, self.grade = config, source, grade
+
+    def items(self, prompts: Sequence[Prompt]) -> dict[str, tuple[Prompt, ...]]:
+        """What to ask, by name."""
+        return {prompt.id: (prompt,) for prompt in prompts}
+
+    def ask(self, items: Sequence[tuple[Prompt, ...]]) -> list[dict[str, Any]]:
+        """The completions of each prompt. Those that can be had better are asked for again, with another seed."""
+        prompts = [prompt for (prompt,) in items]
+        found: list[list[dict[str, Any]]] = [[] for _ in prompts]
+        for round_ in range(self.config.retries + 1):
+            requests, places = [], []
+            for place, prompt in enumerate(prompts):
+                wanted, longer = self._missing(prompt, found[place], round_)
+                if wanted:
+                    places.append(place)
+                    requests.append(self._request(prompt, wanted, round_, longer))
+            if not requests:
+                break
+            replies = self.source.sample(requests)
+            asked = [(prompts[place], replies_) for place, replies_ in zip(places, replies, strict=True)]
+            for place, new in zip(places, self._kept(asked), strict=True):
+                found[place] += new
+        return [{"replies": replies} for replies in found]
+
+    def _missing(self, prompt: Prompt, found: list[dict[str, Any]], round_: int) -> tuple[int, bool]:
+        """How many completions to ask for, and whether longer ones."""
+        if round_ == 0:
+            return self.config.attempts, False
+        replies = [self._reply(prompt, kept) for kept in found]
+        again = [reply.fault for reply in replies if reply.fault in REPEATED]
+        graded = sum(reply.fault is None for reply in replies)
+        return min(len(again), self.config.attempts - graded), "cut_off" in again
+
+    def _request(self, prompt: Prompt, wanted: int, round_: int, longer: bool) -> Request:
+        seed = derive(self.config.seed, "attempts", round_, task(prompt.messages), prompt.answer)
+        length = self.config.max_tokens * (2 if longer else 1)
+        return Request(prompt.messages, wanted, self.config.temperature, length, seed)
+
+    def _kept(self, asked: Sequence[tuple[Prompt, list[Completion]]]) -> list[list[dict[str, Any]]]:
+        """What is kept of the completions: as they are, and how right they are for a judge that grades."""
+        kept: list[list[dict[str, Any]]] = [
+            [{"text": c.text, "finish": c.finish, "tokens": c.tokens, "fault": c.fault} for c in completions]
+            for _, completions in asked
+        ]
+        if self.config.graded_by == "judge":
+            whole = [(prompt, one) for (prompt, _), ones in zip(asked, kept, strict=True) for one in ones]
+            whole = [(prompt, one) for prompt, one in whole if one["fault"] is None and one["finish"] == "stop"]
+            choices = self.source.choose([_grading(prompt, one["text"]) for prompt, one in whole])
+            for (_, one), choice in zip(whole, choices, strict=True):
+                one["right"] = choice.weights["yes"] if choice.weights else None
+                one["tokens"] += choice.tokens
+        return kept
+
+    def _reply(self, prompt: Prompt, kept: Mapping[str, Any]) -> Reply:
+        text, finish, tokens = kept["text"], kept["finish"], kept["tokens"]
+
+        def fault(reason: str) -> Reply:
+            return Reply(text, finish, tokens, None, None, reason)
+
+        if kept["fault"] is not None:
+            return fault(kept["fault"])
+        if finish == "length":
+            # Half an answer may look right or wrong by chance.
+            return fault("cut_off")
+        if self.config.graded_by == "judge":
+            if kept["right"] is None:
+                return fault("unreadable")
+            return Reply(text, finish, tokens, text, float(kept["right"] > 0.5), None)
+        got = self.grade(prompt, text)
+        if got.fault is not None:
+            return fault(got.fault)
+        if not got.correct and _REFUSAL.match(text):
+            return fault("refused")
+        if not got.answer:
+            return fault("unreadable")
+        return Reply(text, finish, tokens, got.answer, float(got.correct), None)
+
+    def verdicts(self, prompts: Sequence[Prompt], answers: Mapping[str, dict[str, Any]]) -> list[Verdict]:
+        return [self._verdict(prompt, answers[prompt.id]["replies"]) for prompt in prompts]
+
+    def _verdict(self, prompt: Prompt, completions: Sequence[Mapping[str, Any]]) -> Verdict:
+        replies = [self._reply(prompt, kept) for kept in completions]
+        graded = [reply for reply in replies if reply.fault is None]
+        if not graded:
+            return Verdict(prompt.id, "attempts", replies, None)
+        passed = sum(reply.value == 1.0 for reply in graded)
+        low, high = beta_interval(passed, len(graded) - passed)
+        # Posterior mean, so that 1 of 1 is less easy than 4 of 4.
+        return Verdict(prompt.id, "attempts", replies, (passed + 1) / (len(graded) + 2), low, high)
+
+
+def _grading(prompt: Prompt, attempt: str) -> Question:
+    parts = {"task": task(prompt.messages), "answer": prompt.answer, "attempt": attempt}
+    return Question(question("grader", **parts), "Right:", ("yes", "no"))
+
+
+def beta_interval(passed: int, failed: int, level: float = 0.9) -> tuple[float, float]:
+    """The central interval of Beta(passed + 1, failed + 1), by bisection.
+
+    P(rate <= x) is the probability of more than `passed` passes among passed + failed + 1 trials of chance x.
     """
-    found = _finished(path, {prompt.id for prompt in prompts})
-    progress(len(found), len(prompts), unit="prompt")
-    for start in range(0, len(prompts), chunk):
-        asked = [prompt for prompt in prompts[start : start + chunk] if prompt.id not in found]
-        if not asked:
-            continue
-        if stop_requested():
-            raise Interrupted(f"stopped with {len(found)} of {len(prompts)} prompts judged")
-        replies = source.ask(asked, [derive(seed, "attempts", prompt.id) for prompt in asked])
-        verdicts = [_verdict(prompt, reply, grade) for prompt, reply in zip(asked, replies, strict=True)]
-        if len(asked) >= UNREACHABLE or not found:
-            _check_reached(verdicts)
-        _append(path, verdicts)
-        found |= {verdict.id: verdict for verdict in verdicts}
-        progress(len(found), len(prompts), unit="prompt", pass_rate=_pass_rate(verdicts))
-    ordered = [found[prompt.id] for prompt in prompts]
-    _check_any_graded(ordered)
-    write_text(path, "".join(_line(verdict) for verdict in ordered))
-    return ordered
+    trials = passed + failed + 1
 
+    def below(x: float) -> float:
+        return sum(comb(trials, k) * x**k * (1 - x) ** (trials - k) for k in range(passed + 1, trials + 1))
 
-def mean_logprob(logprobs: Sequence[float]) -> tuple[float | None, str | None]:
-    """(mean, None), or (None, why not) when there is no finite mean."""
-    if not logprobs:
-        return None, "empty_answer"
-    mean = math.fsum(logprobs) / len(logprobs) if all(map(math.isfinite, logprobs)) else None
-    return mean, None if mean is not None else "not_finite"
+    def quantile(share: float) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (middle, high) if below(middle) < share else (low, middle)
+        return (low + high) / 2
 
-
-def _verdict(prompt: Prompt, reply: Reply, grade: Grader) -> Verdict:
-    attempts = [_attempt(prompt, completion, grade) for completion in reply.completions]
-    return Verdict(prompt.id, attempts, reply.reference_logprob, reply.reference_note)
-
-
-def _attempt(prompt: Prompt, completion: Completion, grade: Grader) -> Attempt:
-    text, finish, tokens = completion.text, completion.finish, completion.tokens
-    if completion.fault is not None:
-        return Attempt(text, finish, tokens, reward=None, passed=False, answer=None, fault=completion.fault)
-    got = grade(prompt, text)
-    if got.fault is not None:
-        return Attempt(text, finish, tokens, reward=None, passed=False, answer=got.answer, fault=got.fault)
-    return Attempt(text, finish, tokens, reward=got.reward, passed=got.correct, answer=got.answer, fault=None)
-
-
-def _finished(path: Path, ids: set[str]) -> dict[str, Verdict]:
-    """Verdicts worth keeping of an earlier try; the file is rewritten to hold these and no half-written line."""
-    verdicts = [Verdict.from_json(value) for value in read_json_lines(path)]
-    kept = {verdict.id: verdict for verdict in verdicts if verdict.id in ids and not TRANSPORT & {*verdict.faults}}
-    write_text(path, "".join(_line(verdict) for verdict in kept.values()))
-    return kept
-
-
-def _line(verdict: Verdict) -> str:
-    return json.dumps(verdict.to_json(), ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _append(path: Path, verdicts: Sequence[Verdict]) -> None:
-    with path.open("a", encoding="utf-8") as handle:
-        handle.write("".join(_line(verdict) for verdict in verdicts))
-        handle.flush()
-        os.fsync(handle.fileno())
-
-
-def _check_reached(verdicts: Sequence[Verdict]) -> None:
-    """A judge that nobody reaches any more: fail now and not after a timeout a prompt."""
-    if all({*verdict.faults} & TRANSPORT and not verdict.graded for verdict in verdicts):
-        raise RunFailed(
-            f"the judge could not be reached for {len(verdicts)} prompts in a row: {_counted(verdicts)}",
-            "check that the endpoint runs and that url is right; the same command asks the missing prompts again",
-        )
-
-
-def _check_any_graded(verdicts: Sequence[Verdict]) -> None:
-    if not any(verdict.graded for verdict in verdicts):
-        raise RunFailed(
-            f"not one of {len(verdicts)} prompts could be judged: {_counted(verdicts)}",
-            "check the prompts' verifiers and lengths against the judge's settings",
-        )
-
-
-def _counted(verdicts: Sequence[Verdict]) -> str:
-    totals: dict[str, int] = {}
-    for verdict in verdicts:
-        for reason, count in verdict.faults.items():
-            totals[reason] = totals.get(reason, 0) + count
-    return ", ".join(f"{reason} {count} times" for reason, count in sorted(totals.items()))
-
-
-def _pass_rate(verdicts: Sequence[Verdict]) -> float:
-    graded = sum(verdict.graded for verdict in verdicts)
-    return sum(verdict.passed for verdict in verdicts) / graded if graded else 0.0
+    return quantile((1 - level) / 2), quantile((1 + level) / 2)

@@ -1,20 +1,22 @@
 """Settings of the judges; light, loads neither an engine nor an HTTP client."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from common.config import Config
 from rollouts.config import RolloutConfig
 
+_OF_MODEL = ("rollouts",)
+_OF_URL = ("model_name", "api_key_env", "concurrency", "timeout_s", "patience_s")
 
-class AttemptsJudge(Config):
-    """A model that tries every prompt a few times; the share a verifier accepts says how hard the prompt is.
+
+class _Judge(Config):
+    """A Llama that is asked about prompts.
 
     Names exactly one origin: `model` (run here, through vLLM) or `url` (an OpenAI-compatible endpoint).
     """
 
-    kind: Literal["attempts"]
     model: str | None = None
     """A dense Llama: `smollm2-135m-instruct` or a checkpoint folder."""
     url: str | None = None
@@ -23,21 +25,25 @@ class AttemptsJudge(Config):
     """What the endpoint calls the model (with `url`)."""
     api_key_env: str | None = None
     """Environment variable that holds the endpoint's key (with `url`); left out, no key is sent."""
-    attempts: int = Field(default=4, ge=1)
-    """Completions a prompt."""
-    temperature: float = Field(default=0.7, gt=0)
-    """Sampling temperature of the attempts."""
-    max_tokens: int = Field(default=32, ge=1)
-    """Longest attempt, in tokens."""
+    concurrency: int = Field(default=8, ge=1)
+    """Requests in flight at once (with `url`)."""
+    timeout_s: float = Field(default=120.0, gt=0)
+    """Longest wait for one response, in seconds (with `url`)."""
+    patience_s: float = Field(default=120.0, ge=0)
+    """How long an endpoint that cannot be reached any more is waited for, in seconds (with `url`)."""
+    seed: int = 0
+    """Seed of the sampling. Not the recipe's: the same judge says the same of a prompt in every run."""
+    retries: int = Field(default=1, ge=0)
+    """Times that a reply is asked for again which is unreadable, refused or cut off (then at twice the length)."""
     rollouts: RolloutConfig = RolloutConfig()
     """The engine (with `model`). Nothing is trained against a judge, so it may compute in bfloat16."""
 
     @model_validator(mode="after")
-    def _exactly_one_origin(self) -> "AttemptsJudge":
+    def _exactly_one_origin(self) -> "_Judge":
         if (self.model is None) == (self.url is None):
             raise ValueError(f"name exactly one of model and url; got {'neither' if self.model is None else 'both'}")
         # By value, not by what was written: a config that went through JSON must read back the same.
-        others = ("rollouts",) if self.url is not None else ("model_name", "api_key_env")
+        others = _OF_MODEL if self.url is not None else _OF_URL
         unread = [name for name in others if getattr(self, name) != type(self).model_fields[name].default]
         if unread:
             raise ValueError(f"{', '.join(unread)} only apply to {'model' if self.url is not None else 'url'}")
@@ -45,7 +51,73 @@ class AttemptsJudge(Config):
             raise ValueError(f"url must start with http:// or https://, got {self.url!r}")
         if self.url is not None and not self.model_name:
             raise ValueError("url needs model_name: what the endpoint calls the model")
-        if self.model is not None and self.max_tokens >= self.rollouts.max_model_len:
+        if self.model is not None and self.longest >= self.rollouts.max_model_len:
             limit = self.rollouts.max_model_len
-            raise ValueError(f"max_tokens ({self.max_tokens}) leaves no room for a prompt in max_model_len ({limit})")
+            raise ValueError(f"max_tokens ({self.longest}) leaves no room for a prompt in max_model_len ({limit})")
         return self
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest reply at the first time of asking."""
+        return 1
+
+    @property
+    def replies(self) -> int:
+        """Replies asked for a prompt, repetitions aside."""
+        return 1
+
+    def asked(self) -> dict[str, Any]:
+        """What of the settings decides a reply: not where the judge runs, nor how patiently it is asked."""
+        where = {"model", "url", "api_key_env", "concurrency", "timeout_s", "patience_s", "rollouts"}
+        engine = {"dtype": self.rollouts.dtype, "max_model_len": self.rollouts.max_model_len}
+        return self.model_dump(mode="json", exclude=where) | engine
+
+
+class AttemptsJudge(_Judge):
+    """Tries every prompt a few times; the share that is right says how hard the prompt is."""
+
+    kind: Literal["attempts"]
+    attempts: int = Field(default=4, ge=1)
+    """Completions a prompt."""
+    temperature: float = Field(default=0.7, gt=0)
+    """Sampling temperature of the attempts."""
+    max_tokens: int = Field(default=32, ge=1)
+    """Longest attempt, in tokens."""
+    graded_by: Literal["verifier", "judge"] = "verifier"
+    """Who grades an attempt: the prompt's verifier, or the judge against the reference answer."""
+
+    @property
+    def longest(self) -> int:
+        return self.max_tokens
+
+    @property
+    def replies(self) -> int:
+        return self.attempts
+
+
+class RubricJudge(_Judge):
+    """Rates every prompt easy, medium or hard; the probabilities of the three ratings make the score."""
+
+    kind: Literal["rubric"]
+    max_tokens: int = Field(default=48, ge=1)
+    """Longest reason, in tokens."""
+
+    @property
+    def longest(self) -> int:
+        return self.max_tokens
+
+
+class PairwiseJudge(_Judge):
+    """Says which of two prompts is harder, in both orders; a Bradley-Terry model ranks all."""
+
+    kind: Literal["pairwise"]
+    opponents: int = Field(default=4, ge=1)
+    """Prompts that each one is compared with, at least."""
+
+    @property
+    def replies(self) -> int:
+        return 2 * self.opponents
+
+
+JudgeConfig = Annotated[AttemptsJudge | RubricJudge | PairwiseJudge, Field(discriminator="kind")]
+"""Who says how hard a prompt is."""

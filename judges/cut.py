@@ -1,11 +1,12 @@
-"""Which prompts are the easiest: pure ranking of verdicts, an exact share of each capability.
+"""Which prompts are the easiest, which are broken: pure ranking of verdicts, an exact share taken off.
 
-A prompt without any graded attempt is neither easy nor hard: it is set aside as `unjudged`, takes no part in the
-ranking, and the share is taken of the judged ones.
+A prompt without a verdict is neither easy nor hard: it is set aside as `unjudged`. One whose attempts agree on another
+answer than the reference is set aside as `broken`. Both take no part in the ranking; the share is of the others.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
@@ -14,6 +15,26 @@ from common.quotas import apportion
 from common.seeds import derive
 from judges.verdict import Verdict
 
+Fate = Literal["kept", "dropped", "unjudged", "broken"]
+BROKEN_ATTEMPTS = 4
+"""Graded attempts without which no prompt is called broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What the judges together say of one prompt."""
+
+    id: str
+    capability: str
+    ease: float | None
+    """0 to 1, comparable between prompts; None: nobody could say."""
+    likelihood: float | None
+    """Mean log-probability of the reference answer's tokens, where it was asked for to break a tie."""
+    said: str
+    """In words."""
+    evidence: dict[str, int] = field(default_factory=dict)
+    """Of a broken prompt: the answers given and how often."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -21,86 +42,142 @@ class Decision:
 
     id: str
     capability: str
-    decision: Literal["kept", "dropped", "unjudged"]
+    decision: Fate
     rank: int | None
-    """Place among the judged prompts of its capability, 1 = easiest; None: unjudged."""
-    pass_rate: float | None
-    reference_logprob: float | None
+    """Place among the judged prompts that it competes with, 1 = easiest; None: set aside."""
+    ease: float | None
+    likelihood: float | None
     reason: str
+    evidence: dict[str, int]
 
 
-def cut_easiest(
-    verdicts: Sequence[Verdict], capabilities: Mapping[str, str], share: float, seed: int
-) -> tuple[list[Decision], list[Decision]]:
-    """Split prompts into (kept, taken out); the second has the dropped and the unjudged, each with its reason.
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How to cut."""
 
-    `capabilities` maps prompt ids to capabilities. Of n judged prompts exactly floor(share n + 1/2) are dropped, spread
-    over the capabilities by largest remainder; each keeps at least one. Easier is: a higher pass rate (posterior mean);
-    at the same rate, as when all attempts pass or all fail, a higher likelihood of the reference answer (unknown ones
-    count as hardest); then the seed decides. The order of `verdicts` changes nothing.
+    share: float
+    stratified: bool
+    """Whether every capability loses the same share, or the easiest of all go, whatever they are."""
+    floor: int
+    """Prompts that every capability keeps."""
+    seed: int
+    """Decides between equals."""
 
-    Raises BadInput if the share leaves a capability without a prompt, RunFailed if none of one could be judged.
+
+def cut_easiest(opinions: Sequence[Opinion], cut: Cut) -> dict[str, Decision]:
+    """What becomes of every prompt, by id. Of n judged prompts exactly floor(share n + 1/2) are dropped.
+
+    Easier is: a higher ease; at the same, a higher likelihood of the reference answer (unknown ones count as hardest);
+    then the seed decides. The order of `opinions` changes nothing. Raises BadInput if the share leaves a capability
+    with fewer prompts than the floor, RunFailed if none of one could be judged.
     """
-    if len({verdict.id for verdict in verdicts}) != len(verdicts):
-        raise ValueError("two verdicts on one prompt")
-    ranked: dict[str, list[Verdict]] = {capabilities[verdict.id]: [] for verdict in verdicts}
-    for verdict in sorted(verdicts, key=lambda verdict: _ease(verdict, seed)):
-        if verdict.graded:
-            ranked[capabilities[verdict.id]].append(verdict)
-    _check_all_judged(verdicts, capabilities, ranked)
-    drops = drop_counts({capability: len(members) for capability, members in ranked.items()}, share)
-    kept: list[Decision] = []
-    out: list[Decision] = []
-    for capability in sorted(ranked):
-        members = ranked[capability]
-        for rank, verdict in enumerate(members, start=1):
-            dropped = rank <= drops[capability]
-            decision = _judged(verdict, capability, rank, len(members), dropped)
-            (out if dropped else kept).append(decision)
-    aside = [verdict for verdict in verdicts if not verdict.graded]
-    out += [_unjudged(verdict, capabilities[verdict.id]) for verdict in sorted(aside, key=lambda verdict: verdict.id)]
-    return kept, out
+    if len({opinion.id for opinion in opinions}) != len(opinions):
+        raise ValueError("two opinions on one prompt")
+    ranked = ranking(opinions, cut)
+    _require_all_judged(opinions, ranked)
+    sizes = {name: len(members) for name, members in _by_capability(ranked).items()}
+    drops = drop_counts(sizes, cut)
+    total = sum(drops.values())
+    decisions = {}
+    places, left = Counter[str](), {name: size - cut.floor for name, size in sizes.items()}
+    for opinion in ranked:
+        name = opinion.capability if cut.stratified else "all"
+        places[name] += 1
+        if cut.stratified:
+            dropped = places[name] <= drops[name]
+        else:
+            dropped = total > 0 and left[opinion.capability] > 0
+            total, left[opinion.capability] = total - dropped, left[opinion.capability] - dropped
+        count = sizes[name] if cut.stratified else len(ranked)
+        decisions[opinion.id] = _judged(opinion, places[name], count, name, dropped)
+    aside = [opinion for opinion in opinions if opinion.id not in decisions]
+    return decisions | {opinion.id: _aside(opinion) for opinion in sorted(aside, key=lambda opinion: opinion.id)}
 
 
-def drop_counts(sizes: Mapping[str, int], share: float) -> dict[str, int]:
-    """How many prompts each capability loses: floor(share n + 1/2) in all. BadInput if one would lose its last."""
+def ranking(opinions: Sequence[Opinion], cut: Cut) -> list[Opinion]:
+    """The judged prompts, easiest first."""
+
+    def key(opinion: Opinion) -> tuple[float, float, int, str]:
+        likelihood = float("-inf") if opinion.likelihood is None else opinion.likelihood
+        return -(opinion.ease or 0.0), -likelihood, derive(cut.seed, opinion.id), opinion.id
+
+    return sorted((o for o in opinions if o.ease is not None and not o.evidence), key=key)
+
+
+def tied_at_the_cut(opinions: Sequence[Opinion], cut: Cut) -> list[str]:
+    """Prompts of equal ease of which some are dropped and some are not: only there a further question can matter."""
+    decisions = cut_easiest(opinions, cut)
+    fates: dict[tuple[str, float], set[str]] = {}
+    for decision in decisions.values():
+        if decision.rank is not None and decision.ease is not None:
+            name = decision.capability if cut.stratified else ""
+            fates.setdefault((name, decision.ease), set()).add(decision.decision)
+    return [
+        decision.id
+        for decision in decisions.values()
+        if decision.ease is not None
+        and len(fates.get((decision.capability if cut.stratified else "", decision.ease), ())) > 1
+    ]
+
+
+def drop_counts(sizes: Mapping[str, int], cut: Cut) -> dict[str, int]:
+    """How many prompts each capability loses: floor(share n + 1/2) in all. BadInput if one would go below the floor.
+
+    Without stratification the total alone counts.
+    """
     # The share as it is written: 0.145 of 100 is 14.5, though the float nearest to 0.145 lies below.
-    total = int(Fraction(repr(share)) * sum(sizes.values()) + Fraction(1, 2))
-    capacity = {capability: size - 1 for capability, size in sizes.items()}
-    if total > sum(capacity.values()):
+    total = int(Fraction(repr(cut.share)) * sum(sizes.values()) + Fraction(1, 2))
+    capacity = {capability: max(size - cut.floor, 0) for capability, size in sizes.items()}
+    small = {name: size for name, size in sizes.items() if size < cut.floor}
+    if small or total > sum(capacity.values()):
+        found = ", ".join(f"{name}: {size}" for name, size in sorted((small or sizes).items()))
         raise BadInput(
-            f"drop_easiest {share} drops {total} of {sum(sizes.values())} prompts, which leaves none of some of the "
-            f"{len(sizes)} capabilities ({', '.join(f'{name}: {size}' for name, size in sorted(sizes.items()))})",
-            "lower drop_easiest or give the small capabilities more prompts",
+            f"drop_easiest {cut.share} drops {total} of {sum(sizes.values())} prompts, and each of {len(sizes)} "
+            f"capabilities must keep {cut.floor} ({found})",
+            "lower drop_easiest or keep_at_least, or give the small capabilities more prompts",
         )
     return apportion(total, sizes, capacity)
 
 
-def _ease(verdict: Verdict, seed: int) -> tuple[float, float, int, str]:
-    """Sort key: easiest first."""
-    likelihood = float("-inf") if verdict.reference_logprob is None else verdict.reference_logprob
-    return (-(verdict.pass_rate or 0.0), -likelihood, derive(seed, verdict.id), verdict.id)
+def broken(verdicts: Sequence[Verdict], share: float) -> dict[str, int]:
+    """The answers that speak against a prompt's reference: empty unless nobody got it right and `share` of at least
+    BROKEN_ATTEMPTS graded attempts give one and the same other answer."""
+    attempts = [reply for verdict in verdicts if verdict.kind == "attempts" for reply in verdict.replies]
+    graded = [reply for reply in attempts if reply.fault is None]
+    if len(graded) < BROKEN_ATTEMPTS or any(reply.value == 1.0 for reply in graded):
+        return {}
+    answers = Counter((reply.answer or "").strip().casefold() for reply in graded)
+    most = answers.most_common(1)[0][1]
+    return dict(sorted(answers.items(), key=lambda item: (-item[1], item[0]))) if most >= share * len(graded) else {}
 
 
-def _check_all_judged(
-    verdicts: Sequence[Verdict], capabilities: Mapping[str, str], ranked: Mapping[str, list[Verdict]]
-) -> None:
-    for capability in sorted(name for name, members in ranked.items() if not members):
-        faults = sorted({reason for v in verdicts if capabilities[v.id] == capability for reason in v.faults})
+def _by_capability(opinions: Sequence[Opinion]) -> dict[str, list[Opinion]]:
+    found: dict[str, list[Opinion]] = {}
+    for opinion in opinions:
+        found.setdefault(opinion.capability, []).append(opinion)
+    return found
+
+
+def _require_all_judged(opinions: Sequence[Opinion], ranked: Sequence[Opinion]) -> None:
+    for capability in sorted({o.capability for o in opinions} - {o.capability for o in ranked}):
+        said = sorted({o.said for o in opinions if o.capability == capability})[:3]
         raise RunFailed(
-            f"no prompt of capability {capability!r} could be judged: {', '.join(faults)}",
+            f"no prompt of capability {capability!r} could be judged: {'; '.join(said)}",
             "check its verifier and the length of its prompts, or leave the capability out",
         )
 
 
-def _judged(verdict: Verdict, capability: str, rank: int, count: int, dropped: bool) -> Decision:
-    likelihood = "unknown" if verdict.reference_logprob is None else f"{verdict.reference_logprob:.3f}"
-    said = f"{verdict.passed} of {verdict.graded} attempts passed, reference log-likelihood a token {likelihood}"
-    reason = f"{'easy' if dropped else 'hard'}: place {rank} of {count} in {capability}, easiest first ({said})"
-    decision: Literal["kept", "dropped"] = "dropped" if dropped else "kept"
-    return Decision(verdict.id, capability, decision, rank, verdict.pass_rate, verdict.reference_logprob, reason=reason)
+def _judged(opinion: Opinion, rank: int, count: int, among: str, dropped: bool) -> Decision:
+    reason = f"{'easy' if dropped else 'hard'}: place {rank} of {count} in {among}, easiest first ({opinion.said})"
+    fate: Fate = "dropped" if dropped else "kept"
+    return Decision(opinion.id, opinion.capability, fate, rank, opinion.ease, opinion.likelihood, reason, {})
 
 
-def _unjudged(verdict: Verdict, capability: str) -> Decision:
-    reason = f"unjudged: {', '.join(verdict.faults)}"
-    return Decision(verdict.id, capability, "unjudged", None, None, verdict.reference_logprob, reason)
+def _aside(opinion: Opinion) -> Decision:
+    fate: Fate = "broken" if opinion.evidence else "unjudged"
+    reason = f"{fate}: {opinion.said}"
+    if opinion.evidence:
+        given = ", ".join(f"{answer!r:.60} {count} times" for answer, count in list(opinion.evidence.items())[:3])
+        reason = f"broken: no attempt is right and they agree on another answer ({given})"
+    evidence = opinion.evidence
+    return Decision(opinion.id, opinion.capability, fate, None, opinion.ease, opinion.likelihood, reason, evidence)

@@ -1,11 +1,14 @@
 """A judge behind an OpenAI-compatible URL.
 
-The reference answer's likelihood needs vLLM's `prompt_logprobs` extension; an endpoint without it gives none, and the
-verdicts say so. What goes wrong on the way is a fault of its own and never a failed attempt.
+The client repeats what the server refuses for now (429 and 5xx, with backoff, as long as `Retry-After` says); an
+endpoint that is gone is waited for as long as `patience_s`. What goes wrong all the same is a fault of its own and
+never a reply. The reference answer's likelihood needs vLLM's `prompt_logprobs` extension; an endpoint without it gives
+none, and a tie is then broken by seed.
 """
 
 import os
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,25 +16,43 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from common.errors import BadInput
-from judges.attempts import Completion, Reply, mean_logprob
-from judges.config import AttemptsJudge
+from judges.config import JudgeConfig
+from judges.engine import mean_logprob, weights_of
+from judges.source import Choice, Completion, Likelihood, Messages, Question, Request
 from prompts.schema import Prompt
 
-THREADS = 8
-"""Prompts in flight at once."""
-TIMEOUT_S = 120.0
-"""Longest wait for one response, in seconds; the client tries twice more after a connection error or a 5xx."""
+ATTEMPTS = 4
+"""Times that the client repeats a request that was refused for now."""
+WAIT_S = 2.0
+"""Between two looks for an endpoint that is gone, in seconds."""
+TOP = 20
+"""Most likely tokens asked for at each place of a choice."""
 _IMPOSSIBLE = -9999.0
 """What vLLM writes for a log-probability of minus infinity, as JSON has none."""
 
 
+class Token(BaseModel):
+    token: str
+    logprob: float
+
+
+class Place(Token):
+    top_logprobs: list[Token] = []
+
+
+class Places(BaseModel):
+    content: list[Place] | None = None
+
+
 class Message(BaseModel):
     content: str | None = None
+    refusal: str | None = None
 
 
-class Choice(BaseModel):
+class Reply(BaseModel):
     message: Message
     finish_reason: str | None
+    logprobs: Places | None = None
 
 
 class Usage(BaseModel):
@@ -46,69 +67,100 @@ class Logprob(BaseModel):
 class Response(BaseModel):
     """What is read of a chat completion; the client itself takes any JSON for one."""
 
-    choices: list[Choice] = Field(min_length=1)
+    choices: list[Reply] = Field(min_length=1)
     usage: Usage | None = None
     prompt_logprobs: list[dict[str, Logprob] | None] | None = None
 
 
 class EndpointSource:
-    """Attempts of a chat endpoint. BadInput if the environment variable named for the key is not set."""
+    """Replies of a chat endpoint. BadInput if the environment variable named for the key is not set."""
 
-    def __init__(self, config: AttemptsJudge, timeout_s: float = TIMEOUT_S, retries: int = 2) -> None:
+    def __init__(self, config: JudgeConfig) -> None:
         import openai
 
         self._config = config
         self._client = openai.OpenAI(
-            base_url=config.url, api_key=_api_key(config), timeout=timeout_s, max_retries=retries
+            base_url=config.url, api_key=_api_key(config), timeout=config.timeout_s, max_retries=ATTEMPTS
         )
         self._without_reference: str | None = None
         self._lock = threading.Lock()
+        self._reached = time.monotonic()
 
     def close(self) -> None:
         self._client.close()
 
-    def ask(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[Reply]:
-        with ThreadPoolExecutor(THREADS) as threads:
-            return list(threads.map(self._reply, prompts, seeds))
+    def sample(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        return self._each(self._sample, requests)
 
-    def _reply(self, prompt: Prompt, seed: int) -> Reply:
-        completions, prompt_tokens = self._attempts(prompt, seed)
-        if prompt_tokens is None:
-            answered = any(completion.fault is None for completion in completions)
-            return Reply(completions, None, "endpoint_gives_no_usage" if answered else "no_attempt")
-        return Reply(completions, *self._reference(prompt, prompt_tokens))
+    def choose(self, questions: Sequence[Question]) -> list[Choice]:
+        """The endpoint writes freely; the first token that is a label counts, with the likelihoods of the others."""
+        return self._each(self._choose, questions)
 
-    def _attempts(self, prompt: Prompt, seed: int) -> tuple[list[Completion], int | None]:
-        """As many completions as asked, and the prompt's length in tokens if the endpoint says it."""
+    def likelihoods(self, prompts: Sequence[Prompt]) -> list[Likelihood]:
+        return self._each(self._likelihood, prompts)
+
+    def _each(self, ask: Any, items: Sequence[Any]) -> list[Any]:
+        with ThreadPoolExecutor(self._config.concurrency) as threads:
+            return list(threads.map(ask, items))
+
+    def _sample(self, request: Request) -> list[Completion]:
+        found: list[Completion] = []
+        while len(found) < request.samples:
+            # Some servers give one choice whatever `n` says: ask on, with another seed.
+            wanted = request.samples - len(found)
+            response = self._try(
+                request.messages,
+                n=wanted,
+                temperature=request.temperature,
+                max_tokens=request.max_tokens,
+                seed=(request.seed + len(found)) % 2**31,
+            )
+            if isinstance(response, str):
+                return found + [Completion("", "none", fault=response)] * wanted
+            found += _completions(response)
+        return found[: request.samples]
+
+    def _choose(self, question: Question) -> Choice:
+        response = self._try(
+            question.messages, temperature=0.0, max_tokens=question.max_tokens + 8, logprobs=True, top_logprobs=TOP
+        )
+        if isinstance(response, str):
+            return Choice(None, "", fault=response)
+        completion, reply = _completions(response)[0], response.choices[0]
+        if completion.fault is not None:
+            return Choice(None, completion.text, completion.tokens, completion.fault)
+        weights = _weights(reply, question.labels)
+        return Choice(weights, completion.text, completion.tokens, None if weights else "unreadable")
+
+    def _try(self, messages: Messages, **settings: Any) -> Response | str:
+        """One response, or the fault in its place."""
         import openai
 
-        wanted = self._config.attempts
-        found: list[Completion] = []
-        prompt_tokens = None
-        while len(found) < wanted:
-            try:
-                # Some servers give one choice whatever `n` says: ask on, with another seed.
-                response = self._ask(
-                    prompt.messages,
-                    n=wanted - len(found),
-                    temperature=self._config.temperature,
-                    max_tokens=self._config.max_tokens,
-                    seed=(seed + len(found)) % 2**31,
-                )
-            except (openai.OpenAIError, ValueError) as error:
-                return found + [_fault(self._reason(error))] * (wanted - len(found)), prompt_tokens
-            prompt_tokens = response.usage.prompt_tokens if response.usage else None
-            found += _completions(response)
-        return found[:wanted], prompt_tokens
+        try:
+            return self._ask(messages, **settings)
+        except (openai.OpenAIError, ValueError) as error:
+            return self._fault(error)
 
-    def _ask(self, messages: list[dict[str, str]], **settings: Any) -> Response:
+    def _ask(self, messages: Messages, **settings: Any) -> Response:
         """One request. Raises openai.OpenAIError, or ValueError if what comes back is no chat completion."""
-        chat: Any = self._client.chat.completions.with_raw_response
-        raw = chat.create(model=self._config.model_name, messages=messages, **settings)
-        return Response.model_validate_json(raw.content)
+        import openai
 
-    def _reference(self, prompt: Prompt, prompt_tokens: int) -> tuple[float | None, str | None]:
-        """(mean log-probability a token, None) or (None, why not). The first refusal holds for all later prompts."""
+        chat: Any = self._client.chat.completions.with_raw_response
+        while True:
+            try:
+                raw = chat.create(model=self._config.model_name, messages=messages, **settings)
+            except openai.APITimeoutError:
+                raise
+            except openai.APIConnectionError:
+                if time.monotonic() - self._reached > self._config.patience_s:
+                    raise
+                time.sleep(WAIT_S)
+                continue
+            self._reached = time.monotonic()
+            return Response.model_validate_json(raw.content)
+
+    def _likelihood(self, prompt: Prompt) -> Likelihood:
+        """The first refusal holds for all later prompts."""
         import openai
 
         if self._without_reference is not None:
@@ -116,14 +168,15 @@ class EndpointSource:
         extra = {"prompt_logprobs": 0, "add_generation_prompt": False, "continue_final_message": True}
         messages = [*prompt.messages, {"role": "assistant", "content": prompt.answer}]
         try:
+            usage = self._ask(prompt.messages, max_tokens=1).usage
             entries = self._ask(messages, max_tokens=1, extra_body=extra).prompt_logprobs
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             return None, "too_long" if _is_too_long(error) else self._give_up("endpoint_refuses")
         except (openai.OpenAIError, ValueError) as error:
-            return None, self._reason(error)
-        if entries is None:
+            return None, self._fault(error)
+        if entries is None or usage is None:
             return None, self._give_up("endpoint_gives_none")
-        tokens = [list((entry or {}).values()) for entry in entries[prompt_tokens:]]
+        tokens = [list((entry or {}).values()) for entry in entries[usage.prompt_tokens :]]
         if any(len(candidates) != 1 for candidates in tokens):
             return None, self._give_up("endpoint_gives_several_tokens")
         logprobs = [candidates[0].logprob for candidates in tokens]
@@ -134,7 +187,7 @@ class EndpointSource:
             self._without_reference = self._without_reference or reason
             return self._without_reference
 
-    def _reason(self, error: Exception) -> str:
+    def _fault(self, error: Exception) -> str:
         """The fault that an error is. BadInput for those that every further request would meet as well."""
         import openai
 
@@ -152,7 +205,7 @@ class EndpointSource:
         return "too_long" if _is_too_long(error) else "endpoint_error"
 
 
-def _api_key(config: AttemptsJudge) -> str:
+def _api_key(config: JudgeConfig) -> str:
     if config.api_key_env is None:
         return "EMPTY"
     key = os.environ.get(config.api_key_env)
@@ -172,11 +225,13 @@ def _is_too_long(error: Exception) -> bool:
 def _completions(response: Response) -> list[Completion]:
     tokens = response.usage.completion_tokens if response.usage else 0
     found = []
-    for place, choice in enumerate(response.choices):
+    for place, reply in enumerate(response.choices):
         # The endpoint counts tokens over all choices: booked on the first, so that they add up.
         counted = tokens if place == 0 else 0
-        text, finish = choice.message.content, choice.finish_reason
-        if finish not in ("stop", "length"):
+        text, finish = reply.message.content, reply.finish_reason
+        if finish == "content_filter" or reply.message.refusal:
+            found.append(Completion(reply.message.refusal or text or "", "none", counted, fault="refused"))
+        elif finish not in ("stop", "length"):
             found.append(Completion(text or "", "none", counted, fault=f"finish_{finish}"))
         elif text is None:
             found.append(Completion("", finish, counted, fault="empty_reply"))
@@ -185,5 +240,24 @@ def _completions(response: Response) -> list[Completion]:
     return found
 
 
-def _fault(reason: str) -> Completion:
-    return Completion("", "none", fault=reason)
+def _weights(reply: Reply, labels: Sequence[str]) -> dict[str, float] | None:
+    """The labels' probabilities where the first of them was written; that one alone without log-probabilities."""
+    for place in (reply.logprobs.content if reply.logprobs else None) or []:
+        if _label(place.token, labels) is None:
+            continue
+        found: dict[str, float] = {}
+        for token in [place, *place.top_logprobs]:
+            label = _label(token.token, labels)
+            if label is not None:
+                found[label] = max(found.get(label, _IMPOSSIBLE), token.logprob)
+        return weights_of({label: found.get(label, _IMPOSSIBLE) for label in labels})
+    if reply.logprobs and reply.logprobs.content:
+        return None
+    words = [_label(word, labels) for word in (reply.message.content or "").split()]
+    first = next((label for label in words if label is not None), None)
+    return None if first is None else {label: float(label == first) for label in labels}
+
+
+def _label(token: str, labels: Sequence[str]) -> str | None:
+    bare = token.strip(" \n\t*().:#\"'▁Ġ").lower()
+    return next((label for label in labels if label.lower() == bare), None)

@@ -1,10 +1,12 @@
-"""A judge that runs here: attempts and reference likelihoods from a rollout engine."""
+"""A judge that runs here: replies and likelihoods from a rollout engine."""
 
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Protocol
 
-from judges.attempts import Completion, Reply, mean_logprob
-from judges.config import AttemptsJudge
+from common.errors import BadInput
+from judges.source import Choice, Completion, Likelihood, Messages, Question, Request
 from prompts.schema import Prompt
 
 
@@ -24,46 +26,101 @@ class Sampler(Protocol):
 
     @property
     def max_model_len(self) -> int: ...
-    def encode(self, messages: list[dict[str, str]]) -> list[int]: ...
+    def encode(self, messages: Messages) -> list[int]: ...
     def encode_text(self, text: str) -> list[int]: ...
     def generate(
         self, prompts: list[list[int]], *, samples: int, temperature: float, max_tokens: int, seeds: list[int]
     ) -> Sequence[Sequence[Sampled]]: ...
     def score(self, prompts: list[list[int]], completions: list[list[int]]) -> list[list[float]]: ...
+    def next_token(self, prompts: list[list[int]], tokens: list[int]) -> list[list[float]]: ...
+    def close(self) -> None: ...
 
 
 class EngineSource:
-    """Attempts of an engine. A prompt that leaves no room for an attempt in the context is the fault `too_long`."""
+    """Replies of an engine. What leaves no room for a reply in the context is the fault `too_long`."""
 
-    def __init__(self, engine: Sampler, config: AttemptsJudge) -> None:
+    def __init__(self, engine: Sampler) -> None:
         self._engine = engine
-        self._config = config
 
-    def ask(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[Reply]:
-        ids = [self._engine.encode(prompt.messages) for prompt in prompts]
-        limit = self._engine.max_model_len - self._config.max_tokens
-        short = [place for place, tokens in enumerate(ids) if len(tokens) <= limit]
-        completions = [self._too_long() for _ in prompts]
-        if short:
+    def close(self) -> None:
+        self._engine.close()
+
+    def sample(self, requests: Sequence[Request]) -> list[list[Completion]]:
+        ids = [self._engine.encode(request.messages) for request in requests]
+        found = [[Completion("", "none", fault="too_long")] * request.samples for request in requests]
+        alike: defaultdict[tuple[int, float, int], list[int]] = defaultdict(list)
+        for place, request in enumerate(requests):
+            if len(ids[place]) + request.max_tokens <= self._engine.max_model_len:
+                alike[request.samples, request.temperature, request.max_tokens].append(place)
+        for (samples, temperature, max_tokens), places in alike.items():
             sampled = self._engine.generate(
-                [ids[place] for place in short],
-                samples=self._config.attempts,
-                temperature=self._config.temperature,
-                max_tokens=self._config.max_tokens,
-                seeds=[seeds[place] for place in short],
+                [ids[place] for place in places],
+                samples=samples,
+                temperature=temperature,
+                max_tokens=max_tokens,
+                seeds=[requests[place].seed for place in places],
             )
-            for place, rollouts in zip(short, sampled, strict=True):
-                completions[place] = [Completion(one.text, one.finish, len(one.token_ids)) for one in rollouts]
-        references = self._references(prompts, ids)
-        return [Reply(tried, *reference) for tried, reference in zip(completions, references, strict=True)]
+            for place, rollouts in zip(places, sampled, strict=True):
+                found[place] = [Completion(one.text, one.finish, len(one.token_ids)) for one in rollouts]
+        return found
 
-    def _too_long(self) -> list[Completion]:
-        return [Completion("", "none", fault="too_long")] * self._config.attempts
+    def choose(self, questions: Sequence[Question]) -> list[Choice]:
+        """Every reply begins with the question's `lead`; the first token in which the labels differ decides."""
+        found = [Choice(None, "", fault="too_long") for _ in questions]
+        alike: defaultdict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
+        for place, question in enumerate(questions):
+            alike[question.lead, question.labels].append(place)
+        for (lead, labels), places in alike.items():
+            common, tokens = self._labels(lead, labels)
+            ids = {place: self._engine.encode(questions[place].messages) + common for place in places}
+            room = {p: len(ids[p]) + 1 + questions[p].max_tokens <= self._engine.max_model_len for p in places}
+            fit = [place for place in places if room[place]]
+            if not fit:
+                continue
+            for place, logprobs in zip(fit, self._engine.next_token([ids[p] for p in fit], tokens), strict=True):
+                found[place] = _choice(lead, labels, logprobs)
+        return self._with_reasons(questions, found)
 
-    def _references(self, prompts: Sequence[Prompt], ids: Sequence[list[int]]) -> list[tuple[float | None, str | None]]:
-        """(mean log-probability a token, None) or (None, why not) for each prompt's reference answer."""
+    def _labels(self, lead: str, labels: tuple[str, ...]) -> tuple[list[int], list[int]]:
+        """Tokens of the lead (and of what all labels begin with), and the token of each label."""
+        whole = [self._engine.encode_text(f"{lead} {label}") for label in labels]
+        same = [len(set(column)) == 1 for column in zip(*whole, strict=False)]
+        common = whole[0][: [*same, False].index(False)]
+        rest = [ids[len(common) :] for ids in whole]
+        if any(len(ids) != 1 for ids in rest):
+            raise BadInput(
+                f"the judge's tokenizer has no single token for each of {', '.join(labels)} after {lead!r}",
+                "take another judge, or kind: attempts",
+            )
+        return common, [ids[0] for ids in rest]
+
+    def _with_reasons(self, questions: Sequence[Question], found: list[Choice]) -> list[Choice]:
+        """The choices with the reason that the judge gives for the likeliest label."""
+        alike: defaultdict[int, list[int]] = defaultdict(list)
+        for place, question in enumerate(questions):
+            if question.reason and found[place].weights is not None:
+                alike[question.max_tokens].append(place)
+        for max_tokens, places in alike.items():
+            begun = [f"{found[place].text}{questions[place].reason}" for place in places]
+            asked = [
+                self._engine.encode(questions[place].messages) + self._engine.encode_text(text)
+                for place, text in zip(places, begun, strict=True)
+            ]
+            fit = [n for n, ids in enumerate(asked) if len(ids) + max_tokens <= self._engine.max_model_len]
+            if not fit:
+                continue
+            said = self._engine.generate(
+                [asked[n] for n in fit], samples=1, temperature=0.0, max_tokens=max_tokens, seeds=[0] * len(fit)
+            )
+            for n, replies in zip(fit, said, strict=True):
+                choice, reply = found[places[n]], replies[0]
+                found[places[n]] = Choice(choice.weights, begun[n] + reply.text, choice.tokens + len(reply.token_ids))
+        return found
+
+    def likelihoods(self, prompts: Sequence[Prompt]) -> list[Likelihood]:
+        ids = [self._engine.encode(prompt.messages) for prompt in prompts]
         answers = [self._engine.encode_text(prompt.answer) for prompt in prompts]
-        found: list[tuple[float | None, str | None]] = []
+        found: list[Likelihood] = []
         for prompt_ids, answer in zip(ids, answers, strict=True):
             # Strictly less: to score a text the engine samples one token after it.
             fits = len(prompt_ids) + len(answer) < self._engine.max_model_len
@@ -74,3 +131,27 @@ class EngineSource:
             for place, logprobs in zip(places, scores, strict=True):
                 found[place] = mean_logprob(logprobs)
         return found
+
+
+def mean_logprob(logprobs: Sequence[float]) -> Likelihood:
+    """(mean, None), or (None, why not) when there is no finite mean."""
+    if not logprobs:
+        return None, "empty_answer"
+    mean = math.fsum(logprobs) / len(logprobs) if all(map(math.isfinite, logprobs)) else None
+    return mean, None if mean is not None else "not_finite"
+
+
+def _choice(lead: str, labels: tuple[str, ...], logprobs: Sequence[float]) -> Choice:
+    return Choice(weights_of(dict(zip(labels, logprobs, strict=True))), f"{lead} {labels[_best(logprobs)]}", 1)
+
+
+def weights_of(logprobs: dict[str, float]) -> dict[str, float]:
+    """The labels' probabilities among each other (softmax)."""
+    top = max(logprobs.values())
+    parts = {label: math.exp(value - top) for label, value in logprobs.items()}
+    total = math.fsum(parts.values())
+    return {label: part / total for label, part in parts.items()}
+
+
+def _best(values: Sequence[float]) -> int:
+    return max(range(len(values)), key=values.__getitem__)

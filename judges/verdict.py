@@ -1,84 +1,105 @@
-"""What a judge said of a prompt, with every attempt kept; written one JSON line a prompt."""
+"""What a judge said of a prompt, with every reply kept; written one JSON line a prompt."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from common.errors import RunFailed
 
+Kind = Literal["attempts", "rubric", "pairwise"]
+TRANSPORT = frozenset({"endpoint_timeout", "endpoint_error"})
+"""Faults of the way to the judge: worth asking again."""
+REPEATED = frozenset({"unreadable", "refused", "cut_off"})
+"""Faults of the reply itself: another one may be without, so they are asked for again, `retries` times."""
+
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One completion, or the fault that there is in its place."""
+class Reply:
+    """One reply of a judge, or the fault that there is in its place."""
 
     text: str
     finish: str
-    """How it ended: `stop`, `length` (cut off at `max_tokens`) or `none` (there is no completion)."""
+    """How it ended: `stop`, `length` (cut off at its limit) or `none` (there is no reply)."""
     tokens: int
     """Completion tokens, where known; 0 otherwise."""
-    reward: float | None
-    """The verifier's reward, 0 to 1; None when it could not grade."""
-    passed: bool
     answer: str | None
-    """What the verifier read out of the text; empty: nothing. None: there was no grade."""
+    """What was read out of the text; None with a fault."""
+    value: float | None
+    """An attempt: 1 passed, 0 failed. A rating: its mean over the token probabilities, 1 to 3. A comparison: the
+    probability that this prompt is the harder one. None with a fault."""
     fault: str | None
-    """Why there is no grade."""
+    """Why there is no value: `unreadable`, `refused`, `cut_off`, `too_long`, `timeout`, ..."""
+    about: str | None = None
+    """Of a comparison: which prompt it was compared with."""
+    first: bool = False
+    """Of a comparison: whether this prompt stood first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A prompt's attempts and what follows from them."""
+    """A prompt's replies and what follows from them."""
 
     id: str
-    attempts: list[Attempt]
-    reference_logprob: float | None
-    """Mean log-probability of the reference answer's tokens after the prompt (nats a token); None: not available."""
-    reference_note: str | None
-    """Why the likelihood is not available."""
+    kind: Kind
+    replies: list[Reply]
+    ease: float | None
+    """How easy, 0 to 1. Attempts: posterior mean of the pass rate. None: no reply had a value."""
+    low: float | None = None
+    high: float | None = None
+    """90 % interval of the pass rate (attempts only)."""
 
     @property
     def graded(self) -> int:
-        """Attempts with a grade. The others are faults and count neither for nor against the prompt."""
-        return sum(attempt.fault is None for attempt in self.attempts)
+        """Replies with a value. The others are faults and count neither for nor against the prompt."""
+        return sum(reply.fault is None for reply in self.replies)
 
     @property
     def passed(self) -> int:
-        return sum(attempt.fault is None and attempt.passed for attempt in self.attempts)
-
-    @property
-    def cut_off(self) -> int:
-        """Attempts that ended at the length limit, graded or not."""
-        return sum(attempt.finish == "length" for attempt in self.attempts)
-
-    @property
-    def unreadable(self) -> int:
-        """Graded attempts in which the verifier found no answer to read."""
-        return sum(attempt.fault is None and not attempt.answer for attempt in self.attempts)
+        """Attempts that passed."""
+        return sum(reply.value == 1.0 for reply in self.replies) if self.kind == "attempts" else 0
 
     @property
     def faults(self) -> dict[str, int]:
-        """Attempts without a grade, by reason."""
-        return dict(sorted(Counter(attempt.fault for attempt in self.attempts if attempt.fault is not None).items()))
+        """Replies without a value, by reason."""
+        return dict(sorted(Counter(reply.fault for reply in self.replies if reply.fault is not None).items()))
 
     @property
-    def pass_rate(self) -> float | None:
-        """Posterior mean (passed + 1) / (graded + 2), so that 1 of 1 is less easy than 4 of 4; None if ungraded."""
-        return (self.passed + 1) / (self.graded + 2) if self.graded else None
+    def said(self) -> str:
+        """The verdict in words."""
+        if self.kind == "attempts":
+            words = f"{self.passed} of {self.graded} attempts passed"
+        elif self.kind == "rubric":
+            rating = sum(reply.value or 0.0 for reply in self.replies) / max(self.graded, 1)
+            words = f"rated {rating:.2f} of 3"
+        else:
+            words = f"ease {self.ease or 0.0:.3f} from {self.graded} comparisons"
+        faults = ", ".join(f"{count} {reason}" for reason, count in self.faults.items())
+        return f"{words}{f' ({faults})' if faults else ''}"
 
     def summary(self) -> dict[str, Any]:
-        """The verdict without its attempts, as JSON values."""
-        names = ("passed", "graded", "cut_off", "unreadable", "faults", "pass_rate")
-        values = {name: getattr(self, name) for name in names}
-        return values | {"reference_logprob": self.reference_logprob, "reference_note": self.reference_note}
+        """The verdict without its replies, as JSON values."""
+        names = ("kind", "ease", "low", "high", "graded", "faults")
+        passed = {"passed": self.passed} if self.kind == "attempts" else {}
+        return {name: getattr(self, name) for name in names} | passed
 
     def to_json(self) -> dict[str, Any]:
-        return {"id": self.id} | self.summary() | {"attempts": [asdict(attempt) for attempt in self.attempts]}
+        return {"id": self.id} | self.summary() | {"replies": [asdict(reply) for reply in self.replies]}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Verdict":
         """Inverse of `to_json`. RunFailed if the value is no verdict."""
         try:
-            attempts = [Attempt(**attempt) for attempt in value["attempts"]]
-            return cls(value["id"], attempts, value["reference_logprob"], value["reference_note"])
+            replies = [Reply(**reply) for reply in value["replies"]]
+            names = ("ease", "low", "high")
+            return cls(value["id"], value["kind"], replies, **{name: value[name] for name in names})
         except (KeyError, TypeError) as error:
             raise RunFailed(f"not a verdict: {str(value)[:80]} ({error})", "redo the judge filter") from error
+
+
+def faults_of(verdicts: Sequence[Verdict]) -> dict[str, int]:
+    """Replies without a value over all verdicts, by reason."""
+    total: Counter[str] = Counter()
+    for verdict in verdicts:
+        total.update(verdict.faults)
+    return dict(sorted(total.items()))

@@ -51,9 +51,12 @@ def _judged(stage: JudgeFilterStage, prompts: int | None) -> int | None:
 def _stage(stage: Stage, kept: Mapping[str, int | None]) -> dict[str, int | None]:
     if stage.kind == "judge_filter":
         judged = _judged(stage, kept[PROMPTS])
-        attempts = None if judged is None else judged * stage.judge.attempts
-        tokens = None if attempts is None else attempts * stage.judge.max_tokens
-        return {"attempts_at_most": attempts, "tokens_generated_at_most": tokens}
+        if judged is None:
+            return {}
+        asked = sum(judge.replies * (1 + judge.retries) for judge in stage.judges)
+        # What is asked again gets up to twice the room.
+        room = sum(judge.replies * judge.longest * (1 + 2 * judge.retries) for judge in stage.judges)
+        return {"replies_at_most": judged * asked, "tokens_generated_at_most": judged * room}
     if stage.kind == "sft":
         prompts = min((n for n in (kept[stage.on], stage.limit) if n is not None), default=None)
         return {"sequences_at_most": None if prompts is None else math.ceil(prompts * stage.epochs)}

@@ -82,9 +82,11 @@ def memory_of(recipe: Recipe, policy: Dimensions | None) -> dict[str, Memory]:
 
 
 def _judge(stage: Stage) -> Memory | None:
+    """One judge is in memory at a time: the largest counts. The policy that audits comes after them."""
     assert stage.kind == "judge_filter"
-    dense = stage.judge.model and dense_dimensions(stage.judge.model)
-    return _engine(dense, stage.judge.rollouts) if dense else None
+    found = [(judge.model and dense_dimensions(judge.model), judge.rollouts) for judge in stage.judges]
+    engines = [_engine(dense, rollouts) for dense, rollouts in found if dense]
+    return max(engines, key=Memory.total, default=None)
 
 
 def _training(stage: Stage, policy: Dimensions | None) -> Memory | None:

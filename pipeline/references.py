@@ -61,6 +61,9 @@ def _input_problems(recipe: "Recipe") -> list[Problem]:
         for (kind, field), accepted in ACCEPTED.items():
             if kind == stage.kind and field in values:
                 problems += _reference(("stages", index, field), values[field], accepted, kinds, recipe)
+        if stage.kind == "judge_filter" and stage.audit:
+            path = ("stages", index, "audit", "policy")
+            problems += _reference(path, stage.audit.policy, CHECKPOINT_KINDS, kinds, recipe)
         kinds.setdefault(stage.id, stage.kind)
     return problems
 

@@ -19,6 +19,7 @@ MODEL_FOLDERS: tuple[tuple[str, ...], ...] = (
     ("model", "upcycle"),
     ("model", "checkpoint"),
     ("stages", "*", "judge", "model"),
+    ("stages", "*", "more_judges", "*", "model"),
 )
 
 

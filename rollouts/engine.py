@@ -105,6 +105,17 @@ class Engine:
             scored.append([row[token].logprob for row, token in zip(rows, completion, strict=True)])
         return scored
 
+    def next_token(self, prompts: Sequence[list[int]], tokens: Sequence[int]) -> list[list[float]]:
+        """Log-probability of each of `tokens` as the one that follows each prompt (token ids)."""
+        from vllm import SamplingParams
+
+        for prompt in prompts:
+            self._require_room(prompt, 1)
+        # At temperature 1 the processed log-probabilities are the model's own.
+        params = SamplingParams(temperature=1.0, max_tokens=1, logprob_token_ids=list(tokens), seed=0, detokenize=False)
+        outputs = self.llm.generate([{"prompt_token_ids": prompt} for prompt in prompts], params, use_tqdm=False)
+        return [[output.outputs[0].logprobs[0][token].logprob for token in tokens] for output in outputs]
+
     def routing(self, sequences: Sequence[list[int]]) -> Tensor | None:
         """The experts that every token of the sequences (token ids) chooses: (MoE layers, tokens, top-k), sorted
         within a token. None where the engine cannot tell."""

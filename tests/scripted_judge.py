@@ -6,9 +6,11 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from judges.attempts import judge_attempts
+from judges.attempts import Attempts
+from judges.cache import Cache
 from judges.config import AttemptsJudge
 from judges.engine import EngineSource
+from judges.judging import Asking, judge_prompts
 from prompts.schema import Prompt
 from rewards.grade import Grade
 
@@ -48,6 +50,13 @@ class ScriptedEngine:
         texts = [["7" if (seed >> place) & 1 else "no" for place in range(samples)] for seed in seeds]
         return [[Rollout(list(text.encode()), text, "stop") for text in one] for one in texts]
 
+    def next_token(self, prompts, tokens):
+        """The longer the prompt the likelier the first token."""
+        return [[-1.0, *[-1.0 - len(ids) / 100] * (len(tokens) - 1)] for ids in prompts]
+
+    def close(self):
+        self.closed = True
+
     def score(self, prompts, completions):
         return [[-float(len(ids))] * len(answer) for ids, answer in zip(prompts, completions, strict=True)]
 
@@ -56,9 +65,16 @@ def grade(prompt, completion):
     return Grade(float(completion == prompt.answer), None, completion)
 
 
-def ask(path, prompts=PROMPTS, source=None, grade=grade, chunk=4, stop=lambda: False, progress=lambda *_, **__: None):
-    source = source or EngineSource(ScriptedEngine(), JUDGE)
-    return judge_attempts(prompts, source, grade, path, 5, progress, stop, chunk=chunk)
+def asking(folder, **more):
+    """What surrounds the questions of a stage in `folder`; its cache is in memory unless given."""
+    plain = {"cache": Cache(None), "identity": "who", "began": folder / "began.json"}
+    return Asking(**(plain | {"progress": lambda *_, **__: None, "stop_requested": lambda: False, "chunk": 4} | more))
+
+
+def ask(folder, prompts=PROMPTS, source=None, grade=grade, config=JUDGE, **more):
+    """The verdicts of an `attempts` judge."""
+    judge = Attempts(config, source or EngineSource(ScriptedEngine()), grade)
+    return judge_prompts(prompts, judge, asking(folder, **more))
 
 
 @contextmanager

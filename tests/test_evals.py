@@ -12,12 +12,13 @@ from pydantic import ValidationError
 
 from common.errors import BadInput, GateStopped, Interrupted, RunFailed
 from common.files import read_json, read_json_lines
+from common.intervals import wilson
 from common.stage import StageContext
 from evals import packaged
 from evals.compare import Evaluation, compare_rows
 from evals.config import SuiteConfig
 from evals.gate import check_gate
-from evals.intervals import paired_difference, wilson
+from evals.intervals import paired_difference
 from evals.protocol import ask, summary
 from evals.suites import load_suite, sample
 from prompts.schema import Prompt, write_prompts

@@ -11,52 +11,63 @@ from common.errors import BadInput, RunFailed
 from common.files import read_json_lines
 from common.stage import StageContext
 from curriculum.ledger import Ledger
-from judges.config import AttemptsJudge
+from judges.cache import Cache
+from judges.config import AttemptsJudge, PairwiseJudge, RubricJudge
 from judges.endpoint import EndpointSource
+from judges.source import Question, Request
 from prompts.schema import read_prompts, write_prompts
 from stages.judge_filter.config import JudgeFilterStage
 from stages.judge_filter.run import run
 
 
-def judge_at(url, **more):
-    return AttemptsJudge(kind="attempts", url=url, model_name="judge", attempts=3, **more)
+@pytest.fixture(autouse=True)
+def own_cache_and_no_patience(tmp_path, monkeypatch):
+    monkeypatch.setenv("UPHILL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("judges.endpoint.ATTEMPTS", 0)
+    monkeypatch.setattr("judges.endpoint.WAIT_S", 0.05)
 
 
-def reply(url, timeout_s=5.0, **more):
-    return EndpointSource(judge_at(url, **more), timeout_s, retries=0).ask(PROMPTS[:1], [11])[0]
+def judge_at(url, kind=AttemptsJudge, **more):
+    plain = {"attempts": 3} if kind is AttemptsJudge else {}
+    name = {AttemptsJudge: "attempts", RubricJudge: "rubric", PairwiseJudge: "pairwise"}[kind]
+    return kind(**({"kind": name, "url": url, "model_name": "judge", "patience_s": 0} | plain | more))
 
 
-def test_an_endpoint_gives_attempts_and_the_references_own_tokens(monkeypatch):
+def completions(url, **more):
+    request = Request(PROMPTS[0].messages, 3, 0.5, 32, 11)
+    return EndpointSource(judge_at(url, **more)).sample([request])[0]
+
+
+def test_an_endpoint_gives_attempts(monkeypatch):
     monkeypatch.setenv("JUDGE_KEY", "sesame")
     with endpoint(vllm) as (url, requests):
-        got = reply(url, api_key_env="JUDGE_KEY", temperature=0.5)
-    assert [c.text for c in got.completions] == ["7"] * 3 and sum(c.tokens for c in got.completions) == 3
-    assert (got.reference_logprob, got.reference_note) == (-1.5, None)
-    attempts, reference = requests
+        got = completions(url, api_key_env="JUDGE_KEY")
+    assert [c.text for c in got] == ["7"] * 3 and sum(c.tokens for c in got) == 3
+    (attempts,) = requests
     assert attempts["key"] == "Bearer sesame"
-    assert {name: attempts[name] for name in ("model", "n", "temperature", "max_tokens", "seed")} == {
-        "model": "judge",
-        "n": 3,
-        "temperature": 0.5,
-        "max_tokens": 32,
-        "seed": 11,
-    }
+    sent = {"model": "judge", "n": 3, "temperature": 0.5, "max_tokens": 32, "seed": 11}
+    assert {name: attempts[name] for name in sent} == sent
+
+
+def test_an_endpoint_gives_the_references_own_tokens():
+    with endpoint(vllm) as (url, requests):
+        assert EndpointSource(judge_at(url)).likelihoods(PROMPTS[:1]) == [(-1.5, None)]
+    reference = requests[-1]
     assert reference["messages"][-1] == {"role": "assistant", "content": "7"}
     assert reference["continue_final_message"] and not reference["add_generation_prompt"]
 
 
 def test_an_endpoint_without_prompt_logprobs_says_so_and_is_asked_once():
     with endpoint(completion) as (url, requests):
-        source = EndpointSource(judge_at(url), 5.0, retries=0)
-        replies = [source.ask([one], [1])[0] for one in PROMPTS[:3]]
-    assert [(r.reference_logprob, r.reference_note) for r in replies] == [(None, "endpoint_gives_none")] * 3
+        found = EndpointSource(judge_at(url, concurrency=1)).likelihoods(PROMPTS[:3])
+    assert found == [(None, "endpoint_gives_none")] * 3
     assert sum("prompt_logprobs" in request for request in requests) == 1
 
 
 def test_an_endpoint_that_ignores_n_is_asked_again_with_other_seeds():
     with endpoint(lambda request: completion(request | {"n": 1})) as (url, requests):
-        assert len(reply(url).completions) == 3
-    assert [request["seed"] for request in requests if request.get("n")] == [11, 12, 13]
+        assert len(completions(url)) == 3
+    assert [request["seed"] for request in requests] == [11, 12, 13]
 
 
 @pytest.mark.parametrize(
@@ -67,13 +78,13 @@ def test_an_endpoint_that_ignores_n_is_asked_again_with_other_seeds():
         (lambda request: (200, {"choices": []}), "endpoint_error"),
         (lambda request: (400, {"error": {"message": "maximum context length is 9"}}), "too_long"),
         (lambda request: completion(request, None), "empty_reply"),
-        (lambda request: completion(request, "", "content_filter"), "finish_content_filter"),
+        (lambda request: completion(request, "", "content_filter"), "refused"),
         (lambda request: time.sleep(1) or completion(request), "endpoint_timeout"),
     ],
 )
 def test_what_goes_wrong_on_the_way_is_a_fault_of_its_own(answer, fault):
     with endpoint(answer) as (url, _):
-        assert [c.fault for c in reply(url, timeout_s=0.3).completions] == [fault] * 3
+        assert [c.fault for c in completions(url, timeout_s=0.3)] == [fault] * 3
 
 
 def test_a_wrong_key_model_or_variable_is_said_at_once(monkeypatch):
@@ -83,33 +94,63 @@ def test_a_wrong_key_model_or_variable_is_said_at_once(monkeypatch):
             endpoint(lambda request, status=status: (status, {"error": {"message": "no"}})) as (url, _),
             pytest.raises(BadInput, match=message),
         ):
-            reply(url)
+            completions(url)
     with pytest.raises(BadInput, match="JUDGE_KEY, which is not set"):
         EndpointSource(judge_at("http://127.0.0.1:9/v1", api_key_env="JUDGE_KEY"))
 
 
+def place(token, *others):
+    top = [{"token": name, "logprob": value} for name, value in others]
+    return {"token": token, "logprob": top[0]["logprob"] if top else 0.0, "top_logprobs": top}
+
+
+def choose(reply):
+    question = Question(PROMPTS[0].messages, "Rating:", ("1", "2", "3"), "Reason:", 8)
+    with endpoint(lambda request: (200, {"choices": [reply]})) as (url, _):
+        return EndpointSource(judge_at(url)).choose([question])[0]
+
+
+def test_an_endpoints_choice_is_read_from_the_likelihoods_where_the_label_stands():
+    likely = [place("Rating"), place(":"), place(" 2", (" 2", -0.5), (" 3", -1.0), ("4", -1.5))]
+    text = {"message": {"content": "Rating: 2"}, "finish_reason": "stop", "logprobs": {"content": likely}}
+    found = choose(text)
+    assert found.weights == pytest.approx({"1": 0.0, "2": 0.6225, "3": 0.3775}, abs=1e-3)
+    assert choose({"message": {"content": "It is 3."}, "finish_reason": "stop"}).weights == {"1": 0, "2": 0, "3": 1}
+    nonsense = choose({"message": {"content": "banana"}, "finish_reason": "stop"})
+    assert (nonsense.weights, nonsense.fault) == (None, "unreadable")
+
+
 def test_a_judge_that_is_gone_ends_the_run_and_its_faults_are_asked_again(tmp_path):
-    path, up = tmp_path / "v", True
+    up, cache = True, Cache(None)
 
     def flaky(request):
         return vllm(request) if up and "p5" not in request["messages"][0]["content"] else (500, {})
 
     with endpoint(flaky) as (url, requests):
-        source = EndpointSource(judge_at(url), 5.0, retries=0)
-        assert ask(path, PROMPTS[:8], source)[5].faults == {"endpoint_error": 3}
+        source = EndpointSource(judge_at(url))
+        assert ask(tmp_path / "v", PROMPTS[:8], source, cache=cache).verdicts[5].faults == {"endpoint_error": 4}
         up = False
-        with pytest.raises(RunFailed, match="could not be reached for 4 prompts"):
+        with pytest.raises(RunFailed, match="could not be reached for 4 questions"):
             ask(tmp_path / "w", PROMPTS[:8], source)
         requests.clear()
-        assert ask(path, PROMPTS[:8], source)[5].faults == {"endpoint_error": 3}
+        up = True
+        ask(tmp_path / "v", PROMPTS[:8], source, cache=cache)
     assert Counter(request["messages"][0]["content"] for request in requests) == {"say p5": 1}
 
 
-def stage(tmp_path, url, prompts, share=0.5, **judge):
+def test_an_endpoint_that_comes_back_in_time_is_waited_for():
+    with endpoint(vllm) as (url, _):
+        pass  # closed again: the port refuses
+    started = time.monotonic()
+    assert [c.fault for c in completions(url, patience_s=0.4)] == ["endpoint_error"] * 3
+    assert time.monotonic() - started >= 0.4
+
+
+def stage(tmp_path, judge, prompts, share=0.5, **more):
     (tmp_path / "in").mkdir(exist_ok=True)
     (tmp_path / "out").mkdir(exist_ok=True)
     write_prompts(tmp_path / "in" / "prompts.parquet", prompts)
-    config = JudgeFilterStage(id="filter", kind="judge_filter", judge=judge_at(url, **judge), drop_easiest=share)
+    config = JudgeFilterStage(id="filter", kind="judge_filter", judge=judge, drop_easiest=share, **more)
     context = StageContext(tmp_path / "out", 7, lambda *_, **__: None, lambda: False, threads=1)
     return run(config, {"prompts": tmp_path / "in"}, context), tmp_path / "out"
 
@@ -117,7 +158,7 @@ def stage(tmp_path, url, prompts, share=0.5, **judge):
 def test_the_stage_writes_kept_and_dropped_with_reasons_and_priors(tmp_path):
     prompts = [prompt(f"p{n}", answer="8" if n % 2 else "7", capability="ab"[n // 5]) for n in range(10)]
     with endpoint(vllm) as (url, _):
-        outputs, folder = stage(tmp_path, url, prompts)
+        outputs, folder = stage(tmp_path, judge_at(url), prompts)
     kept, dropped = read_prompts(folder / "prompts.parquet"), read_prompts(folder / "dropped.parquet")
     assert sorted(p.id for p in [*kept, *dropped]) == [p.id for p in prompts] and len(dropped) == 5
     assert {p.answer for p in dropped} == {"7"}  # every easy one, and none else: five of ten
@@ -128,8 +169,18 @@ def test_the_stage_writes_kept_and_dropped_with_reasons_and_priors(tmp_path):
     assert [row.id for row in rows] == sorted(p.id for p in kept)
     assert all(row.verdict["graded"] == 3 and row.prior.a + row.prior.b == pytest.approx(2) for row in rows)
     assert outputs.metrics["pass_rate"] == 0.5 and outputs.metrics["capabilities"]["a"]["kept"] == 2
-    assert outputs.tokens_generated == 30
+    assert outputs.tokens_generated == 30 and outputs.metrics["asked"] == 10
     json.dumps(outputs.metrics, allow_nan=False)
+
+
+def test_the_stage_puts_a_broken_prompt_aside_with_the_evidence(tmp_path):
+    prompts = [prompt(f"p{n}", answer="8" if n == 3 else "7") for n in range(10)]
+    with endpoint(vllm) as (url, _):
+        outputs, folder = stage(tmp_path, judge_at(url, attempts=4), prompts, share=0.0)
+    reasons = {line["id"]: line for line in read_json_lines(folder / "reasons.jsonl")}
+    assert reasons["p3"]["decision"] == "broken" and reasons["p3"]["evidence"] == {"7": 4}
+    assert outputs.metrics["broken"] == 1
+    assert "p3" not in [p.id for p in read_prompts(folder / "prompts.parquet")]
 
 
 def test_the_stage_sets_unjudged_prompts_aside_and_repeats_itself(tmp_path):
@@ -137,24 +188,52 @@ def test_the_stage_sets_unjudged_prompts_aside_and_repeats_itself(tmp_path):
         return (500, {}) if request["messages"][0]["content"] in ("say p1", "say p3") else vllm(request)
 
     with endpoint(half) as (url, _):
-        first, folder = stage(tmp_path, url, PROMPTS)
+        first, folder = stage(tmp_path, judge_at(url), PROMPTS)
         dump = Ledger(folder / "ledger.sqlite").dump()
         reasons = (folder / "reasons.jsonl").read_bytes()
-        again, _ = stage(tmp_path, url, PROMPTS)
+        again, _ = stage(tmp_path, judge_at(url), PROMPTS)
     assert again == first and (folder / "reasons.jsonl").read_bytes() == reasons
     assert Ledger(folder / "ledger.sqlite").dump() == dump
     assert (first.metrics["kept"], first.metrics["dropped"], first.metrics["unjudged"]) == (4, 4, 2)
     assert first.metrics["faults"] == {"endpoint_error": 6}
     aside = [line for line in read_json_lines(folder / "reasons.jsonl") if line["decision"] == "unjudged"]
-    assert [(line["id"], line["reason"], line["rank"]) for line in aside] == [
-        ("p1", "unjudged: endpoint_error", None),
-        ("p3", "unjudged: endpoint_error", None),
-    ]
+    assert [(line["id"], line["rank"]) for line in aside] == [("p1", None), ("p3", None)]
+    assert "3 endpoint_error" in aside[0]["reason"]
+
+
+def rating(request):
+    """Rates by the number in the task: the higher the harder."""
+    content = request["messages"][0]["content"]
+    if "Harder:" in content:
+        one, other = (int(line[5:]) for line in content.split("\n") if line.startswith("say p"))
+        return 200, {"choices": [{"message": {"content": "A" if one > other else "B"}, "finish_reason": "stop"}]}
+    number = int(next(line for line in content.split("\n") if line.startswith("say p"))[5:])
+    return 200, {"choices": [{"message": {"content": f"Rating: {1 + number // 4}"}, "finish_reason": "stop"}]}
+
+
+def test_several_judges_agree_or_not_and_decide_together(tmp_path):
+    with endpoint(rating) as (url, _):
+        judges = [judge_at(url, RubricJudge), judge_at(url, PairwiseJudge)]
+        outputs, folder = stage(tmp_path, judges[0], PROMPTS, more_judges=judges[1:])
+    assert sorted(p.id for p in read_prompts(folder / "dropped.parquet")) == ["p0", "p1", "p2", "p3", "p4"]
+    assert outputs.metrics["agreement"]["1 and 2"] > 0.85  # three ratings, ten places
+    assert abs(outputs.metrics["judge_2/position_bias"]) < 1e-9
+    priors = {row.id: row.prior.mean for row in Ledger(folder / "ledger.sqlite").rows()}
+    assert priors["p5"] > priors["p9"]
+    assert {line["judge"] for line in read_json_lines(folder / "verdicts.jsonl")} == {1, 2}
+
+
+def test_a_judge_that_always_answers_nonsense_ends_the_run(tmp_path):
+    with (
+        endpoint(lambda request: completion(request, "banana")) as (url, _),
+        pytest.raises(RunFailed, match="not one of 10 prompts could be judged: unreadable"),
+    ):
+        stage(tmp_path, judge_at(url, RubricJudge), PROMPTS)
 
 
 def test_an_impossible_share_is_refused_before_the_judge_is_asked(tmp_path):
     with endpoint(vllm) as (url, requests):
         pool = [prompt("a", capability="a"), prompt("b", capability="b"), prompt("c", capability="c")]
-        with pytest.raises(BadInput, match="leaves none"):
-            stage(tmp_path, url, pool, share=0.5)
+        with pytest.raises(BadInput, match="must keep 1"):
+            stage(tmp_path, judge_at(url), pool, share=0.5)
     assert not requests

@@ -1,19 +1,22 @@
-"""The judge: attempts of an engine, resuming, and the cut."""
+"""Judges that try, rate and compare: what they ask, what counts, what is kept, what a stop and a kill leave."""
 
-from dataclasses import replace
-
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
-from scripted_judge import JUDGE, PROMPTS, Rollout, ScriptedEngine, ask, grade, prompt
+from pydantic import TypeAdapter, ValidationError
+from scripted_judge import JUDGE, PROMPTS, Rollout, ScriptedEngine, ask, asking, grade, prompt
 
 from common.errors import BadInput, Interrupted, RunFailed
-from common.files import read_json_lines
-from judges.config import AttemptsJudge
-from judges.cut import cut_easiest, drop_counts
+from judges.attempts import beta_interval
+from judges.cache import Cache
+from judges.config import AttemptsJudge, JudgeConfig, PairwiseJudge, RubricJudge
 from judges.engine import EngineSource
-from judges.verdict import Attempt, Verdict
+from judges.judging import judge_prompts, likelihoods
+from judges.pairwise import Pairwise, bradley_terry, position_bias, tournament
+from judges.rubric import Rubric
+from judges.source import Choice, Completion
+from judges.verdict import Verdict
 from rewards.grade import Grade
 
 
@@ -23,132 +26,221 @@ def test_config_names_one_origin_and_survives_json():
             AttemptsJudge(kind="attempts", **given_)
     with pytest.raises(ValidationError, match="rollouts only apply to model"):
         AttemptsJudge(kind="attempts", url="http://x", model_name="n", rollouts={"max_model_len": 99})
-    assert AttemptsJudge.model_validate_json(JUDGE.model_dump_json()) == JUDGE
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        AttemptsJudge(kind="attempts", model="m", attempts=0)
+    kinds = (JUDGE, RubricJudge(kind="rubric", model="m"), PairwiseJudge(kind="pairwise", model="m"))
+    for config in kinds:
+        assert TypeAdapter(JudgeConfig).validate_json(config.model_dump_json()) == config
 
 
 def test_verdicts_do_not_depend_on_chunks_or_order(tmp_path):
-    whole = ask(tmp_path / "a", chunk=100)
-    assert ask(tmp_path / "b", chunk=3) == whole
-    assert sorted(ask(tmp_path / "c", PROMPTS[::-1]), key=lambda verdict: verdict.id) == whole
-    assert len({tuple(attempt.text for attempt in verdict.attempts) for verdict in whole}) > 3
-    assert [Verdict.from_json(value) for value in read_json_lines(tmp_path / "b")] == whole
+    whole = ask(tmp_path / "a", chunk=100).verdicts
+    assert ask(tmp_path / "b", chunk=3).verdicts == whole
+    assert sorted(ask(tmp_path / "c", PROMPTS[::-1]).verdicts, key=lambda verdict: verdict.id) == whole
+    assert len({tuple(reply.text for reply in verdict.replies) for verdict in whole}) > 3
+    assert [Verdict.from_json(verdict.to_json()) for verdict in whole] == whole
 
 
-def test_a_killed_run_asks_only_for_what_is_missing(tmp_path):
-    path, whole = tmp_path / "verdicts.jsonl", ask(tmp_path / "whole")
+def test_a_second_run_asks_nothing_and_new_prompts_alone_are_asked(tmp_path):
+    path = tmp_path / "verdicts.sqlite"
+    with Cache(path) as cache:
+        first = ask(tmp_path / "a", PROMPTS[:8], cache=cache)
+    with Cache(path) as cache:
+        engine = ScriptedEngine()
+        again = ask(tmp_path / "b", PROMPTS, EngineSource(engine), cache=cache)
+    assert engine.asked == ["say p8", "say p9"]
+    assert again.verdicts[:8] == first.verdicts
+    assert (first.asked, first.known, again.asked, again.known) == (8, 0, 2, 8)
+    assert again.tokens < first.tokens
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"temperature": 0.5}, {"attempts": 3}, {"seed": 1}, {"max_tokens": 9}, {"rollouts": {"dtype": "bfloat16"}}],
+)
+def test_another_setting_or_judge_asks_anew(tmp_path, other):
+    cache = Cache(None)
+    ask(tmp_path / "a", cache=cache)
+    changed = AttemptsJudge.model_validate(JUDGE.model_dump() | other)
+    assert ask(tmp_path / "b", cache=cache, config=changed).asked == len(PROMPTS)
+    assert ask(tmp_path / "c", cache=cache, identity="another").asked == len(PROMPTS)
+    renamed = AttemptsJudge.model_validate(JUDGE.model_dump() | {"model": "elsewhere"})
+    assert ask(tmp_path / "d", cache=cache, config=renamed).asked == 0
+
+
+def test_a_killed_run_goes_on_and_counts_as_a_whole_one(tmp_path):
+    cache, whole = Cache(None), ask(tmp_path / "whole")
     polls = iter([False, False, True])
     with pytest.raises(Interrupted):
-        ask(path, stop=lambda: next(polls))
-    lines = path.read_text().splitlines(keepends=True)
-    assert len(lines) == 8
-    path.write_text("".join(lines[:6]) + lines[6][:40])
+        ask(tmp_path / "v", cache=cache, stop_requested=lambda: next(polls))
     engine = ScriptedEngine()
-    assert ask(path, source=EngineSource(engine, JUDGE)) == whole
-    assert engine.asked == ["say p6", "say p7", "say p8", "say p9"]
-    assert path.read_bytes() == (tmp_path / "whole").read_bytes()
+    assert ask(tmp_path / "v", source=EngineSource(engine), cache=cache) == whole
+    assert engine.asked == ["say p8", "say p9"]
 
 
-def test_a_crashed_verifier_is_a_fault_and_a_cut_off_attempt_is_graded(tmp_path):
-    class CutOff(ScriptedEngine):
-        def generate(self, prompts, **settings):
-            return [[Rollout([1, 2], text, "length") for text in ("7", "crash", "")] for _ in prompts]
+def test_a_damaged_cache_is_named_and_not_believed(tmp_path):
+    path = tmp_path / "verdicts.sqlite"
+    with Cache(path) as cache:
+        cache.put({"k": {"replies": [{"text": "seven", "fault": None}]}})
+    path.write_bytes(path.read_bytes().replace(b"seven", b"eight"))
+    with Cache(path) as cache, pytest.raises(RunFailed, match="the answer k is damaged"):
+        cache.get(["k"])
+    path.write_bytes(b"no database at all, but long enough to be looked at")
+    with pytest.raises(RunFailed, match="cannot be used"):
+        Cache(path)
 
-    def crashing(prompt, completion):
-        return Grade(0.0, "verifier_crash", None) if completion == "crash" else grade(prompt, completion)
 
-    verdict = ask(tmp_path / "v", PROMPTS[:1], EngineSource(CutOff(), JUDGE), crashing)[0]
-    assert (verdict.passed, verdict.graded, verdict.faults) == (1, 2, {"verifier_crash": 1})
-    assert (verdict.cut_off, verdict.unreadable, verdict.pass_rate) == (3, 1, 0.5)
-    assert verdict.attempts[1].reward is None
+def test_a_judge_is_its_files_and_they_are_read_once(tmp_path, monkeypatch):
+    (tmp_path / "weights").write_bytes(b"one")
+    cache = Cache(None)
+    before = cache.folder_sum(tmp_path)
+    monkeypatch.setattr("judges.cache.checksum", lambda path: pytest.fail("read again"))
+    assert cache.folder_sum(tmp_path) == before
+    monkeypatch.undo()
+    (tmp_path / "weights").write_bytes(b"other")
+    assert cache.folder_sum(tmp_path) != before
+
+
+class Says:
+    """A source with given completions: those of the first asking, then those of the next."""
+
+    def __init__(self, *rounds):
+        self.rounds, self.requests = list(rounds), []
+
+    def sample(self, requests):
+        self.requests += requests
+        texts = self.rounds.pop(0)
+        return [[Completion(*text) for text in texts[: request.samples]] for request in requests]
+
+    def choose(self, questions):
+        return [Choice({"yes": 0.9, "no": 0.1}, "yes", 1) for _ in questions]
+
+
+def strict_grade(prompt, text):
+    return Grade(0.0, "verifier_crash", None) if text == "crash" else grade(prompt, text)
+
+
+def test_what_is_no_answer_is_a_fault_and_asked_again_by_rule(tmp_path):
+    first = [("7", "stop", 1), ("I'm sorry, no", "stop", 4), ("", "stop", 1), ("7", "length", 8)]
+    source = Says(first, [("7", "stop", 1), ("no", "stop", 1), ("", "stop", 1)])
+    (verdict,) = ask(tmp_path, PROMPTS[:1], source).verdicts
+    assert [reply.fault for reply in verdict.replies[:4]] == [None, "refused", "unreadable", "cut_off"]
+    assert (verdict.passed, verdict.graded) == (2, 3)
+    assert verdict.faults == {"cut_off": 1, "refused": 1, "unreadable": 2}
+    one, two = source.requests
+    assert (one.samples, two.samples, two.max_tokens) == (4, 3, 2 * one.max_tokens) and one.seed != two.seed
+
+
+def test_a_crashed_verifier_is_a_fault_and_not_asked_again(tmp_path):
+    source = Says([("7", "stop", 1), ("crash", "stop", 1), ("no", "stop", 1), ("no", "stop", 1)])
+    (verdict,) = ask(tmp_path, PROMPTS[:1], source, strict_grade).verdicts
+    assert (verdict.passed, verdict.graded, verdict.faults) == (1, 3, {"verifier_crash": 1})
+    assert verdict.ease == pytest.approx(2 / 5) and verdict.low < verdict.ease < verdict.high
+
+
+def test_the_judge_itself_may_grade_against_the_reference(tmp_path):
+    config = AttemptsJudge.model_validate(JUDGE.model_dump() | {"graded_by": "judge"})
+    source = Says([("seven", "stop", 1)] * 4)
+    (verdict,) = ask(tmp_path, PROMPTS[:1], source, lambda *_: pytest.fail("no verifier"), config).verdicts
+    assert (verdict.passed, verdict.graded) == (4, 4)
+
+
+def test_the_interval_of_a_pass_rate_by_hand():
+    assert beta_interval(0, 0) == (pytest.approx(0.05), pytest.approx(0.95))  # Beta(1, 1)
+    low, high = beta_interval(1, 0)  # Beta(2, 1): P(rate <= x) = x squared
+    assert (low, high) == (pytest.approx(0.05**0.5), pytest.approx(0.95**0.5))
 
 
 def test_a_prompt_without_room_is_a_fault_and_likelihoods_are_means(tmp_path):
     long, wordy = prompt("x" * 21), prompt("wordy", answer="7" * 30)
-    verdicts = {v.id[:5]: v for v in ask(tmp_path / "v", [long, wordy, prompt("fits", answer="77")])}
-    assert verdicts["xxxxx"].faults == {"too_long": 4} and verdicts["xxxxx"].pass_rate is None
-    assert verdicts["wordy"].graded == 4
-    assert (verdicts["wordy"].reference_logprob, verdicts["wordy"].reference_note) == (None, "too_long")
-    assert verdicts["fits"].reference_logprob == -len("say fits")
+    source = EngineSource(ScriptedEngine())
+    verdicts = {v.id[:5]: v for v in ask(tmp_path, [long, prompt("fits")], source).verdicts}
+    assert verdicts["xxxxx"].faults == {"too_long": 4} and verdicts["xxxxx"].ease is None
+    found = likelihoods([wordy, prompt("fits", answer="77")], source, asking(tmp_path / "ties"))
+    assert found == {"wordy": (None, "too_long"), "fits": (-len("say fits"), None)}
 
 
 def test_nothing_graded_ends_the_run(tmp_path):
     with pytest.raises(RunFailed, match="verifier_crash 40 times"):
-        ask(tmp_path / "v", grade=lambda *_: Grade(0.0, "verifier_crash", None))
+        ask(tmp_path, grade=lambda *_: Grade(0.0, "verifier_crash", None))
 
 
-def verdict(id, passed, graded=4, logprob=None):
-    attempts = [Attempt("t", "stop", 1, 1.0, n < passed, "t", None) for n in range(graded)]
-    faults = [Attempt("", "none", 0, None, False, None, "timeout")] * (4 - graded)
-    return Verdict(id, attempts + faults, logprob, None)
+class Wide(ScriptedEngine):
+    max_model_len = 4096
 
 
-pools = st.lists(
-    st.tuples(st.sampled_from("abc"), st.integers(0, 4), st.integers(0, 4), st.none() | st.floats(-9, 0)),
-    min_size=1,
-    max_size=40,
-).map(
-    lambda items: (
-        [
-            verdict(f"p{n}", min(passed, graded), graded, logprob)
-            for n, (_, passed, graded, logprob) in enumerate(items)
-        ],
-        {f"p{n}": item[0] for n, item in enumerate(items)},
-    )
-)
+def test_a_rating_is_the_mean_over_the_probabilities_of_its_digits(tmp_path):
+    class Sure(Wide):
+        def next_token(self, prompts, tokens):
+            return [list(np.log([0.5, 0.25, 0.25])) for _ in prompts]
+
+        def generate(self, prompts, *, samples, temperature, max_tokens, seeds):
+            return [[Rollout([1, 2], " as I say so", "stop")] for _ in prompts]
+
+    judge = Rubric(RubricJudge(kind="rubric", model="m"), EngineSource(Sure()))
+    (verdict, *_) = judge_prompts(PROMPTS, judge, asking(tmp_path)).verdicts
+    assert verdict.replies[0].value == pytest.approx(1.75) and verdict.ease == pytest.approx(1 - 0.75 / 2)
+    assert verdict.replies[0].text == "Rating: 1\nReason: as I say so" and verdict.replies[0].answer == "1"
 
 
-@settings(max_examples=200, deadline=None)
-@given(pools, st.integers(0, 99), st.randoms(use_true_random=False))
-def test_the_cut_is_exact_spares_every_capability_and_is_blind_to_order(pool, percent, shuffler):
-    verdicts, capabilities = pool
-    judged = [v for v in verdicts if v.graded]
-    try:
-        kept, out = cut_easiest(verdicts, capabilities, percent / 100, 3)
-    except RunFailed:
-        assert {capabilities[v.id] for v in judged} < set(capabilities.values())
-        return
-    except BadInput:
-        assert (percent * len(judged) + 50) // 100 > len(judged) - len(set(capabilities.values()))
-        return
-    assert sum(d.decision == "dropped" for d in out) == (percent * len(judged) + 50) // 100
-    assert {d.id for d in out if d.decision == "unjudged"} == {v.id for v in verdicts if not v.graded}
-    assert sorted(d.id for d in [*kept, *out]) == sorted(capabilities)
-    assert {d.capability for d in kept} == set(capabilities.values())
-    assert cut_easiest(shuffler.sample(verdicts, len(verdicts)), capabilities, percent / 100, 3) == (kept, out)
+def test_an_unreadable_rating_is_asked_again_and_never_a_score(tmp_path):
+    class Mumbles:
+        asked = 0
+
+        def choose(self, questions):
+            Mumbles.asked += len(questions)
+            return [Choice(None, "well", 3, "unreadable") for _ in questions]
+
+    judge = Rubric(RubricJudge(kind="rubric", model="m", retries=2), Mumbles())
+    with pytest.raises(RunFailed, match="not one of 10 prompts could be judged: unreadable 30 times"):
+        judge_prompts(PROMPTS, judge, asking(tmp_path))
+    assert Mumbles.asked == 30
 
 
-@settings(max_examples=200, deadline=None)
-@given(pools, st.floats(0, 0.7))
-def test_a_dropped_prompt_is_never_harder_than_a_kept_one(pool, share):
-    verdicts, capabilities = pool
-    try:
-        kept, out = cut_easiest(verdicts, capabilities, share, 3)
-    except (RunFailed, BadInput):
-        return
-    for dropped in (d for d in out if d.decision == "dropped"):
-        for other in (d for d in kept if d.capability == dropped.capability):
-            assert dropped.pass_rate >= other.pass_rate and dropped.rank < other.rank
-            if dropped.pass_rate == other.pass_rate and dropped.reference_logprob is not None:
-                assert other.reference_logprob is None or dropped.reference_logprob >= other.reference_logprob
+def test_comparisons_in_both_orders_cancel_the_favour_of_a_place(tmp_path):
+    class FavoursFirst:
+        """Finds the task with the larger number harder, and prefers what stands first."""
+
+        def choose(self, questions):
+            found = []
+            for question in questions:
+                lines = question.messages[0]["content"].split("\n")
+                one, other = (float(line[5:]) for line in lines if line.startswith("say p"))
+                p = 1 / (1 + np.exp(-(one - other) / 3 - 1))
+                found.append(Choice({"A": p, "B": 1 - p}, "A", 1))
+            return found
+
+    judge = Pairwise(PairwiseJudge(kind="pairwise", model="m", opponents=4), FavoursFirst())
+    verdicts = judge_prompts(PROMPTS, judge, asking(tmp_path)).verdicts
+    assert [v.id for v in sorted(verdicts, key=lambda v: -v.ease)] == [p.id for p in PROMPTS]
+    assert 0.1 < position_bias(verdicts) < 0.3
+    assert all(verdict.graded >= 8 for verdict in verdicts)
 
 
-def test_all_failing_prompts_rank_by_likelihood_and_then_by_seed():
-    verdicts = [verdict("a", 0, logprob=-3.0), verdict("b", 0, logprob=-1.0), verdict("c", 0, logprob=-2.0)]
-    kept, out = cut_easiest(verdicts, dict.fromkeys("abc", "x"), 0.34, 0)
-    assert [d.id for d in out] == ["b"] and [d.id for d in kept] == ["c", "a"]
-    blind = [verdict(name, 4) for name in "abcdef"]
-    dropped = {cut_easiest(blind, dict.fromkeys("abcdef", "x"), 0.2, seed)[1][0].id for seed in range(60)}
-    assert dropped == set("abcdef")
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 30), st.integers(1, 6), st.integers(0, 9))
+def test_a_tournament_gives_everyone_opponents_and_a_larger_pool_keeps_most_of_it(count, opponents, seed):
+    texts = [f"task {n}" for n in range(count)]
+    pairs = tournament(texts, opponents, seed)
+    met = {place: {a + b - place for a, b in pairs if place in (a, b)} for place in range(count)}
+    assert all(a < b for a, b in pairs) and len(set(pairs)) == len(pairs)
+    assert all(len(others) >= min(opponents, count - 1) for others in met.values())
+    more = set(tournament([*texts, "one more"], opponents, seed))
+    assert len(set(pairs) - more) <= count
 
 
-def test_the_share_is_rounded_as_it_is_written():
-    assert sum(drop_counts({"a": 60, "b": 40}, 0.145).values()) == 15
-    assert drop_counts({"a": 60, "b": 40}, 0.5) == {"a": 30, "b": 20}
-    with pytest.raises(BadInput, match=r"drop_easiest 0\.9 drops 4 of 4"):
-        drop_counts({"a": 2, "b": 2}, 0.9)
+def test_bradley_terry_recovers_strengths_from_many_comparisons():
+    true = np.array([-1.0, 0.0, 1.0])
+    said = [(a, b, 1 / (1 + np.exp(true[b] - true[a]))) for a in range(3) for b in range(3) if a != b] * 50
+    assert bradley_terry(3, said) == pytest.approx(true, abs=0.02)
+    assert not bradley_terry(4, []).any()
 
 
-def test_a_capability_that_nobody_could_judge_ends_the_run():
-    verdicts = [verdict("a", 2), replace(verdict("b", 0, graded=0))]
-    with pytest.raises(RunFailed, match="no prompt of capability 'y' could be judged: timeout"):
-        cut_easiest(verdicts, {"a": "x", "b": "y"}, 0.0, 0)
+def test_a_tokenizer_without_single_tokens_for_the_labels_is_refused(tmp_path):
+    class Wordy(Wide):
+        def encode_text(self, text):
+            return list((text + text[-1] * int("2" in text)).encode())
+
+    judge = Rubric(RubricJudge(kind="rubric", model="m"), EngineSource(Wordy()))
+    with pytest.raises(BadInput, match="no single token for each of 1, 2, 3"):
+        judge_prompts(PROMPTS, judge, asking(tmp_path))

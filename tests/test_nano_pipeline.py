@@ -14,6 +14,7 @@ import pytest
 
 from common.files import read_json, read_json_lines
 from curriculum.ledger import Ledger
+from models.packaged import resolve_dense
 from pipeline.checkout import PACKAGES
 from rollouts import environment
 
@@ -25,6 +26,8 @@ SETTINGS = {
     "prompts.1.settings": "{min_terms: 2, max_terms: 2, min_digits: 1, max_digits: 1}",
     "stages.filter.limit": 24,
     "stages.filter.drop_easiest": 0.25,
+    "stages.filter.more_judges": "[{kind: rubric, model: smollm2-135m-instruct, max_tokens: 8}]",
+    "stages.filter.audit": "{prompts: 8, max_tokens: 8}",
     "stages.sft.epochs": 8,
     "stages.rl.steps": 6,
     "stages.rl.save_every": 2,
@@ -53,6 +56,16 @@ def python_m(*words):
 
 def mtimes(folder):
     return {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_verdicts_of_earlier_runs(tmp_path_factory):
+    """A cache folder with the converted model alone."""
+    model, cache = resolve_dense("smollm2-135m-instruct"), tmp_path_factory.mktemp("cache")
+    (cache / model.name).symlink_to(model)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("UPHILL_CACHE", str(cache))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +107,23 @@ def test_every_stage_is_finished_and_compared(run):
     assert all(0 <= row["low"] <= row["score"] <= row["high"] <= 1 for row in rows)
     generated = {stage["id"]: stage["tokens_generated"] for stage in status["stages"]}
     assert all(generated[name] > 0 for name in ("filter", "rl", "eval-rl"))
+
+
+def test_two_judges_are_heard_checked_and_not_asked_twice(runs, run):
+    filtered = run / "03-filter"
+    verdicts = read_json_lines(filtered / "verdicts.jsonl")
+    assert [sum(line["judge"] == n for line in verdicts) for n in (1, 2)] == [24, 24]
+    ratings = [reply for line in verdicts if line["judge"] == 2 for reply in line["replies"]]
+    assert all(1 <= reply["value"] <= 3 and reply["text"].startswith("Rating: ") for reply in ratings)
+    assert len({reply["value"] for reply in ratings}) > 12
+    assert [audit["prompts"] for audit in read_json(filtered / "audit.json")] == [8, 8, 8]
+    uphill(command(runs / "again", "--until", "filter"))
+    again = runs / "again" / "nano" / "03-filter"
+    first, second = (read_json(folder / "record.json") for folder in (filtered, again))
+    assert second["tokens_generated"] == 0 < first["tokens_generated"]
+    assert [second["metrics"][f"judge_{n}/asked"] for n in (1, 2)] == [0, 0]
+    for name in ("prompts.parquet", "verdicts.jsonl", "reasons.jsonl"):
+        assert (again / name).read_bytes() == (filtered / name).read_bytes()
 
 
 def test_sft_learns_and_every_trained_checkpoint_differs(run):

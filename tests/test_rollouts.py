@@ -67,6 +67,13 @@ def ids(groups):
     return [[rollout.token_ids for rollout in group] for group in groups]
 
 
+def test_a_tokens_probability_is_the_same_asked_for_or_scored(engine):
+    prompts, tokens = prompts_of(engine), [10, 40, 63]
+    scored = [[row[0] for row in engine.score(prompts, [[token]] * len(prompts))] for token in tokens]
+    for prompt, logprobs in enumerate(engine.next_token(prompts, tokens)):
+        assert logprobs == pytest.approx([column[prompt] for column in scored], abs=1e-5)
+
+
 def perturb(policy, scale=0.02):
     torch.manual_seed(1)
     with torch.no_grad():

@@ -1,145 +1,138 @@
-"""Drop the prompts that a judge finds easiest, and remember what it said as priors of the difficulty ledger."""
+"""Drop the prompts that judges find easiest, and remember what they said as priors of the difficulty ledger."""
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from common.files import write_text
+from common.files import write_json, write_text
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
 from curriculum.ledger import Ledger
-from curriculum.posterior import judge_prior
-from curriculum.rows import Entry
-from judges.attempts import Source, judge_attempts
-from judges.config import AttemptsJudge
-from judges.cut import Decision, cut_easiest, drop_counts
-from judges.verdict import Verdict
+from judges.audit import Audit
+from judges.cache import Cache
+from judges.config import JudgeConfig
+from judges.cut import Cut, Decision, Fate, cut_easiest, drop_counts, tied_at_the_cut
+from judges.judging import Asking, Judge, Judged, judge_prompts, likelihoods
+from judges.pairwise import position_bias
+from judges.source import Likelihood
+from judges.verdict import faults_of
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts, write_prompts
-from rewards.grade import grade
+from stages.judge_filter.check import audits, holdout, measured_rates
 from stages.judge_filter.config import JudgeFilterStage
+from stages.judge_filter.opinions import ByJudge, agreement_of, entries, opinions
+from stages.judge_filter.sources import cache_path, judge_of, source_of
 
 
 def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outputs:
-    """Write `prompts.parquet` (kept), `dropped.parquet`, `reasons.jsonl`, `verdicts.jsonl` and `ledger.sqlite`."""
+    """Write `prompts.parquet` (kept), `dropped.parquet`, `reasons.jsonl`, `verdicts.jsonl`, `ledger.sqlite`, and with
+    an audit `audit.json`."""
     prompts = sample(read_prompts(inputs["prompts"] / "prompts.parquet"), config.limit, context.seed)
-    sizes = Counter(prompt.capability for prompt in prompts)
-    drop_counts(sizes, config.drop_easiest)  # refuses an impossible share before the judge is asked
-    with _source(config.judge, context) as source:
-        verdicts = judge_attempts(
-            prompts,
-            source,
-            grade,
-            context.folder / "verdicts.jsonl",
-            derive(context.seed, "judge"),
-            context.progress,
-            context.stop_requested,
-        )
-    capabilities = {prompt.id: prompt.capability for prompt in prompts}
-    kept, out = cut_easiest(verdicts, capabilities, config.drop_easiest, derive(context.seed, "cut"))
-    _write(context.folder, prompts, verdicts, kept, out)
-    tokens = sum(attempt.tokens for verdict in verdicts for attempt in verdict.attempts)
-    return Outputs(metrics=_metrics(verdicts, kept, out), tokens_generated=tokens)
+    seed = derive(context.seed, "cut")
+    cut = Cut(config.drop_easiest, config.stratified, config.keep_at_least, seed)
+    drop_counts(Counter(prompt.capability for prompt in prompts), cut)  # refuses before a judge is asked
+    with Cache(cache_path()) as cache:
+        judges, judged, ties = _ask_all(config, prompts, cut, cache, context)
+    verdicts = [one.verdicts for one in judged]
+    decisions = cut_easiest(opinions(prompts, verdicts, config.broken_agreement, ties), cut)
+    checked: list[Audit] = []
+    if config.audit:
+        chosen = holdout(prompts, decisions, config.audit, context.seed)
+        rates = measured_rates(chosen, config.audit, inputs["policy"], context)
+        checked = audits(judges, verdicts, decisions, rates, config, derive(context.seed, "audit"))
+        write_json(context.folder / "audit.json", [audit.to_json() for audit in checked])
+        for audit in checked:
+            context.note(audit.sentence)
+    _write(context.folder, prompts, verdicts, decisions)
+    metrics = _metrics(config, judged, decisions, checked)
+    return Outputs(metrics=metrics, tokens_generated=sum(one.tokens for one in judged))
 
 
-@contextmanager
-def _source(judge: AttemptsJudge, context: StageContext) -> Iterator[Source]:
-    """The judge, closed again when the attempts are in."""
-    if judge.model is None:
-        from judges.endpoint import EndpointSource
+def _ask_all(
+    config: JudgeFilterStage, prompts: Sequence[Prompt], cut: Cut, cache: Cache, context: StageContext
+) -> tuple[list[Judge], list[Judged], dict[str, Likelihood]]:
+    """Every judge's word, and where a tie lies across the cut how likely the first judge finds the reference answers.
 
-        endpoint = EndpointSource(judge)
+    One judge is in memory at a time; the first comes last, so that it is there when the ties are known.
+    """
+    judges: list[Judge] = []
+    judged: list[Judged] = []
+    ties: dict[str, Likelihood] = {}
+    for number, settings in reversed(list(enumerate(config.judges))):
+        source, identity = source_of(settings, cache, context)
+        resume = context.folder / "resume"
         try:
-            yield endpoint
+            judge = judge_of(settings, source)
+            asking = Asking(cache, identity, resume / f"judge-{number}.json", context.progress, context.stop_requested)
+            judges.insert(0, judge)
+            judged.insert(0, judge_prompts(prompts, judge, asking))
+            if number == 0:
+                said = opinions(prompts, [one.verdicts for one in judged], config.broken_agreement, {})
+                tied = set(tied_at_the_cut(said, cut))
+                asking = replace(asking, began=resume / "ties.json")
+                ties = likelihoods([prompt for prompt in prompts if prompt.id in tied], source, asking)
         finally:
-            endpoint.close()
-        return
-    from judges.engine import EngineSource
-    from models.packaged import resolve_dense
-    from rollouts.engine import Engine
-
-    engine = Engine(resolve_dense(judge.model), judge.rollouts, derive(context.seed, "engine"))
-    try:
-        yield EngineSource(engine, judge)
-    finally:
-        engine.close()
+            source.close()
+    return judges, judged, ties
 
 
-def _write(
-    folder: Path,
-    prompts: Sequence[Prompt],
-    verdicts: Sequence[Verdict],
-    kept: Sequence[Decision],
-    out: Sequence[Decision],
-) -> None:
-    ids = {decision.id for decision in kept}
-    write_prompts(folder / "prompts.parquet", [prompt for prompt in prompts if prompt.id in ids])
-    write_prompts(folder / "dropped.parquet", [prompt for prompt in prompts if prompt.id not in ids])
-    decisions = {decision.id: decision for decision in [*kept, *out]}
-    lines = [json.dumps(asdict(decisions[prompt.id]), ensure_ascii=False, allow_nan=False) for prompt in prompts]
-    write_text(folder / "reasons.jsonl", "".join(f"{line}\n" for line in lines))
+def _write(folder: Path, prompts: Sequence[Prompt], judges: ByJudge, decisions: Mapping[str, Decision]) -> None:
+    kept = [prompt for prompt in prompts if decisions[prompt.id].decision == "kept"]
+    write_prompts(folder / "prompts.parquet", kept)
+    write_prompts(folder / "dropped.parquet", [p for p in prompts if decisions[p.id].decision != "kept"])
+    write_text(folder / "reasons.jsonl", _lines(asdict(decisions[prompt.id]) for prompt in prompts))
+    said = ({"judge": n + 1} | verdict.to_json() for n, verdicts in enumerate(judges) for verdict in verdicts)
+    write_text(folder / "verdicts.jsonl", _lines(said))
     with Ledger(None) as ledger:
-        ledger.add(_entries([prompt for prompt in prompts if prompt.id in ids], prompts, verdicts))
+        ledger.add(entries([prompt.id for prompt in kept], prompts, judges))
         ledger.snapshot(folder / "ledger.sqlite")
 
 
-def _entries(kept: Sequence[Prompt], prompts: Sequence[Prompt], verdicts: Sequence[Verdict]) -> list[Entry]:
-    """The kept prompts with their priors; a capability's pooled rate is over all its judged prompts."""
-    passed: Counter[str] = Counter()
-    graded: Counter[str] = Counter()
-    by_id = {verdict.id: verdict for verdict in verdicts}
-    for prompt in prompts:
-        passed[prompt.capability] += by_id[prompt.id].passed
-        graded[prompt.capability] += by_id[prompt.id].graded
-    entries = []
-    for prompt in kept:
-        verdict, group = by_id[prompt.id], prompt.capability
-        prior = judge_prior(verdict.passed, verdict.graded, passed[group], graded[group])
-        entries.append(Entry(prompt.id, group, prompt.source, prior, verdict.summary(), prompt.difficulty))
-    return entries
+def _lines(values: Iterable[dict[str, Any]]) -> str:
+    return "".join(f"{json.dumps(value, ensure_ascii=False, allow_nan=False)}\n" for value in values)
 
 
-def _metrics(verdicts: Sequence[Verdict], kept: Sequence[Decision], out: Sequence[Decision]) -> dict[str, Any]:
-    judged = [verdict for verdict in verdicts if verdict.graded]
-    attempts = sum(len(verdict.attempts) for verdict in verdicts)
-    faults: Counter[str] = Counter()
-    notes: Counter[str] = Counter()
-    for verdict in verdicts:
-        faults.update(verdict.faults)
-        notes.update([verdict.reference_note] if verdict.reference_note else [])
-    return {
-        "prompts": len(verdicts),
-        "kept": len(kept),
-        "dropped": sum(decision.decision == "dropped" for decision in out),
-        "unjudged": sum(decision.decision == "unjudged" for decision in out),
-        "pass_rate": _pass_rate(judged),
-        "all_pass_share": sum(verdict.passed == verdict.graded for verdict in judged) / len(judged),
-        "all_fail_share": sum(verdict.passed == 0 for verdict in judged) / len(judged),
-        "cut_off_share": sum(verdict.cut_off for verdict in verdicts) / attempts,
-        "unreadable_share": sum(verdict.unreadable for verdict in verdicts) / attempts,
-        "faults": dict(sorted(faults.items())),
-        "without_reference": dict(sorted(notes.items())),
-        "capabilities": _by_capability(judged, [*kept, *out]),
-    }
+def _metrics(
+    config: JudgeFilterStage, judged: Sequence[Judged], decisions: Mapping[str, Decision], checked: Sequence[Audit]
+) -> dict[str, Any]:
+    fates = Counter(decision.decision for decision in decisions.values())
+    by_capability: dict[str, Counter[str]] = {}
+    for decision in decisions.values():
+        by_capability.setdefault(decision.capability, Counter())[decision.decision] += 1
+    names = get_args(Fate)
+    found: dict[str, Any] = {"prompts": len(decisions), **{name: fates[name] for name in names}}
+    for number, (settings, one) in enumerate(zip(config.judges, judged, strict=True)):
+        prefix = "" if len(judged) == 1 else f"judge_{number + 1}/"
+        found |= {f"{prefix}{name}": value for name, value in _of_judge(settings, one).items()}
+    if len(judged) > 1:
+        found["agreement"] = agreement_of([one.verdicts for one in judged])
+    for number, audit in enumerate(checked):
+        name = "audit" if len(checked) == 1 else f"audit_{'together' if number == len(judged) else number + 1}"
+        found |= {f"{name}/{key}": value for key, value in _of_audit(audit).items()}
+    tables = {name: {fate: by_capability[name][fate] for fate in names} for name in sorted(by_capability)}
+    return found | {"capabilities": tables}
 
 
-def _by_capability(judged: Sequence[Verdict], decisions: Sequence[Decision]) -> dict[str, dict[str, Any]]:
-    groups: defaultdict[str, list[Decision]] = defaultdict(list)
-    for decision in decisions:
-        groups[decision.capability].append(decision)
-    by_id = {verdict.id: verdict for verdict in judged}
-    found = {}
-    for capability, members in sorted(groups.items()):
-        counts = Counter(decision.decision for decision in members)
-        rate = _pass_rate([by_id[decision.id] for decision in members if decision.id in by_id])
-        found[capability] = {name: counts[name] for name in ("kept", "dropped", "unjudged")} | {"pass_rate": rate}
-    return found
+def _of_judge(settings: JudgeConfig, judged: Judged) -> dict[str, Any]:
+    verdicts = judged.verdicts
+    replies = sum(len(verdict.replies) for verdict in verdicts)
+    eases = [verdict.ease for verdict in verdicts if verdict.ease is not None]
+    graded = sum(verdict.graded for verdict in verdicts)
+    values: dict[str, Any] = {"asked": judged.asked, "known": judged.known, "mean_ease": sum(eases) / len(eases)}
+    if settings.kind == "attempts":
+        values["pass_rate"] = sum(verdict.passed for verdict in verdicts) / graded
+        values["all_pass_share"] = sum(v.graded > 0 and v.passed == v.graded for v in verdicts) / len(eases)
+        values["all_fail_share"] = sum(v.graded > 0 and not v.passed for v in verdicts) / len(eases)
+    if settings.kind == "pairwise":
+        values["position_bias"] = position_bias(verdicts)
+    return values | {"faulty_share": 1 - graded / replies, "faults": faults_of(verdicts)}
 
 
-def _pass_rate(judged: Sequence[Verdict]) -> float:
-    """Passed attempts over graded ones."""
-    return sum(verdict.passed for verdict in judged) / sum(verdict.graded for verdict in judged)
+def _of_audit(audit: Audit) -> dict[str, Any]:
+    """The audit's point estimates; the whole is in `audit.json`."""
+    names = ("auc", "spearman", "false_drop", "control")
+    found = {name: value and value.value for name in names for value in [getattr(audit, name)]}
+    return found | {"calibration_error": audit.calibration_error, "said": audit.sentence}

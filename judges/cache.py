@@ -1,0 +1,91 @@
+"""What judges said, kept over runs: a second run asks nothing, a larger pool asks for the new prompts only.
+
+SQLite, one row an answer. Its key is made of all that decides the answer (`judges.judging`), so nothing is ever out of
+date; each row carries a checksum of its text, so that a damaged one is found when it is read.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from common.errors import RunFailed
+from common.files import checksum, files_below
+from common.fingerprint import fingerprint
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value TEXT NOT NULL, sum TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS files (name TEXT PRIMARY KEY, stamp TEXT NOT NULL, sum TEXT NOT NULL) WITHOUT ROWID",
+)
+_AT_ONCE = 500
+"""Keys in one query."""
+_WAIT_S = 60.0
+"""How long another run's writing is waited for."""
+
+
+class Cache:
+    """An open cache; `path` None keeps it in memory. Several runs may use one file."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = sqlite3.connect(str(path or ":memory:"), isolation_level=None, timeout=_WAIT_S)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            for table in _TABLES:
+                self._db.execute(table)
+        except sqlite3.DatabaseError as error:
+            raise self._broken(str(error)) from error
+
+    def __enter__(self) -> "Cache":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._db.close()
+
+    def get(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """The answers that are there, by key."""
+        wanted, found = list(keys), {}
+        for start in range(0, len(wanted), _AT_ONCE):
+            part = wanted[start : start + _AT_ONCE]
+            marks = ", ".join("?" * len(part))
+            for key, value, sum_ in self._run(f"SELECT key, value, sum FROM answers WHERE key IN ({marks})", part):
+                if fingerprint([key, value]) != sum_:
+                    raise self._broken(f"the answer {key[:12]} is damaged")
+                found[key] = json.loads(value)
+        return found
+
+    def put(self, answers: Mapping[str, dict[str, Any]]) -> None:
+        """Keep answers, all or none."""
+        texts = {key: json.dumps(value, ensure_ascii=True, allow_nan=False) for key, value in answers.items()}
+        self._run("BEGIN IMMEDIATE")
+        for key, text in texts.items():
+            self._run("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", [key, text, fingerprint([key, text])])
+        self._run("COMMIT")
+
+    def folder_sum(self, folder: Path) -> str:
+        """A checksum over a checkpoint's files. A file is read again when its size or time of change differ."""
+        sums = {}
+        for path in files_below(folder):
+            stat = path.stat()
+            name, stamp = str(path.resolve()), f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+            known = self._run("SELECT sum FROM files WHERE name = ? AND stamp = ?", [name, stamp])
+            sums[str(path.relative_to(folder))] = sum_ = known[0][0] if known else checksum(path)
+            if not known:
+                self._run("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", [name, stamp, sum_])
+        return fingerprint(sums)
+
+    def _run(self, statement: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(statement, tuple(values)).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise self._broken(str(error)) from error
+
+    def _broken(self, why: str) -> RunFailed:
+        return RunFailed(
+            f"the verdict cache {self._path or 'in memory'} cannot be used: {why}",
+            "make room on the disk if it is full; otherwise delete the file, and the judges are asked again",
+        )

@@ -1,0 +1,85 @@
+"""The audit: the policy tries a random part of the judged prompts, and the verdicts are held against what it solves."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from common.files import read_json, write_json
+from common.seeds import derive
+from common.stage import StageContext
+from judges.attempts import Attempts
+from judges.audit import Audit, Measured, audit
+from judges.cut import Decision
+from judges.judging import Judge
+from judges.source import Request, Source
+from judges.verdict import Verdict
+from prompts.sample import sample
+from prompts.schema import Prompt
+from rewards.grade import grade
+from stages.judge_filter.config import AuditConfig, JudgeFilterStage
+
+Rates = Mapping[str, tuple[int, int]]
+"""The policy's passes and graded attempts by prompt id."""
+
+
+def holdout(
+    prompts: Sequence[Prompt], decisions: Mapping[str, Decision], config: AuditConfig, seed: int
+) -> list[Prompt]:
+    """A random sample of the prompts that the cut was about, every capability with its share."""
+    judged = [prompt for prompt in prompts if decisions[prompt.id].rank is not None]
+    return sample(judged, config.prompts, derive(seed, "holdout"))
+
+
+def measured_rates(chosen: Sequence[Prompt], config: AuditConfig, policy: Path, context: StageContext) -> Rates:
+    """The policy's passes and graded attempts. A cut-off attempt failed: RL cuts off at the same length."""
+    path = context.folder / "resume" / "audit.json"
+    if not path.exists():
+        from judges.engine import EngineSource
+        from rollouts.engine import Engine
+
+        source = EngineSource(Engine(policy / "checkpoint", config.rollouts, derive(context.seed, "policy")))
+        try:
+            write_json(path, _try(chosen, config, source, context.seed))
+        finally:
+            source.close()
+    return {id: (passes, tries) for id, (passes, tries) in read_json(path).items()}
+
+
+def _try(chosen: Sequence[Prompt], config: AuditConfig, source: Source, seed: int) -> dict[str, tuple[int, int]]:
+    requests = [
+        Request(p.messages, config.attempts, config.temperature, config.max_tokens, derive(seed, "audit", p.id))
+        for p in chosen
+    ]
+    rates = {}
+    for prompt, completions in zip(chosen, source.sample(requests), strict=True):
+        grades = [grade(prompt, one.text) for one in completions if one.fault is None]
+        known = [got for got in grades if got.fault is None]
+        rates[prompt.id] = sum(got.correct for got in known), len(known)
+    return rates
+
+
+def audits(
+    judges: Sequence[Judge],
+    verdicts: Sequence[Sequence[Verdict]],
+    decisions: Mapping[str, Decision],
+    rates: Rates,
+    config: JudgeFilterStage,
+    seed: int,
+) -> list[Audit]:
+    """An audit a judge; of several, a last one of what they say together."""
+    found = []
+    for judge, said in zip(judges, verdicts, strict=True):
+        rows = [
+            Measured(v.id, v.ease, v.low, v.high, *rates[v.id], decisions[v.id].decision == "dropped")
+            for v in said
+            if v.id in rates and v.ease is not None
+        ]
+        found.append(audit(rows, config.drop_easiest, isinstance(judge, Attempts), seed))
+    if len(judges) > 1:
+        together = [decisions[id] for id in rates]
+        rows = [
+            Measured(d.id, d.ease, None, None, *rates[d.id], d.decision == "dropped")
+            for d in together
+            if d.ease is not None
+        ]
+        found.append(audit(rows, config.drop_easiest, False, seed))
+    return found
