@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 clean
+.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges clean
 
 setup: $(STAMP)
 
@@ -41,8 +41,14 @@ bench-curriculum: setup
 # The same on SmolLM2 as a mixture of experts: uniform against posterior, 3 seeds.
 bench-curriculum-smollm2: setup
 	$(BIN)/uphill run benchmarks/recipes/curriculum-smollm2.yaml --runs-dir runs/bench-curriculum-smollm2/start
-	$(BIN)/python -m benchmarks.curriculum --setting smollm2
+	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.curriculum --setting smollm2 --share 0/2 & \
+	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.curriculum --setting smollm2 --share 1/2 && wait
 	$(BIN)/python -m benchmarks.curves
+
+# Ten minutes; interrupted, it goes on with what is missing. Reads the start that bench-curriculum makes.
+bench-judges: setup
+	$(BIN)/uphill run benchmarks/recipes/curriculum.yaml --runs-dir runs/bench-curriculum/start
+	$(BIN)/python -m benchmarks.judges
 
 clean:
 	rm -rf $(VENV) runs

@@ -226,14 +226,14 @@ def runs(setting: Setting) -> list[tuple[int, str]]:
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--setting", choices=SETTINGS, default="nano")
-    arguments.add_argument("--share", default="0/1", help="0/2 and 1/2: the even and the odd seeds, for two processes")
+    arguments.add_argument("--share", default="0/1", help="0/2 and 1/2: every other run, for two processes")
     chosen = arguments.parse_args()
     setting = SETTINGS[chosen.setting]
     place, of = map(int, chosen.share.split("/"))
     material = setting.material()
     engine = Engine(material[2], setting.stage("uniform").rollouts, 0)
-    for seed, arm in runs(setting):
-        if seed % of == place:
+    for number, (seed, arm) in enumerate(runs(setting)):
+        if number % of == place:
             folder = run(engine, setting, arm, seed, material)
             last = read_json_lines(folder / "curve.jsonl")[-1]
             print(f"{arm} {seed}: {json.dumps(last)}", flush=True)
