@@ -15,7 +15,7 @@ from rewards.grade import Grade
 
 Grader = Callable[[Prompt, str], Grade]
 _REFUSAL = re.compile(
-    r"\W*(i'?m sorry|i am sorry|sorry,|i can(?:no|')t |i am (?:unable|not able) |i'?m (?:unable|not able) |as an ai )",
+    r"\W*(i['’]?m sorry|i am sorry|sorry,|i can(?:no|['’])t |(?:i am|i['’]?m) (?:unable|not able) |as an ai )",
     re.IGNORECASE,
 )
 
@@ -36,10 +36,11 @@ class Attempts:
         """The completions of each prompt. Those that can be had better are asked for again, with another seed."""
         prompts = [prompt for (prompt,) in items]
         found: list[list[dict[str, Any]]] = [[] for _ in prompts]
+        latest = found
         for round_ in range(self.config.retries + 1):
             requests, places = [], []
             for place, prompt in enumerate(prompts):
-                wanted, longer = self._missing(prompt, found[place], round_)
+                wanted, longer = self._missing(prompt, found[place], latest[place], round_)
                 if wanted:
                     places.append(place)
                     requests.append(self._request(prompt, wanted, round_, longer))
@@ -47,17 +48,21 @@ class Attempts:
                 break
             replies = self.source.sample(requests)
             asked = [(prompts[place], replies_) for place, replies_ in zip(places, replies, strict=True)]
+            latest = [[] for _ in prompts]
             for place, new in zip(places, self._kept(asked), strict=True):
-                found[place] += new
+                # Twice the length may leave the prompt no room: then there was no second try.
+                latest[place] = [one for one in new if not (round_ and one["fault"] == "too_long")]
+                found[place] = found[place] + latest[place]
         return [{"replies": replies} for replies in found]
 
-    def _missing(self, prompt: Prompt, found: list[dict[str, Any]], round_: int) -> tuple[int, bool]:
-        """How many completions to ask for, and whether longer ones."""
+    def _missing(
+        self, prompt: Prompt, found: list[dict[str, Any]], latest: list[dict[str, Any]], round_: int
+    ) -> tuple[int, bool]:
+        """How many completions to ask for, and whether longer ones, by the faults of the round before."""
         if round_ == 0:
             return self.config.attempts, False
-        replies = [self._reply(prompt, kept) for kept in found]
-        again = [reply.fault for reply in replies if reply.fault in REPEATED]
-        graded = sum(reply.fault is None for reply in replies)
+        again = [fault for kept in latest if (fault := self._reply(prompt, kept).fault) in REPEATED]
+        graded = sum(self._reply(prompt, kept).fault is None for kept in found)
         return min(len(again), self.config.attempts - graded), "cut_off" in again
 
     def _request(self, prompt: Prompt, wanted: int, round_: int, longer: bool) -> Request:
@@ -77,6 +82,7 @@ class Attempts:
             choices = self.source.choose([_grading(prompt, one["text"]) for prompt, one in whole])
             for (_, one), choice in zip(whole, choices, strict=True):
                 one["right"] = choice.weights["yes"] if choice.weights else None
+                one["fault"] = choice.fault
                 one["tokens"] += choice.tokens
         return kept
 
@@ -92,8 +98,10 @@ class Attempts:
             # Half an answer may look right or wrong by chance.
             return fault("cut_off")
         if self.config.graded_by == "judge":
-            if kept["right"] is None:
+            if not text.strip():
                 return fault("unreadable")
+            if kept["right"] <= 0.5 and _REFUSAL.match(text):
+                return fault("refused")
             return Reply(text, finish, tokens, text, float(kept["right"] > 0.5), None)
         got = self.grade(prompt, text)
         if got.fault is not None:

@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from common.config import Config
 from rollouts.config import RolloutConfig
 
+ROOM = 8
+"""Tokens that a reply with a label may take besides its reason."""
 _OF_MODEL = ("rollouts",)
 _OF_URL = ("model_name", "api_key_env", "concurrency", "timeout_s", "patience_s")
 
@@ -33,8 +35,6 @@ class _Judge(Config):
     """How long an endpoint that cannot be reached any more is waited for, in seconds (with `url`)."""
     seed: int = 0
     """Seed of the sampling. Not the recipe's: the same judge says the same of a prompt in every run."""
-    retries: int = Field(default=1, ge=0)
-    """Times that a reply is asked for again which is unreadable, refused or cut off (then at twice the length)."""
     rollouts: RolloutConfig = RolloutConfig()
     """The engine (with `model`). Nothing is trained against a judge, so it may compute in bfloat16."""
 
@@ -66,11 +66,22 @@ class _Judge(Config):
         """Replies asked for a prompt, repetitions aside."""
         return 1
 
+    @property
+    def tokens(self) -> int:
+        """Completion tokens that a prompt may take, repetitions included."""
+        return self.replies
+
+    def origin(self) -> dict[str, Any]:
+        """What of the settings decides what a text's likelihood is."""
+        return {"model_name": self.model_name, "seed": self.seed, **self._engine()}
+
+    def _engine(self) -> dict[str, Any]:
+        return {"dtype": self.rollouts.dtype, "max_model_len": self.rollouts.max_model_len}
+
     def asked(self) -> dict[str, Any]:
         """What of the settings decides a reply: not where the judge runs, nor how patiently it is asked."""
         where = {"model", "url", "api_key_env", "concurrency", "timeout_s", "patience_s", "rollouts"}
-        engine = {"dtype": self.rollouts.dtype, "max_model_len": self.rollouts.max_model_len}
-        return self.model_dump(mode="json", exclude=where) | engine
+        return self.model_dump(mode="json", exclude=where) | self._engine()
 
 
 class AttemptsJudge(_Judge):
@@ -85,6 +96,8 @@ class AttemptsJudge(_Judge):
     """Longest attempt, in tokens."""
     graded_by: Literal["verifier", "judge"] = "verifier"
     """Who grades an attempt: the prompt's verifier, or the judge against the reference answer."""
+    retries: int = Field(default=1, ge=0)
+    """Times that an attempt is asked for again which is unreadable, refused or cut off (then at twice the length)."""
 
     @property
     def longest(self) -> int:
@@ -94,6 +107,11 @@ class AttemptsJudge(_Judge):
     def replies(self) -> int:
         return self.attempts
 
+    @property
+    def tokens(self) -> int:
+        grading = ROOM * (1 + self.retries) if self.graded_by == "judge" else 0
+        return self.attempts * (self.max_tokens * (1 + 2 * self.retries) + grading)
+
 
 class RubricJudge(_Judge):
     """Rates every prompt easy, medium or hard; the probabilities of the three ratings make the score."""
@@ -101,10 +119,16 @@ class RubricJudge(_Judge):
     kind: Literal["rubric"]
     max_tokens: int = Field(default=48, ge=1)
     """Longest reason, in tokens."""
+    retries: int = Field(default=1, ge=0)
+    """Times that an unreadable rating is asked for again, each time with more room."""
 
     @property
     def longest(self) -> int:
         return self.max_tokens
+
+    @property
+    def tokens(self) -> int:
+        return sum(self.max_tokens * (n + 1) + ROOM for n in range(self.retries + 1))
 
 
 class PairwiseJudge(_Judge):
@@ -117,6 +141,10 @@ class PairwiseJudge(_Judge):
     @property
     def replies(self) -> int:
         return 2 * self.opponents
+
+    @property
+    def tokens(self) -> int:
+        return self.replies * ROOM
 
 
 JudgeConfig = Annotated[AttemptsJudge | RubricJudge | PairwiseJudge, Field(discriminator="kind")]

@@ -160,10 +160,12 @@ def _by_capability(opinions: Sequence[Opinion]) -> dict[str, list[Opinion]]:
 
 def _require_all_judged(opinions: Sequence[Opinion], ranked: Sequence[Opinion]) -> None:
     for capability in sorted({o.capability for o in opinions} - {o.capability for o in ranked}):
-        said = sorted({o.said for o in opinions if o.capability == capability})[:3]
+        mine = [opinion for opinion in opinions if opinion.capability == capability]
+        wrong = sum(bool(opinion.evidence) for opinion in mine)
         raise RunFailed(
-            f"no prompt of capability {capability!r} could be judged: {'; '.join(said)}",
-            "check its verifier and the length of its prompts, or leave the capability out",
+            f"no prompt of capability {capability!r} could be judged: {wrong} of {len(mine)} look broken (attempts "
+            f"agree on another answer than the reference); {'; '.join(sorted({opinion.said for opinion in mine})[:3])}",
+            "check its reference answers, its verifier and the length of its prompts, or leave the capability out",
         )
 
 

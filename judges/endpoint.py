@@ -7,6 +7,7 @@ none, and a tie is then broken by seed.
 """
 
 import os
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from common.errors import BadInput
-from judges.config import JudgeConfig
+from judges.config import ROOM, JudgeConfig
 from judges.engine import mean_logprob, weights_of
 from judges.source import Choice, Completion, Likelihood, Messages, Question, Request
 from prompts.schema import Prompt
@@ -25,8 +26,14 @@ ATTEMPTS = 4
 """Times that the client repeats a request that was refused for now."""
 WAIT_S = 2.0
 """Between two looks for an endpoint that is gone, in seconds."""
+SAID = 300
+"""Characters that are kept of an error's message."""
 TOP = 20
 """Most likely tokens asked for at each place of a choice."""
+_AROUND = " \n\t*().,:;!-#\"'▁Ġ"
+"""What may stand around a label."""
+_ECHO = re.compile(r"\W*\w+(, \w+)* or \w+\)")
+"""The question's own list of labels, repeated."""
 _IMPOSSIBLE = -9999.0
 """What vLLM writes for a log-probability of minus infinity, as JSON has none."""
 
@@ -37,7 +44,7 @@ class Token(BaseModel):
 
 
 class Place(Token):
-    top_logprobs: list[Token] = []
+    top_logprobs: list[Token] | None = None
 
 
 class Places(BaseModel):
@@ -51,13 +58,13 @@ class Message(BaseModel):
 
 class Reply(BaseModel):
     message: Message
-    finish_reason: str | None
+    finish_reason: str | None = None
     logprobs: Places | None = None
 
 
 class Usage(BaseModel):
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 class Logprob(BaseModel):
@@ -84,7 +91,7 @@ class EndpointSource:
         )
         self._without_reference: str | None = None
         self._lock = threading.Lock()
-        self._reached = time.monotonic()
+        self._gone_since: float | None = None
 
     def close(self) -> None:
         self._client.close()
@@ -115,31 +122,31 @@ class EndpointSource:
                 max_tokens=request.max_tokens,
                 seed=(request.seed + len(found)) % 2**31,
             )
-            if isinstance(response, str):
-                return found + [Completion("", "none", fault=response)] * wanted
+            if isinstance(response, Completion):
+                return found + [response] * wanted
             found += _completions(response)
         return found[: request.samples]
 
     def _choose(self, question: Question) -> Choice:
         response = self._try(
-            question.messages, temperature=0.0, max_tokens=question.max_tokens + 8, logprobs=True, top_logprobs=TOP
+            question.messages, temperature=0.0, max_tokens=question.max_tokens + ROOM, logprobs=True, top_logprobs=TOP
         )
-        if isinstance(response, str):
-            return Choice(None, "", fault=response)
+        if isinstance(response, Completion):
+            return Choice(None, response.text, fault=response.fault)
         completion, reply = _completions(response)[0], response.choices[0]
         if completion.fault is not None:
             return Choice(None, completion.text, completion.tokens, completion.fault)
-        weights = _weights(reply, question.labels)
+        weights = _weights(reply, question)
         return Choice(weights, completion.text, completion.tokens, None if weights else "unreadable")
 
-    def _try(self, messages: Messages, **settings: Any) -> Response | str:
-        """One response, or the fault in its place."""
+    def _try(self, messages: Messages, **settings: Any) -> Response | Completion:
+        """One response, or in its place a completion with the fault and with what was said of it."""
         import openai
 
         try:
             return self._ask(messages, **settings)
         except (openai.OpenAIError, ValueError) as error:
-            return self._fault(error)
+            return Completion(str(error)[:SAID], "none", fault=self._fault(error))
 
     def _ask(self, messages: Messages, **settings: Any) -> Response:
         """One request. Raises openai.OpenAIError, or ValueError if what comes back is no chat completion."""
@@ -149,14 +156,18 @@ class EndpointSource:
         while True:
             try:
                 raw = chat.create(model=self._config.model_name, messages=messages, **settings)
+            except openai.APIStatusError:
+                self._gone_since = None
+                raise
             except openai.APITimeoutError:
                 raise
             except openai.APIConnectionError:
-                if time.monotonic() - self._reached > self._config.patience_s:
+                self._gone_since = self._gone_since or time.monotonic()
+                if time.monotonic() - self._gone_since > self._config.patience_s:
                     raise
                 time.sleep(WAIT_S)
                 continue
-            self._reached = time.monotonic()
+            self._gone_since = None
             return Response.model_validate_json(raw.content)
 
     def _likelihood(self, prompt: Prompt) -> Likelihood:
@@ -202,7 +213,11 @@ class EndpointSource:
             )
         if isinstance(error, openai.APITimeoutError):
             return "endpoint_timeout"
-        return "too_long" if _is_too_long(error) else "endpoint_error"
+        if _is_too_long(error):
+            return "too_long"
+        if isinstance(error, (openai.BadRequestError, openai.UnprocessableEntityError)):
+            return "endpoint_refuses"
+        return "endpoint_error"
 
 
 def _api_key(config: JudgeConfig) -> str:
@@ -219,7 +234,8 @@ def _api_key(config: JudgeConfig) -> str:
 def _is_too_long(error: Exception) -> bool:
     """Whether a refusal is about the prompt's length: by OpenAI's code or by what vLLM and others write."""
     text = str(error).lower()
-    return getattr(error, "status_code", None) == 400 and ("context_length" in text or "context length" in text)
+    status = getattr(error, "status_code", None)
+    return status == 413 or (status == 400 and any(f"context{x}" in text for x in ("_length", " length", " size")))
 
 
 def _completions(response: Response) -> list[Completion]:
@@ -240,24 +256,35 @@ def _completions(response: Response) -> list[Completion]:
     return found
 
 
-def _weights(reply: Reply, labels: Sequence[str]) -> dict[str, float] | None:
-    """The labels' probabilities where the first of them was written; that one alone without log-probabilities."""
+def _weights(reply: Reply, question: Question) -> dict[str, float] | None:
+    """The labels' probabilities where one is written; that one alone without log-probabilities; None if none is.
+
+    A label counts right after the lead, or, where the lead was not written, as the first word of the reply.
+    """
+    text, labels = reply.message.content or "", question.labels
+    after = text.lower().find(question.lead.lower())
+    start = 0 if after < 0 else after + len(question.lead)
+    if _ECHO.match(text[start:]):
+        return None
+    end = 0
     for place in (reply.logprobs.content if reply.logprobs else None) or []:
-        if _label(place.token, labels) is None:
+        end += len(place.token)
+        if end <= start or not place.token.strip(_AROUND):
             continue
+        if _label(place.token, labels) is None:
+            return None
         found: dict[str, float] = {}
-        for token in [place, *place.top_logprobs]:
+        for token in [place, *(place.top_logprobs or [])]:
             label = _label(token.token, labels)
             if label is not None:
                 found[label] = max(found.get(label, _IMPOSSIBLE), token.logprob)
         return weights_of({label: found.get(label, _IMPOSSIBLE) for label in labels})
-    if reply.logprobs and reply.logprobs.content:
-        return None
-    words = [_label(word, labels) for word in (reply.message.content or "").split()]
-    first = next((label for label in words if label is not None), None)
-    return None if first is None else {label: float(label == first) for label in labels}
+    word = next((word for word in text[start:].split() if word.strip(_AROUND)), "")
+    written = _label(word, labels)
+    return None if written is None else {label: float(label == written) for label in labels}
 
 
 def _label(token: str, labels: Sequence[str]) -> str | None:
-    bare = token.strip(" \n\t*().:#\"'▁Ġ").lower()
-    return next((label for label in labels if label.lower() == bare), None)
+    """The label that a token is: an `a` is no A, but a `Yes` is a yes."""
+    bare = token.strip(_AROUND)
+    return next((label for label in labels if bare == label or (label.islower() and bare.lower() == label)), None)

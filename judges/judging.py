@@ -23,8 +23,8 @@ from prompts.schema import Prompt
 CHUNK = 512
 """Questions asked at once: between two chunks progress is shown, answers are kept and a stop is heeded. An engine
 drains at the end of each: the more at once, the less it stands half empty."""
-UNREACHABLE = 4
-"""Questions in one chunk whose failure on the way, all of them, means that the judge is gone."""
+LOST = 0.25
+"""Share of the questions without an answer after a second asking, above which the judge is gone and the stage fails."""
 
 Answer = dict[str, Any]
 """What is kept of one question: `replies`, each with `fault`, None or why there is no value."""
@@ -86,7 +86,9 @@ def judge_prompts(prompts: Sequence[Prompt], judge: Judge, asking: Asking) -> Ju
     """
     items = judge.items(prompts)
     who = fingerprint([asking.identity, judge.kind, judge.config.asked(), texts_sum()])
-    keys = {name: fingerprint([who, *map(_content, item)]) for name, item in items.items()}
+    keys = {
+        name: fingerprint([who, *(_content(prompt, judge.kind) for prompt in item)]) for name, item in items.items()
+    }
     answers, opened = _answers({keys[name]: item for name, item in items.items()}, judge.ask, asking)
     verdicts = judge.verdicts(prompts, {name: answers[key] for name, key in keys.items()})
     _require_some(verdicts)
@@ -94,14 +96,15 @@ def judge_prompts(prompts: Sequence[Prompt], judge: Judge, asking: Asking) -> Ju
     return Judged(verdicts, len(opened), len(answers) - len(opened), tokens)
 
 
-def likelihoods(prompts: Sequence[Prompt], source: Source, asking: Asking) -> dict[str, Likelihood]:
-    """How likely each prompt's reference answer is, by the prompt's id."""
+def likelihoods(prompts: Sequence[Prompt], source: Source, origin: Any, asking: Asking) -> dict[str, Likelihood]:
+    """How likely each prompt's reference answer is, by the prompt's id. `origin` as in `JudgeConfig.origin`."""
 
     def ask(items: Sequence[tuple[Prompt, ...]]) -> list[Answer]:
         found = source.likelihoods([prompt for (prompt,) in items])
         return [{"replies": [{"value": value, "fault": note, "tokens": 0}]} for value, note in found]
 
-    keys = {p.id: fingerprint([asking.identity, "likelihood", _content(p)]) for p in prompts}
+    who = fingerprint([asking.identity, "likelihood", origin])
+    keys = {prompt.id: fingerprint([who, _content(prompt)]) for prompt in prompts}
     answers, _ = _answers({keys[prompt.id]: (prompt,) for prompt in prompts}, ask, asking)
     replies = {id: answers[key]["replies"][0] for id, key in keys.items()}
     return {id: (reply["value"], reply["fault"]) for id, reply in replies.items()}
@@ -112,20 +115,30 @@ def _answers(
 ) -> tuple[dict[str, Answer], list[str]]:
     """Every item's answer by key, and the keys that were open when the stage began."""
     answers = asking.cache.get(items)
-    if not asking.began.exists():
-        write_json(asking.began, [key for key in items if key not in answers])
-    opened, keys = read_json(asking.began), list(items)
+    opened = _opened([key for key in items if key not in answers], fingerprint(list(items)), asking.began)
+    keys = list(items)
     for start in range(0, len(keys), asking.chunk):
         part = [key for key in keys[start : start + asking.chunk] if key not in answers]
         if part and asking.stop_requested():
             raise Interrupted(f"stopped with {start} of {len(keys)} questions asked", "run the same command again")
-        if part:
-            found = dict(zip(part, ask([items[key] for key in part]), strict=True))
-            _require_reached(list(found.values()), alone=not answers)
-            asking.cache.put({key: answer for key, answer in found.items() if not TRANSPORT & _faults(answer)})
-            answers |= found
+        for _ in range(2):  # what was lost on the way is asked for once more
+            if part:
+                found = dict(zip(part, ask([items[key] for key in part]), strict=True))
+                asking.cache.put({key: answer for key, answer in found.items() if not _lost(answer)})
+                answers |= found
+                part = [key for key in part if _lost(answers[key])]
+        _require_reached(answers)
         asking.progress(min(start + asking.chunk, len(keys)), len(keys), unit="question")
     return answers, opened
+
+
+def _opened(open_: list[str], these: str, path: Path) -> list[str]:
+    """The keys that were open when the stage began to ask these questions; now, unless `path` remembers."""
+    remembered = read_json(path) if path.exists() else {}
+    if remembered.get("of") != these:
+        remembered = {"of": these, "open": open_}
+        write_json(path, remembered)
+    return list(remembered["open"])
 
 
 def texts_sum() -> str:
@@ -133,23 +146,25 @@ def texts_sum() -> str:
     return fingerprint({path.stem: template(path.stem) for path in FOLDER.glob("*.txt")})
 
 
-def _content(prompt: Prompt) -> list[Any]:
-    """What of a prompt decides a reply; its id does not."""
-    return [prompt.messages, prompt.answer]
+def _content(prompt: Prompt, kind: Kind | None = None) -> list[Any]:
+    """What of a prompt decides a reply; its id does not. Which attempts are tried again is the verifier's word too."""
+    graded = [prompt.verifier, prompt.metadata] if kind == "attempts" else []
+    return [prompt.messages, prompt.answer, *graded]
 
 
-def _faults(answer: Answer) -> set[str]:
-    return {reply["fault"] for reply in answer["replies"] if reply["fault"] is not None}
+def _lost(answer: Answer) -> bool:
+    """Whether a part of the answer was lost on the way: such an answer is not kept."""
+    return any(reply["fault"] in TRANSPORT for reply in answer["replies"])
 
 
-def _require_reached(answers: Sequence[Answer], alone: bool) -> None:
-    """A judge that nobody reaches: fail now, not after a time-out a prompt. `alone`: no other answer is known."""
-    lost = [fault for answer in answers for fault in _faults(answer) & TRANSPORT]
-    gone = all(reply["fault"] in TRANSPORT for answer in answers for reply in answer["replies"])
-    if gone and (alone or len(answers) >= UNREACHABLE):
-        counts = ", ".join(f"{fault} {count} times" for fault, count in sorted(Counter(lost).items()))
+def _require_reached(answers: Mapping[str, Answer]) -> None:
+    """A judge that nobody reaches any more: fail now, not after a time-out a prompt."""
+    lost = [reply["fault"] for answer in answers.values() if _lost(answer) for reply in answer["replies"]]
+    count = sum(map(_lost, answers.values()))
+    if count > LOST * len(answers):
+        counts = ", ".join(f"{fault} {n} times" for fault, n in sorted(Counter(filter(None, lost)).items()))
         raise RunFailed(
-            f"the judge could not be reached for {len(answers)} questions in a row: {counts}",
+            f"the judge could not be reached for {count} of {len(answers)} questions: {counts}",
             "check that the endpoint runs and that url is right; the same command asks what is missing",
         )
 

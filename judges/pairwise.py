@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.errors import BadInput
 from common.seeds import derive
 from judges.config import PairwiseJudge
 from judges.source import Question, Source
@@ -30,11 +31,17 @@ class Pairwise:
 
     def __init__(self, config: PairwiseJudge, source: Source) -> None:
         self.config, self.source = config, source
+        self._texts: tuple[str, ...] = ()
+        self._pairs: list[tuple[int, int]] = []
 
     def items(self, prompts: Sequence[Prompt]) -> dict[str, tuple[Prompt, ...]]:
         """Every pair in both orders, by name."""
-        pairs = tournament([task(p.messages) for p in prompts], self.config.opponents, self.config.seed)
-        orders = [order for one, other in pairs for order in ((one, other), (other, one))]
+        if len(prompts) < 2:
+            raise BadInput(f"a pairwise judge compares prompts, and there are {len(prompts)}", "judge two or more")
+        texts = tuple(task(prompt.messages) for prompt in prompts)
+        if texts != self._texts:
+            self._texts, self._pairs = texts, tournament(texts, self.config.opponents, self.config.seed)
+        orders = [order for one, other in self._pairs for order in ((one, other), (other, one))]
         return {_name(prompts[a].id, prompts[b].id): (prompts[a], prompts[b]) for a, b in orders}
 
     def ask(self, items: Sequence[tuple[Prompt, ...]]) -> list[dict[str, Any]]:
@@ -81,7 +88,8 @@ def tournament(texts: Sequence[str], opponents: int, seed: int) -> list[tuple[in
     for place in range(count):
         distance = _mixed(keys ^ keys[place])
         # Two prompts with the same words are at distance 0 of everyone alike: the place tells them apart.
-        nearest = sorted(np.argsort(distance, kind="stable")[: opponents + 1].tolist(), key=lambda n: n == place)
+        near = np.argpartition(distance, min(opponents, count - 1))[: opponents + 1]
+        nearest = sorted(near.tolist(), key=lambda n: (n == place, distance[n], n))
         others = [n for n in nearest if n != place][:opponents]
         pairs |= {(min(place, n), max(place, n)) for n in others}
     return sorted(pairs)

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from common.errors import RunFailed
-
 Kind = Literal["attempts", "rubric", "pairwise"]
 TRANSPORT = frozenset({"endpoint_timeout", "endpoint_error"})
 """Faults of the way to the judge: worth asking again."""
@@ -85,16 +83,6 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         return {"id": self.id} | self.summary() | {"replies": [asdict(reply) for reply in self.replies]}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Verdict":
-        """Inverse of `to_json`. RunFailed if the value is no verdict."""
-        try:
-            replies = [Reply(**reply) for reply in value["replies"]]
-            names = ("ease", "low", "high")
-            return cls(value["id"], value["kind"], replies, **{name: value[name] for name in names})
-        except (KeyError, TypeError) as error:
-            raise RunFailed(f"not a verdict: {str(value)[:80]} ({error})", "redo the judge filter") from error
 
 
 def faults_of(verdicts: Sequence[Verdict]) -> dict[str, int]:

@@ -53,10 +53,8 @@ def _stage(stage: Stage, kept: Mapping[str, int | None]) -> dict[str, int | None
         judged = _judged(stage, kept[PROMPTS])
         if judged is None:
             return {}
-        asked = sum(judge.replies * (1 + judge.retries) for judge in stage.judges)
-        # What is asked again gets up to twice the room.
-        room = sum(judge.replies * judge.longest * (1 + 2 * judge.retries) for judge in stage.judges)
-        return {"replies_at_most": judged * asked, "tokens_generated_at_most": judged * room}
+        a_prompt = sum(judge.tokens for judge in stage.judges)
+        return {"prompts_at_most": judged, "tokens_generated_at_most": judged * a_prompt}
     if stage.kind == "sft":
         prompts = min((n for n in (kept[stage.on], stage.limit) if n is not None), default=None)
         return {"sequences_at_most": None if prompts is None else math.ceil(prompts * stage.epochs)}

@@ -73,7 +73,8 @@ def memory_view(recipe: Recipe, gpu: str) -> dict[str, Any]:
 def memory_of(recipe: Recipe, policy: Dimensions | None) -> dict[str, Memory]:
     """Node id to memory, for the stages that train or hold an engine and whose model's dimensions are known."""
     found = {
-        stage.id: _judge(stage) if stage.kind == "judge_filter" else _training(stage, policy) for stage in recipe.stages
+        stage.id: _judge(stage, policy) if stage.kind == "judge_filter" else _training(stage, policy)
+        for stage in recipe.stages
     }
     if recipe.evaluate:
         asked = _engine(policy, recipe.evaluate.rollouts) if policy else None
@@ -81,11 +82,12 @@ def memory_of(recipe: Recipe, policy: Dimensions | None) -> dict[str, Memory]:
     return {node: memory for node, memory in found.items() if memory is not None}
 
 
-def _judge(stage: Stage) -> Memory | None:
-    """One judge is in memory at a time: the largest counts. The policy that audits comes after them."""
+def _judge(stage: Stage, policy: Dimensions | None) -> Memory | None:
+    """One judge is in memory at a time, and the policy of the audit after them: the largest counts."""
     assert stage.kind == "judge_filter"
     found = [(judge.model and dense_dimensions(judge.model), judge.rollouts) for judge in stage.judges]
     engines = [_engine(dense, rollouts) for dense, rollouts in found if dense]
+    engines += [_engine(policy, stage.audit.rollouts)] if stage.audit and policy else []
     return max(engines, key=Memory.total, default=None)
 
 

@@ -77,6 +77,8 @@ def test_an_endpoint_that_ignores_n_is_asked_again_with_other_seeds():
         (lambda request: (200, b"{half"), "endpoint_error"),
         (lambda request: (200, {"choices": []}), "endpoint_error"),
         (lambda request: (400, {"error": {"message": "maximum context length is 9"}}), "too_long"),
+        (lambda request: (413, {"error": {"message": "too large"}}), "too_long"),
+        (lambda request: (400, {"error": {"message": "top_logprobs must be at most 5"}}), "endpoint_refuses"),
         (lambda request: completion(request, None), "empty_reply"),
         (lambda request: completion(request, "", "content_filter"), "refused"),
         (lambda request: time.sleep(1) or completion(request), "endpoint_timeout"),
@@ -115,9 +117,34 @@ def test_an_endpoints_choice_is_read_from_the_likelihoods_where_the_label_stands
     text = {"message": {"content": "Rating: 2"}, "finish_reason": "stop", "logprobs": {"content": likely}}
     found = choose(text)
     assert found.weights == pytest.approx({"1": 0.0, "2": 0.6225, "3": 0.3775}, abs=1e-3)
-    assert choose({"message": {"content": "It is 3."}, "finish_reason": "stop"}).weights == {"1": 0, "2": 0, "3": 1}
-    nonsense = choose({"message": {"content": "banana"}, "finish_reason": "stop"})
-    assert (nonsense.weights, nonsense.fault) == (None, "unreadable")
+    late = [place("3"), place(" words"), place(" Rating"), place(":"), place(" "), place("1", ("1", -0.1))]
+    text = {"message": {"content": "3 words Rating: 1"}, "finish_reason": "stop", "logprobs": {"content": late}}
+    assert choose(text).weights["1"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("Rating: 2, as only 1 step is needed", "2"),
+        ("rating: **3**", "3"),
+        ("2", "2"),
+        ("On a scale of 1 to 3: 3", None),
+        ("Rating: (1, 2 or 3)", None),
+        ("banana", None),
+        ("", None),
+    ],
+)
+def test_an_endpoints_words_are_a_choice_only_where_a_label_is_due(text, label):
+    found = choose({"message": {"content": text}, "finish_reason": "stop"})
+    assert (found.weights and max(found.weights, key=found.weights.get)) == label
+    assert found.fault == (None if label else "unreadable")
+
+
+def test_an_article_is_no_answer():
+    question = Question(PROMPTS[0].messages, "Harder:", ("A", "B"))
+    for text, weights in (("a tie", None), ("Harder: a", None), ("Harder: (A or B)", None), ("B", {"A": 0, "B": 1})):
+        with endpoint(lambda request, text=text: completion(request, text)) as (url, _):
+            assert EndpointSource(judge_at(url)).choose([question])[0].weights == weights
 
 
 def test_a_judge_that_is_gone_ends_the_run_and_its_faults_are_asked_again(tmp_path):
@@ -130,12 +157,29 @@ def test_a_judge_that_is_gone_ends_the_run_and_its_faults_are_asked_again(tmp_pa
         source = EndpointSource(judge_at(url))
         assert ask(tmp_path / "v", PROMPTS[:8], source, cache=cache).verdicts[5].faults == {"endpoint_error": 4}
         up = False
-        with pytest.raises(RunFailed, match="could not be reached for 4 questions"):
+        with pytest.raises(RunFailed, match="could not be reached for 4 of 4 questions"):
             ask(tmp_path / "w", PROMPTS[:8], source)
         requests.clear()
         up = True
         ask(tmp_path / "v", PROMPTS[:8], source, cache=cache)
-    assert Counter(request["messages"][0]["content"] for request in requests) == {"say p5": 1}
+    assert Counter(request["messages"][0]["content"] for request in requests) == {"say p5": 2}
+
+
+def test_a_reply_without_counts_is_a_reply():
+    reply = {"choices": [{"message": {"content": "7"}, "finish_reason": "stop"}] * 3, "usage": {"total_tokens": 3}}
+    with endpoint(lambda request: (200, reply)) as (url, _):
+        assert [(c.text, c.fault, c.tokens) for c in completions(url)] == [("7", None, 0)] * 3
+
+
+def test_an_endpoint_that_dies_in_the_middle_ends_the_run(tmp_path):
+    answered = []
+
+    def dying(request):
+        answered.append(request)
+        return vllm(request) if len(answered) <= 3 else (500, {})
+
+    with endpoint(dying) as (url, _), pytest.raises(RunFailed, match="could not be reached for 7 of 10 questions"):
+        stage(tmp_path, judge_at(url, concurrency=1), PROMPTS)
 
 
 def test_an_endpoint_that_comes_back_in_time_is_waited_for():

@@ -1,5 +1,7 @@
 """Judges that try, rate and compare: what they ask, what counts, what is kept, what a stop and a kill leave."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,6 @@ from judges.judging import judge_prompts, likelihoods
 from judges.pairwise import Pairwise, bradley_terry, position_bias, tournament
 from judges.rubric import Rubric
 from judges.source import Choice, Completion
-from judges.verdict import Verdict
 from rewards.grade import Grade
 
 
@@ -38,7 +39,6 @@ def test_verdicts_do_not_depend_on_chunks_or_order(tmp_path):
     assert ask(tmp_path / "b", chunk=3).verdicts == whole
     assert sorted(ask(tmp_path / "c", PROMPTS[::-1]).verdicts, key=lambda verdict: verdict.id) == whole
     assert len({tuple(reply.text for reply in verdict.replies) for verdict in whole}) > 3
-    assert [Verdict.from_json(verdict.to_json()) for verdict in whole] == whole
 
 
 def test_a_second_run_asks_nothing_and_new_prompts_alone_are_asked(tmp_path):
@@ -131,6 +131,51 @@ def test_what_is_no_answer_is_a_fault_and_asked_again_by_rule(tmp_path):
     assert (one.samples, two.samples, two.max_tokens) == (4, 3, 2 * one.max_tokens) and one.seed != two.seed
 
 
+def test_a_second_try_looks_at_the_first_ones_faults_only_and_needs_room(tmp_path):
+    config = AttemptsJudge.model_validate(JUDGE.model_dump() | {"retries": 2, "attempts": 2})
+    cut, right, unread = ("7", "length", 8), ("7", "stop", 1), ("", "stop", 1)
+    source = Says([cut, right], [unread], [("", "none", 0, "too_long")])
+    (verdict, other) = ask(tmp_path, [PROMPTS[0], PROMPTS[1]], source, config=config, grade=fair).verdicts
+    assert [request.max_tokens for request in source.requests[::2]] == [8, 16, 8]
+    assert verdict.faults == other.faults == {"cut_off": 1, "unreadable": 1}
+
+
+def fair(prompt, text):
+    return Grade(1.0, None, text)
+
+
+def test_another_verifier_asks_anew(tmp_path):
+    cache = Cache(None)
+    ask(tmp_path / "a", cache=cache)
+    numbers = [replace(one, verifier="number") for one in PROMPTS]
+    assert ask(tmp_path / "b", numbers, cache=cache).asked == len(PROMPTS)
+
+
+def test_likelihoods_are_those_of_one_judge(tmp_path):
+    cache, source = Cache(None), EngineSource(ScriptedEngine())
+    likelihoods(PROMPTS, source, JUDGE.origin(), asking(tmp_path / "a", cache=cache))
+    asked = []
+
+    class Counting(EngineSource):
+        def likelihoods(self, prompts):
+            asked.extend(prompts)
+            return super().likelihoods(prompts)
+
+    other = AttemptsJudge.model_validate(JUDGE.model_dump() | {"rollouts": {"max_model_len": 99}})
+    for config, count in ((JUDGE, 0), (other, len(PROMPTS))):
+        likelihoods(PROMPTS, Counting(ScriptedEngine()), config.origin(), asking(tmp_path / f"{count}", cache=cache))
+        assert len(asked) == count
+
+
+def test_a_question_reworded_between_kill_and_resume_is_asked_anew(tmp_path, monkeypatch):
+    cache, polls = Cache(None), iter([False, True])
+    with pytest.raises(Interrupted):
+        ask(tmp_path / "v", cache=cache, stop_requested=lambda: next(polls))
+    monkeypatch.setattr("judges.judging.texts_sum", lambda: "other words")
+    again = ask(tmp_path / "v", cache=cache)
+    assert (again.asked, again.known) == (10, 0)
+
+
 def test_a_crashed_verifier_is_a_fault_and_not_asked_again(tmp_path):
     source = Says([("7", "stop", 1), ("crash", "stop", 1), ("no", "stop", 1), ("no", "stop", 1)])
     (verdict,) = ask(tmp_path, PROMPTS[:1], source, strict_grade).verdicts
@@ -145,6 +190,25 @@ def test_the_judge_itself_may_grade_against_the_reference(tmp_path):
     assert (verdict.passed, verdict.graded) == (4, 4)
 
 
+def test_a_grader_that_is_lost_or_asked_about_a_refusal_makes_no_score(tmp_path):
+    config = AttemptsJudge.model_validate(JUDGE.model_dump() | {"graded_by": "judge", "retries": 0})
+
+    class Lost(Says):
+        def choose(self, questions):
+            return [Choice(None, "", 0, "endpoint_error") for _ in questions]
+
+    with pytest.raises(RunFailed, match="could not be reached for 1 of 1 questions: endpoint_error"):
+        ask(tmp_path / "a", PROMPTS[:1], Lost([("seven", "stop", 1)] * 4, [("seven", "stop", 1)] * 4), config=config)
+
+    class Strict(Says):
+        def choose(self, questions):
+            return [Choice({"yes": 0.1, "no": 0.9}, "no", 1) for _ in questions]
+
+    texts = [("I\u2019m sorry, I can\u2019t.", "stop", 5), ("  ", "stop", 1), ("six", "stop", 1), ("six", "stop", 1)]
+    (verdict,) = ask(tmp_path / "b", PROMPTS[:1], Strict(texts), config=config).verdicts
+    assert (verdict.graded, verdict.passed, verdict.faults) == (2, 0, {"refused": 1, "unreadable": 1})
+
+
 def test_the_interval_of_a_pass_rate_by_hand():
     assert beta_interval(0, 0) == (pytest.approx(0.05), pytest.approx(0.95))  # Beta(1, 1)
     low, high = beta_interval(1, 0)  # Beta(2, 1): P(rate <= x) = x squared
@@ -156,7 +220,7 @@ def test_a_prompt_without_room_is_a_fault_and_likelihoods_are_means(tmp_path):
     source = EngineSource(ScriptedEngine())
     verdicts = {v.id[:5]: v for v in ask(tmp_path, [long, prompt("fits")], source).verdicts}
     assert verdicts["xxxxx"].faults == {"too_long": 4} and verdicts["xxxxx"].ease is None
-    found = likelihoods([wordy, prompt("fits", answer="77")], source, asking(tmp_path / "ties"))
+    found = likelihoods([wordy, prompt("fits", answer="77")], source, JUDGE.origin(), asking(tmp_path / "ties"))
     assert found == {"wordy": (None, "too_long"), "fits": (-len("say fits"), None)}
 
 
@@ -215,6 +279,12 @@ def test_comparisons_in_both_orders_cancel_the_favour_of_a_place(tmp_path):
     assert [v.id for v in sorted(verdicts, key=lambda v: -v.ease)] == [p.id for p in PROMPTS]
     assert 0.1 < position_bias(verdicts) < 0.3
     assert all(verdict.graded >= 8 for verdict in verdicts)
+
+
+def test_a_pairwise_judge_needs_a_pair(tmp_path):
+    judge = Pairwise(PairwiseJudge(kind="pairwise", model="m"), Says())
+    with pytest.raises(BadInput, match="compares prompts, and there are 1"):
+        judge_prompts(PROMPTS[:1], judge, asking(tmp_path))
 
 
 @settings(max_examples=50, deadline=None)

@@ -251,7 +251,7 @@ def test_a_written_config_reads_back_as_itself(recipe):
 def test_expectations_are_bounds_that_the_numbers_give(recipe):
     bounds = expected(load_recipe(recipe()))
     assert bounds["prompts"] == {"prompts_at_most": 1}
-    assert bounds["filter"] == {"replies_at_most": 8, "tokens_generated_at_most": 128 + 256}
+    assert bounds["filter"] == {"prompts_at_most": 1, "tokens_generated_at_most": 128 + 256}
     assert bounds["rl"]["tokens_generated_at_most"] == (4 * 16 * 8 * 4 + 11) * 32
     assert bounds["eval-rl"] == {"answers_at_most": 21, "tokens_generated_at_most": 64 + 20 * 256}
 

@@ -30,7 +30,7 @@ def holdout(
 
 
 def measured_rates(chosen: Sequence[Prompt], config: AuditConfig, policy: Path, context: StageContext) -> Rates:
-    """The policy's passes and graded attempts. A cut-off attempt failed: RL cuts off at the same length."""
+    """The policy's passes and graded attempts. A cut-off attempt counts neither way, as RL masks it."""
     path = context.folder / "resume" / "audit.json"
     if not path.exists():
         from judges.engine import EngineSource
@@ -51,7 +51,7 @@ def _try(chosen: Sequence[Prompt], config: AuditConfig, source: Source, seed: in
     ]
     rates = {}
     for prompt, completions in zip(chosen, source.sample(requests), strict=True):
-        grades = [grade(prompt, one.text) for one in completions if one.fault is None]
+        grades = [grade(prompt, one.text) for one in completions if one.finish == "stop"]
         known = [got for got in grades if got.fault is None]
         rates[prompt.id] = sum(got.correct for got in known), len(known)
     return rates

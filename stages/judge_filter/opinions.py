@@ -92,6 +92,7 @@ def entries(kept: Sequence[str], prompts: Sequence[Prompt], judges: ByJudge) -> 
         if prompt.id in wanted:
             word, group = words[prompt.id], prompt.capability
             prior = judge_prior(word.passes, word.seen, passes[group], seen[group])
-            verdict = judges[0][n].summary()
+            said = [verdicts[n] for verdicts in judges]
+            verdict = next((one for one in said if one.graded), said[0]).summary()
             found.append(Entry(prompt.id, group, prompt.source, prior, verdict, prompt.difficulty))
     return found

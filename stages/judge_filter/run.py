@@ -73,7 +73,7 @@ def _ask_all(
                 said = opinions(prompts, [one.verdicts for one in judged], config.broken_agreement, {})
                 tied = set(tied_at_the_cut(said, cut))
                 asking = replace(asking, began=resume / "ties.json")
-                ties = likelihoods([prompt for prompt in prompts if prompt.id in tied], source, asking)
+                ties = likelihoods([p for p in prompts if p.id in tied], source, settings.origin(), asking)
         finally:
             source.close()
     return judges, judged, ties
