@@ -112,7 +112,7 @@ def outcome(folder, port, tmp_path_factory):
         rating = judge_at(port, RubricJudge, max_tokens=8)
         source = EndpointSource(rating)
         found["rubric"] = Rubric(rating, source).ask([(one,) for one in PROMPTS[:3]])
-        found["likelihoods"] = likelihoods(PROMPTS[:3], source, asking(work / "likelihoods"))
+        found["likelihoods"] = likelihoods(PROMPTS[:3], source, rating.origin(), asking(work / "likelihoods"))
         kill = threading.Event()
         told = {"chunk": 4, "progress": lambda *_, **__: kill.set()}
         thread = threading.Thread(target=judged, args=("killed",), kwargs=told)
