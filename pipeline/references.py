@@ -134,17 +134,16 @@ def _model_problems(recipe: "Recipe") -> list[Problem]:
 
 def _engine_problems(recipe: "Recipe", policy: Dimensions) -> list[Problem]:
     """vLLM puts the router's weight on an expert's input, as Llama 4 wants it, for one expert a token only."""
-    asking = [
-        stage.id for stage in recipe.stages if stage.kind == "rl" or (stage.kind == "judge_filter" and stage.audit)
-    ]
-    asking += ["evaluate"] if recipe.evaluate else []
+    asking = {stage.id: "rl" for stage in recipe.stages if stage.kind == "rl"}
+    asking |= {stage.id: "audit" for stage in recipe.stages if stage.kind == "judge_filter" and stage.audit}
+    asking |= {"evaluate": "evaluate"} if recipe.evaluate else {}
     if policy.experts_per_token == 1 or not asking:
         return []
     upcycled, asked = recipe.model.upcycle is not None, " and ".join(asking)
     message = f"{policy.experts_per_token} experts a token, but vLLM serves Llama 4 with one, and {asked} would ask it"
     remedy = "set experts_per_token: 1" if upcycled else "start from a checkpoint with num_experts_per_tok 1"
     path = ("model", "experts_per_token" if upcycled else "checkpoint")
-    return [Problem(path, message, f"{remedy}, or leave rl, audit and evaluate out")]
+    return [Problem(path, message, f"{remedy}, or leave {' and '.join(dict.fromkeys(asking.values()))} out")]
 
 
 def _training_problems(path: DataPath, policy: Dimensions, train: str, lora: LoraConfig) -> list[Problem]:
