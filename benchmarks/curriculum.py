@@ -120,7 +120,7 @@ SETTINGS = {
     ),
     "smollm2": Setting(
         "curriculum-smollm2", arms=("uniform", "posterior"), seeds=3, left_out=(), pool=1200, held_out=160,
-        samples=1, steps=8, every=2, groups=12, max_tokens=20, learning_rate=1.5e-4, train="lora", rows=16,
+        samples=1, steps=16, every=4, groups=12, max_tokens=20, learning_rate=1.5e-4, train="lora", rows=16,
     ),
 }  # fmt: skip
 
