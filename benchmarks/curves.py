@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.curriculum import ARMS, SETTINGS, Setting
+from benchmarks.curriculum import ARMS, KINDS, SETTINGS, Setting
 from benchmarks.harness import RESULTS, commit, machine
 from common.files import read_json, read_json_lines, write_json
 
 Curve = list[dict[str, Any]]
 RESAMPLES = 10_000
-BASELINES = ("uniform", "dynamic_sampling")
+BASELINES = ("uniform", "dynamic_sampling", "posterior")
+"""What a kind is held against: the first two; what `posterior` without one of its parts: itself as a whole."""
 
 
 def smoothed(curve: Curve) -> list[float]:
@@ -86,7 +87,8 @@ def summary(folders: dict[str, dict[int, Path]]) -> dict[str, Any]:
     for arm in curves:
         for axis in ("tokens", "seconds"):
             for baseline in BASELINES:
-                if arm != baseline and baseline in curves:
+                whole = arm in KINDS and arm != baseline and baseline != "posterior"
+                if baseline in curves and (whole or (arm not in KINDS and baseline == "posterior")):
                     figures["ratios"][f"{axis}_{baseline}_over_{arm}"] = ratio(curves, baseline, arm, axis)
         figures["final_against_uniform"][arm] = {"all": gain(curves, arm)} | {
             name: gain(curves, arm, name) for name in capabilities
