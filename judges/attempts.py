@@ -68,7 +68,8 @@ class Attempts:
     def _request(self, prompt: Prompt, wanted: int, round_: int, longer: bool) -> Request:
         seed = derive(self.config.seed, "attempts", round_, task(prompt.messages), prompt.answer)
         length = self.config.max_tokens * (2 if longer else 1)
-        return Request(prompt.messages, wanted, self.config.temperature, length, seed)
+        messages = self.config.shown(prompt.capability, prompt.messages)
+        return Request(messages, wanted, self.config.temperature, length, seed)
 
     def _kept(self, asked: Sequence[tuple[Prompt, list[Completion]]]) -> list[list[dict[str, Any]]]:
         """What is kept of the completions: as they are, and how right they are for a judge that grades."""

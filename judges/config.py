@@ -61,6 +61,10 @@ class _Judge(Config):
         """Tokens of the longest reply at the first time of asking."""
         return 1
 
+    def shown(self, capability: str, messages: list[dict[str, str]]) -> list[dict[str, str]]:
+        """What a judge that answers a prompt of `capability` is given in place of its messages."""
+        return messages
+
     @property
     def replies(self) -> int:
         """Replies asked for a prompt, repetitions aside."""
@@ -84,6 +88,13 @@ class _Judge(Config):
         return self.model_dump(mode="json", exclude=where) | self._engine()
 
 
+class Example(Config):
+    """A solved task."""
+
+    question: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+
+
 class AttemptsJudge(_Judge):
     """Tries every prompt a few times; the share that is right says how hard the prompt is."""
 
@@ -94,6 +105,9 @@ class AttemptsJudge(_Judge):
     """Sampling temperature of the attempts."""
     max_tokens: int = Field(default=32, ge=1)
     """Longest attempt, in tokens."""
+    examples: dict[str, tuple[Example, ...]] = Field(default_factory=dict)
+    """By capability: solved tasks that come before its prompts, as earlier turns. They show a small model the form of
+    an answer, so that its attempts end, and what it gets wrong is the task."""
     graded_by: Literal["verifier", "judge"] = "verifier"
     """Who grades an attempt: the prompt's verifier, or the judge against the reference answer."""
     retries: int = Field(default=1, ge=0)
@@ -102,6 +116,15 @@ class AttemptsJudge(_Judge):
     @property
     def longest(self) -> int:
         return self.max_tokens
+
+    def shown(self, capability: str, messages: list[dict[str, str]]) -> list[dict[str, str]]:
+        """`messages` with the capability's examples right after the system message."""
+        turns = []
+        for example in self.examples.get(capability, ()):
+            turns.append({"role": "user", "content": example.question})
+            turns.append({"role": "assistant", "content": example.answer})
+        start = int(messages[0]["role"] == "system")
+        return [*messages[:start], *turns, *messages[start:]]
 
     @property
     def replies(self) -> int:

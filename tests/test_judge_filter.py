@@ -281,3 +281,13 @@ def test_an_impossible_share_is_refused_before_the_judge_is_asked(tmp_path):
         with pytest.raises(BadInput, match="must keep 1"):
             stage(tmp_path, judge_at(url), pool, share=0.5)
     assert not requests
+
+
+def test_examples_of_a_capability_that_no_prompt_has_are_refused_and_others_reach_the_endpoint(tmp_path):
+    solved = [{"question": "say x", "answer": "x"}]
+    with endpoint(vllm) as (url, requests):
+        with pytest.raises(BadInput, match="examples of ab, and no prompt"):
+            stage(tmp_path, judge_at(url, examples={"ab": solved}), PROMPTS)
+        assert not requests
+        stage(tmp_path, judge_at(url, examples={"c": solved}), PROMPTS)
+    assert all([turn["content"] for turn in request["messages"]][:2] == ["say x", "x"] for request in requests)

@@ -36,6 +36,19 @@ def test_verdicts_do_not_depend_on_chunks_or_order(tmp_path):
     assert len({tuple(reply.text for reply in verdict.replies) for verdict in whole}) > 3
 
 
+def test_examples_come_before_the_prompts_of_their_capability_and_are_part_of_the_key(tmp_path):
+    told = {"examples": {"saying": [{"question": "say one", "answer": "one"}]}}
+    config = AttemptsJudge.model_validate(JUDGE.model_dump() | told)
+    system, user = {"role": "system", "content": "s"}, {"role": "user", "content": "say two"}
+    turns = [{"role": "user", "content": "say one"}, {"role": "assistant", "content": "one"}]
+    assert config.shown("saying", [system, user]) == [system, *turns, user]
+    assert config.shown("saying", [user]) == [*turns, user]
+    assert config.shown("singing", [system, user]) == [system, user]
+    engine, cache = ScriptedEngine(), Cache(None)
+    ask(tmp_path / "a", cache=cache)
+    assert ask(tmp_path / "b", PROMPTS, EngineSource(engine), cache=cache, config=config).asked == len(PROMPTS)
+
+
 def test_a_second_run_asks_nothing_and_new_prompts_alone_are_asked(tmp_path):
     path = tmp_path / "verdicts.sqlite"
     with Cache(path) as cache:

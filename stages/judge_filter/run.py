@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from common.errors import BadInput
 from common.files import write_json, write_text
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
@@ -33,7 +34,9 @@ def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outp
     prompts = sample(read_prompts(inputs["prompts"] / "prompts.parquet"), config.limit, context.seed)
     seed = derive(context.seed, "cut")
     cut = Cut(config.drop_easiest, config.stratified, config.keep_at_least, seed)
-    drop_counts(Counter(prompt.capability for prompt in prompts), cut)  # refuses before a judge is asked
+    sizes = Counter(prompt.capability for prompt in prompts)
+    drop_counts(sizes, cut)  # refuses before a judge is asked
+    _refuse_idle_examples(config.judges, sizes)
     with Cache(cache_path()) as cache:
         judges, judged, ties = _ask_all(config, prompts, cut, cache, context)
     verdicts = [one.verdicts for one in judged]
@@ -49,6 +52,17 @@ def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outp
     _write(context.folder, prompts, verdicts, decisions)
     metrics = _metrics(config, judged, decisions, checked)
     return Outputs(metrics=metrics, tokens_generated=sum(one.tokens for one in judged))
+
+
+def _refuse_idle_examples(judges: Sequence[JudgeConfig], capabilities: Iterable[str]) -> None:
+    known = sorted(capabilities)
+    for judge in judges:
+        idle = sorted(set(judge.examples) - set(known)) if judge.kind == "attempts" else []
+        if idle:
+            raise BadInput(
+                f"the judge has examples of {', '.join(idle)}, and no prompt has that capability",
+                f"name a capability of the prompts: {', '.join(known)}",
+            )
 
 
 def _ask_all(
@@ -73,7 +87,8 @@ def _ask_all(
                 said = opinions(prompts, [one.verdicts for one in judged], config.broken_agreement, {})
                 tied = set(tied_at_the_cut(said, cut))
                 asking = replace(asking, began=resume / "ties.json")
-                ties = likelihoods([p for p in prompts if p.id in tied], source, settings.origin(), asking)
+                close = [replace(p, messages=settings.shown(p.capability, p.messages)) for p in prompts if p.id in tied]
+                ties = likelihoods(close, source, settings.origin(), asking)
         finally:
             source.close()
     return judges, judged, ties
