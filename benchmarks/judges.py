@@ -45,6 +45,21 @@ EACH = 60
 """Prompts of a family and level."""
 ROUNDS = 5
 """Timed rounds of judge and bare engine, in turn."""
+SUMS = [("4 + 5 =", "9"), ("61 - 18 =", "43"), ("27 + 30 =", "57")]
+WORDS = [
+    ("house, green", "green, house"),
+    ("cold, walk, sky", "sky, walk, cold"),
+    ("a, red, tree, far", "far, tree, red, a"),
+]
+EXAMPLES = {
+    "chain_sum": SUMS,
+    **{
+        name: [(f"Calculate {question}", answer) for question, answer in SUMS]
+        for name in ("plus", "minus", "mult", "div")
+    },
+    "word_sequence_reversal": [(f"Reverse the order: {question}", answer) for question, answer in WORDS],
+}
+"""What SmolLM2 is shown of each capability, question and answer; nano was taught the form."""
 CODE = ("judges", "rollouts/engine.py", "benchmarks/judges.py")
 MODELS = {
     "smollm2": "smollm2-135m-instruct",
@@ -95,8 +110,10 @@ def graded(model: str) -> Graded:
 
 def judges(model: str) -> dict[str, JudgeConfig]:
     name = MODELS[model]
+    shown = {part: [{"question": q, "answer": a} for q, a in tasks] for part, tasks in EXAMPLES.items()}
+    trying = {"kind": "attempts", "model": name, "attempts": 8, "max_tokens": 16}
     return {
-        "attempts": AttemptsJudge(kind="attempts", model=name, attempts=8, max_tokens=16),
+        "attempts": AttemptsJudge.model_validate(trying | ({"examples": shown} if model == "smollm2" else {})),
         "rubric": RubricJudge(kind="rubric", model=name, max_tokens=16),
         "pairwise": PairwiseJudge(kind="pairwise", model=name, opponents=3),
     }
