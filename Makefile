@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges clean
+.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-cut clean
 
 setup: $(STAMP)
 
@@ -49,6 +49,14 @@ bench-curriculum-smollm2: setup
 bench-judges: setup
 	$(BIN)/uphill run benchmarks/recipes/curriculum.yaml --runs-dir runs/bench-curriculum/start
 	$(BIN)/python -m benchmarks.judges
+
+# Half an hour; interrupted, it goes on with the next arm. Reads the start that bench-curriculum makes.
+bench-cut: setup
+	$(BIN)/uphill run benchmarks/recipes/curriculum.yaml --runs-dir runs/bench-curriculum/start
+	$(BIN)/python -m benchmarks.cut judge
+	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.cut arms --share 0/2 & \
+	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.cut arms --share 1/2 && wait
+	$(BIN)/python -m benchmarks.cut summary
 
 clean:
 	rm -rf $(VENV) runs

@@ -15,17 +15,14 @@ held-out score of uniform GRPO; mean over seeds with a 95 % bootstrap interval.
 
 import argparse
 import json
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import torch
-from torch.nn.utils.rnn import pad_sequence
-
 from benchmarks.harness import ROOT, commit
+from benchmarks.held_out import answer_probabilities
 from common.files import append_json_line, read_json_lines, write_json
 from common.seeds import derive
 from common.stage import StageContext
@@ -35,10 +32,8 @@ from curriculum.rows import Entry
 from prompts.schema import Prompt, read_prompts
 from rewards.grade import grade
 from rollouts.config import RolloutConfig
-from rollouts.engine import Engine, Rollout
+from rollouts.engine import Engine
 from stages.rl.config import RlStage
-from stages.rl.groups import Group, Member
-from stages.rl.packed import logprobs_and_entropies, pack
 from stages.rl.practice import Practice, Practised
 from stages.rl.run import trainer_of
 from stages.train import Trained, fit, load
@@ -160,23 +155,9 @@ class Measured(Practice):
             parts.setdefault(prompt.capability, []).append(value)
         return {name: fmean(values), f"{name}_by_capability": {part: fmean(parts[part]) for part in sorted(parts)}}
 
-    @torch.no_grad()
     def probabilities(self) -> list[float]:
         """Probability that the policy answers each held-out prompt with its reference answer and ends there."""
-        was_training, found = self.policy.training, []
-        self.policy.eval()
-        for start in range(0, len(self.asked), self.setting.rows):
-            part = slice(start, start + self.setting.rows)
-            groups = [
-                Group("", "", ids, [Member(Rollout(answer, [], "", "stop"), 0.0, None)], False)
-                for ids, answer in zip(self.asked[part], self.answers[part], strict=True)
-            ]
-            answers = pad_sequence([torch.tensor(answer) for answer in self.answers[part]], batch_first=True)
-            logprobs, _ = logprobs_and_entropies(self.policy, pack(groups, 0), answers, 1.0)
-            rows = zip(logprobs, self.answers[part], strict=True)
-            found += [math.exp(row[: len(answer)].sum().item()) for row, answer in rows]
-        self.policy.train(was_training)
-        return found
+        return answer_probabilities(self.policy, self.asked, self.answers, self.setting.rows)
 
     def right(self, temperature: float, samples: int) -> list[float]:
         """Share of right ones among sampled answers to each held-out prompt."""

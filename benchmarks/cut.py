@@ -1,0 +1,173 @@
+"""Does a judge's cut help? The score after RL on what four cuts of one pool leave, all else equal.
+
+    make bench-cut                # judge, random, reverse, none; 4 paired seeds; resumes what is there
+
+As in the quickstart, a schooled model goes through a filter, a light SFT and RL: the nano that the curriculum's
+benchmark starts from, and its pool of trivial, medium and unreachable prompts. SmolLM2 judges the pool once (attempts,
+with examples), half of every capability goes:
+
+- `judge`: the easiest half, as `judge_filter` does it; `reverse`: the hardest; `random`: any half; `none`: nothing.
+
+SFT takes equally many prompts of what is left, RL as many steps, with the `posterior` curriculum and no prior from the
+judge, so that the cut alone differs. `score` is the mean probability of the reference answer over held-out prompts of
+the whole spread. The audit's word on the judge is beside it.
+"""
+
+import argparse
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from benchmarks.curriculum import SETTINGS
+from benchmarks.curves import interval
+from benchmarks.harness import RESULTS, ROOT, commit, machine
+from benchmarks.held_out import answer_probabilities
+from common.files import read_json, read_json_lines, write_json
+from common.seeds import derive
+from common.stage import StageContext
+from curriculum.ledger import Ledger
+from curriculum.posterior import Beta
+from curriculum.rows import Entry
+from models.chat import encode_text
+from models.checkpoint import load_policy, load_tokenizer
+from prompts.schema import Prompt, write_prompts
+from stages.judge_filter.config import JudgeFilterStage
+from stages.judge_filter.run import run as judge_filter
+from stages.rl.config import RlStage
+from stages.rl.run import run as rl
+from stages.sft.config import SftStage
+from stages.sft.run import run as sft
+
+CUTS = ("judge", "random", "reverse", "none")
+SEEDS, POOL, STEPS, SFT_PROMPTS = 4, 1200, 30, 240
+NANO = SETTINGS["nano"]
+WORK = ROOT / "runs" / "bench-cut"
+EXAMPLES = {
+    "numbers": [("gcd 12, 18", "6"), ("gcd 7, 21, 14", "7"), ("20 + 31 - 4 =", "47")],
+    "letters": [("copy lamp", "lamp"), ("reverse stone", "enots"), ("reverse cat", "tac")],
+}
+FILTER = JudgeFilterStage.model_validate(
+    {
+        "id": "filter",
+        "kind": "judge_filter",
+        "judge": {
+            "kind": "attempts",
+            "model": "smollm2-135m-instruct",
+            "max_tokens": 16,
+            "examples": {name: [{"question": q, "answer": a} for q, a in tasks] for name, tasks in EXAMPLES.items()},
+        },
+        "drop_easiest": 0.5,
+        "audit": {"prompts": 200, "max_tokens": NANO.max_tokens},
+    }
+)
+SFT = {"id": "sft", "kind": "sft", "on": "filter", "train": "full", "limit": SFT_PROMPTS, "batch_size": 16}
+RL = NANO.stage("posterior").model_dump(by_alias=True) | {"on": "filter", "steps": STEPS}
+
+
+def context(folder: Path, seed: int) -> StageContext:
+    folder.mkdir(parents=True, exist_ok=True)
+    return StageContext(folder, seed, lambda *_, **__: None, lambda: False, 2)
+
+
+def judge(pool: list[Prompt], start: Path) -> None:
+    """Judge the pool once; the stage's own output, below `WORK`."""
+    if (WORK / "metrics.json").exists():
+        return
+    write_prompts(WORK / "pool" / "prompts.parquet", pool)
+    inputs = {"prompts": WORK / "pool", "policy": start}
+    outputs = judge_filter(FILTER, inputs, context(WORK / "filter", 0))
+    write_json(WORK / "metrics.json", outputs.metrics)
+
+
+def left(cut: str, pool: Sequence[Prompt], seed: int) -> list[Prompt]:
+    """What a cut leaves of the judged prompts. Every capability loses as many as to the judge, but for `none`."""
+    decisions = {line["id"]: line for line in read_json_lines(WORK / "filter" / "reasons.jsonl")}
+    capabilities = defaultdict(list)
+    for prompt in pool:
+        if decisions[prompt.id]["rank"] is not None:
+            capabilities[prompt.capability].append(prompt)
+    kept = []
+    for found in capabilities.values():
+        dropped = 0 if cut == "none" else sum(decisions[p.id]["decision"] == "dropped" for p in found)
+        orders = {"judge": 1, "none": 1, "reverse": -1, "random": 0}
+        found.sort(key=lambda p: (orders[cut] * decisions[p.id]["rank"], derive(seed, "random", p.id)))
+        kept += found[dropped:]
+    return kept
+
+
+def run(cut: str, seed: int, pool: Sequence[Prompt], held_out: Sequence[Prompt], start: Path) -> dict[str, Any]:
+    """The scores of one cut and seed."""
+    folder = WORK / "arms" / f"{cut}-{seed}"
+    if not (folder / "done.json").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        prompts = left(cut, pool, seed)
+        cut_folder = folder / "cut"
+        write_prompts(cut_folder / "prompts.parquet", prompts)
+        with Ledger(None) as ledger:
+            ledger.add(Entry(p.id, p.capability, p.source, Beta(1.0, 1.0), settings=p.difficulty) for p in prompts)
+            ledger.snapshot(cut_folder / "ledger.sqlite")
+        light = SftStage.model_validate(SFT | {"learning_rate": 3.0e-4, "save_every": 1000})
+        sft(light, {"prompts": cut_folder, "checkpoint": start}, context(folder / "sft", derive(seed, "sft")))
+        practice = RlStage.model_validate(RL)
+        inputs = {"filter": cut_folder, "checkpoint": folder / "sft"}
+        outputs = rl(practice, inputs, context(folder / "rl", derive(seed, "rl")))
+        scores = {name: score(folder / name / "checkpoint", held_out) for name in ("sft", "rl")}
+        done = {"commit": commit(), "prompts": len(prompts), "tokens": outputs.tokens_generated, **scores}
+        for stage in ("sft", "rl"):
+            shutil.rmtree(folder / stage)
+        write_json(folder / "done.json", done)
+    found: dict[str, Any] = read_json(folder / "done.json")
+    return found
+
+
+def score(checkpoint: Path, held_out: Sequence[Prompt]) -> dict[str, float]:
+    """Mean probability of the reference answer, over all and by capability."""
+    policy, tokenizer = load_policy(checkpoint), load_tokenizer(checkpoint)
+    asked = [tokenizer.apply_chat_template(p.messages, add_generation_prompt=True, return_dict=False) for p in held_out]
+    answers = [[*encode_text(tokenizer, p.answer), tokenizer.eos_token_id] for p in held_out]
+    values = answer_probabilities(policy, asked, answers, NANO.rows)
+    parts = defaultdict(list)
+    for prompt, value in zip(held_out, values, strict=True):
+        parts[prompt.capability].append(value)
+    return {"all": fmean(values), **{name: fmean(parts[name]) for name in sorted(parts)}}
+
+
+def summary(held_out: Sequence[Prompt], start: Path) -> None:
+    """Write `results/cut.json`: every arm's scores, and each cut against the random one, paired by seed."""
+    arms = {cut: [read_json(WORK / "arms" / f"{cut}-{seed}" / "done.json") for seed in range(SEEDS)] for cut in CUTS}
+    figures: dict[str, Any] = {"start": score(start / "checkpoint", held_out), "mean": {}, "against_random": {}}
+    for cut, found in arms.items():
+        figures["mean"][cut] = {stage: fmean(one[stage]["all"] for one in found) for stage in ("sft", "rl")}
+        pairs = zip(found, arms["random"], strict=True)
+        figures["against_random"][cut] = interval([one["rl"]["all"] - other["rl"]["all"] for one, other in pairs])
+    audit = read_json(WORK / "filter" / "audit.json")[0]
+    metrics = read_json(WORK / "metrics.json")
+    head = {"command": "make bench-cut", "commit": commit(), "machine": machine()}
+    write_json(RESULTS / "cut.json", {**head, **figures, "arms": arms, "judge": metrics, "audit": audit})
+    print({name: figures[name] for name in ("start", "mean", "against_random")}, audit["sentence"])
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("part", choices=("judge", "arms", "summary"))
+    arguments.add_argument("--share", default="0/1", help="0/2 and 1/2: every other arm, for two processes")
+    chosen = arguments.parse_args()
+    pool, held_out, checkpoint = NANO.material()
+    start, pool = checkpoint.parent, pool[:POOL]
+    if chosen.part == "judge":
+        judge(pool, start)
+    elif chosen.part == "summary":
+        summary(held_out, start)
+    else:
+        place, of = map(int, chosen.share.split("/"))
+        for number, (seed, cut) in enumerate((seed, cut) for seed in range(SEEDS) for cut in CUTS):
+            if number % of == place:
+                done = run(cut, seed, pool, held_out, start)
+                print(f"{cut} {seed}: {done['sft']['all']:.4f} {done['rl']['all']:.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""How likely a policy is to give held-out prompts their reference answers: its pass rate without sampling noise."""
+
+import math
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from rollouts.engine import Rollout
+from stages.rl.groups import Group, Member
+from stages.rl.packed import logprobs_and_entropies, pack
+
+
+@torch.no_grad()
+def answer_probabilities(policy: Any, asked: list[list[int]], answers: list[list[int]], rows: int) -> list[float]:
+    """Probability of each answer right after its prompt (token ids, the end token included), `rows` at once."""
+    was_training, found = policy.training, []
+    policy.eval()
+    for start in range(0, len(asked), rows):
+        part = slice(start, start + rows)
+        groups = [
+            Group("", "", ids, [Member(Rollout(answer, [], "", "stop"), 0.0, None)], False)
+            for ids, answer in zip(asked[part], answers[part], strict=True)
+        ]
+        padded = pad_sequence([torch.tensor(answer) for answer in answers[part]], batch_first=True)
+        logprobs, _ = logprobs_and_entropies(policy, pack(groups, 0), padded, 1.0)
+        lengths = map(len, answers[part])
+        found += [math.exp(row[:length].sum().item()) for row, length in zip(logprobs, lengths, strict=True)]
+    policy.train(was_training)
+    return found
