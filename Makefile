@@ -49,6 +49,7 @@ bench-curriculum-smollm2: setup
 bench-judges: setup
 	$(BIN)/uphill run benchmarks/recipes/curriculum.yaml --runs-dir runs/bench-curriculum/start
 	$(BIN)/python -m benchmarks.judges
+	$(BIN)/python -m benchmarks.hostile
 
 # Half an hour; interrupted, it goes on with the next arm. Reads the start that bench-curriculum makes.
 bench-cut: setup
