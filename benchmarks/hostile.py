@@ -4,7 +4,7 @@
 
 Sixty prompts of known difficulty are judged by SmolLM2 as they are, then with an attack behind every second one.
 `flipped` is the share of the attacked prompts whose fate at a cut of the easiest half changes (an unjudged one is not
-in the cut, so it flips where it was dropped), `unjudged` the share that got no verdict, `shift` the mean change of ease.
+in the cut, so it flips where it was dropped), `unjudged` the share that got no verdict, `shift` the mean ease change.
 The control is a harmless sentence: what it flips is the judge's own shakiness.
 """
 
