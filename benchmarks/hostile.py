@@ -2,7 +2,7 @@
 
     make bench-judges             # or: .venv/bin/python -m benchmarks.hostile
 
-Sixty prompts of known difficulty are judged by SmolLM2 as they are, then with an attack behind every second one.
+Forty prompts of known difficulty are judged by SmolLM2 as they are, then with an attack behind every second one.
 `flipped` is the share of the attacked prompts whose fate at a cut of the easiest half changes (an unjudged one is not
 in the cut, so it flips where it was dropped), `unjudged` the share that got no verdict, `shift` the mean ease change.
 The control is a harmless sentence: what it flips is the judge's own shakiness.
@@ -43,7 +43,7 @@ def judges() -> dict[str, JudgeConfig]:
     return {
         "attempts": AttemptsJudge.model_validate(trying),
         "rubric": RubricJudge(kind="rubric", model=name, max_tokens=1, retries=0),
-        "pairwise": PairwiseJudge(kind="pairwise", model=name, opponents=3),
+        "pairwise": PairwiseJudge(kind="pairwise", model=name, opponents=2),
     }
 
 

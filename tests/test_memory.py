@@ -14,7 +14,7 @@ from models import sizes
 from models.adapters import trainable
 from models.config import LoraConfig
 from models.nano import nano_model, nano_tokenizer
-from models.presets import preset_config
+from models.presets import PRESETS, preset_config
 from pipeline.commands import run_command
 from pipeline.memory import GIB, GPUS, LEFT_FREE, Memory, memory_of, memory_view
 from pipeline.overview import plan_view
@@ -113,6 +113,14 @@ def test_every_stage_holds_what_it_needs(loaded):
     trainer = {"weights": 4 * (whole + moving), "gradients": 4 * moving, "optimizer": 8 * moving}
     assert found["rl"] == Memory(**trainer, engine=4 * whole, kv_cache_at_most=128 * 256 * cache)
     assert found["dpo"] == Memory(**trainer, reference=4 * whole)
+
+
+def test_an_audits_policy_counts_where_it_is_larger_than_the_judge(loaded):
+    alone = memory_of(loaded(RECIPE), None)["filter"]
+    recipe = loaded(RECIPE.replace("drop_easiest: 0.5", "drop_easiest: 0.5, audit: {}"))
+    policies = {name: sizes.from_config(PRESETS[name]) for name in ("nano", "scout")}
+    found = {name: memory_of(recipe, policy)["filter"] for name, policy in policies.items()}
+    assert found["nano"] == alone and found["scout"].engine == 4 * sizes.total(policies["scout"]) > alone.engine
 
 
 def test_a_judge_at_an_endpoint_takes_no_memory_here(loaded):
