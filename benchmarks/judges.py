@@ -111,7 +111,7 @@ def graded(model: str) -> Graded:
 def judges(model: str) -> dict[str, JudgeConfig]:
     name = MODELS[model]
     shown = {part: [{"question": q, "answer": a} for q, a in tasks] for part, tasks in EXAMPLES.items()}
-    trying = {"kind": "attempts", "model": name, "attempts": 8, "max_tokens": 16}
+    trying = {"kind": "attempts", "model": name, "attempts": 8, "max_tokens": 32}
     return {
         "attempts": AttemptsJudge.model_validate(trying | ({"examples": shown} if model == "smollm2" else {})),
         "rubric": RubricJudge(kind="rubric", model=name, max_tokens=16),

@@ -123,13 +123,22 @@ class Attempts:
             return Verdict(prompt.id, "attempts", replies, None)
         passed = sum(reply.value == 1.0 for reply in graded)
         low, high = beta_interval(passed, len(graded) - passed)
-        # Posterior mean, so that 1 of 1 is less easy than 4 of 4.
-        return Verdict(prompt.id, "attempts", replies, (passed + 1) / (len(graded) + 2), low, high)
+        return Verdict(prompt.id, "attempts", replies, ease_of(passed, len(graded), self.config.attempts), low, high)
 
 
 def _grading(prompt: Prompt, attempt: str) -> Question:
     parts = {"task": task(prompt.messages), "answer": prompt.answer, "attempt": attempt}
     return Question(question("grader", **parts), "Right:", ("yes", "no"))
+
+
+def ease_of(passed: int, graded: int, asked: int) -> float:
+    """Posterior mean of the pass rate under a flat prior: 1 of 1 is less easy than 4 of 4.
+
+    What could not be graded never speaks for ease: the prior alone would make 0 of 1 easier than 0 of 4, so that hard
+    prompts, whose attempts are cut off, would be dropped first. There the missing ones count as the graded ones went.
+    """
+    whole = max(asked, graded)
+    return min((passed + 1) / (graded + 2), (passed * whole / graded + 1) / (whole + 2))
 
 
 def beta_interval(passed: int, failed: int, level: float = 0.9) -> tuple[float, float]:

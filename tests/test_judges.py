@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scripted_judge import JUDGE, PROMPTS, ScriptedEngine, ask, asking, grade, prompt
 
 from common.errors import Interrupted, RunFailed
-from judges.attempts import beta_interval
+from judges.attempts import beta_interval, ease_of
 from judges.cache import Cache
 from judges.config import AttemptsJudge, JudgeConfig, PairwiseJudge, RubricJudge
 from judges.engine import EngineSource
@@ -215,6 +217,16 @@ def test_a_grader_that_is_lost_or_asked_about_a_refusal_makes_no_score(tmp_path)
     texts = [("I\u2019m sorry, I can\u2019t.", "stop", 5), ("  ", "stop", 1), ("six", "stop", 1), ("six", "stop", 1)]
     (verdict,) = ask(tmp_path / "b", PROMPTS[:1], Strict(texts), config=config).verdicts
     assert (verdict.graded, verdict.passed, verdict.faults) == (2, 0, {"refused": 1, "unreadable": 1})
+
+
+@given(st.integers(1, 9), st.data())
+def test_missing_attempts_never_make_a_prompt_easier(asked, data):
+    graded = data.draw(st.integers(1, asked))
+    passed = data.draw(st.integers(0, graded))
+    ease = ease_of(passed, graded, asked)
+    assert 0 < ease <= (passed + 1) / (graded + 2) and ease_of(asked, asked, asked) == (asked + 1) / (asked + 2)
+    assert ease_of(0, graded, asked) == 1 / (asked + 2)  # none passed: as hard as when all had been graded
+    assert graded == asked or ease_of(graded, graded, asked) < ease_of(asked, asked, asked)
 
 
 def test_the_interval_of_a_pass_rate_by_hand():
