@@ -190,7 +190,8 @@ def test_a_crashed_verifier_is_a_fault_and_not_asked_again(tmp_path):
     source = Says([("7", "stop", 1), ("crash", "stop", 1), ("no", "stop", 1), ("no", "stop", 1)])
     (verdict,) = ask(tmp_path, PROMPTS[:1], source, strict_grade).verdicts
     assert (verdict.passed, verdict.graded, verdict.faults) == (1, 3, {"verifier_crash": 1})
-    assert verdict.ease == pytest.approx(2 / 5) and verdict.low < verdict.ease < verdict.high
+    assert verdict.ease == pytest.approx(7 / 18)  # as if the fourth had gone like the three: (4/3 + 1) / (4 + 2)
+    assert verdict.low < verdict.ease < verdict.high
 
 
 def test_the_judge_itself_may_grade_against_the_reference(tmp_path):
