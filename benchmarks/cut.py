@@ -42,7 +42,7 @@ from stages.sft.config import SftStage
 from stages.sft.run import run as sft
 
 CUTS = ("judge", "random", "reverse", "none")
-SEEDS, POOL, STEPS, SFT_PROMPTS = 4, 1200, 30, 240
+SEEDS, POOL, STEPS, SFT_PROMPTS = 4, 512, 30, 240
 NANO = SETTINGS["nano"]
 WORK = ROOT / "runs" / "bench-cut"
 EXAMPLES = {
