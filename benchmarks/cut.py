@@ -1,12 +1,13 @@
-"""Does a judge's cut help? The score after RL on what four cuts of one pool leave, all else equal.
+"""Does a judge's cut help? The score after RL on what five cuts of one pool leave, all else equal.
 
-    make bench-cut                # judge, random, reverse, none; 4 paired seeds; resumes what is there
+    make bench-cut                # judge, random, reverse, policy, none; 4 paired seeds; resumes what is there
 
 As in the quickstart, a schooled model goes through a filter, a light SFT and RL: the nano that the curriculum's
 benchmark starts from, and its pool of trivial, medium and unreachable prompts. SmolLM2 judges the pool once (attempts,
 with examples), half of every capability goes:
 
-- `judge`: the easiest half, as `judge_filter` does it; `reverse`: the hardest; `random`: any half; `none`: nothing.
+- `judge`: the easiest half, as `judge_filter` does it; `reverse`: the hardest; `random`: any half; `none`: nothing;
+- `policy`: the half whose answers the schooled model itself finds likeliest, what a perfect judge of ease would drop.
 
 SFT takes equally many prompts of what is left, RL as many steps, with the `posterior` curriculum and no prior from the
 judge, so that the cut alone differs. `score` is the mean probability of the reference answer over held-out prompts of
@@ -41,7 +42,7 @@ from stages.rl.run import run as rl
 from stages.sft.config import SftStage
 from stages.sft.run import run as sft
 
-CUTS = ("judge", "random", "reverse", "none")
+CUTS = ("judge", "random", "reverse", "policy", "none")
 SEEDS, POOL, STEPS, SFT_PROMPTS = 4, 512, 30, 240
 NANO = SETTINGS["nano"]
 WORK = ROOT / "runs" / "bench-cut"
@@ -82,8 +83,9 @@ def judge(pool: list[Prompt], start: Path) -> None:
     write_json(WORK / "metrics.json", outputs.metrics)
 
 
-def left(cut: str, pool: Sequence[Prompt], seed: int) -> list[Prompt]:
+def left(cut: str, pool: Sequence[Prompt], seed: int, start: Path) -> list[Prompt]:
     """What a cut leaves of the judged prompts. Every capability loses as many as to the judge, but for `none`."""
+    likely = dict(zip((p.id for p in pool), probabilities(start, pool), strict=True)) if cut == "policy" else {}
     decisions = {line["id"]: line for line in read_json_lines(WORK / "filter" / "reasons.jsonl")}
     capabilities = defaultdict(list)
     for prompt in pool:
@@ -92,8 +94,9 @@ def left(cut: str, pool: Sequence[Prompt], seed: int) -> list[Prompt]:
     kept = []
     for found in capabilities.values():
         dropped = 0 if cut == "none" else sum(decisions[p.id]["decision"] == "dropped" for p in found)
-        orders = {"judge": 1, "none": 1, "reverse": -1, "random": 0}
-        found.sort(key=lambda p: (orders[cut] * decisions[p.id]["rank"], derive(seed, "random", p.id)))
+        orders = {"judge": 1, "reverse": -1}
+        rank = {p.id: -likely[p.id] if likely else orders.get(cut, 0) * decisions[p.id]["rank"] for p in found}
+        found.sort(key=lambda p: (rank[p.id], derive(seed, "random", p.id)))
         kept += found[dropped:]
     return kept
 
@@ -103,7 +106,7 @@ def run(cut: str, seed: int, pool: Sequence[Prompt], held_out: Sequence[Prompt],
     folder = WORK / "arms" / f"{cut}-{seed}"
     if not (folder / "done.json").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        prompts = left(cut, pool, seed)
+        prompts = left(cut, pool, seed, start / "checkpoint")
         cut_folder = folder / "cut"
         write_prompts(cut_folder / "prompts.parquet", prompts)
         with Ledger(None) as ledger:
@@ -125,14 +128,19 @@ def run(cut: str, seed: int, pool: Sequence[Prompt], held_out: Sequence[Prompt],
 
 def score(checkpoint: Path, held_out: Sequence[Prompt]) -> dict[str, float]:
     """Mean probability of the reference answer, over all and by capability."""
-    policy, tokenizer = load_policy(checkpoint), load_tokenizer(checkpoint)
-    asked = [tokenizer.apply_chat_template(p.messages, add_generation_prompt=True, return_dict=False) for p in held_out]
-    answers = [[*encode_text(tokenizer, p.answer), tokenizer.eos_token_id] for p in held_out]
-    values = answer_probabilities(policy, asked, answers, NANO.rows)
     parts = defaultdict(list)
-    for prompt, value in zip(held_out, values, strict=True):
+    for prompt, value in zip(held_out, probabilities(checkpoint, held_out), strict=True):
         parts[prompt.capability].append(value)
-    return {"all": fmean(values), **{name: fmean(parts[name]) for name in sorted(parts)}}
+    whole = fmean(value for values in parts.values() for value in values)
+    return {"all": whole, **{name: fmean(parts[name]) for name in sorted(parts)}}
+
+
+def probabilities(checkpoint: Path, prompts: Sequence[Prompt]) -> list[float]:
+    """Of every prompt's reference answer."""
+    policy, tokenizer = load_policy(checkpoint), load_tokenizer(checkpoint)
+    asked = [tokenizer.apply_chat_template(p.messages, add_generation_prompt=True, return_dict=False) for p in prompts]
+    answers = [[*encode_text(tokenizer, p.answer), tokenizer.eos_token_id] for p in prompts]
+    return answer_probabilities(policy, asked, answers, NANO.rows)
 
 
 def summary(held_out: Sequence[Prompt], start: Path) -> None:
