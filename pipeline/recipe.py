@@ -55,6 +55,15 @@ class BudgetConfig(Config):
     """Tokens that it may generate and train on, both together. Looked at after each step and each stage."""
 
 
+class KeepConfig(Config):
+    """Whose weights stay in the run folder. Those that a later stage or evaluation needs stay until it is done."""
+
+    last: int = Field(default=2, ge=1)
+    """The newest checkpoints."""
+    best: int = Field(default=1, ge=0)
+    """The checkpoints with the best score: on the gate's suite, or on the mean of all suites."""
+
+
 class RuntimeConfig(Config):
     """How this machine runs it; outside every fingerprint."""
 
@@ -62,6 +71,8 @@ class RuntimeConfig(Config):
     """CPU threads a stage may use; without it, every CPU that this process may run on."""
     stall_minutes: float = Field(default=60.0, gt=0)
     """A stage that says nothing of its progress for so long is ended."""
+    keep: KeepConfig | None = None
+    """Which checkpoints keep their weights; without it, all."""
     watch: WatchConfig = WatchConfig()
     """When training counts as sick."""
 

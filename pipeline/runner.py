@@ -23,8 +23,9 @@ from pipeline.job import LOG, REPLACED, Job, finish, note, prepare, recover
 from pipeline.lock import owned
 from pipeline.plan import EVALUATE, Node, Plan, chosen
 from pipeline.progress import Reporter, short
+from pipeline.prune import prune
 from pipeline.recipe import RuntimeConfig
-from pipeline.record import FAILURE, JOB, verify
+from pipeline.record import FAILURE, JOB, require_weights, verify
 from pipeline.run_folder import save_plan
 from pipeline.state import NodeState, input_records, inspect
 
@@ -64,6 +65,8 @@ def run_plan(request: Request) -> None:
         for number, node in enumerate(nodes, start=1):
             _run_one(request, node, f"[{number}/{len(nodes)}] {node.id}", signals)
             _check_gate(request, node)
+            for stage in prune(request.plan, inspect(request.plan, request.run)):
+                request.reporter.line(f"{stage}: weights removed by runtime.keep")
 
 
 def _to_redo(request: Request, named: set[str]) -> list[str]:
@@ -127,6 +130,8 @@ def _run_one(request: Request, node: Node, title: str, signals: Signals) -> None
             raise BadInput(f"stage {node.id!r} needs {stage!r}, which is {states[stage].state}", f"run {stage!r} first")
     for stage in dict.fromkeys(node.inputs.values()):
         verify(states[stage].folder, stage, whole=True)
+    for name in {"checkpoint", "reference", "policy"} & node.inputs.keys():
+        require_weights(states[node.inputs[name]].folder, node.inputs[name])
     inputs = {name: states[stage].folder for name, stage in node.inputs.items()}
     job = Job(node, state.folder, inputs, made_from, settings(request.plan), datetime.now(UTC))
     if recover(job):
