@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from common.files import files_below, read_json, read_json_lines
+from common.files import files_below, read_json_lines, read_sealed
 from pipeline.job import LOG
 from pipeline.record import RECORD
 
@@ -37,7 +37,7 @@ def _contents(run: Path) -> dict[str, Any]:
 
 def _content(path: Path) -> Any:
     if path.name == RECORD:
-        record = read_json(path)
+        record = read_sealed(path)
         files = sorted(record["files"])
         return {name: value for name, value in record.items() if name not in OF_THE_ATTEMPT} | {"files": files}
     if path.name == "metrics.jsonl":

@@ -114,6 +114,9 @@ def fit(
     metrics, checkpoints = Metrics(context, shown, health), CompleteCheckpoints(context, keep)
     trainer.add_callback(metrics)
     trainer.add_callback(checkpoints)
+    if metrics.rows:
+        # TRL counts the tokens that it trained on and forgets the count with the process.
+        trainer._total_train_tokens = metrics.rows[-1].get("num_tokens", 0)
     trainer.train(resume_from_checkpoint=str(start) if start else None)
     if checkpoints.stopped:
         raise Interrupted("stopped as asked; the stage goes on from here", "run the same command again")
