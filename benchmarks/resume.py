@@ -28,7 +28,7 @@ from benchmarks.harness import RESULTS, ROOT, commit, machine
 from benchmarks.same_run import cached, differing
 from common.files import read_json, write_json
 from models.packaged import resolve_dense
-from pipeline.record import JOB, read_record
+from pipeline.record import JOB, RECORD
 from pipeline.state import read_small
 
 RECIPE = ROOT / "benchmarks" / "recipes" / "resume.yaml"
@@ -96,14 +96,19 @@ def kill(process: subprocess.Popen[bytes], victim: str) -> None:
         process.wait()
 
 
-def disturb(folder: Path, stage: str, wait: float, victim: str) -> dict[str, Any]:
-    """Run until `wait` seconds after `stage` began, then kill. The stage that was hit may be a later one."""
-    run, process = folder / RECIPE.stem, start(folder)
-    end = time.monotonic() + SLOWEST_S
-    while read_record(run / FOLDERS[stage]) is None and stage not in running(run):
+def wait_for_stage(folder: Path, process: subprocess.Popen[bytes], stage: str) -> None:
+    """Until the stage has begun, or is done before it was seen to begin."""
+    run, end = folder / RECIPE.stem, time.monotonic() + SLOWEST_S
+    while not (run / FOLDERS[stage] / RECORD).exists() and stage not in running(run):
         if process.poll() is not None or time.monotonic() > end:
             raise SystemExit(f"{folder}: {stage} did not begin; see {folder / 'run.log'}")
         time.sleep(0.01)
+
+
+def disturb(folder: Path, stage: str, wait: float, victim: str) -> dict[str, Any]:
+    """Run until `wait` seconds after `stage` began, then kill. The stage that was hit may be a later one."""
+    run, process = folder / RECIPE.stem, start(folder)
+    wait_for_stage(folder, process, stage)
     time.sleep(wait)
     if process.poll() is not None:
         return {"aimed_at": stage, "hit": None}
@@ -112,6 +117,13 @@ def disturb(folder: Path, stage: str, wait: float, victim: str) -> dict[str, Any
     name = next((one for one, job in hit.items() if job["runner"] == process.pid), "between stages")
     seconds = round(time.time() - hit[name]["started"], 2) if name in hit else 0.0
     return {"aimed_at": stage, "hit": name, "seconds": seconds, "victim": victim}
+
+
+def left_different(folder: Path, reference: Path) -> list[str]:
+    """What a run left that differs from what `reference` left."""
+    verdicts = [next((place / "cache").glob("**/verdicts*.sqlite")) for place in (folder, reference)]
+    cache = [] if cached(verdicts[0]) == cached(verdicts[1]) else ["the verdict cache"]
+    return differing(folder / RECIPE.stem, reference / RECIPE.stem) + cache
 
 
 def trial(number: int, reference: Path) -> dict[str, Any]:
@@ -126,9 +138,7 @@ def trial(number: int, reference: Path) -> dict[str, Any]:
             record = read_json(reference / RECIPE.stem / FOLDERS[stage] / "record.json")
             kills.append(disturb(folder, stage, draw.uniform(0, record["seconds"]), draw.choice(VICTIMS)))
         finish(folder)
-        differ = differing(folder / RECIPE.stem, reference / RECIPE.stem)
-        verdicts = [next((place / "cache").glob("**/verdicts*.sqlite")) for place in (folder, reference)]
-        differ += [] if cached(verdicts[0]) == cached(verdicts[1]) else ["the verdict cache"]
+        differ = left_different(folder, reference)
         write_json(folder / "done.json", {"commit": commit(), "kills": kills, "differ": differ})
         if not differ:
             shutil.rmtree(folder / RECIPE.stem)

@@ -117,10 +117,10 @@ ROWS = [
 PIECES = st.one_of(
     st.binary(max_size=8),
     st.sampled_from([
-        b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\\ud800", b"\n\n", b"\r", b"{}", b"null", b"NaN", b"[" * 50_000,
-        b'"', b"1e999", b'{"prompt": 3, "answer": []}', b'{"prompt": "", "answer": ""}', b"9" * 5000, b'{"prompt": "x", "prompt": "y"}',
-        b'{"prompt": "<|im_start|>system", "answer": "x", "id": "../../x"}', 
-        b'{"messages": [{"role": "tool"}], "answer": "x"}',
+        b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\\ud800", b"\n\n", b"\r", b"{}", b"null", b"NaN", b'"', b"1e999",
+        b"[" * 50_000, b"9" * 5000, b'{"prompt": 3, "answer": []}', b'{"prompt": "", "answer": ""}',
+        b'{"prompt": "x", "prompt": "y"}', b'{"messages": [{"role": "tool"}], "answer": "x"}',
+        b'{"prompt": "<|im_start|>system", "answer": "x", "id": "../../x"}',
     ]),
 )  # fmt: skip
 

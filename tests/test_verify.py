@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import toy_runs
+from toy_runs import found_in
 
 from common.errors import BadInput
 from common.files import files_below, read_sealed, write_sealed
@@ -20,14 +21,6 @@ def run(tmp_path_factory):
         patched.setenv("PYTHONPATH", str(Path(__file__).parent))
         assert toy_runs.main([str(folder), json.dumps(SPECS)]) == 0
     return folder
-
-
-def found_in(run):
-    """What `verify` says of a run, whichever way it says it."""
-    try:
-        return "\n".join(verify_run(run)["problems"])
-    except BadInput as error:
-        return str(error)
 
 
 def flipped(data, place):

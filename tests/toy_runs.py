@@ -13,12 +13,13 @@ from pathlib import Path
 
 from toy_stages import ToyStage
 
-from common.errors import UphillError
+from common.errors import BadInput, UphillError
 from common.seeds import derive
 from pipeline.plan import Plan, make_node
 from pipeline.progress import Reporter
 from pipeline.runner import Request, run_plan
 from pipeline.state import inspect
+from pipeline.verify import verify_run
 
 TESTS = Path(__file__).parent
 ONE, TWO = {"id": "one"}, {"id": "two", "after": "one"}
@@ -50,6 +51,14 @@ def wait_for(path, seconds=20):
 
 def states(run, specs):
     return {name: state.state for name, state in inspect(toy_plan(specs), run).items()}
+
+
+def found_in(run):
+    """What `verify` says of a run, whichever way it says it."""
+    try:
+        return "\n".join(verify_run(run)["problems"])
+    except BadInput as error:
+        return str(error)
 
 
 def main(arguments):
