@@ -204,7 +204,8 @@ def main() -> None:
         print(results.path.read_text())
         return
     model = sys.argv[1]
-    engine = Engine(resolve_dense(MODELS[model]), RolloutConfig(max_model_len=1024), 0)
+    longest = {"smollm2": 1024, "nano": 128}[model]
+    engine = Engine(resolve_dense(MODELS[model]), RolloutConfig(max_model_len=longest), 0)
     figures: dict[str, Any] = {}
     for kind in judges(model):
         # Nano was taught no English: it can try, not rate.
