@@ -9,6 +9,7 @@ from common.files import append_json_line, read_json_lines, write_json
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
 from curriculum.account import FATES, PREDICTIONS
+from curriculum.database import settle
 from curriculum.ledger import Ledger
 from curriculum.plots import PREFIX, plot
 from prompts.schema import read_prompts
@@ -64,6 +65,7 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     plot(read_json_lines(context.folder / "metrics.jsonl"), account, context.folder / "curriculum.png")
     counts = ledger.counts()
     ledger.close()
+    settle(context.folder / "ledger.sqlite")
     names = ("reward", "mixed_share", "entropy", "parity/rollout_gap", "parity/largest_gap", *FIGURES, *CURRICULUM)
     metrics = {"steps": trainer.state.global_step, **picked(last, names), **counts}
     totals = last["tokens_generated_total"], last["tokens_trained_total"]
