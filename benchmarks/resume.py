@@ -136,7 +136,7 @@ def trial(number: int, reference: Path) -> dict[str, Any]:
         kills = []
         for stage in sorted(aims, key=ORDER.index):
             record = read_json(reference / RECIPE.stem / FOLDERS[stage] / "record.json")
-            kills.append(disturb(folder, stage, draw.uniform(0, record["seconds"]), draw.choice(VICTIMS)))
+            kills.append(disturb(folder, stage, draw.uniform(0, 0.9 * record["seconds"]), draw.choice(VICTIMS)))
         finish(folder)
         differ = left_different(folder, reference)
         write_json(folder / "done.json", {"commit": commit(), "kills": kills, "differ": differ})
