@@ -38,6 +38,8 @@ class Job:
     attempts: int = 1
     seconds_before: float = 0.0
     """How long earlier attempts ran."""
+    seconds_checking: float = 0.0
+    """How long it took to check the inputs against their records."""
 
     @property
     def partial(self) -> Path:
@@ -153,6 +155,7 @@ def finish(job: Job, outputs: Mapping[str, Any]) -> None:
             "started": job.first_started,
             "finished": finished.isoformat(timespec="seconds"),
             "seconds": round(job.seconds(), 3),
+            "seconds_checking": job.seconds_checking,
             "attempts": job.attempts,
             "peak_memory_mib": outputs["peak_memory_mib"],
             "tokens_generated": outputs["tokens_generated"],

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -74,17 +75,12 @@ def output_files(folder: Path) -> dict[str, dict[str, Any]]:
 
 def write_record(folder: Path, content: dict[str, Any]) -> None:
     """Write the record of a stage whose outputs all are in `folder`: the last thing written there."""
-    write_sealed(
-        folder / RECORD,
-        {
-            "format": FORMAT,
-            **content,
-            "versions": versions(),
-            "commit": commit(),
-            "machine": machine(),
-            "files": output_files(folder),
-        },
-    )
+    begin = time.monotonic()
+    files = output_files(folder)
+    checking = content.get("seconds_checking", 0.0) + time.monotonic() - begin
+    about = {"versions": versions(), "commit": commit(), "machine": machine()}
+    head = {"format": FORMAT, **content, "seconds_checking": round(checking, 3)}
+    write_sealed(folder / RECORD, {**head, **about, "files": files})
     sync_folder(folder)
 
 

@@ -6,6 +6,7 @@ from. What `--redo` replaces is moved to `<run>/replaced/` (one earlier version 
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -128,12 +129,16 @@ def _run_one(request: Request, node: Node, title: str, signals: Signals) -> None
     for name, stage in node.inputs.items():
         if name not in made_from:
             raise BadInput(f"stage {node.id!r} needs {stage!r}, which is {states[stage].state}", f"run {stage!r} first")
+    begin = time.monotonic()
     for stage in dict.fromkeys(node.inputs.values()):
         verify(states[stage].folder, stage, whole=True)
+    checking = time.monotonic() - begin
     for name in {"checkpoint", "reference", "policy"} & node.inputs.keys():
         require_weights(states[node.inputs[name]].folder, node.inputs[name])
     inputs = {name: states[stage].folder for name, stage in node.inputs.items()}
-    job = Job(node, state.folder, inputs, made_from, settings(request.plan), datetime.now(UTC))
+    job = Job(
+        node, state.folder, inputs, made_from, settings(request.plan), datetime.now(UTC), seconds_checking=checking
+    )
     if recover(job):
         request.reporter.line(f"{title}: done before, skipped")
         return

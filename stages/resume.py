@@ -8,6 +8,7 @@ named and never used, and what was logged after the one that is used is taken ba
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,12 +90,20 @@ def _marked(checkpoint: Path, stage: Path) -> dict[str, Any]:
 
 
 class CompleteCheckpoints(TrainerCallback):
-    """Adds what the trainer does not save (`extra`), marks the checkpoint complete, and stops when asked to."""
+    """Adds what the trainer does not save (`extra`), marks the checkpoint complete, and stops when asked to.
+
+    What a checkpoint takes goes into the stage's log (`benchmarks/cost.py` reads it there).
+    """
 
     def __init__(self, context: StageContext, extra: Callable[[Path], None]) -> None:
         self.context = context
         self.extra = extra
         self.stopped = False
+        self._logged = time.monotonic()
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
+        # The trainer logs a step, then saves it.
+        self._logged = time.monotonic()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
@@ -106,3 +115,4 @@ class CompleteCheckpoints(TrainerCallback):
         folder = resume_folder(self.context) / f"checkpoint-{state.global_step}"
         self.extra(folder)
         write_sealed(folder / MARKER, _marked(folder, self.context.folder))
+        print(f"{folder.name} took {time.monotonic() - self._logged:.3f} s", flush=True)
