@@ -1,9 +1,10 @@
 """How much disk a run takes: foretold from the model's dimensions, and counted where it is there."""
 
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
-from common.files import files_below
 from models.sizes import Dimensions, dimensions_of, total, trainable
 from pipeline.recipe import Recipe, Stage
 from stages.reference import BASE
@@ -46,8 +47,13 @@ def needed(recipe: Recipe) -> float | None:
 
 
 def used_mib(folder: Path) -> float:
-    """What lies below a folder, in MiB."""
-    return round(sum(path.stat().st_size for path in files_below(folder)) / 2**20, 1) if folder.is_dir() else 0.0
+    """What lies below a folder, in MiB. A stage at work there may remove files meanwhile."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += (Path(place) / name).stat().st_size
+    return round(size / 2**20, 1)
 
 
 def free_gib(place: Path) -> float:
