@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-cut clean
+.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-cut bench-resume clean
 
 setup: $(STAMP)
 
@@ -58,6 +58,14 @@ bench-cut: setup
 	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.cut arms --share 0/2 & \
 	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.cut arms --share 1/2 && wait
 	$(BIN)/python -m benchmarks.cut summary
+
+# Half an hour or more; interrupted, it goes on with the next trial. Two processes, each on one core of its own.
+bench-resume: setup
+	$(BIN)/python -m benchmarks.resume whole
+	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.resume trials --share 0/2 & \
+	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.resume trials --share 1/2 && wait
+	$(BIN)/python -m benchmarks.resume summary
+	$(BIN)/python -m benchmarks.interruptions
 
 clean:
 	rm -rf $(VENV) runs

@@ -68,12 +68,14 @@ MODELS = {
 """SmolLM2 as shipped, and the nano that the curriculum's benchmark starts from (`make bench-curriculum` makes it)."""
 
 
-def _levels(question: str, *names: str, easy: tuple[int, ...], hard: tuple[int, ...]) -> list[dict[str, Any]]:
+def _levels(question: str, *names: str, easy: tuple[float, ...], hard: tuple[float, ...]) -> list[dict[str, Any]]:
     """A family's question with its easy and its hard settings."""
     return [{"question": question, "settings": dict(zip(names, level, strict=True))} for level in (easy, hard)]
 
 
 TERMS = ("min_terms", "max_terms", "min_digits", "max_digits")
+LETTERS = ("min_word_len", "max_word_len", "min_words", "max_words", "min_corruption_level", "max_corruption_level")
+COPIED = (1, 1, 0.0, 0.0)
 NUMBERS = ("min_value", "max_value", "min_numbers", "max_numbers")
 LEVELS: dict[str, dict[str, list[dict[str, Any]]]] = {
     "smollm2": {
@@ -84,6 +86,7 @@ LEVELS: dict[str, dict[str, list[dict[str, Any]]]] = {
     },
     "nano": {
         "gcd": _levels("gcd {numbers}", *NUMBERS, easy=(100, 999, 7, 8), hard=(1, 60, 2, 2)),
+        "letter_jumble": _levels("copy {scrambled_words}", *LETTERS, easy=(4, 5, *COPIED), hard=(9, 10, *COPIED)),
         "spell_backward": _levels("reverse {word}", "min_word_len", "max_word_len", easy=(4, 5), hard=(9, 10)),
     },
 }

@@ -1,4 +1,4 @@
-"""The three ways a command can end badly, each with its exit code.
+"""The ways a command can end badly, each with its exit code.
 
 A message says what is wrong, where, and with which value; `remedy` says what to do about it. The command line
 prints both without a traceback.
@@ -33,6 +33,12 @@ class BadInput(UphillError):
 
 class GateStopped(UphillError):
     """An evaluation fell below the recipe's gate (exit code 3)."""
+
+    exit_code = 3
+
+
+class BudgetSpent(UphillError):
+    """The recipe's budget is used up and the run saved its state (exit code 3)."""
 
     exit_code = 3
 

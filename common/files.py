@@ -1,9 +1,9 @@
-"""Files that are either whole or absent, and their checksums."""
+"""Files that are either whole or absent, and how damage to them is found: checksums beside them or inside them."""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,41 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+SEAL = "sha256"
+"""The last key of a sealed file: the SHA-256 of the file's bytes with zeros in this place."""
+_OPEN = "0" * 64
+
+
+def write_sealed(path: Path, value: dict[str, Any]) -> None:
+    """Write `value` as JSON that notices every changed byte of itself, whole or not at all."""
+    text = json.dumps({**value, SEAL: _OPEN}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text.replace(_OPEN, hashlib.sha256(text.encode()).hexdigest()))
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `write_sealed` wrote. ValueError when a byte of it is another one; OSError when it is not there."""
+    data = path.read_bytes()
+    try:
+        value = json.loads(data)
+        seal = value.pop(SEAL)
+        whole = hashlib.sha256(data.replace(seal.encode(), _OPEN.encode())).hexdigest() == seal
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path}: is damaged, or was not written by uphill: {error}") from None
+    if not whole:
+        raise ValueError(f"{path}: has changed since it was written (its SHA-256 differs)")
+    return dict(value)
+
+
 def append_json_line(path: Path, value: dict[str, Any]) -> None:
     """Append one JSON line; used for metrics, whose last line may be lost in a crash."""
     with open(path, "a", encoding="utf-8") as handle:
         handle.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def write_json_lines(path: Path, values: Iterable[Any]) -> None:
+    """Write JSON lines, the whole file or nothing of it."""
+    lines = (json.dumps(value, ensure_ascii=False, allow_nan=False) for value in values)
+    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
@@ -49,6 +80,12 @@ def checksum(path: Path) -> str:
         while chunk := handle.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def remove_half_written(folder: Path) -> None:
+    """Delete what a killed process was writing below `folder` by the functions above."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink()
 
 
 def files_below(folder: Path) -> Iterator[Path]:

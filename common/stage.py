@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.watch import WatchConfig
+
 Inputs = Mapping[str, Path]
 
 
@@ -28,6 +30,8 @@ class StageContext:
     """CPU threads the stage may use."""
     note: Callable[[str], None] = print
     """Tells the person, at once and in a sentence, what they should know but need not act on."""
+    watch: WatchConfig = field(default_factory=WatchConfig)
+    """When training counts as sick."""
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ class _Judge(Config):
             raise ValueError(f"{', '.join(unread)} only apply to {'model' if self.url is not None else 'url'}")
         if self.url is not None and not self.url.startswith(("http://", "https://")):
             raise ValueError(f"url must start with http:// or https://, got {self.url!r}")
+        if self.url is not None and "@" in self.url.split("/")[2]:
+            raise ValueError("url must not hold a name or password: records keep it; give a key with api_key_env")
         if self.url is not None and not self.model_name:
             raise ValueError("url needs model_name: what the endpoint calls the model")
         if self.model is not None and self.longest >= self.rollouts.max_model_len:

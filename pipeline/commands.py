@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from common.errors import UphillError
+from pipeline.child import SECONDS_TO_SAVE
+from pipeline.faults import DISK, disk_fault
 from pipeline.output import print_json, print_table
 from pipeline.progress import Reporter
 
@@ -42,6 +44,9 @@ def run(
         list[str] | None,
         typer.Option("--redo", metavar="ID", help="Run this finished stage, and what was made from it, again."),
     ] = None,
+    grace: Annotated[
+        float, typer.Option("--grace", metavar="SECONDS", min=0, help="At SIGTERM or Ctrl-C: time to save the state.")
+    ] = SECONDS_TO_SAVE,
     as_json: Json = False,
 ) -> None:
     """Run a recipe, going on from what is there. Ids are those of `uphill plan`, such as `rl` or `eval-rl`."""
@@ -53,7 +58,7 @@ def run(
 
     plan = build_plan(load_recipe(recipe, settings, to_run=True))
     folder = runs_dir / plan.name
-    run_plan(Request(plan, folder, stage, until, redo or (), Reporter()))
+    run_plan(Request(plan, folder, stage, until, redo or (), Reporter(), grace))
     status = status_of(folder)
     if as_json:
         print_json(status)
@@ -85,6 +90,25 @@ def status(run: RunName, runs_dir: RunsDir = RUNS, as_json: Json = False) -> Non
 
     found = status_of(find_run(run, runs_dir))
     print_json(found) if as_json else print_table(status_table(found))
+
+
+@app.command()
+def verify(
+    run: Annotated[str, typer.Argument(metavar="RUN[:STAGE]", help="The whole run, or a stage and what it came from.")],
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Prove that a run's files are those that its stages wrote, from the last weights back to the prompts."""
+    from common.errors import RunFailed
+    from pipeline.run_folder import find_stage
+    from pipeline.verify import verify_run, verify_table
+
+    found = verify_run(*find_stage(run, runs_dir))
+    print_json(found) if as_json else print_table(verify_table(found))
+    if found["problems"]:
+        remedy = "put the files as they were, or make the stage again with --redo"
+        Reporter(bars=False).error(RunFailed("\n".join(found["problems"]), remedy))
+        raise typer.Exit(RunFailed.exit_code)
 
 
 @app.command("eval")
@@ -155,11 +179,19 @@ def run_command() -> int:
         return ended.code if isinstance(ended.code, int) else 0
     except UphillError as error:
         return _failed(error)
+    except OSError as error:
+        if error.errno not in DISK:
+            return _bug()
+        return _failed(disk_fault(error.errno, error.filename or "a file of the run"))
     except Exception:  # the border: whatever gets here is our mistake, and its traceback is what a report needs
-        traceback.print_exc()
-        print("error: this is a bug in uphill; please report the lines above", file=sys.stderr)
-        return 1
+        return _bug()
     return 0
+
+
+def _bug() -> int:
+    traceback.print_exc()
+    print("error: this is a bug in uphill; please report the lines above", file=sys.stderr)
+    return 1
 
 
 def _failed(error: UphillError) -> int:

@@ -21,7 +21,7 @@ from pipeline.problems import nearest
 from pipeline.progress import Reporter
 from pipeline.record import read_record, record_checksum, verify
 from pipeline.run_folder import find_checkpoint
-from pipeline.runner import run_job, threads
+from pipeline.runner import run_job, settings
 from pipeline.state import inspect, partial_of
 from pipeline.user_files import content, wrong_model
 from rollouts.config import RolloutConfig
@@ -38,7 +38,7 @@ class Subject:
     made_from: Mapping[str, Mapping[str, str]]
     seed: int
     rollouts: RolloutConfig
-    threads: int
+    settings: Mapping[str, Any]
     default_out: Path
 
 
@@ -59,7 +59,7 @@ def evaluate(name: str, suites: Sequence[str], runs_dir: Path, out: Path | None,
     node = _node(subject, suites, folder)
     if not _finished(node, folder):
         with owned(partial_of(folder)), Signals() as signals, _as_stage_output(subject, bare) as inputs:
-            job = Job(node, folder, inputs, subject.made_from, subject.threads, datetime.now(UTC))
+            job = Job(node, folder, inputs, subject.made_from, subject.settings, datetime.now(UTC))
             run_job(job, f"evaluation of {subject.name}", signals, reporter)
     return {"checkpoint": subject.name, "path": str(folder), **read_json(folder / "results.json")}
 
@@ -81,7 +81,7 @@ def _of_run(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
         made_from=made_from,
         seed=found.plan.evaluate["seed"],
         rollouts=RolloutConfig.model_validate(found.plan.evaluate["rollouts"]),
-        threads=threads(found.plan),
+        settings=settings(found.plan),
         default_out=found.run / "evals" / "+".join([found.node.id, *suites]),
     )
 
@@ -97,7 +97,7 @@ def _bare(folder: Path, suites: Sequence[str], runs_dir: Path) -> Subject:
     name = folder.resolve().name
     made_from = {"checkpoint": {"content": content(folder)}}
     out = runs_dir / "evals" / "+".join([name, *suites])
-    return Subject(str(folder), inputs, made_from, derive(0, EVALUATE), RolloutConfig(), threads(Plan(name, ())), out)
+    return Subject(str(folder), inputs, made_from, derive(0, EVALUATE), RolloutConfig(), settings(Plan(name, ())), out)
 
 
 def _node(subject: Subject, suites: Sequence[str], folder: Path) -> Node:

@@ -5,22 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import BadInput, GateStopped, Interrupted, RunFailed, UphillError
+from pipeline.faults import LOWER
 
 KINDS: dict[str, type[UphillError]] = {kind.__name__: kind for kind in (BadInput, RunFailed, GateStopped, Interrupted)}
-LOWER = {
-    "judge_filter": "judge.rollouts.max_num_seqs or judge.rollouts.kv_cache_gib",
-    "sft": "rows_per_forward",
-    "rl": "rows_per_forward or rollouts.kv_cache_gib",
-    "dpo": "rows_per_forward",
-    "evaluate": "evaluate.rollouts.max_num_seqs or evaluate.rollouts.kv_cache_gib",
-}
-"""Settings that cost memory, by kind of stage."""
 
 
 def failure(stage: str, kind: str, returncode: int, last: dict[str, Any], log: Path, stopping: bool) -> UphillError:
     """The error for a worker that did not finish: its own words where it had any, else its end and its last lines."""
     if last.get("type") == "error":
         return KINDS.get(last["kind"], RunFailed)(f"stage {stage!r}: {last['message']}", last["remedy"])
+    if last.get("type") == "stalled":
+        return RunFailed(
+            f"stage {stage!r} made no progress for runtime.stall_minutes and was ended; log: {log}{_tail(log)}",
+            "read the log; raise runtime.stall_minutes if it only needs longer; the same command goes on",
+        )
     if stopping and returncode < 0:
         return Interrupted(f"stage {stage!r} was stopped", "the same command goes on from its last checkpoint")
     if returncode < 0:

@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common.files import write_json
+from common.files import remove_half_written, write_json
 from pipeline.lock import LOCK
 from pipeline.plan import Node
 from pipeline.record import FAILURE, JOB, RECORD, SCRATCH, read_record, sync_folder, write_record
 from pipeline.state import partial_of, read_small
 
 LOG = "stage.log"
+REPLACED = "replaced"
+"""Folder in a run for what was made anew since: one earlier version a stage."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Job:
     """Input name to the finished folder it is read from."""
     made_from: Mapping[str, Mapping[str, str]]
     """Input name to what identifies the execution that made it."""
-    threads: int
+    settings: Mapping[str, Any]
+    """`threads`, `watch` and `stall_minutes`: how the process runs; nothing of what it computes."""
     started: datetime
     """When this attempt began."""
     first_started: str = ""
@@ -35,6 +38,8 @@ class Job:
     attempts: int = 1
     seconds_before: float = 0.0
     """How long earlier attempts ran."""
+    seconds_checking: float = 0.0
+    """How long it took to check the inputs against their records."""
 
     @property
     def partial(self) -> Path:
@@ -61,12 +66,15 @@ def prepare(job: Job) -> tuple[Job, str]:
     """
     previous, notice = read_small(job.partial / JOB), ""
     if previous and previous["fingerprint"] == job.node.fingerprint and previous["made_from"] == job.made_from:
-        before = previous["seconds_before"] + _lost_seconds(job.partial, previous)
+        before = earlier_seconds(job.partial)
         job = replace(job, attempts=previous["attempts"] + 1, seconds_before=before, first_started=previous["first"])
         notice = f"goes on from attempt {previous['attempts']}"
-    elif job.partial.exists() and empty(job.partial):
-        notice = "begins anew: what an earlier attempt left was made under other settings or from other inputs"
+    elif job.partial.exists() and (kept := set_aside(job.partial)):
+        notice = (
+            f"begins anew: what an earlier attempt left ({kept}) was made under other settings or from other inputs"
+        )
     job.partial.mkdir(parents=True, exist_ok=True)
+    remove_half_written(job.partial)
     (job.partial / FAILURE).unlink(missing_ok=True)
     job = replace(job, first_started=job.first_started or job.started.isoformat(timespec="seconds"))
     note(job, ended=False)
@@ -79,11 +87,12 @@ def note(job: Job, ended: bool) -> None:
         job.partial / JOB,
         {
             "id": job.node.id,
+            "kind": job.node.kind,
             "module": job.node.module,
             "config_type": job.node.config_type,
             "config": job.node.config,
             "seed": job.node.seed,
-            "threads": job.threads,
+            "settings": job.settings,
             "inputs": {name: str(path.absolute()) for name, path in job.inputs.items()},
             "folder": str(job.partial.absolute()),
             "runner": os.getpid(),
@@ -97,12 +106,29 @@ def note(job: Job, ended: bool) -> None:
     )
 
 
+def earlier_seconds(partial: Path) -> float:
+    """How long the attempts ran that left an unfinished folder; 0 where there is none."""
+    previous = read_small(partial / JOB)
+    return previous["seconds_before"] + _lost_seconds(partial, previous) if previous else 0.0
+
+
 def _lost_seconds(partial: Path, previous: Mapping[str, Any]) -> float:
     """How long an attempt ran whose runner was killed: up to the last word in its log."""
     log = partial / LOG
     if previous["started"] is None or not log.exists():
         return 0.0
     return max(0.0, log.stat().st_mtime - previous["started"])
+
+
+def set_aside(partial: Path) -> str:
+    """Empty an unfinished folder; one with checkpoints moves to `replaced/`. Says what was done, or "" for nothing."""
+    if not any(partial.glob(f"{SCRATCH}/checkpoint-*")):
+        return "removed" if empty(partial) else ""
+    target = partial.parent / REPLACED / partial.name
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial.rename(target)
+    return f"moved to {target}"
 
 
 def empty(folder: Path) -> bool:
@@ -129,6 +155,7 @@ def finish(job: Job, outputs: Mapping[str, Any]) -> None:
             "started": job.first_started,
             "finished": finished.isoformat(timespec="seconds"),
             "seconds": round(job.seconds(), 3),
+            "seconds_checking": job.seconds_checking,
             "attempts": job.attempts,
             "peak_memory_mib": outputs["peak_memory_mib"],
             "tokens_generated": outputs["tokens_generated"],

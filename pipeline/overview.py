@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from common.errors import BadInput
+from pipeline.disk import disk_line, foretold, free_gib, needed
 from pipeline.expected import expected
 from pipeline.memory import memory_table, memory_view, model_line
 from pipeline.output import print_table
@@ -21,7 +22,7 @@ def plan_view(recipe: Recipe, runs_dir: Path, gpu: str) -> dict[str, Any]:
     plan = build_plan(recipe)
     states = inspect(plan, runs_dir / plan.name)
     bounds, needs = expected(recipe), memory_view(recipe, gpu)
-    memory = needs.pop("stages")
+    memory, disk = needs.pop("stages"), foretold(recipe)
     stages = [
         {
             "id": node.id,
@@ -33,10 +34,12 @@ def plan_view(recipe: Recipe, runs_dir: Path, gpu: str) -> dict[str, Any]:
             "note": note_on(states[node.id]),
             "expected": bounds[node.id],
             "memory": memory.get(node.id),
+            "disk": disk.get(node.id),
         }
         for node in plan.nodes
     ]
-    return {"run": plan.name, "path": str(runs_dir / plan.name), "stages": stages, **needs}
+    space = {"needed_gib": needed(recipe), "free_gib": free_gib(runs_dir)}
+    return {"run": plan.name, "path": str(runs_dir / plan.name), "stages": stages, "disk": space, **needs}
 
 
 def plan_table(view: dict[str, Any]) -> list[list[str]]:
@@ -53,7 +56,7 @@ def plan_table(view: dict[str, Any]) -> list[list[str]]:
 def print_plan(view: dict[str, Any]) -> None:
     """The plan for people: what runs, how large the model is, what memory the stages take, what that rests on."""
     print_table(plan_table(view))
-    print(f"\n{model_line(view)}\n")
+    print(f"\n{model_line(view)}\n{disk_line(view['disk'])}\n")
     if len(table := memory_table(view)) > 1:
         print_table(table)
         print("\nassumptions:", *view["assumptions"], sep="\n- ")

@@ -65,8 +65,10 @@ class Plan:
     """Stage id to the id of the stage whose checkpoint it goes on from."""
     evaluate: Mapping[str, Any] = field(default_factory=dict)
     """How a checkpoint of this run is evaluated by hand: `seed` and `rollouts`."""
-    threads: int | None = None
-    """CPU threads a stage may use; None for all."""
+    runtime: Mapping[str, Any] = field(default_factory=dict)
+    """The recipe's `runtime`, in no fingerprint."""
+    budget: Mapping[str, Any] = field(default_factory=dict)
+    """`hours` and `tokens`, in no fingerprint."""
 
     def __getitem__(self, name: str) -> Node:
         for node in self.nodes:
@@ -132,7 +134,8 @@ def build_plan(recipe: Recipe) -> Plan:
     parents = {stage.id: stage.from_ for stage in recipe.stages if stage.kind != "judge_filter"}
     rollouts = recipe.evaluate.rollouts.model_dump(mode="json") if recipe.evaluate else {}
     evaluate = {"seed": derive(recipe.seed, EVALUATE), "rollouts": rollouts}
-    return Plan(recipe.name, tuple(nodes.values()), gate, parents, evaluate, recipe.runtime.threads)
+    runtime, budget = (part.model_dump(mode="json") for part in (recipe.runtime, recipe.budget))
+    return Plan(recipe.name, tuple(nodes.values()), gate, parents, evaluate, runtime, budget)
 
 
 def _evaluation(recipe: Recipe, stage: str) -> EvaluateStage:

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from common.config import Config
+from common.watch import WatchConfig
 from evals.config import SuiteConfig, SuiteName
 from models.config import ModelConfig
 from pipeline.overrides import apply_overrides
@@ -45,11 +46,35 @@ class EvaluateConfig(Config):
     """The engine."""
 
 
+class BudgetConfig(Config):
+    """What the run may cost; outside every fingerprint. A run that is out of budget saves its state and stops."""
+
+    hours: float | None = Field(default=None, gt=0)
+    """Time that its stages may take, all attempts together."""
+    tokens: int | None = Field(default=None, ge=1)
+    """Tokens that it may generate and train on, both together. Looked at after each step and each stage."""
+
+
+class KeepConfig(Config):
+    """Whose weights stay in the run folder. Those that a later stage or evaluation needs stay until it is done."""
+
+    last: int = Field(default=2, ge=1)
+    """The newest checkpoints."""
+    best: int = Field(default=1, ge=0)
+    """The checkpoints with the best score: on the gate's suite, or on the mean of all suites."""
+
+
 class RuntimeConfig(Config):
     """How this machine runs it; outside every fingerprint."""
 
     threads: int | None = Field(default=None, ge=1)
     """CPU threads a stage may use; without it, every CPU that this process may run on."""
+    stall_minutes: float = Field(default=60.0, gt=0)
+    """A stage that says nothing of its progress for so long is ended."""
+    keep: KeepConfig | None = None
+    """Which checkpoints keep their weights; without it, all."""
+    watch: WatchConfig = WatchConfig()
+    """When training counts as sick."""
 
 
 class Recipe(Config):
@@ -65,6 +90,8 @@ class Recipe(Config):
     """What is done, in order."""
     evaluate: EvaluateConfig | None = None
     """Evaluations between the stages; without it there are none."""
+    budget: BudgetConfig = BudgetConfig()
+    """What it may cost; without it, anything."""
     runtime: RuntimeConfig = RuntimeConfig()
     """Settings of the machine."""
 

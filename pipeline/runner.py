@@ -6,25 +6,29 @@ from. What `--redo` replaces is moved to `<run>/replaced/` (one earlier version 
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common.errors import BadInput, Interrupted, RunFailed, UphillError
+from common.errors import BadInput, BudgetSpent, Interrupted, RunFailed, UphillError
 from common.files import read_json, write_json
-from pipeline.child import Signals, run_child
+from pipeline.budget import Budget
+from pipeline.child import SECONDS_TO_SAVE, Signals, run_child
 from pipeline.failures import failure
-from pipeline.job import LOG, Job, finish, note, prepare, recover
+from pipeline.faults import FULL
+from pipeline.job import LOG, REPLACED, Job, finish, note, prepare, recover
 from pipeline.lock import owned
 from pipeline.plan import EVALUATE, Node, Plan, chosen
 from pipeline.progress import Reporter, short
-from pipeline.record import FAILURE, JOB, verify
+from pipeline.prune import prune
+from pipeline.recipe import RuntimeConfig
+from pipeline.record import FAILURE, JOB, require_weights, verify
 from pipeline.run_folder import save_plan
 from pipeline.state import NodeState, input_records, inspect
-
-REPLACED = "replaced"
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Request:
     until: str | None = None
     redo: Sequence[str] = ()
     reporter: Reporter = field(default_factory=Reporter)
+    grace: float = SECONDS_TO_SAVE
+    """Seconds that a stage gets to save its state when a stop is asked for."""
 
     def nodes(self) -> Sequence[Node]:
         return chosen(self.plan, self.only, self.until)
@@ -49,7 +55,7 @@ def run_plan(request: Request) -> None:
     for stage in request.redo:
         if request.plan[stage].id not in named:
             raise BadInput(f"--redo {stage}: the stage is not among those to run", "widen --stage or --until")
-    with owned(request.run), Signals() as signals:
+    with owned(request.run), Signals(request.grace) as signals:
         signals.announce = lambda: request.reporter.line("stopping: the stage saves its state (once more: at once)")
         states = inspect(request.plan, request.run)
         again = _to_redo(request, named)
@@ -60,6 +66,8 @@ def run_plan(request: Request) -> None:
         for number, node in enumerate(nodes, start=1):
             _run_one(request, node, f"[{number}/{len(nodes)}] {node.id}", signals)
             _check_gate(request, node)
+            for stage in prune(request.plan, inspect(request.plan, request.run)):
+                request.reporter.line(f"{stage}: weights removed by runtime.keep")
 
 
 def _to_redo(request: Request, named: set[str]) -> list[str]:
@@ -112,25 +120,47 @@ def _run_one(request: Request, node: Node, title: str, signals: Signals) -> None
         verify(state.folder, node.id, whole=False)
         request.reporter.line(f"{title}: done before, skipped")
         return
+    budget = Budget.of(request.plan.budget, states)
+    if reason := budget.exceeded():
+        raise _spent(f"before stage {node.id!r}: {reason}")
     if signals.requested:
         raise Interrupted(f"stopped before stage {node.id!r}", "the same command goes on from there")
     made_from = input_records(node, states)
     for name, stage in node.inputs.items():
         if name not in made_from:
             raise BadInput(f"stage {node.id!r} needs {stage!r}, which is {states[stage].state}", f"run {stage!r} first")
+    begin = time.monotonic()
     for stage in dict.fromkeys(node.inputs.values()):
         verify(states[stage].folder, stage, whole=True)
+    checking = time.monotonic() - begin
+    for name in {"checkpoint", "reference", "policy"} & node.inputs.keys():
+        require_weights(states[node.inputs[name]].folder, node.inputs[name])
     inputs = {name: states[stage].folder for name, stage in node.inputs.items()}
-    job = Job(node, state.folder, inputs, made_from, threads(request.plan), datetime.now(UTC))
+    job = Job(
+        node, state.folder, inputs, made_from, settings(request.plan), datetime.now(UTC), seconds_checking=checking
+    )
     if recover(job):
         request.reporter.line(f"{title}: done before, skipped")
         return
-    run_job(job, title, signals, request.reporter)
+    budget.job, signals.limit = job, budget.exceeded
+    try:
+        run_job(job, title, signals, request.reporter)
+    except Interrupted:
+        if signals.reason is None:
+            raise
+        raise _spent(f"in stage {node.id!r}: {signals.reason}") from None
 
 
-def threads(plan: Plan) -> int:
-    """CPU threads a stage of the plan may use."""
-    return plan.threads or len(os.sched_getaffinity(0))
+def _spent(where: str) -> BudgetSpent:
+    return BudgetSpent(
+        f"the budget is spent {where}", "raise it in the recipe, and the same command goes on from there"
+    )
+
+
+def settings(plan: Plan) -> dict[str, Any]:
+    """The `runtime` of a plan for its stages' processes, with every default."""
+    runtime = RuntimeConfig.model_validate(plan.runtime).model_dump(mode="json")
+    return {**runtime, "threads": runtime["threads"] or len(os.sched_getaffinity(0))}
 
 
 def run_job(job: Job, title: str, signals: Signals, reporter: Reporter) -> None:
@@ -138,30 +168,30 @@ def run_job(job: Job, title: str, signals: Signals, reporter: Reporter) -> None:
     try:
         job, notice = prepare(job)
     except OSError as problem:
+        if problem.errno in FULL:
+            raise
         message = f"{job.partial}: cannot be written to: {problem.strerror}"
         raise BadInput(message, "make the run folder writable") from None
     reporter.line(f"{title}: {notice or 'starts'}")
     with reporter.stage(title) as tell:
-        returncode, last = run_child(job.partial / JOB, job.partial / LOG, signals, tell)
+        stall = 60 * job.settings["stall_minutes"]
+        returncode, last = run_child(job.partial / JOB, job.partial / LOG, signals, tell, stall)
     if last.get("type") != "finished":
         error = failure(job.node.id, job.node.kind, returncode, last, job.partial / LOG, signals.requested)
         _keep_failure(job, error)
         raise error
-    try:
-        finish(job, last)
-    except OSError as problem:
-        message = f"{job.partial}: the finished stage cannot be recorded: {problem}"
-        raise RunFailed(message, "free some disk space; the same command goes on") from None
+    finish(job, last)
     figures = short(last["metrics"])
     reporter.line(f"{title}: done in {job.seconds():.1f} s{': ' if figures else ''}{figures}")
 
 
 def _keep_failure(job: Job, error: UphillError) -> None:
-    """Leave word in the working folder: an interruption is no failure."""
-    note(job, ended=True)
-    if not isinstance(error, Interrupted):
-        kind = type(error).__name__
-        write_json(job.partial / FAILURE, {"kind": kind, "message": error.message, "remedy": error.remedy})
+    """Leave word in the working folder, as far as the disk lets us: an interruption is no failure."""
+    with suppress(OSError):
+        note(job, ended=True)
+        if not isinstance(error, Interrupted):
+            kind = type(error).__name__
+            write_json(job.partial / FAILURE, {"kind": kind, "message": error.message, "remedy": error.remedy})
 
 
 def _check_gate(request: Request, node: Node) -> None:

@@ -69,7 +69,7 @@ def _state(node: Node, folder: Path, states: Mapping[str, NodeState], owner: Own
         return NodeState(_unfinished(partial_of(folder), owner), folder)
     record = read_record(folder)
     if record is None:
-        raise BadInput(f"{folder}: has no readable record.json, so it is no finished stage", "move the folder away")
+        raise BadInput(f"{folder}: has no record.json, so it is no finished stage", "move the folder away")
     changes = tuple(differences(record["identity"], dict(node.identity)))
     now = input_records(node, states)
     remade = {node.inputs.get(name, "?") for name in {*record["inputs"], *node.inputs}

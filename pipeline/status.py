@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from common.files import read_json_lines
+from pipeline.disk import used_mib
 from pipeline.plan import Node
 from pipeline.progress import short
 from pipeline.record import FAILURE
@@ -36,6 +37,7 @@ def _row(node: Node, state: NodeState) -> dict[str, Any]:
         "tokens_generated": record.get("tokens_generated"),
         "tokens_trained": record.get("tokens_trained"),
         "path": str(state.partial if unfinished else state.folder),
+        "disk_mib": used_mib(state.partial if unfinished else state.folder),
         "metrics": _last_metrics(state.partial) if unfinished else record.get("metrics", {}),
         "note": note_on(state),
     }
@@ -57,7 +59,7 @@ def _last_metrics(partial: Path) -> dict[str, Any]:
 
 def status_table(status: dict[str, Any]) -> list[list[str]]:
     """The rows of the table for people, its header first."""
-    header = ["stage", "kind", "state", "seconds", "generated", "trained", "figures", "curriculum", "routers"]
+    header = ["stage", "kind", "state", "seconds", "generated", "trained", "MiB", "figures", "curriculum", "routers"]
     rows = [header]
     for stage in status["stages"]:
         seconds = "" if stage["seconds"] is None else f"{stage['seconds']:.1f}"
@@ -65,5 +67,7 @@ def status_table(status: dict[str, Any]) -> list[list[str]]:
         metrics = stage["metrics"]
         figures = stage["note"] or short({k: v for k, v in metrics.items() if not k.startswith((ROUTER, CURRICULUM))})
         parts = [short({k.removeprefix(p): v for k, v in metrics.items() if k.startswith(p)}, 6) for p in PARTS]
-        rows.append([stage["id"], stage["kind"], stage["state"], seconds, *tokens, figures, *parts])
+        rows.append(
+            [stage["id"], stage["kind"], stage["state"], seconds, *tokens, f"{stage['disk_mib']:,.1f}", figures, *parts]
+        )
     return rows

@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from typing import Any
 from common.errors import RunFailed, UphillError
 from common.files import read_json
 from common.stage import Outputs, StageContext
+from common.watch import WatchConfig
+from pipeline.faults import fault_of
 
 CHANNEL = "UPHILL_CHANNEL"
 """Environment variable with the number of the pipe's file descriptor."""
@@ -88,8 +91,9 @@ def run_stage(job: Mapping[str, Any], channel: Channel, stop: list[int]) -> None
         seed=job["seed"],
         progress=channel.progress,
         stop_requested=lambda: bool(stop),
-        threads=job["threads"],
+        threads=job["settings"]["threads"],
         note=channel.note,
+        watch=WatchConfig.model_validate(job["settings"]["watch"]),
     )
     inputs = {name: Path(path) for name, path in job["inputs"].items()}
     outputs: Outputs = importlib.import_module(job["module"]).run(config, inputs, context)
@@ -117,14 +121,33 @@ def main(path: str) -> int:
     channel, stop = Channel(), list[int]()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: stop.append(received))
-    set_environment(job["threads"])
+    set_environment(job["settings"]["threads"])
     try:
         run_stage(job, channel, stop)
     except UphillError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        channel.send(type="error", kind=type(error).__name__, message=error.message, remedy=error.remedy)
-        return error.exit_code
+        return tell(error, channel)
+    except Exception as error:
+        fault = fault_of(error, Path(job["folder"]), job["kind"])
+        if fault is None:
+            raise
+        log(traceback.format_exc())
+        return tell(fault, channel)
     return 0
+
+
+def tell(error: UphillError, channel: Channel) -> int:
+    """Hand an error to the runner; returns the exit code."""
+    channel.send(type="error", kind=type(error).__name__, message=error.message, remedy=error.remedy)
+    log(f"{type(error).__name__}: {error}")
+    return error.exit_code
+
+
+def log(text: str) -> None:
+    """Print into the stage's log, as far as the disk lets us."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        return
 
 
 if __name__ == "__main__":

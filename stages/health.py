@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor, nn, tensor
 
-from common.files import append_json_line
+from common.files import append_json_line, read_json, write_json
 from models.routing import RouterWatch, differing, load_metrics, moe_layers, routing
-from stages.resume import take_back
 
 PROBE, PROBE_TOKENS = 16, 128
 """Sequences in the probe, and tokens kept of each."""
 FILE = "routing.jsonl"
+STATE = "routing.json"
+"""In a checkpoint: tokens that each expert got since the last line, by layer."""
 FIGURES = ("router/load_entropy", "router/largest_load", "router/dead_experts", "router/drift", "router/engine_differs")
 """What a stage's record keeps."""
 
@@ -25,14 +26,20 @@ class RouterHealth:
     """Watches one policy in training. Make it before the weights of a checkpoint are loaded: they are not the start."""
 
     def __init__(
-        self, policy: nn.Module, probe: Sequence[list[int]], folder: Path, balance: float, every: int, resumed: int
+        self,
+        policy: nn.Module,
+        probe: Sequence[list[int]],
+        folder: Path,
+        balance: float,
+        every: int,
+        start: Path | None,
     ) -> None:
         self.policy, self.path, self.every = policy, folder / FILE, every
         self.probe = [ids[:PROBE_TOKENS] for ids in spread_out(probe, PROBE)]
         self.watch = RouterWatch(policy, balance)
-        self.load: dict[int, Tensor] = {}
+        saved = read_json(start / STATE) if start else {}
+        self.load: dict[int, Tensor] = {int(layer): tensor(counts) for layer, counts in saved.items()}
         self.start = routing(policy, self.probe) if moe_layers(policy) else None
-        take_back(self.path, resumed)
 
     def step(self, step: int, last: int) -> dict[str, float]:
         """The figures of an optimiser step of `last`; call it once, after the step."""
@@ -46,6 +53,10 @@ class RouterHealth:
         if self.start is not None and (step % self.every == 0 or step == last):
             found["router/drift"] = self._probe(step)
         return found
+
+    def save(self, checkpoint: Path) -> None:
+        """Keep what the next line needs of the steps so far."""
+        write_json(checkpoint / STATE, {str(layer): counts.tolist() for layer, counts in self.load.items()})
 
     def _probe(self, step: int) -> float:
         assert self.start is not None

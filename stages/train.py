@@ -1,6 +1,5 @@
 """What SFT, RL and DPO share around a TRL trainer: load the policy, train with resuming, save for plain loaders."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from models.adapters import merged, trainable
 from models.checkpoint import load_policy, load_tokenizer, save_policy
 from models.moe import MoeForCausalLM
 from stages.health import RouterHealth
-from stages.resume import CompleteCheckpoints, latest, resume_folder, step_of, take_back
+from stages.resume import CompleteCheckpoints, resume_folder, step_of
+from stages.sickness import not_a_number, sickness
 from stages.training import TrainingStage
 
 
@@ -60,25 +60,33 @@ def arguments(config: TrainingStage, context: StageContext, rows: int, precision
 
 
 class Metrics(TrainerCallback):
-    """Writes every logged step to `metrics.jsonl`, tells the person, and stops on a loss that is not a number."""
+    """Writes every logged step to `metrics.jsonl`, tells the person, and stops when training is sick."""
 
     def __init__(self, context: StageContext, shown: tuple[str, ...], health: RouterHealth) -> None:
         self.path = context.folder / "metrics.jsonl"
         self.context = context
         self.shown = shown
         self.health = health
+        self.rows = read_json_lines(self.path)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: object) -> None:
         values = {k: v for k, v in logs.items() if isinstance(v, (int, float))}
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if bad:
-            raise RunFailed(f"step {state.global_step}: {', '.join(bad)} is not finite", "lower the learning rate")
+        self._refuse(state.global_step, not_a_number([values], self.context.watch))
         if "loss" not in values:
             return
         routers = self.health.step(state.global_step, state.max_steps)
-        append_json_line(self.path, {"step": state.global_step, **values, **routers})
+        self.rows.append({"step": state.global_step, **values, **routers})
+        append_json_line(self.path, self.rows[-1])
+        self._refuse(state.global_step, sickness(self.rows, self.context.watch))
         shown = {name: values[name] for name in self.shown if name in values}
         self.context.progress(state.global_step, state.max_steps, unit="step", **shown)
+
+    def _refuse(self, step: int, found: tuple[str, str] | None) -> None:
+        """RunFailed when the step is sick; nothing of it is saved."""
+        if found:
+            kept = max(resume_folder(self.context).glob("checkpoint-*"), key=step_of, default=None)
+            where = f"the last checkpoint before is {kept}" if kept else "there is no checkpoint before it"
+            raise RunFailed(f"step {step}: {found[0]}; {where}", found[1])
 
 
 def fit(
@@ -86,22 +94,29 @@ def fit(
     config: TrainingStage,
     context: StageContext,
     *,
+    start: Path | None,
     probe: Sequence[list[int]],
     shown: tuple[str, ...],
-    extra: Callable[[Path], None] | None = None,
+    extra: Callable[[Path], None] = lambda folder: None,
 ) -> dict[str, float]:
-    """Train to the end, from the newest complete checkpoint if there is one; returns the last step's metrics.
+    """Train to the end, from the checkpoint `start` if there is one; returns the last step's metrics.
 
     `probe` are sequences (token ids) on which the routing's drift is measured. `extra` saves a stage's own state into
     a checkpoint folder. Raises Interrupted after a requested stop.
     """
-    start = latest(context)
-    take_back(context.folder / "metrics.jsonl", step_of(start))
     balance = config.balance_loss / trainer.args.gradient_accumulation_steps
-    health = RouterHealth(trainer.model, probe, context.folder, balance, config.save_every, step_of(start))
-    metrics, checkpoints = Metrics(context, shown, health), CompleteCheckpoints(context, extra)
+    health = RouterHealth(trainer.model, probe, context.folder, balance, config.save_every, start)
+
+    def keep(folder: Path) -> None:
+        extra(folder)
+        health.save(folder)
+
+    metrics, checkpoints = Metrics(context, shown, health), CompleteCheckpoints(context, keep)
     trainer.add_callback(metrics)
     trainer.add_callback(checkpoints)
+    if metrics.rows:
+        # TRL counts the tokens that it trained on and forgets the count with the process.
+        trainer._total_train_tokens = metrics.rows[-1].get("num_tokens", 0)
     trainer.train(resume_from_checkpoint=str(start) if start else None)
     if checkpoints.stopped:
         raise Interrupted("stopped as asked; the stage goes on from here", "run the same command again")

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import RunFailed
+from curriculum.database import settle
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
 from curriculum.rows import Entry, Observation
@@ -79,6 +80,21 @@ def test_the_same_operations_give_the_same_bytes_on_disk_and_in_memory(tmp_path)
     ledgers[0].close()
     with Ledger(tmp_path / "ledger.sqlite") as again:
         assert again.dump() == ledgers[1].dump()
+
+
+def test_a_settled_file_has_the_bytes_of_what_it_holds(tmp_path):
+    paths = [tmp_path / "straight.sqlite", tmp_path / "around.sqlite"]
+    for path in paths:
+        with filled(path) as ledger:
+            if path == paths[1]:
+                for n in range(3):
+                    ledger.remember("n", n)
+            ledger.remember("n", 2)
+            before = ledger.dump()
+        settle(path)
+        with Ledger(path) as ledger:
+            assert ledger.dump() == before
+    assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 def test_a_transaction_is_all_or_nothing():

@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -11,8 +9,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from toy_runs import found_in
 
-from common.files import read_json, read_json_lines
+from benchmarks.resume import kill
+from benchmarks.same_run import differing
+from common.files import files_below, read_json, read_json_lines
 from curriculum.ledger import Ledger
 from models.packaged import resolve_dense
 from pipeline.checkout import PACKAGES
@@ -29,6 +30,7 @@ SETTINGS = {
     "stages.filter.more_judges": "[{kind: rubric, model: smollm2-135m-instruct, max_tokens: 8}]",
     "stages.filter.audit": "{prompts: 8, max_tokens: 8}",
     "stages.sft.epochs": 8,
+    "stages.sft.save_every": 5,
     "stages.rl.steps": 6,
     "stages.rl.save_every": 2,
     "stages.rl.prompts_per_step": 6,
@@ -36,7 +38,6 @@ SETTINGS = {
     "evaluate": "{suites: [{name: held_out, limit: 24}, {name: basic_arithmetic, limit: 24}], after: [sft, rl]}",
 }
 FINISHED = ["prompts", "base", "filter", "sft", "eval-sft", "rl", "eval-rl", "dpo"]
-TIMES = {"step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second"}
 
 
 def command(runs, *words):
@@ -70,10 +71,8 @@ def no_verdicts_of_earlier_runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """`whole` went through at once; `killed` has everything up to RL, from the same executions."""
+    """`whole` went through at once."""
     folder = tmp_path_factory.mktemp("runs")
-    uphill(command(folder / "whole", "--until", "eval-sft"))
-    shutil.copytree(folder / "whole", folder / "killed")
     uphill(command(folder / "whole"))
     return folder
 
@@ -226,62 +225,60 @@ def test_the_exported_checkpoint_gives_the_trainers_logprobs_without_our_code(ex
         assert row == pytest.approx(one["trainer"], abs=1e-4) and row == pytest.approx(one["engine"], abs=1e-4)
 
 
-def wait_for_step(process, metrics, step, seconds=200):
+def wait_for(process, partial, step, seconds=200):
+    """Until a stage has logged `step`, or with None until it is a few seconds old."""
     end = time.monotonic() + seconds
-    while not any(row["step"] >= step for row in read_json_lines(metrics)):
-        assert process.poll() is None, f"RL ended before step {step}"
-        assert time.monotonic() < end, f"no step {step} in {metrics}"
+    while not (
+        any(row["step"] >= step for row in read_json_lines(partial / "metrics.jsonl"))
+        if step
+        else (partial / "stage.log").exists()
+    ):
+        assert process.poll() is None, f"the run ended before {partial} was at {step}"
+        assert time.monotonic() < end, f"{partial} was not at {step}"
         time.sleep(0.02)
+    time.sleep(0 if step else 3)
 
 
-def kill(process):
-    """SIGKILL to the runner and to the stage that it started."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    for pid in [process.pid, *map(int, children)]:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:  # it went with its runner
-            continue
-    process.wait()
-    assert children
+KILLS = [("03-filter", None, "runner"), ("04-sft", 7, "both"), ("05-rl", 3, "stage"), ("05-rl", 5, "runner"),
+         ("06-dpo", None, "both")]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def resumed(runs, run):
-    """The run folder whose RL was killed after step 3 and then run again; and what was finished before."""
-    folder = runs / "killed" / "nano"
-    before = mtimes(folder)
-    with (runs / "killed.log").open("w") as log:
-        process = subprocess.Popen(command(runs / "killed", "--until", "rl"), cwd=ROOT, stderr=log, stdout=log)
-        wait_for_step(process, folder / "05-rl.partial" / "metrics.jsonl", 3)
-        kill(process)
-    assert not (folder / "05-rl").exists()
-    done = uphill(command(runs / "killed", "--until", "rl"))
+def killed(runs, tmp_path_factory):
+    """A run of the same recipe, killed five times, whose judges know nothing of the other run's."""
+    model, cache = resolve_dense("smollm2-135m-instruct"), tmp_path_factory.mktemp("cache")
+    (cache / model.name).symlink_to(model)
+    words, folder = command(runs / "killed"), runs / "killed" / "nano"
+    with pytest.MonkeyPatch.context() as patched, (runs / "killed.log").open("w") as log:
+        patched.setenv("UPHILL_CACHE", str(cache))
+        for place, step, victim in KILLS:
+            process = subprocess.Popen(words, cwd=ROOT, stderr=log, stdout=log)
+            wait_for(process, folder / f"{place}.partial", step)
+            kill(process, victim)
+            assert not (folder / place).exists()
+        done = uphill(words)
     assert "goes on from attempt 1" in done.stderr
-    return folder, before
+    return folder
 
 
-def test_after_a_kill_finished_stages_stay_as_they_are(resumed):
-    folder, before = resumed
-    after = mtimes(folder)
-    changed = {str(name) for name in before if before[name] != after.get(name)}
-    assert changed <= {".lock", "plan.json"}
-    assert read_json(folder / "05-rl" / "record.json")["attempts"] == 2
+def test_a_run_killed_five_times_ends_in_the_same_bytes(killed, run):
+    assert differing(killed, run) == []
+    attempts = [read_json(killed / name / "record.json")["attempts"] for name in ("03-filter", "04-sft", "05-rl")]
+    assert attempts == [2, 2, 3]
 
 
-@pytest.mark.parametrize("name", ["checkpoint/model.safetensors", "groups.jsonl", "prompts.parquet"])
-def test_a_killed_stage_ends_in_the_same_bytes(resumed, run, name):
-    assert (resumed[0] / "05-rl" / name).read_bytes() == (run / "05-rl" / name).read_bytes()
-
-
-def test_a_killed_stage_ends_in_the_same_ledger_and_metrics(resumed, run):
-    dumps, rows = [], []
-    for folder in (resumed[0], run):
-        with Ledger(folder / "05-rl" / "ledger.sqlite") as ledger:
-            dumps.append(ledger.dump())
-        found = read_json_lines(folder / "05-rl" / "metrics.jsonl")
-        rows.append([{name: value for name, value in row.items() if name not in TIMES} for row in found])
-    assert dumps[0] == dumps[1]
-    assert rows[0] == rows[1]
-    records = [read_json(folder / "05-rl" / "record.json") for folder in (resumed[0], run)]
-    assert all(records[0][name] == records[1][name] for name in ("metrics", "tokens_generated", "tokens_trained"))
+def test_one_changed_byte_in_any_file_of_a_run_is_found_and_named(killed):
+    files = [path for path in files_below(killed) if path.stat().st_size]
+    assert len(files) > 60
+    for path in files:
+        with path.open("r+b") as handle:
+            place = path.stat().st_size // 2
+            handle.seek(place)
+            byte = handle.read(1)
+            handle.seek(place)
+            handle.write(bytes([byte[0] ^ 1]))
+            handle.flush()
+            assert str(path) in found_in(killed), path
+            handle.seek(place)
+            handle.write(byte)
+    assert found_in(killed) == ""

@@ -224,6 +224,8 @@ def test_a_fingerprint_follows_config_and_inputs_and_nothing_else(recipe):
     before = fingerprints(recipe())
     assert changed(before, fingerprints(recipe(), ["stages.rl.steps=5"])) == {"rl", "eval-rl", "dpo"}
     assert changed(before, fingerprints(recipe(), ["runtime.threads=1", "name=other"])) == set()
+    limits = ["budget={hours: 2, tokens: 9}", "runtime={keep: {last: 1}, watch: {patience: 5}, stall_minutes: 5}"]
+    assert changed(before, fingerprints(recipe(), limits)) == set()
     assert changed(before, fingerprints(recipe(), ["evaluate.gate.max_drop=0.5"])) == set()
     assert changed(before, fingerprints(recipe(), ["seed=4"])) == set(before)
 

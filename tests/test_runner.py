@@ -1,60 +1,19 @@
-"""The runner: what is skipped, refused, resumed and thrown away; how runs are stopped and how they die."""
+"""The runner: what is skipped, refused, resumed and thrown away."""
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-import toy_runs
-from toy_runs import toy_plan
+from toy_runs import ONE, SLOW, TWO, start, states, toy_plan, wait_for
 
 from common.errors import BadInput, RunFailed
+from common.files import read_sealed, write_json, write_sealed
 from pipeline.lock import owned
 from pipeline.record import read_record, verify
 from pipeline.run_folder import save_plan
-from pipeline.state import inspect
 from pipeline.status import status_of
-
-TESTS = Path(__file__).parent
-ONE, TWO = {"id": "one"}, {"id": "two", "after": "one"}
-SLOW = {"id": "two", "after": "one", "steps": 200}
-
-
-def start(run, specs, *options):
-    environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
-    command = [sys.executable, str(TESTS / "toy_runs.py"), str(run), json.dumps(specs), *options]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-
-
-@pytest.fixture(autouse=True)
-def _workers_find_the_toy(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
-
-
-@pytest.fixture
-def toy(tmp_path, capfd):
-    """Runs a plan here, its stages in processes of their own; gives the exit code and what was on stderr."""
-
-    def run(specs, *options):
-        code = toy_runs.main([str(tmp_path), json.dumps(specs), *options])
-        return code, capfd.readouterr().err
-
-    return run
-
-
-def wait_for(path, seconds=20):
-    end = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < end, f"{path} did not appear"
-        time.sleep(0.02)
-
-
-def states(run, specs):
-    return {name: state.state for name, state in inspect(toy_plan(specs), run).items()}
 
 
 def alive(pid):
@@ -146,47 +105,6 @@ def test_a_killed_runner_takes_its_stage_along_and_the_next_goes_on(tmp_path, to
     assert read_record(tmp_path / "02-two")["attempts"] == (1 if half else 2)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_stops_with_130(tmp_path, number):
-    process = start(tmp_path, [{**ONE, "steps": 200}])
-    wait_for(tmp_path / "01-one.partial" / "resume" / "step")
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=20)
-    assert process.returncode == 130 and "the toy was stopped" in stderr
-    assert (tmp_path / "01-one.partial" / "resume" / "step").exists()
-    assert states(tmp_path, [{**ONE, "steps": 200}]) == {"one": "todo"}
-
-
-def test_a_second_signal_stops_at_once(tmp_path):
-    process = start(tmp_path, [{**ONE, "ending": "deaf"}])
-    wait_for(tmp_path / "01-one.partial" / "resume" / "step")
-    process.terminate()
-    time.sleep(0.5)
-    assert process.poll() is None
-    process.terminate()
-    _, stderr = process.communicate(timeout=10)
-    assert process.returncode == 130 and "was stopped" in stderr
-
-
-@pytest.mark.parametrize(
-    ("ending", "code", "words"),
-    [
-        ("crash", 1, ["'one' crashed (exit code 1)", "| ValueError: the toy broke", "stage.log"]),
-        ("bad_input", 2, ["row 3 is broken", "mend row 3"]),
-        ("killed", 1, ["killed by SIGKILL (9)", "lower"]),
-        ("quiet", 1, ["without a result"]),
-        ("nan", 1, ["count = nan"]),
-    ],
-)
-def test_a_stage_that_goes_wrong_ends_the_run_and_not_more(tmp_path, toy, ending, code, words):
-    spec = {**ONE, "ending": ending}
-    found, stderr = toy([spec])
-    assert found == code
-    assert all(word in stderr for word in words), stderr
-    assert not (tmp_path / "01-one").exists()
-    assert states(tmp_path, [spec]) == {"one": "failed"}
-
-
 def test_two_runs_at_once_are_refused(tmp_path, toy):
     with owned(tmp_path):
         code, stderr = toy([ONE])
@@ -230,6 +148,43 @@ def test_a_stage_keeps_its_folder_when_its_number_changes(tmp_path, toy):
     toy([ONE])
     specs = [{"id": "zero", "steps": 1}, ONE]
     assert states(tmp_path, specs) == {"zero": "todo", "one": "done"}
+
+
+def test_what_an_attempt_under_other_settings_saved_is_kept(tmp_path, toy):
+    toy([{**ONE, "ending": "crash"}])
+    checkpoint = tmp_path / "01-one.partial" / "resume" / "checkpoint-1"
+    checkpoint.mkdir()
+    code, stderr = toy([{**ONE, "steps": 4}])
+    assert code == 0 and "begins anew" in stderr and "replaced/01-one.partial" in stderr
+    assert (tmp_path / "replaced" / "01-one.partial" / "resume" / "checkpoint-1").is_dir()
+    assert read_record(tmp_path / "01-one")["metrics"] == {"count": 4.0}
+
+
+def test_half_written_files_of_a_killed_stage_are_no_output(tmp_path, toy):
+    toy([{**ONE, "ending": "crash"}])
+    (tmp_path / "01-one.partial" / ".count.txt.77.tmp").write_text("4")
+    assert toy([ONE])[0] == 0
+    assert not list((tmp_path / "01-one").glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": 2}, "by a newer version of uphill (format 2"),
+        (None, "by an older version of uphill (format 0"),
+    ],
+)
+def test_a_run_folder_of_another_format_is_refused_with_the_reason(tmp_path, toy, change, words):
+    toy([ONE])
+    path = tmp_path / "01-one" / "record.json"
+    record = read_sealed(path)
+    if change:
+        write_sealed(path, record | change)
+    else:
+        del record["format"]
+        write_json(path, record)
+    code, stderr = toy([ONE])
+    assert code == 2 and words in stderr and str(path) in stderr
 
 
 def test_status_reads_the_run_folder_alone(tmp_path, toy):

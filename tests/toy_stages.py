@@ -1,5 +1,6 @@
 """A stage that counts, for tests of the runner. Light: the worker imports it."""
 
+import errno
 import os
 import signal
 import time
@@ -53,5 +54,9 @@ def go_wrong(ending):
         os.kill(os.getpid(), signal.SIGKILL)
     if ending == "quiet":
         os._exit(0)
+    if ending == "full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "checkpoint/model.safetensors")
+    if ending == "memory":
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
     while ending == "deaf":
         time.sleep(0.05)

@@ -11,18 +11,20 @@ from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
 from common.errors import RunFailed
-from common.files import append_json_line, read_json_lines
+from common.files import read_json_lines, write_json_lines
 from common.stage import Inputs, Outputs, StageContext
 from models.checkpoint import load_policy
 from prompts.schema import read_prompts
 from stages.dpo.config import DpoStage
 from stages.dpo.pairs import Pair, mine
 from stages.health import FIGURES
+from stages.resume import go_on
 from stages.train import arguments, fit, load, picked, save
 
 
 def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/`, `pairs.jsonl` and `metrics.jsonl`."""
+    start = go_on(context)
     groups = read_json_lines(inputs["pairs"] / "groups.jsonl")
     pairs = mine(groups, config.max_pairs, config.max_length_ratio, context.seed)
     if not pairs:
@@ -31,9 +33,7 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
             "raise max_length_ratio, or practise on prompts of medium difficulty",
         )
     messages = {prompt.id: prompt.messages for prompt in read_prompts(inputs["pairs"] / "prompts.parquet")}
-    (context.folder / "pairs.jsonl").unlink(missing_ok=True)
-    for pair in pairs:
-        append_json_line(context.folder / "pairs.jsonl", asdict(pair))
+    write_json_lines(context.folder / "pairs.jsonl", map(asdict, pairs))
     trained = load(config, inputs["checkpoint"] / "checkpoint", context.seed)
     examples = [_example(pair, messages) for pair in pairs]
     trainer = DPOTrainer(
@@ -44,7 +44,7 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
         processing_class=trained.tokenizer,
     )
     probe = [_chosen(trained.tokenizer, example) for example in examples]
-    last = fit(trainer, config, context, probe=probe, shown=("loss", "rewards/accuracies", "logps/chosen"))
+    last = fit(trainer, config, context, start=start, probe=probe, shown=("loss", "rewards/accuracies", "logps/chosen"))
     save(trained, context)
     names = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected", *FIGURES)
     metrics = {"pairs": len(pairs), "steps": trainer.state.global_step, **picked(last, names)}

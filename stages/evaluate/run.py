@@ -1,11 +1,10 @@
 """Ask a checkpoint the recipe's suites and write down every answer and every score."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 
 from common.errors import BadInput, Interrupted
-from common.files import write_json, write_text
+from common.files import write_json, write_json_lines
 from common.stage import Inputs, Outputs, StageContext
 from evals.config import SuiteConfig
 from evals.protocol import Answer, ask, protocol, summary
@@ -32,8 +31,7 @@ def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs
         }
     finally:
         engine.close()
-    lines = [json.dumps(asdict(answer), ensure_ascii=False) for part in answers.values() for answer in part]
-    write_text(context.folder / "answers.jsonl", "".join(f"{line}\n" for line in lines))
+    write_json_lines(context.folder / "answers.jsonl", (asdict(one) for part in answers.values() for one in part))
     results = {name: summary(name, part) for name, part in answers.items()}
     write_json(context.folder / "results.json", {"suites": results, "protocol": protocol(config.suites)})
     metrics = {name: {key: result[key] for key in result if key != "by_capability"} for name, result in results.items()}

@@ -1,6 +1,5 @@
 """Drop the prompts that judges find easiest, and remember what they said as priors of the difficulty ledger."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from common.errors import BadInput
-from common.files import write_json, write_text
+from common.files import write_json, write_json_lines
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
 from curriculum.ledger import Ledger
@@ -98,16 +97,12 @@ def _write(folder: Path, prompts: Sequence[Prompt], judges: ByJudge, decisions: 
     kept = [prompt for prompt in prompts if decisions[prompt.id].decision == "kept"]
     write_prompts(folder / "prompts.parquet", kept)
     write_prompts(folder / "dropped.parquet", [p for p in prompts if decisions[p.id].decision != "kept"])
-    write_text(folder / "reasons.jsonl", _lines(asdict(decisions[prompt.id]) for prompt in prompts))
+    write_json_lines(folder / "reasons.jsonl", (asdict(decisions[prompt.id]) for prompt in prompts))
     said = ({"judge": n + 1} | verdict.to_json() for n, verdicts in enumerate(judges) for verdict in verdicts)
-    write_text(folder / "verdicts.jsonl", _lines(said))
+    write_json_lines(folder / "verdicts.jsonl", said)
     with Ledger(None) as ledger:
         ledger.add(entries([prompt.id for prompt in kept], prompts, judges))
         ledger.snapshot(folder / "ledger.sqlite")
-
-
-def _lines(values: Iterable[dict[str, Any]]) -> str:
-    return "".join(f"{json.dumps(value, ensure_ascii=False, allow_nan=False)}\n" for value in values)
 
 
 def _metrics(

@@ -1,12 +1,11 @@
 """Gather prompts, refuse those that could not be graded, split off the held-out ones, drop what evaluations ask."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from common.errors import BadInput
-from common.files import write_text
+from common.files import write_json_lines
 from common.stage import Inputs, Outputs, StageContext
 from evals.suites import packaged_prompts
 from prompts.decontaminate import Evaluation, Finding, decontaminate
@@ -41,8 +40,7 @@ def run(config: PromptsStage, inputs: Inputs, context: StageContext) -> Outputs:
     result = replace(result, training=kept)
     write_prompts(context.folder / "prompts.parquet", result.training)
     write_prompts(context.folder / "held_out.parquet", result.held_out)
-    lines = [json.dumps(asdict(finding), ensure_ascii=False) + "\n" for finding in findings]
-    write_text(context.folder / "contaminated.jsonl", "".join(lines))
+    write_json_lines(context.folder / "contaminated.jsonl", map(asdict, findings))
     return Outputs(metrics=_metrics(result, findings, evaluation))
 
 

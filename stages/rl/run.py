@@ -2,7 +2,6 @@
 
 import shutil
 from collections import Counter
-from pathlib import Path
 
 from trl import GRPOConfig
 
@@ -10,13 +9,14 @@ from common.files import append_json_line, read_json_lines, write_json
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
 from curriculum.account import FATES, PREDICTIONS
+from curriculum.database import settle
 from curriculum.ledger import Ledger
 from curriculum.plots import PREFIX, plot
 from prompts.schema import read_prompts
 from rewards.grade import grade
 from rollouts.engine import Engine
 from stages.health import FIGURES
-from stages.resume import latest, step_of, take_back
+from stages.resume import go_on
 from stages.rl.config import RlStage
 from stages.rl.packed import shared_rows
 from stages.rl.practice import Practice, Practised
@@ -38,8 +38,10 @@ PROBES = 4
 def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/`, `ledger.sqlite`, `groups.jsonl`, `parity.json`, `prompts.parquet`, `metrics.jsonl`, and of
     the curriculum `curriculum.png` and `reliability.json`."""
+    start = go_on(context)
     prompts = read_prompts(inputs["filter"] / "prompts.parquet")
-    ledger = _ledger(inputs["filter"], context)
+    # The judge's ledger on a fresh start, the checkpoint's when the stage goes on.
+    ledger = Ledger.restore((start or inputs["filter"]) / "ledger.sqlite", context.folder / "ledger.sqlite")
     checkpoint = inputs["checkpoint"] / "checkpoint"
     engine = Engine(checkpoint, config.rollouts, derive(context.seed, "engine"))
     trained = load(config, checkpoint, context.seed)
@@ -49,6 +51,7 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
         trainer,
         config,
         context,
+        start=start,
         probe=[variants[0] for variants in practice.encoded.values()],
         shown=("reward", "mixed_share", "parity/rollout_gap"),
         extra=lambda folder: ledger.snapshot(folder / "ledger.sqlite"),
@@ -62,18 +65,11 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     plot(read_json_lines(context.folder / "metrics.jsonl"), account, context.folder / "curriculum.png")
     counts = ledger.counts()
     ledger.close()
+    settle(context.folder / "ledger.sqlite")
     names = ("reward", "mixed_share", "entropy", "parity/rollout_gap", "parity/largest_gap", *FIGURES, *CURRICULUM)
     metrics = {"steps": trainer.state.global_step, **picked(last, names), **counts}
     totals = last["tokens_generated_total"], last["tokens_trained_total"]
     return Outputs(metrics=metrics, tokens_generated=int(totals[0]), tokens_trained=int(totals[1]))
-
-
-def _ledger(filtered: Path, context: StageContext) -> Ledger:
-    """The judge's ledger on a fresh start, the checkpoint's when the stage goes on."""
-    start = latest(context)
-    take_back(context.folder / "groups.jsonl", step_of(start) - 1)
-    source = (start or filtered) / "ledger.sqlite"
-    return Ledger.restore(source, context.folder / "ledger.sqlite")
 
 
 def trainer_of(config: RlStage, context: StageContext, trained: Trained, practice: Practice) -> CurriculumTrainer:
@@ -142,8 +138,7 @@ def _metrics(done: Practised, ledger: Ledger) -> dict[str, float]:
 
 
 def _totals(context: StageContext) -> dict[str, float]:
-    """Token counts so far, from the metrics of the checkpoint that the stage goes on from."""
-    step = step_of(latest(context))
-    rows = [row for row in read_json_lines(context.folder / "metrics.jsonl") if row["step"] == step]
+    """Token counts so far, from the last step's metrics."""
+    rows = read_json_lines(context.folder / "metrics.jsonl")
     last = rows[-1] if rows else {}
     return {name: last.get(f"tokens_{name}_total", 0) for name in ("generated", "trained")}

@@ -10,6 +10,7 @@ from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts
 from stages.health import FIGURES
 from stages.lengths import require_room
+from stages.resume import go_on
 from stages.sft.config import SftStage
 from stages.train import arguments, fit, load, picked, save
 
@@ -19,6 +20,7 @@ WARMUP = 2
 
 def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/` and `metrics.jsonl`."""
+    start = go_on(context)
     prompts = sample(read_prompts(inputs["prompts"] / "prompts.parquet"), config.limit, context.seed)
     trained = load(config, inputs["checkpoint"] / "checkpoint", context.seed)
     examples = {prompt.id: _example(prompt) for prompt in prompts}
@@ -40,7 +42,7 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
         processing_class=trained.tokenizer,
     )
     probe = list(encoded.values())
-    last = fit(trainer, config, context, probe=probe, shown=("loss", "mean_token_accuracy"))
+    last = fit(trainer, config, context, start=start, probe=probe, shown=("loss", "mean_token_accuracy"))
     save(trained, context)
     names = ("loss", "mean_token_accuracy", "entropy", *FIGURES)
     metrics = {"prompts": len(prompts), "steps": trainer.state.global_step, **picked(last, names)}

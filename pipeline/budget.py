@@ -1,0 +1,57 @@
+"""What a run has cost so far, against the recipe's `budget`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from common.files import read_json_lines
+from pipeline.job import Job, earlier_seconds
+from pipeline.state import NodeState
+
+RUNNING = ("tokens_generated_total", "tokens_trained_total", "num_tokens")
+"""Figures of `metrics.jsonl` that count the tokens of a stage so far."""
+
+
+@dataclass
+class Budget:
+    """Made anew for each stage from what the others cost; `exceeded` is asked while the stage runs."""
+
+    hours: float | None
+    tokens: int | None
+    seconds_before: float
+    tokens_before: int
+    job: Job | None = None
+    _seen: tuple[int, int] = (0, 0)
+    """Size of the running stage's metrics when they were last read, and the tokens they told of."""
+
+    @classmethod
+    def of(cls, limits: Mapping[str, Any], states: Mapping[str, NodeState]) -> "Budget":
+        """What is left of `limits` after the stages that are finished or begun."""
+        records = [state.record for state in states.values() if state.record]
+        seconds = sum(record["seconds"] for record in records)
+        seconds += sum(earlier_seconds(state.partial) for state in states.values() if not state.record)
+        tokens = sum(record["tokens_generated"] + record["tokens_trained"] for record in records)
+        return cls(limits.get("hours"), limits.get("tokens"), seconds, tokens)
+
+    def exceeded(self) -> str | None:
+        """Why the run must stop, or None."""
+        seconds, tokens = self.seconds_before, self.tokens_before
+        if self.job is not None:
+            seconds += self.job.seconds() - self.job.seconds_before
+            tokens += self._running()
+        if self.hours is not None and seconds > self.hours * 3600:
+            return f"its stages took {seconds / 3600:.2f} of budget.hours: {self.hours:g}"
+        if self.tokens is not None and tokens >= self.tokens:
+            return f"it generated and trained on {tokens:,} of budget.tokens: {self.tokens:,}"
+        return None
+
+    def _running(self) -> int:
+        """Tokens of the running stage, as far as it has logged them."""
+        assert self.job is not None
+        path = self.job.partial / "metrics.jsonl"
+        size = os.path.getsize(path) if path.exists() else 0
+        if size != self._seen[0]:
+            last = (read_json_lines(path) or [{}])[-1]
+            self._seen = size, int(sum(last.get(name, 0) for name in RUNNING))
+        return self._seen[1]

@@ -1,0 +1,72 @@
+"""Signs that training is sick, read from the figures of each step: a message, and no further step.
+
+The limits are the recipe's `runtime.watch`. All history is in `metrics.jsonl`, so a resumed stage knows it too.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean, median
+
+from common.watch import WatchConfig
+
+Row = Mapping[str, float]
+FIRST = 5
+"""Steps that say what is normal."""
+
+
+def sickness(rows: Sequence[Row], watch: WatchConfig) -> tuple[str, str] | None:
+    """What is wrong after the last of a stage's steps, and the remedy; None while all is well."""
+    for sign in (not_a_number, exploding, collapsed, nothing_to_learn, without_gradient):
+        if found := sign(rows, watch):
+            return found
+    return None
+
+
+def not_a_number(rows: Sequence[Row], watch: WatchConfig) -> tuple[str, str] | None:
+    bad = [name for name, value in rows[-1].items() if not math.isfinite(value)]
+    return (f"{', '.join(bad)} is not finite", "lower learning_rate") if bad else None
+
+
+def exploding(rows: Sequence[Row], watch: WatchConfig) -> tuple[str, str] | None:
+    """The gradient's norm before clipping, against the median of the steps that had one."""
+    before, last = rows[: -watch.patience], rows[-watch.patience :]
+    norms = [row["grad_norm"] for row in before if row.get("grad_norm")]
+    if len(norms) < FIRST:
+        return None
+    usual = median(norms)
+    if not _all(last, lambda row: row.get("grad_norm", 0.0) > watch.gradient_factor * usual):
+        return None
+    return f"grad_norm is {last[-1]['grad_norm']:.3g}, and was {usual:.3g} before", "lower learning_rate"
+
+
+def collapsed(rows: Sequence[Row], watch: WatchConfig) -> tuple[str, str] | None:
+    """Of RL alone: the entropy of the rollouts' tokens, in nats, against the first steps that trained."""
+    values = [row["entropy"] for row in rows if "entropy" in row and "reward" in row]
+    if len(values) < FIRST + watch.patience:
+        return None
+    first, last = fmean(values[:FIRST]), values[-watch.patience :]
+    if max(last) >= watch.entropy_share * first:
+        return None
+    remedy = "lower learning_rate, or go on from an earlier checkpoint with a lower one: the rollouts are all alike"
+    return f"the entropy is {last[-1]:.3g} nats, and was {first:.3g} in the first steps", remedy
+
+
+def nothing_to_learn(rows: Sequence[Row], watch: WatchConfig) -> tuple[str, str] | None:
+    last = rows[-watch.still_steps :]
+    if len(last) < watch.still_steps or not _all(last, lambda row: row.get("mixed_share", 1.0) == 0):
+        return None
+    rewards = {row["reward"] for row in last}
+    said = f"always {rewards.pop():g}" if len(rewards) == 1 else "the same within every group"
+    remedy = "take easier or harder prompts, or look at the verifier: groups.jsonl has what it graded"
+    return f"the reward was {said} for {len(last)} steps: nothing can be learnt from it", remedy
+
+
+def without_gradient(rows: Sequence[Row], watch: WatchConfig) -> tuple[str, str] | None:
+    last = rows[-watch.still_steps :]
+    if len(last) < watch.still_steps or not _all(last, lambda row: row.get("grad_norm") == 0):
+        return None
+    return f"every gradient was zero for {len(last)} steps: nothing moves", "look at what `train` leaves to be trained"
+
+
+def _all(rows: Sequence[Row], holds: Callable[[Row], bool]) -> bool:
+    return bool(rows) and all(holds(row) for row in rows)

@@ -1,0 +1,86 @@
+"""How runs end before their end: signals, limits, faults of the machine and of the stages."""
+
+import json
+import signal
+import time
+
+import pytest
+from toy_runs import ONE, SLOW, TWO, start, states, wait_for
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_stops_with_130(tmp_path, number):
+    process = start(tmp_path, [{**ONE, "steps": 200}])
+    wait_for(tmp_path / "01-one.partial" / "resume" / "step")
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130 and "the toy was stopped" in stderr
+    assert (tmp_path / "01-one.partial" / "resume" / "step").exists()
+    assert states(tmp_path, [{**ONE, "steps": 200}]) == {"one": "todo"}
+
+
+def test_a_second_signal_stops_at_once(tmp_path):
+    process = start(tmp_path, [{**ONE, "ending": "deaf"}])
+    wait_for(tmp_path / "01-one.partial" / "resume" / "step")
+    process.terminate()
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.terminate()
+    _, stderr = process.communicate(timeout=10)
+    assert process.returncode == 130 and "was stopped" in stderr
+
+
+def test_a_stage_that_does_not_stop_in_time_is_ended(tmp_path):
+    process = start(tmp_path, [{**ONE, "ending": "deaf"}], "--grace", "1")
+    wait_for(tmp_path / "01-one.partial" / "resume" / "step")
+    process.terminate()
+    begin = time.monotonic()
+    _, stderr = process.communicate(timeout=10)
+    assert process.returncode == 130 and "was stopped" in stderr
+    assert 1 <= time.monotonic() - begin < 4
+
+
+def test_a_stage_that_says_nothing_any_more_is_ended(tmp_path, toy):
+    code, stderr = toy([{**ONE, "ending": "deaf"}], "--runtime", '{"stall_minutes": 0.02}')
+    assert code == 1 and "made no progress for runtime.stall_minutes" in stderr
+    assert states(tmp_path, [ONE]) == {"one": "failed"}
+
+
+def test_a_run_ends_with_its_hours_and_goes_on_with_more(tmp_path, toy):
+    specs = [ONE, {**SLOW, "steps": 60}]
+    code, stderr = toy(specs, "--budget", json.dumps({"hours": 2.2 / 3600}))
+    assert code == 3 and "the budget is spent in stage 'two'" in stderr and "budget.hours" in stderr
+    assert states(tmp_path, specs) == {"one": "done", "two": "todo"}
+    code, stderr = toy(specs, "--budget", json.dumps({"hours": 2.2 / 3600}))
+    assert code == 3 and "the budget is spent before stage 'two'" in stderr
+    assert toy(specs, "--budget", json.dumps({"hours": 1}))[0] == 0
+    begins = [json.loads(line)["from"] for line in (tmp_path / "02-two" / "starts.jsonl").read_text().splitlines()]
+    assert len(begins) == 2 and begins[0] == 0 < begins[1]
+
+
+def test_a_run_ends_with_its_tokens(tmp_path, toy):
+    specs = [ONE, TWO, {"id": "three"}]
+    code, stderr = toy(specs, "--budget", '{"tokens": 6}')
+    assert code == 3 and "before stage 'three': it generated and trained on 6 of budget.tokens: 6" in stderr
+    assert toy(specs, "--budget", '{"tokens": 7}')[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "words"),
+    [
+        ("full", 1, ["checkpoint/model.safetensors: the disk is full", "make room"]),
+        ("memory", 1, ["memory ran out: DefaultCPUAllocator", "lower"]),
+        ("crash", 1, ["'one' crashed (exit code 1)", "| ValueError: the toy broke", "stage.log"]),
+        ("bad_input", 2, ["row 3 is broken", "mend row 3"]),
+        ("killed", 1, ["killed by SIGKILL (9)", "lower"]),
+        ("quiet", 1, ["without a result"]),
+        ("nan", 1, ["count = nan"]),
+    ],
+)
+def test_a_stage_that_goes_wrong_ends_the_run_and_not_more(tmp_path, toy, ending, code, words):
+    spec = {**ONE, "ending": ending}
+    found, stderr = toy([spec])
+    assert found == code
+    assert all(word in stderr for word in words), stderr
+    assert not (tmp_path / "01-one").exists()
+    assert states(tmp_path, [spec]) == {"one": "failed"}
