@@ -51,7 +51,12 @@ def commit(checkout: Path = ROOT) -> str | None:
 
 def _git(checkout: Path, *words: str) -> str:
     command = ["git", "-C", str(checkout), *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        if done.returncode >= 0:  # a git that was killed says nothing about the checkout
+            break
+    done.check_returncode()
+    return done.stdout.strip()
 
 
 def machine() -> str:

@@ -9,6 +9,7 @@ from toy_runs import found_in
 
 from common.errors import BadInput
 from common.files import files_below, read_sealed, write_sealed
+from pipeline.record import commit
 from pipeline.verify import verify_run, verify_table
 
 SPECS = [{"id": "one"}, {"id": "two", "after": "one"}, {"id": "three", "after": "two"}]
@@ -81,3 +82,14 @@ def test_an_exchanged_input_breaks_the_chain(run):
 def test_a_stage_that_is_not_there_is_refused(run):
     with pytest.raises(BadInput, match="no stage 'fuor'"):
         verify_run(run, "fuor")
+
+
+def test_a_git_that_was_killed_is_asked_again(tmp_path, monkeypatch):
+    """It would otherwise look like a checkout without git, and the record would name no commit."""
+    fake = tmp_path / "git"
+    fake.write_text(f'#!/bin/sh\n[ -e {tmp_path}/asked ] || {{ : > {tmp_path}/asked; kill -9 $$; }}\necho "$3"\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert commit(tmp_path) == "rev-parse+dirty"
+    fake.write_text("#!/bin/sh\nexit 128\n")
+    assert commit(tmp_path) is None
