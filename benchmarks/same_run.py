@@ -12,8 +12,10 @@ from pipeline.record import RECORD
 
 TIMES = ("step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second")
 """Figures of `metrics.jsonl` that measure time."""
-OF_THE_ATTEMPT = ("started", "finished", "seconds", "seconds_checking", "attempts", "peak_memory_mib", "commit", "inputs",
-                  "files")  # fmt: skip
+OF_THE_ATTEMPT = (
+    *("started", "finished", "seconds", "seconds_checking", "attempts", "peak_memory_mib"),
+    *("commit", "inputs", "files"),
+)
 """What a record says of how a stage came about. `inputs` and `files` hold checksums over time stamps; the files
 themselves are compared."""
 
