@@ -20,7 +20,7 @@ DISK = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "a file may not grow any larger",
     errno.EROFS: "the file system is read-only",
-    errno.EACCES: "it may not be written to",
+    errno.EACCES: "permission is denied",
     errno.EIO: "the disk does not answer",
     errno.ESTALE: "the file system is gone",
     errno.ENODEV: "the file system is gone",

@@ -35,7 +35,13 @@ def prunable(plan: Plan, states: States, keep: Mapping[str, int]) -> list[Node]:
     kept |= {node.id for node in done[len(done) - keep["last"] :]}
     scores = _scores(plan, states)
     kept |= set(sorted(scores, key=lambda stage: scores[stage], reverse=True)[: keep["best"]])
-    return [node for node in done if node.id not in kept and not pruned_files(states[node.id].folder)]
+    return [node for node in done if node.id not in kept and not _gone(states[node.id].folder)]
+
+
+def _gone(folder: Path) -> bool:
+    """Whether a stage was pruned, to the end: a crash may have come in between."""
+    pruned = pruned_files(folder)
+    return bool(pruned) and not any((folder / name).exists() for name in pruned)
 
 
 def _scores(plan: Plan, states: States) -> dict[str, float]:

@@ -93,6 +93,8 @@ def test_a_pruned_stage_stays_done_and_says_so(finish, tmp_path):
     assert [states[id].state for id in ("base", "eval-base", "sft")] == ["done"] * 3
     assert list(problems_in(folder, read_record(folder), whole=True)) == []
     assert prune(plan, states) == []
+    (folder / "checkpoint" / "model.safetensors").write_bytes(b"weights")  # as if killed before it was removed
+    assert prune(plan, states) == ["base"] and prune(plan, states) == []
     with pytest.raises(RunFailed, match=r"removed by `runtime.keep`"):
         require_weights(folder, "base")
     require_weights(tmp_path / "02-sft", "sft")

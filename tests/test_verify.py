@@ -9,6 +9,7 @@ from toy_runs import found_in
 
 from common.errors import BadInput
 from common.files import files_below, read_sealed, write_sealed
+from pipeline.commands import run_command
 from pipeline.record import commit
 from pipeline.verify import verify_run, verify_table
 
@@ -77,6 +78,19 @@ def test_an_exchanged_input_breaks_the_chain(run):
     assert "02-two: was made from another run of one" in found_in(run)
     path.write_bytes(before)
     assert found_in(run) == ""
+
+
+def test_the_command_gives_one_document_and_exit_code_1_for_damage(run, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["uphill", "verify", str(run), "--json"])
+    assert run_command() == 0 and json.loads(capsys.readouterr().out)["problems"] == []
+    path = run / "02-two" / "count.txt"
+    data = path.read_bytes()
+    path.write_bytes(flipped(data, 0))
+    assert run_command() == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["problems"] == [f"{path}: has changed since it was recorded (its SHA-256 differs)"]
+    assert str(path) in err and "remedy" in err
+    path.write_bytes(data)
 
 
 def test_a_stage_that_is_not_there_is_refused(run):
