@@ -151,7 +151,7 @@ def trial(number: int, reference: Path) -> dict[str, Any]:
 def summary(trials: Mapping[int, dict[str, Any]]) -> None:
     """Write `results/resume.json`."""
     kills = [
-        {"trial": number, **kill, "same": not one["differ"]}
+        {"trial": number, "commit": one["commit"], **kill, "same": not one["differ"]}
         for number, one in trials.items()
         for kill in one["kills"]
         if kill["hit"]

@@ -82,12 +82,6 @@ def checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
-def remove_half_written(folder: Path) -> None:
-    """Delete what a killed process was writing below `folder` by the functions above."""
-    for path in folder.rglob(".*.tmp"):
-        path.unlink()
-
-
 def files_below(folder: Path) -> Iterator[Path]:
     """Every regular file below `folder`, in a stable order."""
     return iter(sorted(path for path in folder.rglob("*") if path.is_file()))

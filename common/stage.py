@@ -19,7 +19,8 @@ class StageContext:
     """The surroundings of one stage run."""
 
     folder: Path
-    """Where the stage writes. Survives a crash: what an earlier attempt left for resuming is still there."""
+    """Where the stage writes. Of an attempt that was killed `resume/` and the logs (`*.jsonl`) are still there, and
+    nothing else."""
     seed: int
     """The stage's own seed, derived from the recipe's."""
     progress: Callable[..., None]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common.files import remove_half_written, write_json
+from common.files import write_json
 from pipeline.lock import LOCK
 from pipeline.plan import Node
 from pipeline.record import FAILURE, JOB, RECORD, SCRATCH, read_record, sync_folder, write_record
@@ -74,7 +74,7 @@ def prepare(job: Job) -> tuple[Job, str]:
             f"begins anew: what an earlier attempt left ({kept}) was made under other settings or from other inputs"
         )
     job.partial.mkdir(parents=True, exist_ok=True)
-    remove_half_written(job.partial)
+    _remove_outputs(job.partial)
     (job.partial / FAILURE).unlink(missing_ok=True)
     job = replace(job, first_started=job.first_started or job.started.isoformat(timespec="seconds"))
     note(job, ended=False)
@@ -118,6 +118,17 @@ def _lost_seconds(partial: Path, previous: Mapping[str, Any]) -> float:
     if previous["started"] is None or not log.exists():
         return 0.0
     return max(0.0, log.stat().st_mtime - previous["started"])
+
+
+def _remove_outputs(partial: Path) -> None:
+    """Leave of an earlier attempt what a stage goes on from: `resume/` and its logs. Outputs are made anew.
+
+    A killed library leaves temporary files under names of its own, which must not become outputs.
+    """
+    for path in partial.iterdir():
+        if path.name in (SCRATCH, LOG, LOCK, JOB) or path.suffix == ".jsonl":
+            continue
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def set_aside(partial: Path) -> str:
