@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import RESULTS, commit, machine
+from benchmarks.harness import RESULTS, ROOT, commit, machine
 from benchmarks.resume import FOLDERS, ORDER, RECIPE, WORK, finish, left_different, start, wait_for_stage, whole
 from common.files import read_json, write_json
 
@@ -105,6 +105,8 @@ def main() -> None:
     if not sys.argv[1:]:
         head = {"command": "make bench-resume", "commit": commit(), "machine": machine()}
         figures = {name: outcome(name, reference) for name in ("sigterm", "full")}
+        for one in (stage for found in figures.values() for stage in found["stages"]):
+            one["said"] = one["said"].replace(f"{ROOT}/", "")
         write_json(RESULTS / "interruptions.json", {**head, **figures})
 
 
