@@ -118,7 +118,7 @@ def test_padding_of_packed_rows_is_not_counted():
 
 def test_drift_is_the_share_of_tokens_that_changed_their_expert(tmp_path):
     policy, probe = nano(), [[7, 8, 9, 10], [11, 12, 13]]
-    health = RouterHealth(policy, probe, tmp_path, balance=0.0, every=2, resumed=0)
+    health = RouterHealth(policy, probe, tmp_path, balance=0.0, every=2, start=None)
     policy.train()(input_ids=some_ids())
     first = health.step(1, last=3)
     assert "router/drift" not in first and first["router/largest_load"] >= 0.25
@@ -133,15 +133,19 @@ def test_drift_is_the_share_of_tokens_that_changed_their_expert(tmp_path):
     assert [line["step"] for line in lines] == [2, 3]
     assert lines[0]["drift"] == {"1": 0.0, "3": 0.0} and sum(lines[0]["load"]["1"]) == pytest.approx(1, abs=1e-3)
     assert lines[1]["load"] == {} and lines[1]["drift"]["1"] > 0
-    again = RouterHealth(nano(), probe, tmp_path, balance=0.0, every=2, resumed=2)
-    assert [line["step"] for line in read_json_lines(tmp_path / "routing.jsonl")] == [2]
+    policy(input_ids=some_ids())
+    health.step(5, last=9)
+    health.save(tmp_path)
+    again = RouterHealth(nano(), probe, tmp_path, balance=0.0, every=2, start=tmp_path)
     assert torch.equal(again.start, before)
+    assert again.load.keys() == health.load.keys() == {1, 3}
+    assert all(torch.equal(again.load[layer], counts) for layer, counts in health.load.items())
 
 
 def test_status_shows_routers_and_curriculum_apart_from_the_other_figures():
     metrics = {"loss": 0.5, "curriculum/pool_rate": 0.4, "router/load_entropy": 0.9, "router/drift": 0.02}
     row = {"id": "sft", "kind": "sft", "state": "done", "seconds": 1.0, "tokens_generated": 0, "tokens_trained": 9,
-           "note": "", "metrics": metrics}  # fmt: skip
+           "note": "", "disk_mib": 2.0, "metrics": metrics}  # fmt: skip
     header, shown = status_table({"stages": [row]})
     assert header[-3:] == ["figures", "curriculum", "routers"]
     assert shown[-3:] == ["loss 0.5", "pool_rate 0.4", "load_entropy 0.9, drift 0.02"]
