@@ -15,31 +15,30 @@ RUNNING = ("tokens_generated_total", "tokens_trained_total", "num_tokens")
 
 @dataclass
 class Budget:
-    """Made anew for each stage from what the others cost; `exceeded` is asked while the stage runs."""
+    """Made anew for each stage; `exceeded` is asked before it runs and while it does."""
 
     hours: float | None
     tokens: int | None
     seconds_before: float
     tokens_before: int
-    job: Job | None = None
+    job: Job
+    """The stage's attempt; what earlier ones of it logged counts before it begins."""
     _seen: tuple[int, int] = (0, 0)
     """Size of the running stage's metrics when they were last read, and the tokens they told of."""
 
     @classmethod
-    def of(cls, limits: Mapping[str, Any], states: Mapping[str, NodeState]) -> "Budget":
-        """What is left of `limits` after the stages that are finished or begun."""
+    def of(cls, limits: Mapping[str, Any], states: Mapping[str, NodeState], job: Job) -> "Budget":
+        """What `job` has left of `limits` after the stages that are finished or begun."""
         records = [state.record for state in states.values() if state.record]
         seconds = sum(record["seconds"] for record in records)
         seconds += sum(earlier_seconds(state.partial) for state in states.values() if not state.record)
         tokens = sum(record["tokens_generated"] + record["tokens_trained"] for record in records)
-        return cls(limits.get("hours"), limits.get("tokens"), seconds, tokens)
+        return cls(limits.get("hours"), limits.get("tokens"), seconds, tokens, job)
 
     def exceeded(self) -> str | None:
         """Why the run must stop, or None."""
-        seconds, tokens = self.seconds_before, self.tokens_before
-        if self.job is not None:
-            seconds += self.job.seconds() - self.job.seconds_before
-            tokens += self._running()
+        seconds = self.seconds_before + self.job.seconds() - self.job.seconds_before
+        tokens = self.tokens_before + self._running()
         if self.hours is not None and seconds > self.hours * 3600:
             return f"its stages took {seconds / 3600:.2f} of budget.hours: {self.hours:g}"
         if self.tokens is not None and tokens >= self.tokens:
@@ -48,7 +47,6 @@ class Budget:
 
     def _running(self) -> int:
         """Tokens of the running stage, as far as it has logged them."""
-        assert self.job is not None
         path = self.job.partial / "metrics.jsonl"
         size = os.path.getsize(path) if path.exists() else 0
         if size != self._seen[0]:

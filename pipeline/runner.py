@@ -120,9 +120,6 @@ def _run_one(request: Request, node: Node, title: str, signals: Signals) -> None
         verify(state.folder, node.id, whole=False)
         request.reporter.line(f"{title}: done before, skipped")
         return
-    budget = Budget.of(request.plan.budget, states)
-    if reason := budget.exceeded():
-        raise _spent(f"before stage {node.id!r}: {reason}")
     if signals.requested:
         raise Interrupted(f"stopped before stage {node.id!r}", "the same command goes on from there")
     made_from = input_records(node, states)
@@ -142,7 +139,10 @@ def _run_one(request: Request, node: Node, title: str, signals: Signals) -> None
     if recover(job):
         request.reporter.line(f"{title}: done before, skipped")
         return
-    budget.job, signals.limit = job, budget.exceeded
+    budget = Budget.of(request.plan.budget, states, job)
+    if reason := budget.exceeded():
+        raise _spent(f"before stage {node.id!r}: {reason}")
+    signals.limit = budget.exceeded
     try:
         run_job(job, title, signals, request.reporter)
     except Interrupted:
