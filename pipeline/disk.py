@@ -6,8 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from models.sizes import Dimensions, dimensions_of, total, trainable
-from pipeline.recipe import Recipe, Stage
+from pipeline.adopted import adopted_record
+from pipeline.recipe import Recipe
+from stages.adopt.config import AdoptStage
 from stages.reference import BASE
+from stages.training import TrainingStage
 
 FLOAT32, GIB = 4, 2**30
 MOMENTS = 2
@@ -25,14 +28,20 @@ def foretold(recipe: Recipe) -> dict[str, dict[str, float]]:
     weights = round(total(policy) * FLOAT32 / GIB, 3)
     found = {BASE: {"kept_gib": weights, "at_work_gib": 0.0}}
     for stage in recipe.stages:
-        if stage.kind != "judge_filter":
+        if isinstance(stage, AdoptStage):
+            found[stage.id] = {"kept_gib": _adopted(stage), "at_work_gib": 0.0}
+        elif isinstance(stage, TrainingStage):
             found[stage.id] = {"kept_gib": weights, "at_work_gib": round(_at_work(stage, policy) / GIB, 3)}
     return found
 
 
-def _at_work(stage: Stage, policy: Dimensions) -> int:
+def _adopted(stage: AdoptStage) -> float:
+    record = adopted_record(stage) or {"files": {}}
+    return round(sum(file["size"] for file in record["files"].values()) / GIB, 3)
+
+
+def _at_work(stage: TrainingStage, policy: Dimensions) -> int:
     """Bytes of the checkpoints that a killed stage goes on from. Of adapters only they are saved, not the model."""
-    assert stage.kind != "judge_filter"
     moving = trainable(policy, stage.train, stage.lora)
     saved = moving if stage.train == "lora" else total(policy)
     return CHECKPOINTS * FLOAT32 * (saved + MOMENTS * moving)

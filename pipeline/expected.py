@@ -21,6 +21,7 @@ def expected(recipe: Recipe) -> dict[str, dict[str, int]]:
     kept: dict[str, int | None] = {PROMPTS: prompts}
     for stage in recipe.stages:
         found[stage.id] = _known(_stage(stage, kept))
+        kept[stage.id] = None
         if stage.kind == "judge_filter":
             judged = _judged(stage, prompts)
             kept[stage.id] = None if judged is None else math.ceil(judged * (1 - stage.drop_easiest))
@@ -62,7 +63,7 @@ def _stage(stage: Stage, kept: Mapping[str, int | None]) -> dict[str, int | None
         rollouts = _rl_rollouts(stage, kept)
         tokens = None if rollouts is None else rollouts * stage.max_tokens
         return {"steps": stage.steps, "tokens_generated_at_most": tokens}
-    return {"pairs_at_most": stage.max_pairs}
+    return {"pairs_at_most": stage.max_pairs} if stage.kind == "dpo" else {}
 
 
 def _rl_rollouts(stage: RlStage, kept: Mapping[str, int | None]) -> int | None:

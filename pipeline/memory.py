@@ -26,6 +26,10 @@ from models.sizes import (
 from pipeline.recipe import Recipe, Stage
 from pipeline.references import EVALUATION_PREFIX
 from rollouts.config import RolloutConfig
+from stages.dpo.config import DpoStage
+from stages.judge_filter.config import JudgeFilterStage
+from stages.rl.config import RlStage
+from stages.sft.config import SftStage
 
 GPUS = {"a100-40gb": 39, "a100-80gb": 79, "h100-80gb": 79, "h200-141gb": 139, "b200-180gb": 178}
 """GiB that a program finds on a GPU of this name, rounded down."""
@@ -72,29 +76,28 @@ def memory_view(recipe: Recipe, gpu: str) -> dict[str, Any]:
 
 def memory_of(recipe: Recipe, policy: Dimensions | None) -> dict[str, Memory]:
     """Node id to memory, for the stages that train or hold an engine and whose model's dimensions are known."""
-    found = {
-        stage.id: _judge(stage, policy) if stage.kind == "judge_filter" else _training(stage, policy)
-        for stage in recipe.stages
-    }
+    found = {stage.id: _of_stage(stage, policy) for stage in recipe.stages}
     if recipe.evaluate:
         asked = _engine(policy, recipe.evaluate.rollouts) if policy else None
         found |= {f"{EVALUATION_PREFIX}{stage}": asked for stage in recipe.evaluate.after}
     return {node: memory for node, memory in found.items() if memory is not None}
 
 
-def _judge(stage: Stage, policy: Dimensions | None) -> Memory | None:
+def _of_stage(stage: Stage, policy: Dimensions | None) -> Memory | None:
+    if stage.kind == "judge_filter":
+        return _judge(stage, policy)
+    return _training(stage, policy) if stage.kind != "adopt" and policy else None
+
+
+def _judge(stage: JudgeFilterStage, policy: Dimensions | None) -> Memory | None:
     """One judge is in memory at a time, and the policy of the audit after them: the largest counts."""
-    assert stage.kind == "judge_filter"
     found = [(judge.model and dense_dimensions(judge.model), judge.rollouts) for judge in stage.judges]
     engines = [_engine(dense, rollouts) for dense, rollouts in found if dense]
     engines += [_engine(policy, stage.audit.rollouts)] if stage.audit and policy else []
     return max(engines, key=Memory.total, default=None)
 
 
-def _training(stage: Stage, policy: Dimensions | None) -> Memory | None:
-    assert stage.kind != "judge_filter"
-    if policy is None:
-        return None
+def _training(stage: SftStage | RlStage | DpoStage, policy: Dimensions) -> Memory:
     moving = trainable(policy, stage.train, stage.lora)
     added = adapters(policy, stage.lora) if stage.train == "lora" else 0
     engine = _engine(policy, stage.rollouts) if stage.kind == "rl" else Memory()

@@ -11,7 +11,7 @@ from pipeline.disk import disk_line, foretold, free_gib, needed
 from pipeline.expected import expected
 from pipeline.memory import memory_table, memory_view, model_line
 from pipeline.output import print_table
-from pipeline.plan import build_plan
+from pipeline.plan import ADOPT, build_plan
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.state import inspect
 from pipeline.status import note_on
@@ -31,7 +31,7 @@ def plan_view(recipe: Recipe, runs_dir: Path, gpu: str) -> dict[str, Any]:
             "fingerprint": node.fingerprint,
             "path": str(states[node.id].folder),
             "inputs": node.inputs,
-            "note": note_on(states[node.id]),
+            "note": note_on(states[node.id]) or (f"adopts {node.config['folder']}" if node.module == ADOPT else ""),
             "expected": bounds[node.id],
             "memory": memory.get(node.id),
             "disk": disk.get(node.id),

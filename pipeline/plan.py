@@ -16,19 +16,24 @@ from pydantic import BaseModel
 from common.errors import BadInput
 from common.fingerprint import canonical, fingerprint
 from common.seeds import derive
+from pipeline.adopted import kind_of
 from pipeline.problems import nearest
 from pipeline.recipe import Recipe
 from pipeline.references import EVALUATION_PREFIX
 from pipeline.user_files import content, user_paths, value_at
+from stages.adopt.config import AdoptStage
 from stages.base.config import BaseStage
 from stages.evaluate.config import EvaluateStage
 from stages.prompts.config import PromptsStage
 from stages.reference import StageConfig
+from stages.training import TrainingStage
 
 EVALUATIONS = "evals"
 """The folder of a run below which the evaluations live, each under the id of the stage it evaluates."""
 EVALUATE = "evaluate"
 """The kind of the evaluations, and the name that their seed is derived by."""
+ADOPT = "stages.adopt.run"
+"""What runs a stage that is adopted: its kind is that of what it adopts."""
 
 
 @dataclass(frozen=True)
@@ -119,19 +124,20 @@ def build_plan(recipe: Recipe) -> Plan:
     stages: list[tuple[StageConfig, str]] = [
         (PromptsStage(sources=recipe.prompts), "prompts"),
         (BaseStage(model=recipe.model), "base"),
-        *((stage, stage.kind) for stage in recipe.stages),
+        *((stage, kind_of(stage, stage.kind) or stage.kind) for stage in recipe.stages),
     ]
     nodes: dict[str, Node] = {}
     after = recipe.evaluate.after if recipe.evaluate else ()
     for number, (config, kind) in enumerate(stages, start=1):
-        nodes[config.id] = make_node(config, kind, derive(recipe.seed, config.id), nodes, f"{number:02d}-{config.id}")
+        place, module = f"{number:02d}-{config.id}", ADOPT if isinstance(config, AdoptStage) else None
+        nodes[config.id] = make_node(config, kind, derive(recipe.seed, config.id), nodes, place, module)
         if config.id in after:
             evaluation = _evaluation(recipe, config.id)
             # One seed for all: the checkpoints answer the same prompts under the same draws.
             seed = derive(recipe.seed, EVALUATE)
             nodes[evaluation.id] = make_node(evaluation, EVALUATE, seed, nodes, f"{EVALUATIONS}/{config.id}")
     gate = recipe.evaluate.gate.model_dump(mode="json") if recipe.evaluate and recipe.evaluate.gate else None
-    parents = {stage.id: stage.from_ for stage in recipe.stages if stage.kind != "judge_filter"}
+    parents = {stage.id: stage.from_ for stage in recipe.stages if isinstance(stage, TrainingStage)}
     rollouts = recipe.evaluate.rollouts.model_dump(mode="json") if recipe.evaluate else {}
     evaluate = {"seed": derive(recipe.seed, EVALUATE), "rollouts": rollouts}
     runtime, budget = (part.model_dump(mode="json") for part in (recipe.runtime, recipe.budget))

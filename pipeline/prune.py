@@ -12,8 +12,8 @@ from typing import Any
 from common.files import read_json, write_sealed
 from pipeline.plan import EVALUATE, Node, Plan
 from pipeline.record import FORMAT, PRUNED, pruned_files
-from pipeline.references import CHECKPOINT_KINDS
 from pipeline.state import NodeState
+from stages.reference import CHECKPOINT_KINDS
 
 States = Mapping[str, NodeState]
 

@@ -16,12 +16,13 @@ from pipeline.user_files import make_absolute, missing_files
 from pipeline.yaml_lines import load_file
 from prompts.config import PromptSource
 from rollouts.config import RolloutConfig
+from stages.adopt.config import AdoptStage
 from stages.dpo.config import DpoStage
 from stages.judge_filter.config import JudgeFilterStage
 from stages.rl.config import RlStage
 from stages.sft.config import SftStage
 
-Stage = Annotated[JudgeFilterStage | SftStage | RlStage | DpoStage, Field(discriminator="kind")]
+Stage = Annotated[JudgeFilterStage | SftStage | RlStage | DpoStage | AdoptStage, Field(discriminator="kind")]
 
 
 class GateConfig(Config):

@@ -6,22 +6,26 @@ far as its dimensions are known before anything runs.
 
 import re
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.config import LoraConfig
 from models.presets import NOTES
-from models.sizes import Dimensions, dimensions_of, trainable
+from models.sizes import Dimensions, dimensions_of, from_folder, trainable
+from pipeline.adopted import kind_of
 from pipeline.problems import Problem, nearest
 from pipeline.yaml_lines import DataPath
-from stages.reference import BASE, PROMPTS
+from stages.adopt.config import AdoptStage
+from stages.reference import BASE, CHECKPOINT_KINDS, PROMPTS
+from stages.training import TrainingStage
 
 if TYPE_CHECKING:
     from pipeline.recipe import Recipe
 
 EVALUATION_PREFIX = "eval-"
 """The evaluation of stage `rl` is the node `eval-rl`; a stage's own id must not look like one."""
-CHECKPOINT_KINDS = ("base", "sft", "rl", "dpo")
-"""Kinds that leave a `checkpoint/` folder."""
 ACCEPTED = {
     ("sft", "from"): CHECKPOINT_KINDS,
     ("rl", "from"): CHECKPOINT_KINDS,
@@ -55,7 +59,7 @@ def _id_problems(recipe: "Recipe") -> list[Problem]:
 
 def _input_problems(recipe: "Recipe") -> list[Problem]:
     problems = []
-    kinds = {PROMPTS: "prompts", BASE: "base"}
+    kinds: dict[str, str | None] = {PROMPTS: "prompts", BASE: "base"}
     for index, stage in enumerate(recipe.stages):
         values = stage.model_dump(by_alias=True, exclude_none=True)
         for (kind, field), accepted in ACCEPTED.items():
@@ -64,16 +68,16 @@ def _input_problems(recipe: "Recipe") -> list[Problem]:
         if stage.kind == "judge_filter" and stage.audit:
             path = ("stages", index, "audit", "policy")
             problems += _reference(path, stage.audit.policy, CHECKPOINT_KINDS, kinds, recipe)
-        kinds.setdefault(stage.id, stage.kind)
+        kinds.setdefault(stage.id, kind_of(stage, stage.kind))
     return problems
 
 
 def _reference(
-    path: DataPath, name: str, accepted: tuple[str, ...], earlier: dict[str, str], recipe: "Recipe"
+    path: DataPath, name: str, accepted: tuple[str, ...], earlier: Mapping[str, str | None], recipe: "Recipe"
 ) -> list[Problem]:
     """What is wrong with naming `name` at `path`, where only the ids in `earlier` (id to kind) can be read."""
     fitting = [known for known, kind in earlier.items() if kind in accepted]
-    if name in fitting:
+    if name in fitting or (name in earlier and earlier[name] is None):  # what it adopts is not there: said elsewhere
         return []
     if name in earlier:
         message = f"{name!r} is a {earlier[name]} stage, but {' or '.join(accepted)} is needed"
@@ -88,7 +92,7 @@ def _evaluation_problems(recipe: "Recipe") -> list[Problem]:
     if recipe.evaluate is None:
         return []
     problems = []
-    kinds = {PROMPTS: "prompts", BASE: "base"} | {stage.id: stage.kind for stage in recipe.stages}
+    kinds = {PROMPTS: "prompts", BASE: "base"} | {stage.id: kind_of(stage, stage.kind) for stage in recipe.stages}
     for index, name in enumerate(recipe.evaluate.after):
         problems += _reference(("evaluate", "after", index), name, CHECKPOINT_KINDS, kinds, recipe)
     suites = [suite.name for suite in recipe.evaluate.suites]
@@ -127,9 +131,21 @@ def _model_problems(recipe: "Recipe") -> list[Problem]:
         return []
     problems = _engine_problems(recipe, policy)
     for index, stage in enumerate(recipe.stages):
-        if stage.kind != "judge_filter":
+        if isinstance(stage, TrainingStage):
             problems += _training_problems(("stages", index), policy, stage.train, stage.lora)
+        elif isinstance(stage, AdoptStage):
+            problems += _adopted_problems(("stages", index, "folder"), policy, stage.folder)
     return problems
+
+
+def _adopted_problems(path: DataPath, policy: Dimensions, folder: str) -> list[Problem]:
+    """Weights of another model than the run's: what reads both would take them for the same."""
+    adopted = from_folder(Path(folder) / "checkpoint", "llama4_text")
+    if adopted in (None, policy):
+        return []
+    others = [name for name, size in asdict(policy).items() if getattr(adopted, name) != size]
+    message = f"{folder} holds another model than `model`: its {', '.join(others)} differ"
+    return [Problem(path, message, "give the recipe the `model` of the run that it is from")]
 
 
 def _engine_problems(recipe: "Recipe", policy: Dimensions) -> list[Problem]:

@@ -7,8 +7,8 @@ from common.errors import BadInput
 from common.files import write_sealed
 from pipeline.plan import Node, Plan
 from pipeline.record import FORMAT, pruned_files, read_own, require_weights
-from pipeline.references import CHECKPOINT_KINDS
 from pipeline.state import NodeState, inspect
+from stages.reference import CHECKPOINT_KINDS
 
 PLAN = "plan.json"
 """The plan that a run folder was last run with."""

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from common.files import read_json_lines
+from pipeline.adopted import origin_of
 from pipeline.disk import used_mib
 from pipeline.plan import Node
 from pipeline.progress import short
@@ -49,6 +50,8 @@ def note_on(state: NodeState) -> str:
         return why_stale(state)
     if state.state == "failed":
         return str((read_small(state.partial / FAILURE) or {}).get("message", "")).split("\n")[0]
+    if state.record and origin_of(state.record):
+        return "adopted from another run"
     return "goes on from what is there" if state.state == "todo" and state.partial.exists() else ""
 
 

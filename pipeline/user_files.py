@@ -11,7 +11,9 @@ from common.errors import BadInput
 from common.files import checksum, files_below
 from common.fingerprint import fingerprint
 from models.packaged import PACKAGED
+from pipeline.adopted import wrong_stage
 from pipeline.problems import Problem
+from pipeline.record import RECORD, record_checksum
 from pipeline.yaml_lines import DataPath
 
 PROMPT_FILES: tuple[str, ...] = ("prompts", "*", "path")
@@ -21,11 +23,13 @@ MODEL_FOLDERS: tuple[tuple[str, ...], ...] = (
     ("stages", "*", "judge", "model"),
     ("stages", "*", "more_judges", "*", "model"),
 )
+ADOPTED_FOLDERS: tuple[str, ...] = ("stages", "*", "folder")
 
 
 def user_paths(data: Any) -> Iterator[DataPath]:
     """Where in a recipe's data a file or folder of the person's is named."""
     yield from _matches(data, PROMPT_FILES)
+    yield from _matches(data, ADOPTED_FOLDERS)
     for pattern in MODEL_FOLDERS:
         yield from (path for path in _matches(data, pattern) if value_at(data, path) not in PACKAGED)
 
@@ -59,7 +63,10 @@ def missing_files(data: Any) -> list[Problem]:
     problems = []
     for path in user_paths(data):
         place = Path(value_at(data, path))
-        wrong = _wrong_prompts(value_at(data, path[:-1]), place) if path[0] == "prompts" else wrong_model(place)
+        if path[0] == "prompts":
+            wrong = _wrong_prompts(value_at(data, path[:-1]), place)
+        else:
+            wrong = wrong_stage(place) if path[-1] == "folder" else wrong_model(place)
         if wrong:
             problems.append(Problem(path, *wrong))
     return problems
@@ -85,8 +92,13 @@ def wrong_model(folder: Path) -> tuple[str, str] | None:
 
 
 def content(place: Path) -> str:
-    """A fingerprint of what a file holds, or of every visible file of a folder, by name; independent of the path."""
+    """A fingerprint of what a file holds, or of every visible file of a folder, by name; independent of the path.
+
+    A finished stage's record holds the checksums of its files, so it stands for them.
+    """
     try:
+        if (place / RECORD).is_file():
+            return record_checksum(place)
         if place.is_file():
             return checksum(place)
         names = {path.relative_to(place).as_posix(): path for path in files_below(place)}

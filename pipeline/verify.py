@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from pipeline.adopted import origin_of
 from pipeline.plan import Node, Plan, folder_of
 from pipeline.record import problems_in, read_record, record_checksum
 from pipeline.run_folder import load_plan
@@ -45,6 +46,7 @@ def _row(run: Path, node: Node, state: NodeState) -> dict[str, Any]:
         "files": len(record["files"]),
         "bytes": sum(file["size"] for file in record["files"].values()),
         "made_from": sorted({made["stage"] for made in record["inputs"].values()}),
+        "adopted": origin_of(record),
         "weights": record["files"].get(WEIGHTS, {}).get("sha256"),
         "problems": problems,
     }
@@ -57,5 +59,6 @@ def verify_table(found: dict[str, Any]) -> list[list[str]]:
         sums = [(row.get(name) or "")[:12] for name in ("record", "weights")]
         size = f"{row['bytes'] / 2**20:,.1f}"
         count = str(len(row["problems"])) if row["problems"] else ""
-        rows.append([row["id"], row["state"], ", ".join(row["made_from"]), *sums, str(row["files"]), size, count])
+        made_from = f"adopted ({row['adopted'][:12]})" if row.get("adopted") else ", ".join(row["made_from"])
+        rows.append([row["id"], row["state"], made_from, *sums, str(row["files"]), size, count])
     return rows

@@ -76,8 +76,8 @@ def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
     partial.replace(path)
 
 
-def read_prompts(path: Path) -> list[Prompt]:
-    """The prompts of a file that `write_prompts` wrote. Raises BadInput on anything else, and on an empty one."""
+def read_prompts(path: Path, *, may_be_empty: bool = False) -> list[Prompt]:
+    """The prompts of a file that `write_prompts` wrote. BadInput on anything else, and on one without prompts."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -91,7 +91,7 @@ def read_prompts(path: Path) -> list[Prompt]:
     missing = sorted(set(COLUMNS) - set(table.column_names))
     if missing:
         raise BadInput(f"{path}: not a prompts file, it has no column {', '.join(missing)}", remedy)
-    if not table.num_rows:
+    if not table.num_rows and not may_be_empty:
         raise BadInput(f"{path}: holds no prompts", "ask for more prompts in the recipe's `prompts` (count, held_out)")
     rows = table.select(list(COLUMNS)).to_pylist()
     try:

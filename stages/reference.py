@@ -18,3 +18,5 @@ BASE = "base"
 """Id of the implicit stage that builds the starting checkpoint."""
 PROMPTS = "prompts"
 """Id of the implicit stage that gathers prompts and splits off the held-out ones."""
+CHECKPOINT_KINDS = ("base", "sft", "rl", "dpo")
+"""Kinds that leave a `checkpoint/` folder."""

@@ -225,6 +225,16 @@ def test_the_exported_checkpoint_gives_the_trainers_logprobs_without_our_code(ex
         assert row == pytest.approx(one["trainer"], abs=1e-4) and row == pytest.approx(one["engine"], abs=1e-4)
 
 
+def test_rl_on_stages_adopted_from_another_run_goes_as_it_went_there(runs, run):
+    rl = next(node["config"] for node in read_json(run / "plan.json")["nodes"] if node["id"] == "rl")
+    adopted = [{"id": name, "kind": "adopt", "folder": str(run / place)} for name, place in
+               (("filter", "03-filter"), ("sft", "04-sft"))]  # fmt: skip
+    stages = json.dumps([*adopted, rl | {"steps": 2}])
+    uphill([*command(runs / "adopting"), "--set", f"stages={stages}", "--set", "evaluate=null"])
+    mine, theirs = (read_json_lines(folder / "05-rl" / "groups.jsonl") for folder in (runs / "adopting" / "nano", run))
+    assert {group["step"] for group in mine} == {0, 1} and mine == theirs[: len(mine)]
+
+
 def wait_for(process, partial, step, seconds=200):
     """Until a stage has logged `step`, or with None until it is a few seconds old."""
     end = time.monotonic() + seconds
