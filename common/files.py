@@ -10,7 +10,7 @@ from typing import Any
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` so that a crash leaves either the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)  # its parents not: where they are gone, so is the disk that they were on
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with open(partial, "w", encoding="utf-8") as handle:
         handle.write(text)
@@ -80,6 +80,14 @@ def checksum(path: Path) -> str:
         while chunk := handle.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def same_file(handle: int, path: Path) -> bool:
+    """Whether `path` still leads to the open file: not where a disk was unmounted, or a folder moved or replaced."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def files_below(folder: Path) -> Iterator[Path]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from common.files import same_file
 from pipeline.checkout import ROOT
 from pipeline.worker import CHANNEL
 
@@ -102,8 +103,9 @@ def run_child(
 ) -> tuple[int, dict[str, Any]]:
     """Run the worker on `job` until it is gone; its return code and its last word (`finished`, `error` or nothing).
 
-    One that says nothing for `stall` seconds is ended: `stalled` is its last word then. `tell` gets every message on
-    the way (`progress`, `note`). Output goes to the end of `log`.
+    One that says nothing for `stall` seconds is ended: `stalled` is its last word then. So is one whose folder is no
+    longer where it was: `vanished`. `tell` gets every message on the way (`progress`, `note`). Output goes to the end
+    of `log`.
     """
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
@@ -119,15 +121,15 @@ def run_child(
             pass_fds=(writer,),
             start_new_session=True,
         )
-    os.close(writer)
-    signals.watch(child)
-    try:
-        last = _listen(child, reader, signals, tell, stall)
-    finally:
-        end_group(child)
-        child.wait()
-        signals.watch(None)
-        os.close(reader)
+        os.close(writer)
+        signals.watch(child)
+        try:
+            last = _listen(child, reader, signals, tell, stall, lambda: same_file(output.fileno(), log))
+        finally:
+            end_group(child)
+            child.wait()
+            signals.watch(None)
+            os.close(reader)
     return child.returncode, last
 
 
@@ -137,14 +139,17 @@ def _listen(
     signals: Signals,
     tell: Callable[[Mapping[str, Any]], None],
     stall: float,
+    there: Callable[[], bool],
 ) -> dict[str, Any]:
-    """Read messages until the child has ended or stalled; its last word, or {}."""
+    """Read messages until the child has ended, stalled or lost its folder; its last word, or {}."""
     rest, last, delivered, heard = b"", dict[str, Any](), 0.0, time.monotonic()
     while True:
         signals.poll()
         ended = child.poll() is not None
         data = _read(reader, wait=0.0 if ended else 0.2)
         heard = time.monotonic() if data else heard
+        if not there():
+            return {"type": "vanished"}
         if time.monotonic() - heard > stall and not ended:
             return {"type": "stalled"}
         *lines, rest = (rest + data).split(b"\n")

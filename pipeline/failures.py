@@ -19,6 +19,8 @@ def failure(stage: str, kind: str, returncode: int, last: dict[str, Any], log: P
             f"stage {stage!r} made no progress for runtime.stall_minutes and was ended; log: {log}{_tail(log)}",
             "read the log; raise runtime.stall_minutes if it only needs longer; the same command goes on",
         )
+    if last.get("type") == "vanished":
+        return vanished(log.parent)
     if stopping and returncode < 0:
         return Interrupted(f"stage {stage!r} was stopped", "the same command goes on from its last checkpoint")
     if returncode < 0:
@@ -33,6 +35,14 @@ def failure(stage: str, kind: str, returncode: int, last: dict[str, Any], log: P
     how = f"exit code {returncode}" if returncode else "without a result"
     return RunFailed(
         f"stage {stage!r} crashed ({how}); log: {log}{_tail(log)}", "read the log; the same command goes on from there"
+    )
+
+
+def vanished(folder: Path) -> RunFailed:
+    """The error for a folder of the run that is not where it was."""
+    return RunFailed(
+        f"{folder}: is not there any more, or another folder is in its place: was it moved, or its disk unmounted?",
+        "bring it back, and the same command goes on; remove what may have been written in its place",
     )
 
 

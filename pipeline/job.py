@@ -73,7 +73,8 @@ def prepare(job: Job) -> tuple[Job, str]:
         notice = (
             f"begins anew: what an earlier attempt left ({kept}) was made under other settings or from other inputs"
         )
-    job.partial.mkdir(parents=True, exist_ok=True)
+    job.partial.parent.mkdir(exist_ok=True)  # `evals`
+    job.partial.mkdir(exist_ok=True)
     _remove_outputs(job.partial)
     (job.partial / FAILURE).unlink(missing_ok=True)
     job = replace(job, first_started=job.first_started or job.started.isoformat(timespec="seconds"))

@@ -6,13 +6,14 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from common.errors import BadInput
+from common.files import same_file
 
 LOCK = ".lock"
 
@@ -27,8 +28,11 @@ class Owner:
 
 
 @contextmanager
-def owned(run: Path) -> Iterator[None]:
-    """Hold `run` (made if need be) for the duration; BadInput when another process has it, or it is not writable."""
+def owned(run: Path) -> Iterator[Callable[[], bool]]:
+    """Hold `run` (made if need be) for the duration; BadInput when another process has it, or it is not writable.
+
+    What it gives says whether the path still leads to the folder that is held.
+    """
     try:
         run.mkdir(parents=True, exist_ok=True)
         if not os.access(run, os.W_OK | os.X_OK):
@@ -46,7 +50,7 @@ def owned(run: Path) -> Iterator[None]:
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(asdict(me)).encode(), 0)
         try:
-            yield
+            yield lambda: same_file(handle, run / LOCK)
         finally:
             os.ftruncate(handle, 0)
     finally:

@@ -18,7 +18,7 @@ from common.errors import BadInput, BudgetSpent, Interrupted, RunFailed, UphillE
 from common.files import read_json, write_json
 from pipeline.budget import Budget
 from pipeline.child import SECONDS_TO_SAVE, Signals, run_child
-from pipeline.failures import failure
+from pipeline.failures import failure, vanished
 from pipeline.faults import FULL
 from pipeline.job import LOG, REPLACED, Job, finish, note, prepare, recover
 from pipeline.lock import owned
@@ -55,7 +55,7 @@ def run_plan(request: Request) -> None:
     for stage in request.redo:
         if request.plan[stage].id not in named:
             raise BadInput(f"--redo {stage}: the stage is not among those to run", "widen --stage or --until")
-    with owned(request.run), Signals(request.grace) as signals:
+    with owned(request.run) as there, Signals(request.grace) as signals:
         signals.announce = lambda: request.reporter.line("stopping: the stage saves its state (once more: at once)")
         states = inspect(request.plan, request.run)
         again = _to_redo(request, named)
@@ -64,6 +64,8 @@ def run_plan(request: Request) -> None:
         for stage in again:
             _set_aside(request, states[stage])
         for number, node in enumerate(nodes, start=1):
+            if not there():
+                raise vanished(request.run)
             _run_one(request, node, f"[{number}/{len(nodes)}] {node.id}", signals)
             _check_gate(request, node)
             for stage in prune(request.plan, inspect(request.plan, request.run)):
@@ -180,7 +182,10 @@ def run_job(job: Job, title: str, signals: Signals, reporter: Reporter) -> None:
         error = failure(job.node.id, job.node.kind, returncode, last, job.partial / LOG, signals.requested)
         _keep_failure(job, error)
         raise error
-    finish(job, last)
+    try:
+        finish(job, last)
+    except FileNotFoundError:
+        raise vanished(job.partial) from None
     figures = short(last["metrics"])
     reporter.line(f"{title}: done in {job.seconds():.1f} s{': ' if figures else ''}{figures}")
 

@@ -1,11 +1,16 @@
 """How runs end before their end: signals, limits, faults of the machine and of the stages."""
 
 import json
+import shutil
 import signal
 import time
 
 import pytest
-from toy_runs import ONE, SLOW, TWO, start, states, wait_for
+from toy_runs import ONE, SLOW, TESTS, TWO, found_in, start, states, toy_plan, wait_for
+
+from common.errors import RunFailed
+from pipeline.progress import Reporter
+from pipeline.runner import Request, run_plan
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -65,6 +70,27 @@ def test_a_run_ends_with_its_tokens(tmp_path, toy):
     assert toy(specs, "--budget", '{"tokens": 7}')[0] == 0
 
 
+@pytest.mark.parametrize("place", ["run", "run/02-two.partial"])
+@pytest.mark.parametrize("another", [False, True], ids=["gone", "another in its place"])
+def test_a_folder_that_vanishes_under_a_stage_stops_it_and_nothing_is_made_of_the_rest(tmp_path, place, another):
+    run, folder, aside = tmp_path / "run", tmp_path / place, tmp_path / "aside"
+    specs = [ONE, {**SLOW, "steps": 60}]
+    process = start(run, specs)
+    wait_for(run / "02-two.partial" / "resume" / "step")
+    folder.rename(aside)
+    if another:
+        (run / "02-two.partial" / "resume").mkdir(parents=True)
+    begin = time.monotonic()
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 1 and f"{run / '02-two.partial'}: is not there any more" in stderr
+    assert time.monotonic() - begin < 2.5 and not (run / "02-two").exists()
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+    assert start(run, specs).wait(timeout=30) == 0
+    rows = [json.loads(line)["step"] for line in (run / "02-two" / "metrics.jsonl").read_text().splitlines()]
+    assert rows == list(range(60)) and found_in(run) == ""
+
+
 @pytest.mark.parametrize(
     ("ending", "code", "words"),
     [
@@ -84,3 +110,23 @@ def test_a_stage_that_goes_wrong_ends_the_run_and_not_more(tmp_path, toy, ending
     assert all(word in stderr for word in words), stderr
     assert not (tmp_path / "01-one").exists()
     assert states(tmp_path, [spec]) == {"one": "failed"}
+
+
+class Mover(Reporter):
+    """Moves the run folder away as soon as its first stage is done."""
+
+    def __init__(self, run):
+        super().__init__(bars=False)
+        self.run = run
+
+    def line(self, text):
+        if "done in" in text:
+            self.run.rename(self.run.with_name("aside"))
+
+
+def test_a_run_folder_that_vanishes_between_two_stages_is_not_begun_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    run = tmp_path / "run"
+    with pytest.raises(RunFailed, match=f"{run}: is not there any more"):
+        run_plan(Request(toy_plan([ONE, {"id": "two"}]), run, reporter=Mover(run)))
+    assert not run.exists()
