@@ -1,11 +1,13 @@
-"""SIGTERM in every stage, and a full disk in every stage: how it ends, how soon, and whether the run gets over it.
+"""SIGTERM, a full disk, and one that vanishes, in every stage: how it ends, how soon, whether the run gets over it.
 
-    make bench-resume             # after the kills; `full` mounts a tmpfs, for which it must be root
+    make bench-resume             # after the kills; `full` and `vanished` mount a tmpfs, for which it must be root
 
 `sigterm`: a run is asked to stop at a random moment of each stage. `seconds` is from the signal to the end of the
 command, whose exit code must be 130. `full`: a run on a disk of its own, which has 16 kB left from the moment that a
-stage begins; the command must say so and end with exit code 1, and goes on when there is room again. In the end both
-runs are compared with the one that nobody disturbed. Writes `results/interruptions.json`.
+stage begins; the command must say so and end with exit code 1, and goes on when there is room again. `vanished`: the
+disk of the run is mounted elsewhere while a stage works, so that the run folder is gone; the command must say so, end
+with exit code 1 and leave nothing in its place, and goes on when the disk is back. In the end each run is compared with
+the one that nobody disturbed. Writes `results/interruptions.json`.
 """
 
 import os
@@ -78,13 +80,35 @@ def full(folder: Path, reference: Path) -> list[dict[str, Any]]:
     return found
 
 
+def vanished(folder: Path, reference: Path) -> list[dict[str, Any]]:
+    """The disk with the run goes elsewhere once in each stage, and comes back."""
+    draw, found, elsewhere = random.Random(1), [], folder.with_name("elsewhere")
+    elsewhere.mkdir(exist_ok=True)
+    for stage in ORDER:
+        process = start(folder)
+        wait_for_stage(folder, process, stage)
+        record = read_json(reference / RECIPE.stem / FOLDERS[stage] / "record.json")
+        time.sleep(draw.uniform(0, record["seconds"] / 2))
+        subprocess.run(["mount", "--move", str(folder), str(elsewhere)], check=True)
+        begin = time.monotonic()
+        code = process.wait(600)
+        seconds = round(time.monotonic() - begin, 1)
+        left = [path.name for path in folder.rglob("*")]
+        subprocess.run(["mount", "--move", str(elsewhere), str(folder)], check=True)
+        one = {"stage": stage, "seconds": seconds, "exit_code": code, "said": last_words(folder)}
+        found.append({**one, "left_in_its_place": left})
+        print(found[-1], flush=True)
+    elsewhere.rmdir()
+    return found
+
+
 def outcome(name: str, reference: Path) -> dict[str, Any]:
     """What happened in each stage, and what differs in the end."""
     folder = WORK / name
     if not (folder.parent / f"{name}.json").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        with small_disk(folder) if name == "full" else no_disk(folder):
-            stages = {"sigterm": sigterm, "full": full}[name](folder, reference)
+        with no_disk(folder) if name == "sigterm" else small_disk(folder):
+            stages = SCENES[name](folder, reference)
             finish(folder)
             differ = left_different(folder, reference)
         write_json(folder.parent / f"{name}.json", {"stages": stages, "differ": differ})
@@ -98,13 +122,16 @@ def no_disk(folder: Path) -> Iterator[None]:
     yield
 
 
+SCENES = {"sigterm": sigterm, "full": full, "vanished": vanished}
+
+
 def main() -> None:
     reference = whole()
     for name in sys.argv[1:]:
         outcome(name, reference)
     if not sys.argv[1:]:
         head = {"command": "make bench-resume", "commit": commit(), "machine": machine()}
-        figures = {name: outcome(name, reference) for name in ("sigterm", "full")}
+        figures = {name: outcome(name, reference) for name in SCENES}
         for one in (stage for found in figures.values() for stage in found["stages"]):
             one["said"] = one["said"].replace(f"{ROOT}/", "")
         write_json(RESULTS / "interruptions.json", {**head, **figures})
