@@ -3,7 +3,8 @@
     .venv/bin/python -m benchmarks.healthy runs
 
 Reads every `metrics.jsonl` below a folder: how many stages, in how many a detector would have fired at any step, the
-largest gradient norm over the median of its stage, and the lowest entropy of RL over that of its first five steps.
+largest gradient norm over the median of its stage, the largest loss of SFT and DPO over that of the first step (or over
+one nat), and the lowest entropy of RL over that of its first five steps.
 """
 
 import sys
@@ -22,9 +23,12 @@ def main() -> None:
     fired = sum(any(sickness(rows[:end], WatchConfig()) for end in range(1, len(rows) + 1)) for rows in stages)
     norms = [[row["grad_norm"] for row in rows if row.get("grad_norm")] for rows in stages]
     entropies = [[row["entropy"] for row in rows if "entropy" in row and "reward" in row] for rows in stages]
+    losses = [[row["loss"] for row in rows if "loss" in row and "reward" not in row] for rows in stages]
+    highest = max(max(values) / max(values[0], 1) for values in losses if values)
     largest = max(max(values) / median(values) for values in norms if values)
     lowest = min(min(values) / fmean(values[:FIRST]) for values in entropies if values)
-    print(f"{len(stages)} stages, {fired} stopped; gradient at most {largest:.1f}, entropy at least {lowest:.2f}")
+    found = f"gradient at most {largest:.1f}, loss at most {highest:.2f}, entropy at least {lowest:.2f}"
+    print(f"{len(stages)} stages, {fired} stopped; {found}")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ class WatchConfig(Config):
 
     gradient_factor: float = Field(default=30.0, gt=1)
     """Gradients explode: their norm is so many times the median of the steps before."""
+    loss_factor: float = Field(default=3.0, gt=1)
+    """SFT or DPO diverges: its loss is so many times that of the first step, or so many nats if that was below one."""
     entropy_share: float = Field(default=0.05, ge=0, lt=1)
     """The policy's entropy in RL collapses: it is below this share of what it was in the first steps."""
     patience: int = Field(default=3, ge=1)
-    """Steps in a row for which either must hold."""
+    """Steps in a row for which any of these must hold."""
     still_steps: int = Field(default=20, ge=2)
     """Nothing is learnt: for so many steps in a row no group has a spread of rewards, or every gradient is zero."""

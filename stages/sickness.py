@@ -16,7 +16,7 @@ FIRST = 5
 
 def sickness(rows: Sequence[Row], watch: WatchConfig) -> tuple[str, str] | None:
     """What is wrong after the last of a stage's steps, and the remedy; None while all is well."""
-    for sign in (not_a_number, exploding, collapsed, nothing_to_learn, without_gradient):
+    for sign in (not_a_number, exploding, diverging, collapsed, nothing_to_learn, without_gradient):
         if found := sign(rows, watch):
             return found
     return None
@@ -37,6 +37,15 @@ def exploding(rows: Sequence[Row], watch: WatchConfig) -> tuple[str, str] | None
     if not _all(last, lambda row: row.get("grad_norm", 0.0) > watch.gradient_factor * usual):
         return None
     return f"grad_norm is {last[-1]['grad_norm']:.3g}, and was {usual:.3g} before", "lower learning_rate"
+
+
+def diverging(rows: Sequence[Row], watch: WatchConfig) -> tuple[str, str] | None:
+    """Not of RL, whose loss is the advantage's and says nothing by its size."""
+    first, last = rows[0].get("loss", math.inf), rows[-watch.patience :]
+    limit = watch.loss_factor * max(first, 1.0)
+    if not _all(last, lambda row: "reward" not in row and row.get("loss", 0.0) > limit):
+        return None
+    return f"the loss is {last[-1]['loss']:.3g}, and was {first:.3g} in the first step", "lower learning_rate"
 
 
 def collapsed(rows: Sequence[Row], watch: WatchConfig) -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ from stages.sickness import sickness
 from stages.train import Metrics
 
 WATCH = WatchConfig()
+SFT = {"loss": 0.5, "grad_norm": 1.0, "entropy": 0.8}
 HEALTHY = {"loss": 0.5, "grad_norm": 1.0, "entropy": 0.8, "reward": 0.4, "mixed_share": 0.6}
 
 
@@ -23,6 +24,8 @@ def rows(*changes, healthy=10):
         (rows({"loss": float("nan")}), "loss is not finite"),
         (rows({"grad_norm": float("inf")}), "grad_norm is not finite"),
         (rows(*[{"grad_norm": 31.0}] * 3), "grad_norm is 31, and was 1 before"),
+        ([SFT | {"loss": 5.0}, *[SFT | {"loss": 15.1}] * 3], "the loss is 15.1, and was 5 in the first step"),
+        ([SFT | {"loss": 0.01}, *[SFT | {"loss": 3.1}] * 3], "the loss is 3.1, and was 0.01 in the first step"),
         (rows(*[{"entropy": 0.039}] * 3), "the entropy is 0.039 nats, and was 0.8"),
         (rows(*[{"mixed_share": 0.0, "reward": 0.0}] * 20), "the reward was always 0 for 20 steps"),
         (
@@ -42,12 +45,25 @@ def test_each_sign_is_seen_at_its_step_and_not_before(found, words):
     [
         rows(*[{"grad_norm": 5.0}] * 30),
         rows({"grad_norm": 500.0}, {}, {"grad_norm": 500.0}, {"grad_norm": 500.0}, {}),
+        [SFT | {"loss": 5.0}, *[SFT | {"loss": 14.9}] * 30],
+        [SFT | {"loss": 0.01}, *[SFT | {"loss": 2.9}] * 30],
+        rows(*[{"loss": 50.0}] * 30),
         rows(*[{"entropy": 0.1}] * 30),
         rows(*[{"mixed_share": 0.0}] * 19, {}, *[{"mixed_share": 0.0}] * 19),
         [{"loss": 1.0, "grad_norm": 0.0}] * 19,
         [{"loss": 1.0, "entropy": 0.01 if n else 3.0, "grad_norm": 1.0} for n in range(30)],
     ],
-    ids=["larger gradients", "spikes", "a sharper policy", "a dry spell", "few steps", "entropy of SFT"],
+    ids=[
+        "larger gradients",
+        "spikes",
+        "a larger loss",
+        "a loss from nearly none",
+        "the loss of RL",
+        "a sharper policy",
+        "a dry spell",
+        "few steps",
+        "entropy of SFT",
+    ],
 )
 def test_what_healthy_runs_do_stops_nothing(found):
     assert all(sickness(found[:end], WATCH) is None for end in range(1, len(found) + 1))
