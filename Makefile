@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-cut bench-resume clean
+.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-cut bench-resume fuzz clean
 
 setup: $(STAMP)
 
@@ -66,6 +66,10 @@ bench-resume: setup
 	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.resume trials --share 1/2 && wait
 	$(BIN)/python -m benchmarks.resume summary
 	$(BIN)/python -m benchmarks.interruptions
+
+# An hour: damaged recipes and prompt files through whole runs. `make test` does a few.
+fuzz: setup
+	UPHILL_FUZZ=1000 $(PYTEST) tests/test_fuzz_runs.py
 
 clean:
 	rm -rf $(VENV) runs
