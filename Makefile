@@ -24,8 +24,9 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Two processes, each with half of the cores; a file's tests stay together (tests/conftest.py).
 test: check
-	$(PYTEST)
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 
 # Half an hour at most; interrupted, it goes on with what is missing.
 bench: setup
@@ -67,9 +68,9 @@ bench-resume: setup
 	$(BIN)/python -m benchmarks.resume summary
 	$(BIN)/python -m benchmarks.interruptions
 
-# An hour: damaged recipes and prompt files through whole runs. `make test` does a few.
+# Half an hour: damaged recipes and prompt files through whole runs. `make test` does a few.
 fuzz: setup
-	UPHILL_FUZZ=1000 $(PYTEST) tests/test_fuzz_runs.py
+	UPHILL_FUZZ=1000 $(PYTEST) -s tests/test_fuzz_runs.py
 
 clean:
 	rm -rf $(VENV) runs

@@ -167,6 +167,12 @@ class Curriculum:
                 f"no useful prompt is left: {counts}; {steps}",
                 "the pool is learnt: end RL here (fewer `steps`), or add harder prompts",
             )
+        if before := self.account.groups["trained"]:
+            return RunFailed(
+                f"no prompt is solvable any more: {counts}; {steps}, after {before} groups that had both",
+                "lower learning_rate: training may have broken the policy (see reward in metrics.jsonl); or add easier "
+                "prompts",
+            )
         return RunFailed(
             f"no prompt is solvable: {counts}; {steps}",
             "add easier prompts, train SFT longer, or raise group_size (curriculum.largest_group for hard ones alone)",

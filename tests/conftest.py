@@ -1,10 +1,27 @@
-"""Fixtures of several test files."""
+"""Fixtures of several test files; and who runs what, and where, when several processes share the files."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 import toy_runs
+
+SLOWEST = ("test_nano_pipeline", "test_fuzz_runs", "test_served_judge")
+"""Files that begin first, so that none of them is what everything waits for in the end."""
+
+
+def pytest_configure():
+    """Give each of the processes cores of its own: torch and vLLM take all that they find, and lose by sharing them."""
+    worker, count = os.environ.get("PYTEST_XDIST_WORKER"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    cores = sorted(os.sched_getaffinity(0))
+    if worker and len(cores) >= count:
+        os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) :: count])
+
+
+def pytest_collection_modifyitems(items):
+    place = {name: number for number, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 @pytest.fixture

@@ -166,6 +166,20 @@ def test_a_run_that_finds_nothing_to_learn_from_says_which(config, odds, words, 
     assert version == config.empty_steps - 1 and remedy in caught.value.remedy
 
 
+def test_a_policy_that_training_broke_is_told_from_prompts_that_were_always_too_hard():
+    policy = SimulatedPolicy(each=8)
+    policy.odds = dict.fromkeys(policy.odds, 0.0)
+    curriculum = Curriculum(KINDS[0], policy.ledger(), groups=4, group_size=4, seed=0)
+    assert sum(len(take(curriculum, policy, version)[0].train) for version in range(3)) > 6
+    policy.odds = dict.fromkeys(policy.odds, -30.0)
+    with pytest.raises(
+        RunFailed, match=r"no prompt is solvable any more.* after [0-9]+ groups that had both"
+    ) as caught:
+        for version in range(3, 40):
+            take(curriculum, policy, version)
+    assert "learning_rate" in caught.value.remedy
+
+
 def test_what_a_curriculum_remembers_is_in_its_ledger(tmp_path):
     """Stopped and opened again from a snapshot at every step, it asks and chooses as if it had not stopped."""
     policy = SimulatedPolicy(each=30)

@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -47,7 +48,7 @@ def uphill(runs, recipe, rows, *options):
 
 def test_what_a_wrong_run_leaves_behind_no_later_run_trusts(tmp_path):
     wrong, clean = tmp_path / "wrong", tmp_path / "clean"
-    recipes = [RECIPE]
+    recipes, codes = [RECIPE], Counter()
 
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
     @given(recipe=st.one_of(st.just(RECIPE.encode()), wrong_data(recipes), wrong_text(recipes)), rows=wrong_rows())
@@ -57,10 +58,12 @@ def test_what_a_wrong_run_leaves_behind_no_later_run_trusts(tmp_path):
             said
         )
         assert code == 0 or "remedy:" in said
+        codes[code] += 1
         for plan in wrong.glob("*/plan.json"):
             assert found_in(plan.parent) == ""
 
     each()
+    print(f"exit codes of {EXAMPLES} runs: {dict(codes)}")
     code, said = uphill(wrong, RECIPE.encode(), RIGHT)
     if code == 2:  # a wrong one that was not wrong after all is finished: never replaced unasked
         assert "--redo" in said
