@@ -6,6 +6,11 @@ from common.errors import RunFailed
 from common.files import read_json_lines
 from common.stage import StageContext
 from common.watch import WatchConfig
+from prompts.schema import Prompt, write_prompts
+from stages.base.config import BaseStage
+from stages.base.run import run as make_base
+from stages.sft.config import SftStage
+from stages.sft.run import run as sft
 from stages.sickness import sickness
 from stages.train import Metrics
 
@@ -102,3 +107,27 @@ def test_a_resumed_stage_remembers_its_first_steps(log):
         log(number, grad_norm=90.0)
     with pytest.raises(RunFailed, match="step 12: grad_norm is 90"):
         log(12, grad_norm=90.0)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    context = StageContext(folder, 0, lambda *_, **__: None, lambda: False, 1)
+    make_base(BaseStage.model_validate({"model": {"preset": "nano"}}), {}, context)
+    return folder
+
+
+@pytest.mark.parametrize(("rate", "words"), [(1.0, "step [0-9]+: the loss is"), (1e30, "grad_norm is not finite")])
+def test_a_learning_rate_that_breaks_the_model_stops_sft(tmp_path, base, rate, words):
+    prompts = [
+        Prompt(str(n), [{"role": "user", "content": f"say {n}"}], str(n), "exact", "c", "s", None, {})
+        for n in range(64)
+    ]
+    write_prompts(tmp_path / "prompts.parquet", prompts)
+    stage = {"id": "sft", "kind": "sft", "on": "prompts", "train": "full", "batch_size": 4, "learning_rate": rate}
+    context = StageContext(tmp_path / "sft", 0, lambda *_, **__: None, lambda: False, 1)
+    context.folder.mkdir()
+    with pytest.raises(RunFailed, match=words):
+        sft(SftStage.model_validate({**stage, "save_every": 2}), {"checkpoint": base, "prompts": tmp_path}, context)
+    assert not (context.folder / "checkpoint").exists()
+    assert all(row["loss"] == row["loss"] for row in read_json_lines(context.folder / "metrics.jsonl"))
