@@ -4,7 +4,7 @@
 
 Reads every `metrics.jsonl` below a folder: how many stages, in how many a detector would have fired at any step, the
 largest gradient norm over the median of its stage, the largest loss of SFT and DPO over that of the first step (or over
-one nat), and the lowest entropy of RL over that of its first five steps.
+three nats), and the lowest entropy of RL over that of its first five steps.
 """
 
 import sys
@@ -14,7 +14,7 @@ from statistics import fmean, median
 
 from common.files import read_json_lines
 from common.watch import WatchConfig
-from stages.sickness import FIRST, sickness
+from stages.sickness import FIRST, LOW, sickness
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     norms = [[row["grad_norm"] for row in rows if row.get("grad_norm")] for rows in stages]
     entropies = [[row["entropy"] for row in rows if "entropy" in row and "reward" in row] for rows in stages]
     losses = [[row["loss"] for row in rows if "loss" in row and "reward" not in row] for rows in stages]
-    highest = max(max(values) / max(values[0], 1) for values in losses if values)
+    highest = max(max(values) / max(values[0], LOW) for values in losses if values)
     largest = max(max(values) / median(values) for values in norms if values)
     lowest = min(min(values) / fmean(values[:FIRST]) for values in entropies if values)
     found = f"gradient at most {largest:.1f}, loss at most {highest:.2f}, entropy at least {lowest:.2f}"

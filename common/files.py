@@ -9,8 +9,10 @@ from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` so that a crash leaves either the old content or the new, never a part."""
-    path.parent.mkdir(exist_ok=True)  # its parents not: where they are gone, so is the disk that they were on
+    """Write `text` to `path` so that a crash leaves either the old content or the new, never a part.
+
+    The folder must be there: one that is not may have been on a disk that was unmounted.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with open(partial, "w", encoding="utf-8") as handle:
         handle.write(text)

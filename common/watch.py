@@ -11,7 +11,7 @@ class WatchConfig(Config):
     gradient_factor: float = Field(default=30.0, gt=1)
     """Gradients explode: their norm is so many times the median of the steps before."""
     loss_factor: float = Field(default=3.0, gt=1)
-    """SFT or DPO diverges: its loss is so many times that of the first step, or so many nats if that was below one."""
+    """SFT or DPO diverges: its loss is so many times that of the first step (three nats, if that was lower)."""
     entropy_share: float = Field(default=0.05, ge=0, lt=1)
     """The policy's entropy in RL collapses: it is below this share of what it was in the first steps."""
     patience: int = Field(default=3, ge=1)

@@ -107,7 +107,6 @@ def settle(path: Path) -> None:
 
 def write_copy(source: sqlite3.Connection, path: Path) -> None:
     """Copy a database to `path` through a temporary file; a journal left by what was there before goes first."""
-    path.parent.mkdir(exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     partial.unlink(missing_ok=True)
     target = connect(str(partial))

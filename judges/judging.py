@@ -137,6 +137,7 @@ def _opened(open_: list[str], these: str, path: Path) -> list[str]:
     remembered = read_json(path) if path.exists() else {}
     if remembered.get("of") != these:
         remembered = {"of": these, "open": open_}
+        path.parent.mkdir(exist_ok=True)
         write_json(path, remembered)
     return list(remembered["open"])
 

@@ -94,7 +94,7 @@ def from_folder(folder: Path, kind: str) -> Dimensions | None:
         if config["model_type"] == "llama4":
             config = {**config["text_config"], "model_type": "llama4_text"}
         return from_config(config) if config["model_type"] == kind else None
-    except (OSError, ValueError, TypeError, LookupError):  # not there, not JSON, or not a config
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):  # not there, not JSON, or not a config
         return None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from common.files import read_json_lines
 from pipeline.job import Job, earlier_seconds
+from pipeline.plan import ADOPT
 from pipeline.state import NodeState
 
 RUNNING = ("tokens_generated_total", "tokens_trained_total", "num_tokens")
@@ -46,7 +47,9 @@ class Budget:
         return None
 
     def _running(self) -> int:
-        """Tokens of the running stage, as far as it has logged them."""
+        """Tokens of the running stage, as far as it has logged them; what it adopts was logged by another run."""
+        if self.job.node.module == ADOPT:
+            return 0
         path = self.job.partial / "metrics.jsonl"
         size = os.path.getsize(path) if path.exists() else 0
         if size != self._seen[0]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from common.files import same_file
 from pipeline.checkout import ROOT
 from pipeline.worker import CHANNEL
 
@@ -99,13 +98,17 @@ def environment() -> dict[str, str]:
 
 
 def run_child(
-    job: Path, log: Path, signals: Signals, tell: Callable[[Mapping[str, Any]], None], stall: float
+    job: Path,
+    log: Path,
+    signals: Signals,
+    tell: Callable[[Mapping[str, Any]], None],
+    stall: float,
+    there: Callable[[], bool],
 ) -> tuple[int, dict[str, Any]]:
     """Run the worker on `job` until it is gone; its return code and its last word (`finished`, `error` or nothing).
 
     One that says nothing for `stall` seconds is ended: `stalled` is its last word then. So is one whose folder is no
-    longer where it was: `vanished`. `tell` gets every message on the way (`progress`, `note`). Output goes to the end
-    of `log`.
+    longer `there`: `vanished`. `tell` gets every message on the way (`progress`, `note`); output goes to `log`.
     """
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
@@ -121,15 +124,15 @@ def run_child(
             pass_fds=(writer,),
             start_new_session=True,
         )
-        os.close(writer)
-        signals.watch(child)
-        try:
-            last = _listen(child, reader, signals, tell, stall, lambda: same_file(output.fileno(), log))
-        finally:
-            end_group(child)
-            child.wait()
-            signals.watch(None)
-            os.close(reader)
+    os.close(writer)
+    signals.watch(child)
+    try:
+        last = _listen(child, reader, signals, tell, stall, there)
+    finally:
+        end_group(child)
+        child.wait()
+        signals.watch(None)
+        os.close(reader)
     return child.returncode, last
 
 

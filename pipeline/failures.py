@@ -19,8 +19,6 @@ def failure(stage: str, kind: str, returncode: int, last: dict[str, Any], log: P
             f"stage {stage!r} made no progress for runtime.stall_minutes and was ended; log: {log}{_tail(log)}",
             "read the log; raise runtime.stall_minutes if it only needs longer; the same command goes on",
         )
-    if last.get("type") == "vanished":
-        return vanished(log.parent)
     if stopping and returncode < 0:
         return Interrupted(f"stage {stage!r} was stopped", "the same command goes on from its last checkpoint")
     if returncode < 0:

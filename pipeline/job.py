@@ -10,7 +10,7 @@ from typing import Any
 
 from common.files import write_json
 from pipeline.lock import LOCK
-from pipeline.plan import Node
+from pipeline.plan import Node, kind_at_work
 from pipeline.record import FAILURE, JOB, RECORD, SCRATCH, read_record, sync_folder, write_record
 from pipeline.state import partial_of, read_small
 
@@ -88,7 +88,7 @@ def note(job: Job, ended: bool) -> None:
         job.partial / JOB,
         {
             "id": job.node.id,
-            "kind": job.node.kind,
+            "kind": kind_at_work(job.node),
             "module": job.node.module,
             "config_type": job.node.config_type,
             "config": job.node.config,

@@ -19,8 +19,9 @@ from common.seeds import derive
 from pipeline.adopted import kind_of
 from pipeline.problems import nearest
 from pipeline.recipe import Recipe
+from pipeline.record import record_checksum
 from pipeline.references import EVALUATION_PREFIX
-from pipeline.user_files import content, user_paths, value_at
+from pipeline.user_files import ADOPTED_FOLDERS, content, user_paths, value_at
 from stages.adopt.config import AdoptStage
 from stages.base.config import BaseStage
 from stages.evaluate.config import EvaluateStage
@@ -119,6 +120,11 @@ def make_node(
     )
 
 
+def kind_at_work(node: Node) -> str:
+    """What the node's process does: adopting, whatever the kind of what it adopts."""
+    return "adopt" if node.module == ADOPT else node.kind
+
+
 def build_plan(recipe: Recipe) -> Plan:
     """The plan of a checked recipe. Reads the person's files (for their checksums), nothing else."""
     stages: list[tuple[StageConfig, str]] = [
@@ -157,7 +163,9 @@ def identity_of(config: BaseModel) -> dict[str, Any]:
     for section in ({"prompts": data.get("sources")}, data, {"stages": [data]}):
         for path in list(user_paths(section)):
             place = Path(value_at(section, path))
-            value_at(section, path[:-1])[path[-1]] = f"content {content(place)[:16]}"
+            # What is adopted has a record of the checksums of all its files, which stands for them.
+            held = record_checksum(place) if path[-1] == ADOPTED_FOLDERS[-1] else content(place)
+            value_at(section, path[:-1])[path[-1]] = f"content {held[:16]}"
     return data
 
 

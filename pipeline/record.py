@@ -110,9 +110,11 @@ def read_own(path: Path, remedy: str) -> dict[str, Any]:
         value = read_json(path)
         older = isinstance(value, dict) and not {SEAL, "format"} & value.keys()
         found = {"format": 0} if older else read_sealed(path)
+        if not isinstance(found.get("format"), int):
+            raise ValueError("it has no format number")
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}", remedy) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = str(error) if str(path) in str(error) else f"{path}: is damaged: {error}"
         raise BadInput(reason, remedy) from None
     if found["format"] != FORMAT:
@@ -164,5 +166,10 @@ def require_weights(folder: Path, stage: str) -> None:
 
 def verify(folder: Path, stage: str, whole: bool) -> None:
     """RunFailed naming the first file of a finished stage that is not as recorded."""
-    for path, problem in problems_in(folder, read_record(folder) or {"files": {}}, whole):
+    record = read_record(folder)
+    if record is None:
+        raise RunFailed(
+            f"{folder}: has no {RECORD} any more", f"put it as it was, or make it again with `--redo {stage}`"
+        )
+    for path, problem in problems_in(folder, record, whole):
         raise RunFailed(f"{path}: {problem}", f"make it again with `--redo {stage}`, or put it as it was")

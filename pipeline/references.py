@@ -140,9 +140,12 @@ def _model_problems(recipe: "Recipe") -> list[Problem]:
 
 def _adopted_problems(path: DataPath, policy: Dimensions, folder: str) -> list[Problem]:
     """Weights of another model than the run's: what reads both would take them for the same."""
-    adopted = from_folder(Path(folder) / "checkpoint", "llama4_text")
-    if adopted in (None, policy):
+    checkpoint = Path(folder) / "checkpoint"
+    adopted = from_folder(checkpoint, "llama4_text")
+    if adopted == policy or not checkpoint.exists():
         return []
+    if adopted is None:
+        return [Problem(path, f"{checkpoint} is no Llama 4 checkpoint: its config.json says no sizes", "adopt another")]
     others = [name for name, size in asdict(policy).items() if getattr(adopted, name) != size]
     message = f"{folder} holds another model than `model`: its {', '.join(others)} differ"
     return [Problem(path, message, "give the recipe the `model` of the run that it is from")]

@@ -7,7 +7,7 @@ from. What `--redo` replaces is moved to `<run>/replaced/` (one earlier version 
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import BadInput, BudgetSpent, Interrupted, RunFailed, UphillError
-from common.files import read_json, write_json
+from common.files import read_json, same_file, write_json
+from pipeline.adopted import require_origin, require_source
 from pipeline.budget import Budget
 from pipeline.child import SECONDS_TO_SAVE, Signals, run_child
 from pipeline.failures import failure, vanished
 from pipeline.faults import FULL
 from pipeline.job import LOG, REPLACED, Job, finish, note, prepare, recover
 from pipeline.lock import owned
-from pipeline.plan import EVALUATE, Node, Plan, chosen
+from pipeline.plan import ADOPT, EVALUATE, Node, Plan, chosen, kind_at_work
 from pipeline.progress import Reporter, short
 from pipeline.prune import prune
 from pipeline.recipe import RuntimeConfig
@@ -60,16 +61,22 @@ def run_plan(request: Request) -> None:
         states = inspect(request.plan, request.run)
         again = _to_redo(request, named)
         _refuse_stale(request, nodes, states, again)
+        for node in nodes:
+            if node.module == ADOPT and (node.id in again or states[node.id].state != "done"):
+                require_source(node.id, Path(node.config["folder"]))
         save_plan(request.run, request.plan)
         for stage in again:
             _set_aside(request, states[stage])
         for number, node in enumerate(nodes, start=1):
-            if not there():
-                raise vanished(request.run)
-            _run_one(request, node, f"[{number}/{len(nodes)}] {node.id}", signals)
-            _check_gate(request, node)
-            for stage in prune(request.plan, inspect(request.plan, request.run)):
-                request.reporter.line(f"{stage}: weights removed by runtime.keep")
+            try:
+                _run_one(request, node, f"[{number}/{len(nodes)}] {node.id}", signals, there)
+                _check_gate(request, node)
+                for stage in prune(request.plan, inspect(request.plan, request.run)):
+                    request.reporter.line(f"{stage}: weights removed by runtime.keep")
+            except (UphillError, OSError):
+                if not there():  # whatever it was, this is why
+                    raise vanished(request.run) from None
+                raise
 
 
 def _to_redo(request: Request, named: set[str]) -> list[str]:
@@ -115,7 +122,9 @@ def _set_aside(request: Request, state: NodeState) -> None:
         request.reporter.line(f"{state.folder} moved to {target}")
 
 
-def _run_one(request: Request, node: Node, title: str, signals: Signals) -> None:
+def _run_one(request: Request, node: Node, title: str, signals: Signals, there: Callable[[], bool]) -> None:
+    if not there():
+        raise vanished(request.run)
     states = inspect(request.plan, request.run)
     state = states[node.id]
     if state.state == "done":
@@ -145,6 +154,8 @@ def _run_one(request: Request, node: Node, title: str, signals: Signals) -> None
     if reason := budget.exceeded():
         raise _spent(f"before stage {node.id!r}: {reason}")
     signals.limit = budget.exceeded
+    if not there():  # to read the inputs may have taken minutes
+        raise vanished(request.run)
     try:
         run_job(job, title, signals, request.reporter)
     except Interrupted:
@@ -175,16 +186,30 @@ def run_job(job: Job, title: str, signals: Signals, reporter: Reporter) -> None:
         message = f"{job.partial}: cannot be written to: {problem.strerror}"
         raise BadInput(message, "make the run folder writable") from None
     reporter.line(f"{title}: {notice or 'starts'}")
+    handle = os.open(job.partial, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _attempt(job, title, signals, reporter, lambda: same_file(handle, job.partial))
+    finally:
+        os.close(handle)
+
+
+def _attempt(job: Job, title: str, signals: Signals, reporter: Reporter, there: Callable[[], bool]) -> None:
+    """Run the process of a job that is prepared, as long as its folder is `there`."""
     with reporter.stage(title) as tell:
         stall = 60 * job.settings["stall_minutes"]
-        returncode, last = run_child(job.partial / JOB, job.partial / LOG, signals, tell, stall)
+        returncode, last = run_child(job.partial / JOB, job.partial / LOG, signals, tell, stall, there)
+    if not there():
+        raise vanished(job.partial)  # and not a word is written into what may be in its place
     if last.get("type") != "finished":
-        error = failure(job.node.id, job.node.kind, returncode, last, job.partial / LOG, signals.requested)
+        error = failure(job.node.id, kind_at_work(job.node), returncode, last, job.partial / LOG, signals.requested)
         _keep_failure(job, error)
         raise error
     try:
+        require_origin(job.partial, job.node.identity)
         finish(job, last)
     except FileNotFoundError:
+        if there():
+            raise
         raise vanished(job.partial) from None
     figures = short(last["metrics"])
     reporter.line(f"{title}: done in {job.seconds():.1f} s{': ' if figures else ''}{figures}")

@@ -13,7 +13,6 @@ from common.fingerprint import fingerprint
 from models.packaged import PACKAGED
 from pipeline.adopted import wrong_stage
 from pipeline.problems import Problem
-from pipeline.record import RECORD, record_checksum
 from pipeline.yaml_lines import DataPath
 
 PROMPT_FILES: tuple[str, ...] = ("prompts", "*", "path")
@@ -92,13 +91,8 @@ def wrong_model(folder: Path) -> tuple[str, str] | None:
 
 
 def content(place: Path) -> str:
-    """A fingerprint of what a file holds, or of every visible file of a folder, by name; independent of the path.
-
-    A finished stage's record holds the checksums of its files, so it stands for them.
-    """
+    """A fingerprint of what a file holds, or of every visible file of a folder, by name; independent of the path."""
     try:
-        if (place / RECORD).is_file():
-            return record_checksum(place)
         if place.is_file():
             return checksum(place)
         names = {path.relative_to(place).as_posix(): path for path in files_below(place)}

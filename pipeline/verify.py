@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.adopted import origin_of
+from pipeline.adopted import origin_of, origin_problem
 from pipeline.plan import Node, Plan, folder_of
 from pipeline.record import problems_in, read_record, record_checksum
 from pipeline.run_folder import load_plan
@@ -38,6 +38,8 @@ def _row(run: Path, node: Node, state: NodeState) -> dict[str, Any]:
     if record is None:
         return {**row, "record": None, "weights": None, "files": 0, "bytes": 0, "made_from": [], "problems": []}
     problems = [f"{path}: {problem}" for path, problem in problems_in(state.folder, record, whole=True)]
+    if wrong := origin_problem(state.folder, record):
+        problems.append(wrong)
     if state.state == "stale":
         problems.append(f"{state.folder}: {why_stale(state)}")
     return {

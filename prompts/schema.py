@@ -70,7 +70,6 @@ def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
     for row in rows:
         row["metadata"] = json.dumps(row["metadata"], ensure_ascii=False, allow_nan=False)
     table = pa.Table.from_pylist(rows, schema=pa.schema([(name, kinds.get(name, text)) for name in COLUMNS]))
-    path.parent.mkdir(exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     pq.write_table(table, partial)
     partial.replace(path)

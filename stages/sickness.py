@@ -12,6 +12,8 @@ from common.watch import WatchConfig
 Row = Mapping[str, float]
 FIRST = 5
 """Steps that say what is normal."""
+LOW = 3.0
+"""A loss in nats below which the first step's says little: its few texts may happen to be easy ones."""
 
 
 def sickness(rows: Sequence[Row], watch: WatchConfig) -> tuple[str, str] | None:
@@ -42,7 +44,7 @@ def exploding(rows: Sequence[Row], watch: WatchConfig) -> tuple[str, str] | None
 def diverging(rows: Sequence[Row], watch: WatchConfig) -> tuple[str, str] | None:
     """Not of RL, whose loss is the advantage's and says nothing by its size."""
     first, last = rows[0].get("loss", math.inf), rows[-watch.patience :]
-    limit = watch.loss_factor * max(first, 1.0)
+    limit = watch.loss_factor * max(first, LOW)
     if not _all(last, lambda row: "reward" not in row and row.get("loss", 0.0) > limit):
         return None
     return f"the loss is {last[-1]['loss']:.3g}, and was {first:.3g} in the first step", "lower learning_rate"

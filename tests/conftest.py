@@ -16,7 +16,7 @@ def pytest_configure():
     worker, count = os.environ.get("PYTEST_XDIST_WORKER"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     cores = sorted(os.sched_getaffinity(0))
     if worker and len(cores) >= count:
-        os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) :: count])
+        os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) % count :: count])
 
 
 def pytest_collection_modifyitems(items):

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from common.errors import BadInput
+from common.errors import BadInput, RunFailed
 from common.files import files_below, read_sealed, write_json, write_sealed
 from common.stage import StageContext
+from pipeline.adopted import require_origin
 from pipeline.commands import run_command
 from pipeline.disk import foretold
 from pipeline.plan import build_plan
@@ -61,8 +62,8 @@ def recipe(tmp_path):
 def uphill(tmp_path, recipe, monkeypatch):
     """Runs one stage of the recipe; returns the exit code."""
 
-    def run_one(stage):
-        words = ["uphill", "run", str(recipe), "--runs-dir", str(tmp_path / "runs"), "--stage", stage]
+    def run_one(stage, *options):
+        words = ["uphill", "run", str(recipe), "--runs-dir", str(tmp_path / "runs"), "--stage", stage, *options]
         monkeypatch.setattr("sys.argv", words)
         return run_command()
 
@@ -70,6 +71,7 @@ def uphill(tmp_path, recipe, monkeypatch):
 
 
 def adopt(source, target, held_out=()):
+    (target / "of_run").mkdir(parents=True)
     write_prompts(target / "of_run" / "held_out.parquet", [prompt(text) for text in held_out])
     context = StageContext(target / "mine", 0, lambda *_, **__: None, lambda: False, 1)
     context.folder.mkdir()
@@ -107,10 +109,69 @@ def test_a_source_that_was_made_again_makes_the_adopted_stage_stale(tmp_path, up
     assert "folder was 'content" in capsys.readouterr().err
 
 
-def test_what_is_adopted_twice_keeps_its_first_record(tmp_path):
+def test_what_is_adopted_twice_keeps_both_records_proven(tmp_path):
     first = finished(tmp_path / "first")
     second = finished(tmp_path / "second", files=[("adopted.json", (first / "record.json").read_text())])
-    assert (adopt(second, tmp_path) / "adopted.json").read_bytes() == (first / "record.json").read_bytes()
+    adopted = adopt(second, tmp_path)
+    assert (adopted / "adopted.json").read_bytes() == (second / "record.json").read_bytes()
+    assert (adopted / "from-adopted.json").read_bytes() == (first / "record.json").read_bytes()
+    (second / "adopted.json").write_text("changed")
+    with pytest.raises(BadInput, match=r"second/adopted\.json: is not as"):
+        adopt(second, tmp_path / "again")
+
+
+def test_a_source_made_again_while_the_run_goes_is_not_taken_for_the_one_of_the_plan(tmp_path, recipe):
+    source = finished(tmp_path / "first" / "03-filter")
+    identity = build_plan(load_recipe(recipe))["easy_gone"].identity
+    source.rename(tmp_path / "earlier")
+    adopted = adopt(finished(source, texts=("one", "three")), tmp_path)
+    with pytest.raises(RunFailed, match=r"adopted\.json: is not the record"):
+        require_origin(adopted, identity)
+    require_origin(adopt(tmp_path / "earlier", tmp_path / "again"), identity)
+
+
+def test_a_source_that_lost_files_is_refused_before_anything_is_moved_aside_for_it(tmp_path, uphill, capsys):
+    source = finished(tmp_path / "first" / "03-filter", files=[("big", "data")])
+    assert [uphill(stage) for stage in ("prompts", "easy_gone")] == [0, 0]
+    (source / "big").unlink()
+    capsys.readouterr()
+    assert uphill("easy_gone", "--redo", "easy_gone") == 2
+    assert f"{source / 'big'}: is missing, and stage 'easy_gone' would adopt it" in capsys.readouterr().err
+    assert (tmp_path / "runs" / "second" / "03-easy_gone" / "big").read_text() == "data"
+
+
+def test_what_another_run_logged_is_no_cost_of_this_one(tmp_path, uphill):
+    rows = json.dumps({"step": 1, "tokens_generated_total": 900_000}) + "\n"
+    finished(tmp_path / "first" / "03-filter", files=[("metrics.jsonl", rows)])
+    assert [uphill(stage, "--set", "budget.tokens=10") for stage in ("prompts", "easy_gone", "base")] == [0, 0, 0]
+
+
+RECORD = {"format": 1, "identity": {"kind": "sft", "config": {}}, "metrics": {}, "files": {}}
+WRONG = [
+    {"format": "1"}, {"format": None}, {"identity": 3}, {"identity": {}}, {"identity": {"kind": ["sft"]}}, {"files": []},
+    {"files": {"a": 3}}, {"files": {"a": {"size": "1", "sha256": "0"}}}, {"metrics": None}, {"format": 2},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", WRONG, ids=repr)
+def test_a_record_of_another_shape_is_refused_in_words(tmp_path, recipe, change):
+    folder = tmp_path / "first" / "03-filter"
+    folder.mkdir(parents=True)
+    write_sealed(folder / "record.json", RECORD | change)
+    assert str(folder / "record.json") in refusal(recipe)
+    for name in change:
+        write_sealed(folder / "record.json", {key: value for key, value in RECORD.items() if key != name})
+        assert str(folder / "record.json") in refusal(recipe)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 200_000, "{}", "3", "", "\x00"], ids=["deep", "empty", "number", "nothing", "zero"]
+)
+def test_a_record_that_is_none_is_refused_in_words(tmp_path, recipe, text):
+    folder = tmp_path / "first" / "03-filter"
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(text)
+    assert str(folder / "record.json") in refusal(recipe)
 
 
 @pytest.mark.parametrize("name", ["prompts.parquet", "ledger.sqlite"])
@@ -131,17 +192,20 @@ def test_prompts_that_this_run_holds_out_are_refused(tmp_path):
         adopt(source, tmp_path, held_out=["two words"])
 
 
-@pytest.mark.parametrize("name", ["../outside.txt", "a/../../outside.txt", "{root}/outside.txt"])
-def test_a_record_cannot_name_files_outside_its_folder(tmp_path, name):
+NAMES = ["../outside.txt", "a/../../outside.txt", "{root}/outside.txt", "", ".", "stage.log/x", "x\0y", "a/job.json/.."]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_record_cannot_name_files_outside_its_folder_or_none(tmp_path, name):
     source = finished(tmp_path / "first", files=[("x", "data")])
     (tmp_path / "outside.txt").write_text("data")
     record = read_sealed(source / "record.json")
     (source / "record.json").unlink()
     files = {name.format(root=tmp_path): record["files"]["x"]}
     write_sealed(source / "record.json", {**record, "files": files})
-    with pytest.raises(BadInput, match="outside it"):
+    with pytest.raises(BadInput, match="no file of a stage"):
         adopt(source, tmp_path)
-    assert not list(files_below(tmp_path / "mine"))
+    assert [path.name for path in files_below(tmp_path / "mine")] == ["adopted.json"]
 
 
 def test_a_record_cannot_replace_files_of_the_attempt(tmp_path):

@@ -30,7 +30,7 @@ def rows(*changes, healthy=10):
         (rows({"grad_norm": float("inf")}), "grad_norm is not finite"),
         (rows(*[{"grad_norm": 31.0}] * 3), "grad_norm is 31, and was 1 before"),
         ([SFT | {"loss": 5.0}, *[SFT | {"loss": 15.1}] * 3], "the loss is 15.1, and was 5 in the first step"),
-        ([SFT | {"loss": 0.01}, *[SFT | {"loss": 3.1}] * 3], "the loss is 3.1, and was 0.01 in the first step"),
+        ([SFT | {"loss": 0.01}, *[SFT | {"loss": 9.1}] * 3], "the loss is 9.1, and was 0.01 in the first step"),
         (rows(*[{"entropy": 0.039}] * 3), "the entropy is 0.039 nats, and was 0.8"),
         (rows(*[{"mixed_share": 0.0, "reward": 0.0}] * 20), "the reward was always 0 for 20 steps"),
         (
@@ -51,7 +51,7 @@ def test_each_sign_is_seen_at_its_step_and_not_before(found, words):
         rows(*[{"grad_norm": 5.0}] * 30),
         rows({"grad_norm": 500.0}, {}, {"grad_norm": 500.0}, {"grad_norm": 500.0}, {}),
         [SFT | {"loss": 5.0}, *[SFT | {"loss": 14.9}] * 30],
-        [SFT | {"loss": 0.01}, *[SFT | {"loss": 2.9}] * 30],
+        [SFT | {"loss": 0.01}, *[SFT | {"loss": 8.9}] * 30],
         rows(*[{"loss": 50.0}] * 30),
         rows(*[{"entropy": 0.1}] * 30),
         rows(*[{"mixed_share": 0.0}] * 19, {}, *[{"mixed_share": 0.0}] * 19),

@@ -27,6 +27,7 @@ def run(config, inputs, context):
     begin = int(inputs["before"].joinpath("count.txt").read_text()) if inputs else 0
     saved = context.folder / "resume" / "step"
     first = int(saved.read_text()) if saved.exists() else 0
+    saved.parent.mkdir(exist_ok=True)
     append_json_line(context.folder / "starts.jsonl", {"from": first})
     print(f"toy log line of {config.id}")
     if config.ending == "noted":

@@ -4,6 +4,9 @@ from typing import Literal
 
 from stages.reference import PROMPTS, StageConfig
 
+ORIGIN = "adopted.json"
+"""The record of the stage that made the files, as it is in the other run."""
+
 
 class AdoptStage(StageConfig):
     kind: Literal["adopt"]

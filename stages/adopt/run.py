@@ -8,16 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from common.errors import BadInput
+from common.errors import BadInput, Interrupted
 from common.files import checksum, read_sealed
 from common.stage import Inputs, Outputs, StageContext
 from prompts.schema import read_prompts
 from prompts.split import normalised
-from stages.adopt.config import AdoptStage
+from stages.adopt.config import ORIGIN, AdoptStage
 
-ORIGIN = "adopted.json"
-"""The record of the stage that made the files, as it is in the other run."""
-OWN = ("stage.log", ORIGIN, "record.json", "job.json", "failure.json", "pruned.json", ".lock")
+OWN = ("stage.log", "record.json", "job.json", "failure.json", "pruned.json", ".lock")
 """Files of this stage's own attempt, which no adopted one may replace."""
 
 
@@ -28,29 +26,40 @@ def run(config: AdoptStage, inputs: Inputs, context: StageContext) -> Outputs:
     """
     source = Path(config.folder)
     try:
-        record = read_sealed(source / "record.json")
+        # Read once: what is checked below is of the same execution as what is kept.
+        (context.folder / ORIGIN).write_bytes((source / "record.json").read_bytes())
+        record = read_sealed(context.folder / ORIGIN)
     except (OSError, ValueError) as error:
         raise BadInput(f"{source}: cannot be adopted: {error}", "name a finished stage's folder") from None
     names = [name for name in record["files"] if name not in OWN]
-    for name in names:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise BadInput(f"{source}: its record lists {name!r}, which is outside it", "adopt no such folder")
     for number, name in enumerate(names, start=1):
-        _copy(source / name, context.folder / name, record["files"][name])
+        if context.stop_requested():
+            raise Interrupted("adopting was stopped", "the same command adopts the stage from its start")
+        _copy(source / _inside(name, source), context.folder / _kept_as(name), record["files"][name])
         context.progress(number, len(names), unit="file")
-    # What was adopted twice keeps the record of where it was made.
-    shutil.copyfile(source / (ORIGIN if ORIGIN in record["files"] else "record.json"), context.folder / ORIGIN)
     _refuse_held_out(source, context.folder, inputs["prompts"])
     return Outputs(metrics=record["metrics"])
 
 
+def _inside(name: str, source: Path) -> str:
+    parts = PurePosixPath(name).parts
+    if not parts or ".." in parts or PurePosixPath(name).is_absolute() or "\0" in name or parts[0] in OWN:
+        raise BadInput(f"{source}: its record lists {name!r}, which is no file of a stage", "adopt no such folder")
+    return name
+
+
+def _kept_as(name: str) -> str:
+    """What was adopted there already brings the record of where it was made along."""
+    return f"from-{name}" if name.endswith(ORIGIN) and "/" not in name else name
+
+
 def _copy(source: Path, target: Path, recorded: Mapping[str, Any]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        shutil.copyfile(source, target)
-    except FileNotFoundError:
+    if not source.is_file():
         remedy = "make the stage again in its run with --redo (runtime.keep may have removed its weights)"
-        raise BadInput(f"{source}: is missing, though its stage's record lists it", remedy) from None
+        raise BadInput(f"{source}: is missing, though its stage's record lists it", remedy)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with source.open("rb") as theirs, target.open("wb") as ours:
+        shutil.copyfileobj(theirs, ours, 1 << 20)
     if target.stat().st_size != recorded["size"] or checksum(target) != recorded["sha256"]:
         raise BadInput(f"{source}: is not as its stage recorded it", "put it as it was, or --redo its stage in its run")
 

@@ -38,6 +38,7 @@ def measured_rates(chosen: Sequence[Prompt], config: AuditConfig, policy: Path, 
 
         source = EngineSource(Engine(policy / "checkpoint", config.rollouts, derive(context.seed, "policy")))
         try:
+            path.parent.mkdir(exist_ok=True)
             write_json(path, _try(chosen, config, source, context.seed))
         finally:
             source.close()
