@@ -148,8 +148,8 @@ def test_what_another_run_logged_is_no_cost_of_this_one(tmp_path, uphill):
 
 RECORD = {"format": 1, "identity": {"kind": "sft", "config": {}}, "metrics": {}, "files": {}}
 WRONG = [
-    {"format": "1"}, {"format": None}, {"format": 2}, {"identity": 3}, {"identity": {}},
-    {"identity": {"kind": ["sft"]}}, {"files": []}, {"files": {"a": 3}}, {"files": {"a": {"size": "1", "sha256": "0"}}}, {"metrics": None},
+    {"format": "1"}, {"format": None}, {"format": 2}, {"identity": 3}, {"identity": {}}, {"metrics": None},
+    {"identity": {"kind": ["sft"]}}, {"files": []}, {"files": {"a": 3}}, {"files": {"a": {"size": "1", "sha256": "0"}}},
 ]  # fmt: skip
 
 
