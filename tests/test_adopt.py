@@ -14,6 +14,7 @@ from pipeline.plan import build_plan
 from pipeline.recipe import load_recipe
 from pipeline.record import PRUNED, write_record
 from pipeline.status import status_of
+from pipeline.user_files import content
 from pipeline.verify import verify_run, verify_table
 from prompts.schema import Prompt, read_prompts, write_prompts
 from stages.adopt.config import AdoptStage
@@ -243,6 +244,14 @@ def test_the_plan_knows_kind_fingerprint_and_disk(tmp_path, recipe):
     text = recipe.read_text().replace("first/03-filter", "moved")
     recipe.write_text(text)
     assert build_plan(load_recipe(recipe))["easy_gone"].fingerprint == node.fingerprint
+
+
+def test_a_record_stands_for_the_files_of_adopted_folders_alone(tmp_path):
+    (tmp_path / "record.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_text("weights")
+    before = content(tmp_path)
+    (tmp_path / "model.safetensors").write_text("others")
+    assert content(tmp_path) != before
 
 
 def test_pruned_weights_are_missed_with_the_reason(tmp_path):

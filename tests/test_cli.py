@@ -1,9 +1,9 @@
 """The command line: light, one JSON document, exit codes, and messages without a traceback."""
 
 import json
+import os
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,6 +61,7 @@ def pretend(scores, until=None):
     """Finish the stages of the recipe as their workers would; `scores` are right answers of ten by stage."""
     plan = build_plan(load_recipe(Path("small.yaml")))
     run = Path("runs/small")
+    run.mkdir(parents=True, exist_ok=True)
     save_plan(run, plan)
     for node in plan.nodes:
         states = inspect(plan, run)
@@ -96,10 +97,10 @@ def test_light_commands_load_neither_torch_nor_vllm(folder, words):
         "assert not heavy, heavy\n"
         "sys.exit(code)\n"
     )
-    begin = time.monotonic()
+    begin = os.times().children_user
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - begin < 1.5
+    assert os.times().children_user - begin < 1.5
 
 
 def test_plan_and_status_name_the_same_stages(folder, uphill):

@@ -114,6 +114,13 @@ def test_a_stage_that_goes_wrong_ends_the_run_and_not_more(tmp_path, toy, ending
     assert states(tmp_path, [spec]) == {"one": "failed"}
 
 
+def test_a_log_that_somebody_removes_is_no_vanished_folder(tmp_path):
+    process = start(tmp_path, [{**ONE, "steps": 30}])
+    wait_for(tmp_path / "01-one.partial" / "resume" / "step")
+    (tmp_path / "01-one.partial" / "stage.log").unlink()
+    assert process.wait(timeout=20) == 0 and (tmp_path / "01-one" / "count.txt").read_text() == "30"
+
+
 class Mover(Reporter):
     """Moves the run folder away as soon as its first stage is done."""
 

@@ -176,6 +176,7 @@ def context(folder, stop=False):
 def evaluated(tmp_path, monkeypatch):
     """Runs the stage on six held-out prompts with the given right ones; gives (folder, engine, outputs)."""
     inputs = {"prompts": tmp_path / "prompts", "checkpoint": tmp_path / "base"}
+    inputs["prompts"].mkdir()
     write_prompts(inputs["prompts"] / "held_out.parquet", [prompt(n, "even" if n % 2 else "odd") for n in range(6)])
 
     def evaluate(name, right, stop=False, **rollouts):

@@ -11,11 +11,13 @@ from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hypothesis import HealthCheck, Phase, given, settings
+import yaml
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from mutations import wrong_data, wrong_rows, wrong_text
 
 from common.errors import BadInput
+from common.files import write_sealed
 from common.stage import StageContext
 from pipeline.commands import run_command
 from stages.prompts.config import PromptsStage
@@ -69,6 +71,35 @@ def gather(folder, source):
         return error.message
     finally:
         assert time.process_time() - begin < CPU_SECONDS
+
+
+RECORD = {
+    "format": 1,
+    "identity": {"kind": "judge_filter", "config": {"id": "f"}},
+    "metrics": {"kept": 3},
+    "files": {"prompts.parquet": {"size": 10, "sha256": "0" * 64}, "stage.log": {"size": 1, "sha256": "1"}},
+}
+ADOPTING = """\
+name: tiny
+model: {preset: nano}
+prompts: [{source: reasoning_gym, family: chain_sum, count: 12}]
+stages: [{id: filter, kind: adopt, folder: theirs}, {id: sft, kind: sft, on: filter, learning_rate: 1e-3}]
+"""
+
+
+@settings(max_examples=150, **GENEROUS)
+@given(record=wrong_data([yaml.safe_dump(RECORD)]))
+def test_a_wrong_record_of_a_stage_to_adopt_is_refused_in_words(record):
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "theirs").mkdir()
+        (Path(folder) / "recipe.yaml").write_text(ADOPTING)
+        try:
+            write_sealed(Path(folder) / "theirs" / "record.json", yaml.safe_load(record))
+        except (ValueError, TypeError, yaml.YAMLError):  # what no JSON can hold
+            assume(False)
+        code, out, err = uphill("plan", f"{folder}/recipe.yaml", "--runs-dir", f"{folder}/runs", "--json")
+        assert code in (0, 2) and "Traceback" not in err, err
+        assert code == 0 or json.loads(out)["error"]["remedy"]
 
 
 @settings(max_examples=400, **GENEROUS)

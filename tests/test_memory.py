@@ -1,9 +1,9 @@
 """`uphill plan` on memory: figures that follow from the code, and recipes that the model cannot run, refused early."""
 
 import json
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -190,10 +190,10 @@ def test_planning_a_large_model_is_light_and_fast(folder):
         "code = main()\n"
         "sys.exit(code or bool({'torch', 'transformers', 'numpy'} & sys.modules.keys()))\n"
     )
-    begin = time.monotonic()
+    begin = os.times().children_user
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - begin < 1.5
+    assert os.times().children_user - begin < 1.5
 
 
 def test_without_dimensions_there_is_a_plan_without_memory(uphill, folder):

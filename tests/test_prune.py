@@ -36,6 +36,7 @@ def finish(tmp_path):
             if node.kind == "evaluate":
                 score = SCORES[node.inputs["checkpoint"]]
                 suites = {"held_out": {"score": score}, "other": {"score": 1.2 - 2 * score}}
+                folder.mkdir(parents=True)
                 write_json(folder / "results.json", {"suites": suites})
             else:
                 (folder / "checkpoint").mkdir(parents=True)
