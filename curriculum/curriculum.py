@@ -31,10 +31,27 @@ from curriculum.rows import Observation
 from curriculum.step import Step
 
 Asking = Generator[list[Ask], Sequence[Outcome], Chosen]
+FIRST_VERSION = "first_version"
+"""Under this name: the version of the policy that the stage began with; 0 if nothing is there."""
 START = "start"
 """Under this name: the pass rates believed at step SETTLED, of the pool and by cell."""
 SETTLED = 10
 """The step from which on the pool's pass rates are taken for known."""
+
+
+def begin_stage(ledger: Ledger) -> None:
+    """Begin a stage on what another one learnt: its sums go, and the policy's versions count on from its last.
+
+    A ledger without rollouts, a judge's, stays as it is.
+    """
+    seen = [
+        version for row in ledger.columns("seen_version", "state_version") for version in row if version is not None
+    ]
+    if seen:
+        with ledger.transaction():
+            ledger.remember("account", None)
+            ledger.remember("empty_steps", 0)
+            ledger.remember(FIRST_VERSION, max(seen) + 1)
 
 
 class Curriculum:

@@ -21,7 +21,7 @@ def expected(recipe: Recipe) -> dict[str, dict[str, int]]:
     kept: dict[str, int | None] = {PROMPTS: prompts}
     for stage in recipe.stages:
         found[stage.id] = _known(_stage(stage, kept))
-        kept[stage.id] = None
+        kept[stage.id] = kept[stage.on] if stage.kind == "rl" else None
         if stage.kind == "judge_filter":
             judged = _judged(stage, prompts)
             kept[stage.id] = None if judged is None else math.ceil(judged * (1 - stage.drop_easiest))

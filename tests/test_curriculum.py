@@ -1,6 +1,7 @@
 """The curriculum without any model: piloted, committed, replaced, and what is said of it."""
 
 from collections import Counter
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from simulated_policy import SimulatedPolicy, take
 from common.errors import BadInput, RunFailed
 from curriculum.account import Account, Calibration, difficulty_shares
 from curriculum.config import DropZeroVariance, DynamicSampling, Posterior, Refilter, Uniform
-from curriculum.curriculum import Curriculum
+from curriculum.curriculum import FIRST_VERSION, Curriculum, begin_stage
 from curriculum.ledger import Ledger
 
 KINDS = [Uniform(), DropZeroVariance(), DynamicSampling(), Refilter(), Posterior()]
@@ -193,6 +194,29 @@ def test_what_a_curriculum_remembers_is_in_its_ledger(tmp_path):
         ledger.snapshot(tmp_path / "saved.sqlite")
         ledger.close()
     assert Ledger(tmp_path / "ledger.sqlite").dump() == whole.ledger.dump()
+
+
+def test_a_second_stage_goes_on_with_what_the_first_learnt(tmp_path):
+    policy = SimulatedPolicy(each=60)
+    first = Curriculum(Posterior(), policy.ledger(), groups=8, group_size=8, seed=0)
+    for version in range(20):
+        take(first, policy, version)
+    begin_stage(first.ledger)
+    assert first.ledger.remembered(FIRST_VERSION, 0) == 20
+    first.ledger.snapshot(tmp_path / "learnt.sqlite")
+    fresh = policy.ledger()
+    begin_stage(fresh)
+    assert fresh.dump() == policy.ledger().dump()
+    mixed = {"goes on": 0.0, "fresh": 0.0}
+    for name, seed in product(mixed, range(10)):
+        goes_on = Ledger.restore(tmp_path / "learnt.sqlite", tmp_path / "ledger.sqlite")
+        ledger, begin = (goes_on, 20) if name == "goes on" else (policy.ledger(), 0)
+        second = Curriculum(Posterior(), ledger, groups=8, group_size=8, seed=seed)
+        assert second.account == Account() and second.empty == 0
+        taken = [take(second, policy, begin + step, seed) for step in range(2)]
+        rollouts = sum(ask.rollouts for _, asked in taken for ask in asked)
+        mixed[name] += sum(len(chosen.train) for chosen, _ in taken) / rollouts
+    assert mixed["goes on"] > 1.15 * mixed["fresh"]
 
 
 def test_calibration_by_hand():

@@ -112,6 +112,13 @@ def test_what_is_wrong_is_said_with_its_place(recipe, old, new, words):
     assert message.startswith(str(path)) and "remedy: " in message
 
 
+def test_rl_goes_on_with_the_ledger_of_an_earlier_rl_stage(recipe):
+    again = "- {id: more, kind: rl, from: rl, on: rl, steps: 4, learning_rate: 1e-5}\n"
+    loaded = load_recipe(recipe(texts=[("evaluate:", f"  {again}evaluate:")]))
+    assert build_plan(loaded)["more"].inputs == {"checkpoint": "rl", "filter": "rl"}
+    assert "tokens_generated_at_most" in expected(loaded)["more"]
+
+
 def test_several_problems_come_in_one_message(recipe):
     message = refusal(recipe(texts=[("steps: 4", "steps: 0"), ("seed: 3", "seed: -1"), ("pairs: rl", "paris: rl")]))
     assert [int(line) for line in re.findall(r"yaml:(\d+):", message)] == [2, 9, 10, 10]

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import BadInput
+from curriculum.curriculum import begin_stage
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
 from curriculum.rows import Entry
@@ -124,6 +125,15 @@ def test_groups_without_a_spread_are_booked_and_replaced():
         row = booked[group.prompt_id]
         assert (row.passes, row.fails, row.seen_version) == ((4, 0, 0) if row.id.startswith("s") else (2, 2, 0))
     assert (done.tokens, done.counted_tokens) == (8 * len(ids), 16)
+
+
+def test_a_later_stages_first_step_is_of_a_later_policy():
+    practising, ledger, _ = practice({f"m{i}": MIXED for i in range(6)})
+    for step in range(3):
+        practising.step(step)
+    begin_stage(ledger)
+    practising.step(0)
+    assert max(row.seen_version for row in ledger.rows() if row.drawn) == 3
 
 
 def test_a_step_asks_only_for_what_is_missing():

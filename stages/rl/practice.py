@@ -7,7 +7,7 @@ from typing import Any
 
 from common.seeds import derive
 from curriculum.asks import Ask, Outcome
-from curriculum.curriculum import Curriculum
+from curriculum.curriculum import FIRST_VERSION, Curriculum
 from curriculum.ledger import Ledger
 from curriculum.plots import PREFIX
 from prompts.schema import Prompt, with_system
@@ -69,8 +69,8 @@ class Practice:
         require_room(lengths, room, "rollouts.max_model_len less max_tokens, a room", remedy)
 
     def step(self, step: int) -> Practised:
-        """Practise with the policy of step `step`, which is the policy's version."""
-        asking = self.curriculum.step(step)
+        """Practise with the policy of step `step`; its version counts on from earlier stages on the same ledger."""
+        asking = self.curriculum.step(self.ledger.remembered(FIRST_VERSION, 0) + step)
         groups: dict[tuple[str, bool], Group] = {}
         try:
             asks = next(asking)

@@ -9,6 +9,7 @@ from common.files import append_json_line, read_json_lines, write_json
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
 from curriculum.account import FATES, PREDICTIONS
+from curriculum.curriculum import begin_stage
 from curriculum.database import settle
 from curriculum.ledger import Ledger
 from curriculum.plots import PREFIX, plot
@@ -40,8 +41,10 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     the curriculum `curriculum.png` and `reliability.json`."""
     start = go_on(context)
     prompts = read_prompts(inputs["filter"] / "prompts.parquet")
-    # The judge's ledger on a fresh start, the checkpoint's when the stage goes on.
+    # The judge's or an earlier RL stage's ledger on a fresh start, the checkpoint's when the stage goes on.
     ledger = Ledger.restore((start or inputs["filter"]) / "ledger.sqlite", context.folder / "ledger.sqlite")
+    if start is None:
+        begin_stage(ledger)
     checkpoint = inputs["checkpoint"] / "checkpoint"
     engine = Engine(checkpoint, config.rollouts, derive(context.seed, "engine"))
     trained = load(config, checkpoint, context.seed)
