@@ -83,8 +83,8 @@ def origin_of(record: Mapping[str, Any]) -> str | None:
 
 def origin_problem(folder: Path, record: Mapping[str, Any]) -> str | None:
     """What is wrong with a finished stage that was adopted: its files are of another execution than it says."""
-    origin = origin_of(record)
-    if origin is None or checksum(folder / ORIGIN).startswith(origin):
+    origin, kept = origin_of(record), folder / ORIGIN
+    if origin is None or (kept.is_file() and checksum(kept).startswith(origin)):
         return None
     return f"{folder / ORIGIN}: is not the record ({origin} ...) of what was to be adopted"
 

@@ -36,7 +36,8 @@ def _row(run: Path, node: Node, state: NodeState) -> dict[str, Any]:
     row = {"id": node.id, "state": state.state, "path": str(folder_of(node, run))}
     record = read_record(state.folder)
     if record is None:
-        return {**row, "record": None, "weights": None, "files": 0, "bytes": 0, "made_from": [], "problems": []}
+        nothing = {"record": None, "weights": None, "files": 0, "bytes": 0, "made_from": [], "adopted": None}
+        return {**row, **nothing, "problems": []}
     problems = [f"{path}: {problem}" for path, problem in problems_in(state.folder, record, whole=True)]
     if wrong := origin_problem(state.folder, record):
         problems.append(wrong)
@@ -61,6 +62,6 @@ def verify_table(found: dict[str, Any]) -> list[list[str]]:
         sums = [(row.get(name) or "")[:12] for name in ("record", "weights")]
         size = f"{row['bytes'] / 2**20:,.1f}"
         count = str(len(row["problems"])) if row["problems"] else ""
-        made_from = f"adopted ({row['adopted'][:12]})" if row.get("adopted") else ", ".join(row["made_from"])
+        made_from = f"adopted ({row['adopted'][:12]})" if row["adopted"] else ", ".join(row["made_from"])
         rows.append([row["id"], row["state"], made_from, *sums, str(row["files"]), size, count])
     return rows

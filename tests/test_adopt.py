@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from toy_runs import found_in
 
 from common.errors import BadInput, RunFailed
 from common.files import files_below, read_sealed, write_json, write_sealed
@@ -98,6 +99,9 @@ def test_what_is_adopted_is_the_same_and_is_proven_with_its_origin(tmp_path, uph
     found = verify_run(tmp_path / "runs" / "second")
     assert found["problems"] == []
     assert any("adopted (" in cell for cell in verify_table(found)[2])
+    (adopted / "adopted.json").rename(tmp_path / "aside")
+    assert f"{adopted / 'adopted.json'}: is missing" in found_in(tmp_path / "runs" / "second")
+    (tmp_path / "aside").rename(adopted / "adopted.json")
     assert status_of(tmp_path / "runs" / "second")["stages"][2]["note"] == "adopted from another run"
 
 
