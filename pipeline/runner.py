@@ -198,7 +198,7 @@ def _attempt(job: Job, title: str, signals: Signals, reporter: Reporter, there: 
     with reporter.stage(title) as tell:
         stall = 60 * job.settings["stall_minutes"]
         returncode, last = run_child(job.partial / JOB, job.partial / LOG, signals, tell, stall, there)
-    if not there():
+    if last.get("type") == "vanished" or not there():
         raise vanished(job.partial)  # and not a word is written into what may be in its place
     if last.get("type") != "finished":
         error = failure(job.node.id, kind_at_work(job.node), returncode, last, job.partial / LOG, signals.requested)

@@ -36,15 +36,8 @@ def _row(run: Path, node: Node, state: NodeState) -> dict[str, Any]:
     row = {"id": node.id, "state": state.state, "path": str(folder_of(node, run))}
     record = read_record(state.folder)
     if record is None:
-        nothing: dict[str, Any] = {
-            "record": None,
-            "weights": None,
-            "files": 0,
-            "bytes": 0,
-            "made_from": [],
-            "adopted": None,
-        }
-        return {**row, **nothing, "problems": []}
+        unknown = dict.fromkeys(("record", "weights", "adopted"))
+        return {**row, **unknown, "files": 0, "bytes": 0, "made_from": [], "problems": []}
     problems = [f"{path}: {problem}" for path, problem in problems_in(state.folder, record, whole=True)]
     if wrong := origin_problem(state.folder, record):
         problems.append(wrong)

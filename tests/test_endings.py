@@ -139,3 +139,9 @@ def test_a_run_folder_that_vanishes_between_two_stages_is_not_begun_anew(tmp_pat
     with pytest.raises(RunFailed, match=f"{run}: is not there any more"):
         run_plan(Request(toy_plan([ONE, {"id": "two"}]), run, reporter=Mover(run)))
     assert not run.exists()
+
+
+def test_a_folder_that_vanished_and_came_back_is_told_as_that_and_not_as_a_kill(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.runner.run_child", lambda *_: (-9, {"type": "vanished"}))
+    with pytest.raises(RunFailed, match=r"01-one\.partial: is not there any more"):
+        run_plan(Request(toy_plan([ONE]), tmp_path, reporter=Reporter(bars=False)))
