@@ -1,7 +1,8 @@
 """Runs a plan: skips what is done, refuses what would be overwritten, and gives every other node its own process.
 
 The rule for finished folders: nothing finished is ever replaced unless `--redo` names it or something it was made
-from. What `--redo` replaces is moved to `<run>/replaced/` (one earlier version a stage).
+from. What `--redo` replaces is moved to `<run>/replaced/` (one earlier version a stage), the checkpoints of an
+unfinished stage too.
 """
 
 import os
@@ -21,7 +22,7 @@ from pipeline.budget import Budget
 from pipeline.child import SECONDS_TO_SAVE, Signals, run_child
 from pipeline.failures import failure, vanished
 from pipeline.faults import FULL
-from pipeline.job import LOG, REPLACED, Job, finish, note, prepare, recover
+from pipeline.job import LOG, REPLACED, Job, finish, note, prepare, recover, set_aside
 from pipeline.lock import owned
 from pipeline.plan import ADOPT, EVALUATE, Node, Plan, chosen, kind_at_work
 from pipeline.progress import Reporter, short
@@ -110,9 +111,12 @@ def why_stale(state: NodeState) -> str:
 
 
 def _set_aside(request: Request, state: NodeState) -> None:
-    """Move a finished folder to `replaced/` and remove an unfinished one."""
+    """Move a finished folder to `replaced/`, and an unfinished one if it has checkpoints; without any it is removed."""
     if state.partial.exists():
-        shutil.rmtree(state.partial)
+        if kept := set_aside(state.partial):
+            request.reporter.line(f"{state.partial} {kept}")
+        if state.partial.exists():
+            shutil.rmtree(state.partial)
     if state.folder.exists():
         target = request.run / REPLACED / state.folder.relative_to(request.run)
         if target.exists():
