@@ -64,7 +64,8 @@ def test_the_judges_have_their_questions_in_the_wheel(wheel, tmp_path):
 
 def test_a_wheel_installed_inside_somebody_elses_checkout_has_no_commit(wheel, tmp_path):
     assert commit(ROOT) is None or len(commit(ROOT).removesuffix("+dirty")) == 40
-    for words in (["init", "-q"], ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "x", "--allow-empty"]):
+    somebody = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], [*somebody, "commit", "-qm", "x", "--allow-empty"]):
         subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
     shutil.copytree(wheel, tmp_path / "site-packages")
     assert commit(tmp_path / "site-packages") is None
