@@ -14,6 +14,7 @@ from common.fingerprint import fingerprint
 from common.seeds import derive
 from evals.config import SuiteConfig, SuiteName
 from pipeline.child import Signals
+from pipeline.compare import score_text
 from pipeline.job import Job
 from pipeline.lock import owned
 from pipeline.plan import EVALUATE, Node, Plan, identity_of
@@ -147,6 +148,5 @@ def results_table(results: Mapping[str, Any]) -> list[list[str]]:
     """The rows of the table for people, its header first; in per cent."""
     rows = [["suite (%)", "n", "score"]]
     for name, suite in results["suites"].items():
-        low, high = 100 * suite["low"], 100 * suite["high"]
-        rows.append([name, str(suite["n"]), f"{100 * suite['score']:.1f} [{low:.1f}, {high:.1f}]"])
+        rows.append([name, str(suite["n"]), score_text(suite)])
     return rows

@@ -229,19 +229,25 @@ def _keep_failure(job: Job, error: UphillError) -> None:
 
 
 def _check_gate(request: Request, node: Node) -> None:
-    """GateStopped when the evaluation `node` fell too far below that of the checkpoint it came from."""
+    """GateStopped when the evaluation `node` fell too far below that of the checkpoint it came from, or cannot tell."""
     gate = request.plan.gate
-    parent = request.plan.evaluated_parent(node.inputs["checkpoint"]) if gate and node.kind == EVALUATE else None
-    if gate is None or parent is None:
+    if gate is None or node.kind != EVALUATE:
         return
-    states = inspect(request.plan, request.run)
+    from evals.gate import check_gate, require_score
+
+    states, stage = inspect(request.plan, request.run), node.inputs["checkpoint"]
+    after = _results(states[node.id])
+    require_score(after, gate["suite"], stage)
+    parent = request.plan.evaluated_parent(stage)
+    if parent is None:
+        return
     before = next(n for n in request.plan.nodes if n.kind == EVALUATE and n.inputs["checkpoint"] == parent)
     if states[before.id].state != "done":
         request.reporter.line(f"the gate was not checked: {before.id} is {states[before.id].state}")
         return
-    from evals.gate import check_gate
-
-    check_gate(_results(states[before.id]), _results(states[node.id]), gate["suite"], gate["max_drop"])
+    earlier = _results(states[before.id])
+    require_score(earlier, gate["suite"], parent)
+    check_gate(earlier, after, gate["suite"], gate["max_drop"])
 
 
 def _results(state: NodeState) -> dict[str, Any]:
