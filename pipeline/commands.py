@@ -116,13 +116,16 @@ def evaluate(
     checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT|RUN[:STAGE]", help="What is asked.")],
     suite: Annotated[str, typer.Option("--suite", metavar="NAME[,NAME]", help="The suites, comma-separated.")],
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="A new folder for the results.")] = None,
+    max_model_len: Annotated[
+        int | None, typer.Option("--max-model-len", metavar="N", min=16, help="Longest prompt and answer, in tokens.")
+    ] = None,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
     """Evaluate a checkpoint folder, or the checkpoint of a run's stage (by default its last finished one)."""
     from pipeline.evaluate import evaluate, results_table
 
-    results = evaluate(checkpoint, suite.split(","), runs_dir, out, Reporter())
+    results = evaluate(checkpoint, suite.split(","), runs_dir, out, Reporter(), max_model_len)
     print_json(results) if as_json else print_table(results_table(results))
 
 

@@ -23,6 +23,7 @@ from pipeline.child import SECONDS_TO_SAVE, Signals, run_child
 from pipeline.failures import failure, vanished
 from pipeline.faults import FULL
 from pipeline.job import LOG, REPLACED, Job, finish, note, prepare, recover, set_aside
+from pipeline.limits import cores
 from pipeline.lock import owned
 from pipeline.plan import ADOPT, EVALUATE, Node, Plan, chosen, kind_at_work
 from pipeline.progress import Reporter, short
@@ -175,9 +176,12 @@ def _spent(where: str) -> BudgetSpent:
 
 
 def settings(plan: Plan) -> dict[str, Any]:
-    """The `runtime` of a plan for its stages' processes, with every default."""
+    """The `runtime` of a plan for its stages' processes, with every default.
+
+    No more threads than there are CPUs: a run folder may have come from a larger machine.
+    """
     runtime = RuntimeConfig.model_validate(plan.runtime).model_dump(mode="json")
-    return {**runtime, "threads": runtime["threads"] or len(os.sched_getaffinity(0))}
+    return {**runtime, "threads": min(runtime["threads"] or cores(), cores())}
 
 
 def run_job(job: Job, title: str, signals: Signals, reporter: Reporter) -> None:
