@@ -55,10 +55,13 @@ def run(
     from pipeline.recipe import load_recipe
     from pipeline.runner import Request, run_plan
     from pipeline.status import status_of
+    from pipeline.user_files import kept_checksums
 
-    plan = build_plan(load_recipe(recipe, settings, to_run=True))
+    reporter, sums = Reporter(), kept_checksums()
+    plan = build_plan(load_recipe(recipe, settings, to_run=True), sums.of)
+    reporter.lines(sums.remarks())
     folder = runs_dir / plan.name
-    run_plan(Request(plan, folder, stage, until, redo or (), Reporter(), grace))
+    run_plan(Request(plan, folder, stage, until, redo or (), reporter, grace))
     status = status_of(folder)
     if as_json:
         print_json(status)
@@ -75,10 +78,13 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what a recipe would run, what of it is done, and what it needs; loads no model."""
+    from common.checksums import trust_lines
     from pipeline.overview import plan_view, print_plan
     from pipeline.recipe import load_recipe
+    from pipeline.user_files import kept_checksums
 
     view = plan_view(load_recipe(recipe, settings), runs_dir, gpu)
+    Reporter().lines(trust_lines(view["trusted"], kept_checksums().folder))
     print_json(view) if as_json else print_plan(view)
 
 

@@ -26,7 +26,7 @@ from pipeline.record import read_record, record_checksum, verify
 from pipeline.run_folder import find_checkpoint
 from pipeline.runner import run_job, settings
 from pipeline.state import inspect, partial_of
-from pipeline.user_files import content, wrong_model
+from pipeline.user_files import content, kept_checksums, wrong_model
 from rollouts.config import RolloutConfig
 from stages.evaluate.config import EvaluateStage
 from stages.reference import PROMPTS
@@ -65,7 +65,7 @@ def evaluate(
         raise BadInput(f"--suite: a suite is named twice in {','.join(suites)}", "name it once")
     path = Path(name)
     bare = (path / "config.json").is_file() or (path.is_dir() and any(path.glob("*.safetensors")))
-    subject = _bare(path, suites, runs_dir) if bare else _of_run(name, suites, runs_dir)
+    subject = _bare(path, suites, runs_dir, reporter) if bare else _of_run(name, suites, runs_dir)
     if max_model_len is not None and max_model_len != subject.rollouts.max_model_len:
         subject = _at_length(subject, max_model_len)
     checkpoint = subject.inputs["checkpoint"]
@@ -119,7 +119,7 @@ def _of_run(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
     )
 
 
-def _bare(folder: Path, suites: Sequence[str], runs_dir: Path) -> Subject:
+def _bare(folder: Path, suites: Sequence[str], runs_dir: Path, reporter: Reporter) -> Subject:
     """A checkpoint folder from anywhere."""
     if wrong := wrong_model(folder):
         raise BadInput(*wrong)
@@ -128,7 +128,9 @@ def _bare(folder: Path, suites: Sequence[str], runs_dir: Path) -> Subject:
         raise BadInput(message, "name RUN:STAGE, or leave the suite out")
     inputs = {"checkpoint": folder.resolve()}
     name = folder.resolve().name
-    made_from = {"checkpoint": {"content": content(folder)}}
+    sums = kept_checksums()
+    made_from = {"checkpoint": {"content": content(folder, sums.of)}}
+    reporter.lines(sums.remarks())
     out = runs_dir / "evals" / "+".join([name, *suites])
     return Subject(str(folder), inputs, made_from, derive(0, EVALUATE), RolloutConfig(), settings(Plan(name, ())), out)
 
