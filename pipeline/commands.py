@@ -169,6 +169,7 @@ def check(
 def export(
     checkpoint: Annotated[str, typer.Argument(metavar="RUN[:STAGE]", help="By default the last finished stage.")],
     target: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the checkpoint that is in DIR.")] = False,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
@@ -176,7 +177,7 @@ def export(
     from pipeline.export import export
     from pipeline.run_folder import find_checkpoint
 
-    done = export(find_checkpoint(checkpoint, runs_dir), target)
+    done = export(find_checkpoint(checkpoint, runs_dir), target, force)
     print_json(done) if as_json else print(f"{done['run']}:{done['stage']} is in {done['path']}")
 
 
