@@ -25,7 +25,7 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2
 def export(checkpoint: Checkpoint, target: Path, force: bool = False) -> dict[str, Any]:
     """Copy the checkpoint to `target`, whole or not at all. BadInput if something is there already.
 
-    With `force` that may be another checkpoint and nothing else. The copy takes its place in one step, when it is whole.
+    With `force` that may be another checkpoint, and nothing else, whose place the whole copy takes in one step.
     """
     place = Path(os.path.abspath(target))
     try:
