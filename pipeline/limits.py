@@ -43,7 +43,7 @@ MOST: Mapping[str, float] = {
     "timeout_s": 86_400,
 }
 """By a field's name: the most that makes sense, far above what anybody runs. All of them cost time or memory."""
-FREE = ("settings", "examples", "shares")
+FREE = ("settings", "examples", "shares", "extra")
 """Sections whose keys are the person's own."""
 
 
