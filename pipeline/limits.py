@@ -30,9 +30,12 @@ MOST: Mapping[str, float] = {
     "group_size": 10_000,
     "largest_group": 10_000,
     "learning_rate": 1.0,
+    "max_model_len": 10_485_760,
     "max_pairs": 10_000_000,
     "max_rounds": 1_000,
+    "max_tokens": 1_000_000,
     "opponents": 1_000,
+    "parity_tolerance": 1.0,
     "patience_s": 30 * 86_400,
     "probe_attempts": 10_000,
     "prompts_per_step": 100_000,
@@ -42,7 +45,8 @@ MOST: Mapping[str, float] = {
     "temperature": 10.0,
     "timeout_s": 86_400,
 }
-"""By a field's name: the most that makes sense, far above what anybody runs. All of them cost time or memory."""
+"""By a field's name: the most that makes sense, far above what anybody runs. More costs time or memory to no end, or, as
+a parity of more than a nat a token, proves nothing."""
 FREE = ("settings", "examples", "shares", "extra")
 """Sections whose keys are the person's own."""
 

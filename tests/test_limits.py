@@ -39,6 +39,10 @@ evaluate: {suites: [held_out, gsm8k], after: [base]}
         ("stages.rl.group_size=1000000", "stages[2].group_size: 1,000,000 cannot be meant"),
         ("stages.rl.temperature=70", "stages[2].temperature: 70.0 cannot be meant"),
         ("stages.sft.lora.rank=1000", "stages[1].lora.rank: 1,000 is above the model's width, 576"),
+        (
+            "stages.rl.parity_tolerance=1e9",
+            "stages[2].parity_tolerance: 1,000,000,000.0 cannot be meant: 1.0 is the most",
+        ),
         ("model.experts=100000", "model.experts: 100,000 cannot be meant"),
         ("model.moe_every=31", "model.moe_every: 31 leaves no layer with experts in a model of 30 layers"),
         ("stages.rl.rollouts.max_model_len=9000", "stages[2].rollouts.max_model_len: 9,000 is longer than the model's"),
