@@ -45,8 +45,8 @@ MOST: Mapping[str, float] = {
     "temperature": 10.0,
     "timeout_s": 86_400,
 }
-"""By a field's name: the most that makes sense, far above what anybody runs. More costs time or memory to no end, or, as
-a parity of more than a nat a token, proves nothing."""
+"""By a field's name: the most that makes sense, far above what anybody runs. More costs time or memory to no end; and a
+parity check that lets more than a nat a token pass proves nothing."""
 FREE = ("settings", "examples", "shares", "extra")
 """Sections whose keys are the person's own."""
 
