@@ -51,6 +51,7 @@ class Parrot:
 
     def generate(self, prompts, *, samples, temperature, max_tokens, seeds):
         assert (samples, temperature, len(seeds)) == (1, 0.0, len(prompts))
+        assert all(len(tokens) + max_tokens <= self.max_model_len for tokens in prompts)  # else the engine refuses
         texts = [self.replies["".join(map(chr, tokens))] for tokens in prompts]
         return [[SimpleNamespace(token_ids=[1] * len(text), text=text, finish="stop" if len(text) < max_tokens
                  else "length")] for text in texts]  # fmt: skip
