@@ -7,12 +7,22 @@ from common.errors import BadInput, GateStopped
 _ROUNDING = 1e-9
 
 
+def require_score(results: dict[str, Any], suite: str, stage: str) -> None:
+    """Raise GateStopped where the evaluation of `stage` has no score on `suite`: what is unknown passes no gate."""
+    if _suite(results, suite, f"evaluation of {stage}")["score"] is None:
+        raise GateStopped(
+            f"gate: {suite} has no score after {stage!r}, because none of its answers could be judged",
+            f"see `fault` in its answers.jsonl, mend the cause and add `--redo eval-{stage}`; or leave the gate out",
+        )
+
+
 def check_gate(parent: dict[str, Any], child: dict[str, Any], suite: str, max_drop: float) -> None:
     """Raise GateStopped if the child's score on `suite` lies more than `max_drop` below its parent's.
 
-    `parent` and `child` are the contents of two `results.json`; `max_drop` is a share, 0.02 being two points.
+    `parent` and `child` are the contents of two `results.json`, both with a score; `max_drop` is a share, 0.02 being
+    two points.
     """
-    before, after = _suite(parent, suite, "parent"), _suite(child, suite, "child")
+    before, after = _suite(parent, suite, "parent's evaluation"), _suite(child, suite, "child's evaluation")
     if after["score"] < before["score"] - max_drop - _ROUNDING:
         raise GateStopped(
             f"gate: {suite} fell from {_text(before)} to {_text(after)}, by {before['score'] - after['score']:.3f}; "
@@ -24,7 +34,7 @@ def check_gate(parent: dict[str, Any], child: dict[str, Any], suite: str, max_dr
 def _suite(results: dict[str, Any], suite: str, whose: str) -> dict[str, Any]:
     suites: dict[str, dict[str, Any]] = results["suites"]
     if suite not in suites:
-        raise BadInput(f"gate: the {whose}'s evaluation has no suite {suite!r}", f"it has: {', '.join(suites)}")
+        raise BadInput(f"gate: the {whose} has no suite {suite!r}", f"it has: {', '.join(suites)}")
     return suites[suite]
 
 

@@ -1,21 +1,29 @@
 """The one way a checkpoint is asked: every prompt once, without examples, at temperature 0.
 
-A verifier's fault is left out of the score and counted. A prompt that does not fit the context counts as wrong and is
+Nothing about a single prompt ends an evaluation. A fault (a verifier that crashed, a chat template that raised) is left
+out of the score and counted. A prompt that leaves no room for the longest answer in the context counts as wrong and is
 counted, and so are answers cut off at the length limit, which are graded as they stand.
 """
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from common.errors import RunFailed
+from common.errors import BadInput
 from common.intervals import wilson
 from evals.config import SuiteConfig
 from prompts.schema import Prompt
 from rewards.grade import grade
 
 TOO_LONG = "too_long"
+"""The prompt and the suite's longest answer together are longer than the context."""
+NOT_ENCODED = "not_encoded"
+"""The tokenizer or its chat template raised on the prompt, or made no tokens of it."""
+UNKNOWN_VERIFIER = "unknown_verifier"
 SHOTS, TEMPERATURE = 0, 0.0
+_log = logging.getLogger(__name__)
 
 
 class Sampled(Protocol):
@@ -49,7 +57,7 @@ class Answer:
     capability: str
     correct: bool
     fault: str | None
-    """`too_long`, `verifier_crash` or `timeout`."""
+    """`too_long`, `not_encoded`, `unknown_verifier`, or the verifier's `verifier_crash` or `timeout`."""
     answer: str | None
     """What was read out of the text."""
     reference: str
@@ -57,11 +65,11 @@ class Answer:
     tokens: int
     """Tokens generated."""
     finish: str | None
-    """`stop` or `length`; None if the prompt was too long to ask."""
+    """`stop` or `length`; None if the prompt was not asked."""
 
     @property
     def counts(self) -> bool:
-        """Whether it is part of the score: not if a verifier could not tell."""
+        """Whether it is part of the score: not if it could not be asked or graded."""
         return self.fault in (None, TOO_LONG)
 
 
@@ -78,28 +86,42 @@ def ask(
 
 
 def _ask_batch(engine: Asker, suite: SuiteConfig, prompts: Sequence[Prompt]) -> Iterator[Answer]:
-    encoded = [engine.encode(prompt.messages) for prompt in prompts]
-    fits = [len(tokens) < engine.max_model_len for tokens in encoded]
-    askable = [tokens for tokens, fit in zip(encoded, fits, strict=True) if fit]
+    encoded = [_encoded(engine, prompt) for prompt in prompts]
+    room = engine.max_model_len - suite.answer_length()
+    askable = [tokens for tokens in encoded if tokens and len(tokens) <= room]
     groups: Sequence[Sequence[Sampled]] = []
     if askable:
         groups = engine.generate(
             askable, samples=1, temperature=TEMPERATURE, max_tokens=suite.answer_length(), seeds=[0] * len(askable)
         )
     rollouts = iter(groups)
-    for prompt, fit in zip(prompts, fits, strict=True):
-        yield _graded(suite.name, prompt, next(rollouts)[0]) if fit else _too_long(suite.name, prompt)
+    for prompt, tokens in zip(prompts, encoded, strict=True):
+        if not tokens:
+            yield _unasked(suite.name, prompt, NOT_ENCODED)
+        elif len(tokens) > room:
+            yield _unasked(suite.name, prompt, TOO_LONG)
+        else:
+            yield _graded(suite.name, prompt, next(rollouts)[0])
+
+
+def _encoded(engine: Asker, prompt: Prompt) -> list[int]:
+    """The prompt's tokens; none where tokenizer or chat template raise on it."""
+    try:
+        return engine.encode(prompt.messages)
+    except Exception as error:  # a template is a program that came with the checkpoint: it may raise anything
+        _log.warning("prompt %s cannot be encoded: %s: %s", prompt.id, type(error).__name__, error)
+        return []
 
 
 def _graded(suite: str, prompt: Prompt, rollout: Sampled) -> Answer:
-    result = grade(prompt, rollout.text)
+    correct, fault, answer = _grade(prompt, rollout.text)
     return Answer(
         suite=suite,
         id=prompt.id,
         capability=prompt.capability,
-        correct=result.correct,
-        fault=result.fault,
-        answer=result.answer,
+        correct=correct,
+        fault=fault,
+        answer=answer,
         reference=prompt.answer,
         text=rollout.text,
         tokens=len(rollout.token_ids),
@@ -107,17 +129,22 @@ def _graded(suite: str, prompt: Prompt, rollout: Sampled) -> Answer:
     )
 
 
-def _too_long(suite: str, prompt: Prompt) -> Answer:
-    return Answer(suite, prompt.id, prompt.capability, False, TOO_LONG, None, prompt.answer, "", 0, None)
+def _grade(prompt: Prompt, text: str) -> tuple[bool, str | None, str | None]:
+    """(correct, fault, what was read)."""
+    try:
+        result = grade(prompt, text)
+    except BadInput as error:
+        _log.warning("prompt %s cannot be graded: %s", prompt.id, error.message)
+        return False, UNKNOWN_VERIFIER, None
+    return result.correct, result.fault, result.answer
 
 
-def summary(suite: str, answers: Sequence[Answer]) -> dict[str, Any]:
-    """Score with its 95 % interval and counts, in all and by capability. Raises RunFailed if none could be graded."""
-    if not any(answer.counts for answer in answers):
-        raise RunFailed(
-            f"suite {suite}: the verifier could grade none of {len(answers)} answers",
-            "look at `fault` in answers.jsonl and at the stage's log",
-        )
+def _unasked(suite: str, prompt: Prompt, fault: str) -> Answer:
+    return Answer(suite, prompt.id, prompt.capability, False, fault, None, prompt.answer, "", 0, None)
+
+
+def summary(answers: Sequence[Answer]) -> dict[str, Any]:
+    """Score with its 95 % interval and counts, in all and by capability. A score is None where nothing was graded."""
     groups: dict[str, list[Answer]] = {}
     for answer in answers:
         groups.setdefault(answer.capability, []).append(answer)
@@ -137,6 +164,25 @@ def _counts(answers: Sequence[Answer]) -> dict[str, Any]:
         "too_long": sum(answer.fault == TOO_LONG for answer in answers),
         "cut_off": sum(answer.finish == "length" for answer in answers),
     }
+
+
+def remarks(suite: SuiteConfig, answers: Sequence[Answer], max_model_len: int) -> list[str]:
+    """What a person should know of a suite's answers before they read its score, a sentence each."""
+    count = len(answers)
+    if not count:
+        return [f"{suite.name} has no prompts, and so no score"]
+    faults = Counter(answer.fault for answer in answers if answer.fault)
+    long, said = faults.pop(TOO_LONG, 0), []
+    if long:
+        said.append(
+            f"{suite.name}: {long} of {count} prompts leave no room for answers of {suite.answer_length()} tokens in "
+            f"max_model_len ({max_model_len}) and count as wrong"
+        )
+    if faults:
+        named = ", ".join(f"{fault} {number}" for fault, number in sorted(faults.items()))
+        left = "it has no score" if faults.total() == count else "they are left out of the score"
+        said.append(f"{suite.name}: {faults.total()} of {count} answers could not be judged ({named}); {left}")
+    return said
 
 
 def protocol(suites: Sequence[SuiteConfig]) -> dict[str, Any]:

@@ -6,11 +6,13 @@ date; each row carries a checksum of its text, so that a damaged one is found wh
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from common.checksums import Stamp
 from common.errors import RunFailed
 from common.files import checksum, files_below
 from common.fingerprint import fingerprint
@@ -67,15 +69,14 @@ class Cache:
         self._run("COMMIT")
 
     def folder_sum(self, folder: Path) -> str:
-        """A checksum over a checkpoint's files. A file is read again when its size or time of change differ."""
+        """A checksum over a checkpoint's files. A file is read again when its size, times or inode differ."""
         sums = {}
         for path in files_below(folder):
-            stat = path.stat()
-            name, stamp = str(path.resolve()), f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
-            known = self._run("SELECT sum FROM files WHERE name = ? AND stamp = ?", [name, stamp])
+            name, stamp, now = str(path.resolve()), Stamp.of(path), time.time_ns()
+            known = self._run("SELECT sum FROM files WHERE name = ? AND stamp = ?", [name, str(stamp)])
             sums[str(path.relative_to(folder))] = sum_ = known[0][0] if known else checksum(path)
-            if not known:
-                self._run("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", [name, stamp, sum_])
+            if not known and stamp.settled(now) and Stamp.of(path) == stamp:
+                self._run("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", [name, str(stamp), sum_])
         return fingerprint(sums)
 
     def _run(self, statement: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""Proof that our generically named packages are this checkout's own, and not another distribution's.
+"""Proof that our generically named packages are all from one place, and none is another distribution's.
 
 Imports nothing of ours, because anything of ours may be what is shadowed.
 """
@@ -7,7 +7,7 @@ import importlib.util
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-"""The checkout that this very file belongs to."""
+"""What this very file belongs to: a checkout, or the folder into which a wheel was installed."""
 PACKAGES = ("common", "curriculum", "evals", "judges", "models", "pipeline", "prompts", "rewards", "rollouts", "stages")
 
 

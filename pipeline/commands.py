@@ -55,10 +55,13 @@ def run(
     from pipeline.recipe import load_recipe
     from pipeline.runner import Request, run_plan
     from pipeline.status import status_of
+    from pipeline.user_files import kept_checksums
 
-    plan = build_plan(load_recipe(recipe, settings, to_run=True))
+    reporter, sums = Reporter(), kept_checksums()
+    plan = build_plan(load_recipe(recipe, settings, to_run=True), sums.of)
+    reporter.lines(sums.remarks())
     folder = runs_dir / plan.name
-    run_plan(Request(plan, folder, stage, until, redo or (), Reporter(), grace))
+    run_plan(Request(plan, folder, stage, until, redo or (), reporter, grace))
     status = status_of(folder)
     if as_json:
         print_json(status)
@@ -75,10 +78,13 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what a recipe would run, what of it is done, and what it needs; loads no model."""
+    from common.checksums import trust_lines
     from pipeline.overview import plan_view, print_plan
     from pipeline.recipe import load_recipe
+    from pipeline.user_files import kept_checksums
 
     view = plan_view(load_recipe(recipe, settings), runs_dir, gpu)
+    Reporter().lines(trust_lines(view["trusted"], kept_checksums().folder))
     print_json(view) if as_json else print_plan(view)
 
 
@@ -116,13 +122,16 @@ def evaluate(
     checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT|RUN[:STAGE]", help="What is asked.")],
     suite: Annotated[str, typer.Option("--suite", metavar="NAME[,NAME]", help="The suites, comma-separated.")],
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="A new folder for the results.")] = None,
+    max_model_len: Annotated[
+        int | None, typer.Option("--max-model-len", metavar="N", min=16, help="Longest prompt and answer, in tokens.")
+    ] = None,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
     """Evaluate a checkpoint folder, or the checkpoint of a run's stage (by default its last finished one)."""
     from pipeline.evaluate import evaluate, results_table
 
-    results = evaluate(checkpoint, suite.split(","), runs_dir, out, Reporter())
+    results = evaluate(checkpoint, suite.split(","), runs_dir, out, Reporter(), max_model_len)
     print_json(results) if as_json else print_table(results_table(results))
 
 
@@ -160,6 +169,7 @@ def check(
 def export(
     checkpoint: Annotated[str, typer.Argument(metavar="RUN[:STAGE]", help="By default the last finished stage.")],
     target: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the checkpoint that is in DIR.")] = False,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
@@ -167,7 +177,7 @@ def export(
     from pipeline.export import export
     from pipeline.run_folder import find_checkpoint
 
-    done = export(find_checkpoint(checkpoint, runs_dir), target)
+    done = export(find_checkpoint(checkpoint, runs_dir), target, force)
     print_json(done) if as_json else print(f"{done['run']}:{done['stage']} is in {done['path']}")
 
 

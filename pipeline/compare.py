@@ -1,6 +1,6 @@
 """`uphill compare`: base and every stage side by side, with intervals and differences to the parent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,18 @@ def compare_table(rows: Sequence[dict[str, Any]], several: bool) -> list[list[st
     return [["suite (%)", "n", *stages], *body]
 
 
+def score_text(result: Mapping[str, Any]) -> str:
+    """`score [low, high]` in per cent, or that there is none."""
+    if result["score"] is None:
+        return "no score"
+    return f"{100 * result['score']:.1f} [{100 * result['low']:.1f}, {100 * result['high']:.1f}]"
+
+
 def _column(row: dict[str, Any], several: bool) -> str:
     """The stage, below its run's name where there are several: .../<run>/<NN>-<stage>/checkpoint."""
     return f"{Path(row['checkpoint']).parents[1].name}:{row['stage']}" if several else str(row["stage"])
 
 
 def _cell(row: dict[str, Any]) -> str:
-    score = f"{100 * row['score']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+    score = score_text(row)
     return score if row["delta"] is None else f"{score} {100 * row['delta']:+.1f}"

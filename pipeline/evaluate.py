@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,11 +10,14 @@ from typing import Any, get_args
 
 from common.errors import BadInput
 from common.files import read_json
-from common.fingerprint import fingerprint
+from common.fingerprint import differences, fingerprint
 from common.seeds import derive
 from evals.config import SuiteConfig, SuiteName
 from pipeline.child import Signals
+from pipeline.compare import score_text
+from pipeline.context import folder_context
 from pipeline.job import Job
+from pipeline.limits import no_room
 from pipeline.lock import owned
 from pipeline.plan import EVALUATE, Node, Plan, identity_of
 from pipeline.problems import nearest
@@ -23,7 +26,7 @@ from pipeline.record import read_record, record_checksum, verify
 from pipeline.run_folder import find_checkpoint
 from pipeline.runner import run_job, settings
 from pipeline.state import inspect, partial_of
-from pipeline.user_files import content, wrong_model
+from pipeline.user_files import content, kept_checksums, wrong_model
 from rollouts.config import RolloutConfig
 from stages.evaluate.config import EvaluateStage
 from stages.reference import PROMPTS
@@ -42,10 +45,18 @@ class Subject:
     default_out: Path
 
 
-def evaluate(name: str, suites: Sequence[str], runs_dir: Path, out: Path | None, reporter: Reporter) -> dict[str, Any]:
+def evaluate(
+    name: str,
+    suites: Sequence[str],
+    runs_dir: Path,
+    out: Path | None,
+    reporter: Reporter,
+    max_model_len: int | None = None,
+) -> dict[str, Any]:
     """Evaluate a checkpoint folder or `RUN[:STAGE]`; returns the document of `eval --json`.
 
-    The results stay in `out`. The same evaluation finished there before is not repeated.
+    The results stay in `out`. The same evaluation finished there before is not repeated. `max_model_len` takes the
+    place of the run's own; the same evaluation at another length is another one.
     """
     for suite in suites:
         if suite not in get_args(SuiteName):
@@ -54,7 +65,11 @@ def evaluate(name: str, suites: Sequence[str], runs_dir: Path, out: Path | None,
         raise BadInput(f"--suite: a suite is named twice in {','.join(suites)}", "name it once")
     path = Path(name)
     bare = (path / "config.json").is_file() or (path.is_dir() and any(path.glob("*.safetensors")))
-    subject = _bare(path, suites, runs_dir) if bare else _of_run(name, suites, runs_dir)
+    subject = _bare(path, suites, runs_dir, reporter) if bare else _of_run(name, suites, runs_dir)
+    if max_model_len is not None and max_model_len != subject.rollouts.max_model_len:
+        subject = _at_length(subject, max_model_len)
+    checkpoint = subject.inputs["checkpoint"]
+    _require_room(suites, subject.rollouts.max_model_len, checkpoint if bare else checkpoint / "checkpoint")
     folder = out or subject.default_out
     node = _node(subject, suites, folder)
     if not _finished(node, folder):
@@ -62,6 +77,24 @@ def evaluate(name: str, suites: Sequence[str], runs_dir: Path, out: Path | None,
             job = Job(node, folder, inputs, subject.made_from, subject.settings, datetime.now(UTC))
             run_job(job, f"evaluation of {subject.name}", signals, reporter)
     return {"checkpoint": subject.name, "path": str(folder), **read_json(folder / "results.json")}
+
+
+def _at_length(subject: Subject, length: int) -> Subject:
+    rollouts = RolloutConfig.model_validate({**subject.rollouts.model_dump(), "max_model_len": length})
+    out = subject.default_out.with_name(f"{subject.default_out.name}+max_model_len={length}")
+    return replace(subject, rollouts=rollouts, default_out=out)
+
+
+def _require_room(suites: Sequence[str], length: int, checkpoint: Path) -> None:
+    """BadInput when the model cannot read `length` tokens, or a suite's answers would leave none for a prompt."""
+    context = folder_context(checkpoint)
+    if context is not None and length > context:
+        message = f"max_model_len {length:,} is longer than the context of {checkpoint}, {context:,} tokens"
+        raise BadInput(message, f"give --max-model-len {context} or less")
+    for suite in suites:
+        answer = SuiteConfig.model_validate(suite).answer_length()
+        if answer >= length:
+            raise BadInput(no_room(suite, answer, length), f"give a --max-model-len above {answer}")
 
 
 def _of_run(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
@@ -86,7 +119,7 @@ def _of_run(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
     )
 
 
-def _bare(folder: Path, suites: Sequence[str], runs_dir: Path) -> Subject:
+def _bare(folder: Path, suites: Sequence[str], runs_dir: Path, reporter: Reporter) -> Subject:
     """A checkpoint folder from anywhere."""
     if wrong := wrong_model(folder):
         raise BadInput(*wrong)
@@ -95,7 +128,9 @@ def _bare(folder: Path, suites: Sequence[str], runs_dir: Path) -> Subject:
         raise BadInput(message, "name RUN:STAGE, or leave the suite out")
     inputs = {"checkpoint": folder.resolve()}
     name = folder.resolve().name
-    made_from = {"checkpoint": {"content": content(folder)}}
+    sums = kept_checksums()
+    made_from = {"checkpoint": {"content": content(folder, sums.of)}}
+    reporter.lines(sums.remarks())
     out = runs_dir / "evals" / "+".join([name, *suites])
     return Subject(str(folder), inputs, made_from, derive(0, EVALUATE), RolloutConfig(), settings(Plan(name, ())), out)
 
@@ -138,15 +173,17 @@ def _finished(node: Node, folder: Path) -> bool:
     if not folder.exists():
         return False
     record = read_record(folder)
-    if record is None or record["fingerprint"] != node.fingerprint:
-        raise BadInput(f"{folder}: is there already and holds something else", "name another folder with --out")
-    return True
+    if record is not None and record["fingerprint"] == node.fingerprint:
+        return True
+    changes = differences(record["identity"], dict(node.identity)) if record else []
+    said = "; ".join(f"{name.removeprefix('config.')} was {old!r} and is now {new!r}" for name, old, new in changes)
+    what = f"holds something else{f': {said}' if said else ''}"
+    raise BadInput(f"{folder}: is there already and {what}", "name another folder with --out")
 
 
 def results_table(results: Mapping[str, Any]) -> list[list[str]]:
     """The rows of the table for people, its header first; in per cent."""
     rows = [["suite (%)", "n", "score"]]
     for name, suite in results["suites"].items():
-        low, high = 100 * suite["low"], 100 * suite["high"]
-        rows.append([name, str(suite["n"]), f"{100 * suite['score']:.1f} [{low:.1f}, {high:.1f}]"])
+        rows.append([name, str(suite["n"]), score_text(suite)])
     return rows

@@ -15,11 +15,13 @@ from pipeline.plan import ADOPT, build_plan
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.state import inspect
 from pipeline.status import note_on
+from pipeline.user_files import kept_checksums
 
 
 def plan_view(recipe: Recipe, runs_dir: Path, gpu: str) -> dict[str, Any]:
     """The document of `plan --json`; memory counted in GPUs of the kind `gpu`."""
-    plan = build_plan(recipe)
+    sums = kept_checksums()
+    plan = build_plan(recipe, sums.of)
     states = inspect(plan, runs_dir / plan.name)
     bounds, needs = expected(recipe), memory_view(recipe, gpu)
     memory, disk = needs.pop("stages"), foretold(recipe)
@@ -39,7 +41,8 @@ def plan_view(recipe: Recipe, runs_dir: Path, gpu: str) -> dict[str, Any]:
         for node in plan.nodes
     ]
     space = {"needed_gib": needed(recipe), "free_gib": free_gib(runs_dir)}
-    return {"run": plan.name, "path": str(runs_dir / plan.name), "stages": stages, "disk": space, **needs}
+    view = {"run": plan.name, "path": str(runs_dir / plan.name), "stages": stages, "disk": space, **needs}
+    return {**view, "trusted": list(map(str, sums.trusted))}
 
 
 def plan_table(view: dict[str, Any]) -> list[list[str]]:

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from common.errors import BadInput
+from common.files import checksum
 from common.fingerprint import canonical, fingerprint
 from common.seeds import derive
 from pipeline.adopted import kind_of
@@ -21,7 +22,7 @@ from pipeline.problems import nearest
 from pipeline.recipe import Recipe
 from pipeline.record import record_checksum
 from pipeline.references import EVALUATION_PREFIX
-from pipeline.user_files import ADOPTED_FOLDERS, content, user_paths, value_at
+from pipeline.user_files import ADOPTED_FOLDERS, Read, content, user_paths, value_at
 from stages.adopt.config import AdoptStage
 from stages.base.config import BaseStage
 from stages.evaluate.config import EvaluateStage
@@ -100,12 +101,18 @@ class Plan:
 
 
 def make_node(
-    config: StageConfig, kind: str, seed: int, earlier: Mapping[str, Node], place: str, module: str | None = None
+    config: StageConfig,
+    kind: str,
+    seed: int,
+    earlier: Mapping[str, Node],
+    place: str,
+    module: str | None = None,
+    read: Read = checksum,
 ) -> Node:
     """The node of one stage config, on top of the nodes that come before it."""
-    identity = {"config": identity_of(config), "kind": kind, "seed": seed}
+    identity = {"config": identity_of(config, read), "kind": kind, "seed": seed}
     inputs = config.input_ids()
-    read = {name: earlier[node].fingerprint for name, node in inputs.items()}
+    made_from = {name: earlier[node].fingerprint for name, node in inputs.items()}
     return Node(
         id=config.id,
         kind=kind,
@@ -114,7 +121,7 @@ def make_node(
         seed=seed,
         inputs=inputs,
         identity=identity,
-        fingerprint=fingerprint({**identity, "inputs": read}),
+        fingerprint=fingerprint({**identity, "inputs": made_from}),
         place=place,
         module=module or f"stages.{kind}.run",
     )
@@ -125,8 +132,8 @@ def kind_at_work(node: Node) -> str:
     return "adopt" if node.module == ADOPT else node.kind
 
 
-def build_plan(recipe: Recipe) -> Plan:
-    """The plan of a checked recipe. Reads the person's files (for their checksums), nothing else."""
+def build_plan(recipe: Recipe, read: Read = checksum) -> Plan:
+    """The plan of a checked recipe. Takes the checksums of the person's files by `read`, and reads nothing else."""
     stages: list[tuple[StageConfig, str]] = [
         (PromptsStage(sources=recipe.prompts), "prompts"),
         (BaseStage(model=recipe.model), "base"),
@@ -136,7 +143,7 @@ def build_plan(recipe: Recipe) -> Plan:
     after = recipe.evaluate.after if recipe.evaluate else ()
     for number, (config, kind) in enumerate(stages, start=1):
         place, module = f"{number:02d}-{config.id}", ADOPT if isinstance(config, AdoptStage) else None
-        nodes[config.id] = make_node(config, kind, derive(recipe.seed, config.id), nodes, place, module)
+        nodes[config.id] = make_node(config, kind, derive(recipe.seed, config.id), nodes, place, module, read)
         if config.id in after:
             evaluation = _evaluation(recipe, config.id)
             # One seed for all: the checkpoints answer the same prompts under the same draws.
@@ -156,7 +163,7 @@ def _evaluation(recipe: Recipe, stage: str) -> EvaluateStage:
     return EvaluateStage(id=f"{EVALUATION_PREFIX}{stage}", of=stage, suites=evaluate.suites, rollouts=evaluate.rollouts)
 
 
-def identity_of(config: BaseModel) -> dict[str, Any]:
+def identity_of(config: BaseModel, read: Read = checksum) -> dict[str, Any]:
     """The whole config as plain JSON, every file of the person's replaced by what it holds."""
     data: dict[str, Any] = canonical(config.model_dump(mode="json", by_alias=True))
     # The same fields as in a recipe, seen from a single stage's config.
@@ -164,7 +171,7 @@ def identity_of(config: BaseModel) -> dict[str, Any]:
         for path in list(user_paths(section)):
             place = Path(value_at(section, path))
             # What is adopted has a record of the checksums of all its files, which stands for them.
-            held = record_checksum(place) if path[-1] == ADOPTED_FOLDERS[-1] else content(place)
+            held = record_checksum(place) if path[-1] == ADOPTED_FOLDERS[-1] else content(place, read)
             value_at(section, path[:-1])[path[-1]] = f"content {held[:16]}"
     return data
 

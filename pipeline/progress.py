@@ -1,7 +1,7 @@
 """What a person sees of a run on stderr: a bar with rate and time left on a terminal, plain lines anywhere else."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -36,6 +36,10 @@ class Reporter:
 
     def line(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
+
+    def lines(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.line(text)
 
     def error(self, error: UphillError) -> None:
         self.line(f"error: {error}")

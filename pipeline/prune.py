@@ -33,8 +33,7 @@ def prunable(plan: Plan, states: States, keep: Mapping[str, int]) -> list[Node]:
     open_ = [node for node in plan.nodes if states[node.id].state != "done"]
     kept = {stage for node in open_ for stage in node.inputs.values()}
     kept |= {node.id for node in done[len(done) - keep["last"] :]}
-    scores = _scores(plan, states)
-    kept |= set(sorted(scores, key=lambda stage: scores[stage], reverse=True)[: keep["best"]])
+    kept |= _best(_scores(plan, states), keep["best"])
     return [node for node in done if node.id not in kept and not _gone(states[node.id].folder)]
 
 
@@ -44,14 +43,24 @@ def _gone(folder: Path) -> bool:
     return bool(pruned) and not any((folder / name).exists() for name in pruned)
 
 
-def _scores(plan: Plan, states: States) -> dict[str, float]:
-    """Each evaluated stage's score: that of the gate's suite, or the mean over the suites where there is no gate."""
-    found = {}
+def _best(scores: Mapping[str, float | None], count: int) -> set[str]:
+    """The `count` stages with the highest scores, and those without one: any of them may be the best."""
+    known = {stage: score for stage, score in scores.items() if score is not None}
+    best = sorted(known, key=lambda stage: known[stage], reverse=True)[:count]
+    return {*best, *(scores.keys() - known.keys())} if count else set()
+
+
+def _scores(plan: Plan, states: States) -> dict[str, float | None]:
+    """Each evaluated stage's score: that of the gate's suite, or the mean over the suites where there is no gate.
+
+    None where a suite that counts has no score, because none of its answers could be judged.
+    """
+    found: dict[str, float | None] = {}
     for node in plan.nodes:
         if node.kind == EVALUATE and states[node.id].state == "done":
             suites: dict[str, Any] = read_json(states[node.id].folder / "results.json")["suites"]
-            names = [plan.gate["suite"]] if plan.gate else list(suites)
-            found[node.inputs["checkpoint"]] = fmean(suites[name]["score"] for name in names)
+            scores = [suites[name]["score"] for name in ([plan.gate["suite"]] if plan.gate else suites)]
+            found[node.inputs["checkpoint"]] = None if None in scores else fmean(scores)
     return found
 
 

@@ -9,6 +9,7 @@ from common.config import Config
 from common.watch import WatchConfig
 from evals.config import SuiteConfig, SuiteName
 from models.config import ModelConfig
+from pipeline.limits import limit_problems
 from pipeline.overrides import apply_overrides
 from pipeline.problems import problems_of, refuse
 from pipeline.references import reference_problems, weight_problems
@@ -108,7 +109,8 @@ def load_recipe(path: Path, overrides: list[str] | None = None, *, to_run: bool 
         recipe = Recipe.model_validate(located.data)
     except ValidationError as error:
         raise refuse(problems_of(error, located, Recipe), located) from None
-    problems = reference_problems(recipe) + missing_files(located.data) + (weight_problems(recipe) if to_run else [])
+    problems = reference_problems(recipe) + limit_problems(recipe, to_run) + missing_files(located.data)
+    problems += weight_problems(recipe) if to_run else []
     if problems:
         raise refuse(problems, located)
     return recipe

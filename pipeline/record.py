@@ -40,8 +40,12 @@ def versions() -> dict[str, str]:
 
 
 def commit(checkout: Path = ROOT) -> str | None:
-    """The checkout's git commit, with `+dirty` for uncommitted changes; None where git cannot tell."""
+    """The checkout's git commit, with `+dirty` for uncommitted changes; None where git cannot tell.
+
+    An installed wheel may lie inside a checkout of something else, whose commit says nothing about uphill.
+    """
     try:
+        _git(checkout, "ls-files", "--error-unmatch", "pipeline/checkout.py")
         head = _git(checkout, "rev-parse", "HEAD")
         changed = _git(checkout, "status", "--porcelain")
     except (OSError, subprocess.SubprocessError):

@@ -1,7 +1,8 @@
 """Runs a plan: skips what is done, refuses what would be overwritten, and gives every other node its own process.
 
 The rule for finished folders: nothing finished is ever replaced unless `--redo` names it or something it was made
-from. What `--redo` replaces is moved to `<run>/replaced/` (one earlier version a stage).
+from. What `--redo` replaces is moved to `<run>/replaced/` (one earlier version a stage), the checkpoints of an
+unfinished stage too.
 """
 
 import os
@@ -21,7 +22,8 @@ from pipeline.budget import Budget
 from pipeline.child import SECONDS_TO_SAVE, Signals, run_child
 from pipeline.failures import failure, vanished
 from pipeline.faults import FULL
-from pipeline.job import LOG, REPLACED, Job, finish, note, prepare, recover
+from pipeline.job import LOG, REPLACED, Job, finish, note, prepare, recover, set_aside
+from pipeline.limits import cores
 from pipeline.lock import owned
 from pipeline.plan import ADOPT, EVALUATE, Node, Plan, chosen, kind_at_work
 from pipeline.progress import Reporter, short
@@ -110,9 +112,12 @@ def why_stale(state: NodeState) -> str:
 
 
 def _set_aside(request: Request, state: NodeState) -> None:
-    """Move a finished folder to `replaced/` and remove an unfinished one."""
+    """Move a finished folder to `replaced/`, and an unfinished one if it has checkpoints; without any it is removed."""
     if state.partial.exists():
-        shutil.rmtree(state.partial)
+        if kept := set_aside(state.partial):
+            request.reporter.line(f"{state.partial} {kept}")
+        if state.partial.exists():
+            shutil.rmtree(state.partial)
     if state.folder.exists():
         target = request.run / REPLACED / state.folder.relative_to(request.run)
         if target.exists():
@@ -171,9 +176,12 @@ def _spent(where: str) -> BudgetSpent:
 
 
 def settings(plan: Plan) -> dict[str, Any]:
-    """The `runtime` of a plan for its stages' processes, with every default."""
+    """The `runtime` of a plan for its stages' processes, with every default.
+
+    No more threads than there are CPUs: a run folder may have come from a larger machine.
+    """
     runtime = RuntimeConfig.model_validate(plan.runtime).model_dump(mode="json")
-    return {**runtime, "threads": runtime["threads"] or len(os.sched_getaffinity(0))}
+    return {**runtime, "threads": min(runtime["threads"] or cores(), cores())}
 
 
 def run_job(job: Job, title: str, signals: Signals, reporter: Reporter) -> None:
@@ -225,19 +233,25 @@ def _keep_failure(job: Job, error: UphillError) -> None:
 
 
 def _check_gate(request: Request, node: Node) -> None:
-    """GateStopped when the evaluation `node` fell too far below that of the checkpoint it came from."""
+    """GateStopped when the evaluation `node` fell too far below that of the checkpoint it came from, or cannot tell."""
     gate = request.plan.gate
-    parent = request.plan.evaluated_parent(node.inputs["checkpoint"]) if gate and node.kind == EVALUATE else None
-    if gate is None or parent is None:
+    if gate is None or node.kind != EVALUATE:
         return
-    states = inspect(request.plan, request.run)
+    from evals.gate import check_gate, require_score
+
+    states, stage = inspect(request.plan, request.run), node.inputs["checkpoint"]
+    after = _results(states[node.id])
+    require_score(after, gate["suite"], stage)
+    parent = request.plan.evaluated_parent(stage)
+    if parent is None:
+        return
     before = next(n for n in request.plan.nodes if n.kind == EVALUATE and n.inputs["checkpoint"] == parent)
     if states[before.id].state != "done":
         request.reporter.line(f"the gate was not checked: {before.id} is {states[before.id].state}")
         return
-    from evals.gate import check_gate
-
-    check_gate(_results(states[before.id]), _results(states[node.id]), gate["suite"], gate["max_drop"])
+    earlier = _results(states[before.id])
+    require_score(earlier, gate["suite"], parent)
+    check_gate(earlier, after, gate["suite"], gate["max_drop"])
 
 
 def _results(state: NodeState) -> dict[str, Any]:

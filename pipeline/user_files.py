@@ -3,18 +3,21 @@
 Paths enter no fingerprint; what the files hold does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from common.checksums import Checksums
 from common.errors import BadInput
 from common.files import checksum, files_below
 from common.fingerprint import fingerprint
-from models.packaged import PACKAGED
+from models.packaged import PACKAGED, cache_folder
 from pipeline.adopted import wrong_stage
 from pipeline.problems import Problem
 from pipeline.yaml_lines import DataPath
 
+Read = Callable[[Path], str]
+"""Gives the checksum of a file."""
 PROMPT_FILES: tuple[str, ...] = ("prompts", "*", "path")
 MODEL_FOLDERS: tuple[tuple[str, ...], ...] = (
     ("model", "upcycle"),
@@ -90,13 +93,21 @@ def wrong_model(folder: Path) -> tuple[str, str] | None:
     return None
 
 
-def content(place: Path) -> str:
-    """A fingerprint of what a file holds, or of every visible file of a folder, by name; independent of the path."""
+def kept_checksums() -> Checksums:
+    """Checksums of the person's files, kept over runs beside the converted models."""
+    return Checksums(cache_folder() / "checksums")
+
+
+def content(place: Path, read: Read = checksum) -> str:
+    """A fingerprint of what a file holds, or of every visible file of a folder, by name; independent of the path.
+
+    `read` gives the checksum of a file: by default of its bytes.
+    """
     try:
         if place.is_file():
-            return checksum(place)
+            return read(place)
         names = {path.relative_to(place).as_posix(): path for path in files_below(place)}
-        return fingerprint({name: checksum(path) for name, path in names.items() if not _hidden(name)})
+        return fingerprint({name: read(path) for name, path in names.items() if not _hidden(name)})
     except OSError as error:
         raise BadInput(f"{place}: cannot be read: {error}", "make it readable") from None
 

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from common.config import Config
 
+BATCH_TOKENS = 4096
+"""Most tokens in one batch of the engine, as long as `max_model_len` is not more."""
+
 
 class RolloutConfig(Config):
     """How vLLM holds the policy. Part of a stage's identity: another dtype samples other tokens."""

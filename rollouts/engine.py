@@ -16,7 +16,7 @@ from common.errors import BadInput, RunFailed
 from common.files import read_json
 from models.chat import encode_text, with_thinking_marks
 from rollouts import environment, routes, sync
-from rollouts.config import RolloutConfig
+from rollouts.config import BATCH_TOKENS, RolloutConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Engine:
             distributed_executor_backend="external_launcher",
             max_model_len=config.max_model_len,
             max_num_seqs=config.max_num_seqs,
-            max_num_batched_tokens=max(4096, config.max_model_len),
+            max_num_batched_tokens=max(BATCH_TOKENS, config.max_model_len),
             # A prompt split over two batches would need a seeded generator's offset, which CPU generators lack.
             enable_chunked_prefill=False,
             # The smallest block that vLLM's CPU attention takes (its default is 128): a group shares whole blocks only.

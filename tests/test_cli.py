@@ -84,6 +84,7 @@ def pretend_evaluation(folder, right):
     rows = [json.dumps({**answer, "id": str(i), "correct": i < right}) + "\n" for i in range(10)]
     (folder / "answers.jsonl").write_text("".join(rows))
     score = {"score": right / 10, "low": max(0, right - 2) / 10, "high": min(10, right + 2) / 10, "n": 10}
+    score = score if right >= 0 else {"score": None, "low": 0.0, "high": 1.0, "n": 0}
     write_json(folder / "results.json", {"suites": {"held_out": {**score, "by_capability": {"words": score}}}})
 
 
@@ -141,6 +142,14 @@ def test_the_gate_stops_a_run_again_and_again(folder, uphill):
         code, _, err = uphill("run", "small.yaml")
         assert code == 3 and "held_out fell from 0.600" in err
     assert uphill("run", "small.yaml", "--set", "evaluate.gate.max_drop=0.5")[0] == 0
+
+
+@pytest.mark.parametrize(("scores", "stage"), [({"base": -1}, "base"), ({"base": 2, "sft": -1}, "sft")])
+def test_an_evaluation_without_a_score_passes_no_gate(folder, uphill, scores, stage):
+    pretend(scores, until=f"eval-{stage}")
+    code, _, err = uphill("run", "small.yaml", "--until", f"eval-{stage}")
+    assert code == 3 and f"held_out has no score after '{stage}'" in err and f"--redo eval-{stage}" in err
+    assert "no score" in uphill("compare", "small")[1] and uphill("status", "small")[0] == 0
 
 
 def test_export_copies_a_checkpoint_that_is_as_it_was_recorded(folder, uphill):

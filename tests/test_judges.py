@@ -102,6 +102,7 @@ def test_a_damaged_cache_is_named_and_not_believed(tmp_path):
 
 def test_a_judge_is_its_files_and_they_are_read_once(tmp_path, monkeypatch):
     (tmp_path / "weights").write_bytes(b"one")
+    monkeypatch.setattr("common.checksums.SETTLED_NS", 0)
     cache = Cache(None)
     before = cache.folder_sum(tmp_path)
     monkeypatch.setattr("judges.cache.checksum", lambda path: pytest.fail("read again"))

@@ -35,7 +35,7 @@ def finish(tmp_path):
             folder = tmp_path / node.place
             if node.kind == "evaluate":
                 score = SCORES[node.inputs["checkpoint"]]
-                suites = {"held_out": {"score": score}, "other": {"score": 1.2 - 2 * score}}
+                suites = {"held_out": {"score": score}, "other": {"score": 1.2 - 2 * (score or 0)}}
                 folder.mkdir(parents=True)
                 write_json(folder / "results.json", {"suites": suites})
             else:
@@ -65,6 +65,12 @@ def finish(tmp_path):
 def test_the_last_and_the_best_stay(finish, last, best, gate, gone):
     plan = plan_of({"last": last, "best": best}, gate)
     assert [node.id for node in prunable(plan, finish(plan, 8), plan.runtime["keep"])] == gone
+
+
+def test_what_has_no_score_may_be_the_best_and_stays(finish, monkeypatch):
+    monkeypatch.setitem(SCORES, "base", None)
+    plan = plan_of({"last": 1, "best": 1}, {"suite": "held_out"})
+    assert [node.id for node in prunable(plan, finish(plan, 8), plan.runtime["keep"])] == ["rl"]
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,23 @@ def test_redo_makes_a_stage_and_what_came_from_it_again(tmp_path, toy):
     assert read_record(tmp_path / "replaced" / "01-one")["metrics"] == {"count": 3.0}
 
 
+def test_redo_keeps_the_checkpoints_of_an_unfinished_stage(tmp_path, toy):
+    toy([ONE, {**TWO, "ending": "crash"}])
+    checkpoint = tmp_path / "02-two.partial" / "resume" / "checkpoint-1"
+    checkpoint.mkdir()
+    (checkpoint / "weights").write_text("of hours")
+    code, stderr = toy([ONE, TWO], "--redo", "two")
+    kept = tmp_path / "replaced" / "02-two.partial" / "resume" / "checkpoint-1" / "weights"
+    assert code == 0 and kept.read_text() == "of hours" and "replaced/02-two.partial" in stderr
+    assert read_record(tmp_path / "02-two")["attempts"] == 1
+
+
+def test_redo_removes_what_an_unfinished_stage_without_checkpoints_left(tmp_path, toy):
+    toy([ONE, {**TWO, "ending": "crash"}])
+    assert toy([ONE, TWO], "--redo", "one", "--redo", "two", "--until", "two")[0] == 0
+    assert not (tmp_path / "replaced" / "02-two.partial").exists()
+
+
 def test_redo_within_a_range_leaves_later_stages_stale(tmp_path, toy):
     toy([ONE, TWO])
     assert toy([ONE, TWO], "--redo", "one", "--until", "one")[0] == 0

@@ -7,7 +7,7 @@ from common.errors import BadInput, Interrupted
 from common.files import write_json, write_json_lines
 from common.stage import Inputs, Outputs, StageContext
 from evals.config import SuiteConfig
-from evals.protocol import Answer, ask, protocol, summary
+from evals.protocol import Answer, ask, protocol, remarks, summary
 from evals.suites import load_suite
 from prompts.schema import Prompt
 from stages.evaluate.config import EvaluateStage
@@ -32,7 +32,10 @@ def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs
     finally:
         engine.close()
     write_json_lines(context.folder / "answers.jsonl", (asdict(one) for part in answers.values() for one in part))
-    results = {name: summary(name, part) for name, part in answers.items()}
+    for suite in config.suites:
+        for remark in remarks(suite, answers[suite.name], config.rollouts.max_model_len):
+            context.note(remark)
+    results = {name: summary(part) for name, part in answers.items()}
     write_json(context.folder / "results.json", {"suites": results, "protocol": protocol(config.suites)})
     metrics = {name: {key: result[key] for key in result if key != "by_capability"} for name, result in results.items()}
     return Outputs(metrics=metrics, tokens_generated=_tokens(answers))
