@@ -87,7 +87,7 @@ def trainer_of(config: RlStage, context: StageContext, trained: Trained, practic
             short.update(new)
             context.note(f"step {step}: too few useful prompts of {', '.join(sorted(new))}; others take their places")
         for group in done.everything:
-            append_json_line(context.folder / "groups.jsonl", group.to_json(step))
+            append_json_line(context.folder / "groups.jsonl", group.to_json(step, config.system_prompts))
         totals["generated"] += done.tokens
         rows = [row for group in done.chosen for row in shared_rows(group)]
         totals["trained"] += sum(len(prompt) + sum(map(len, completions)) for prompt, completions in rows)
