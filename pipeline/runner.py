@@ -21,6 +21,7 @@ from pipeline.budget import Budget
 from pipeline.child import SECONDS_TO_SAVE, Signals, run_child
 from pipeline.failures import failure, vanished
 from pipeline.faults import FULL
+from pipeline.gpus import notice
 from pipeline.job import LOG, REPLACED, Job, finish, note, prepare, recover
 from pipeline.lock import owned
 from pipeline.plan import ADOPT, EVALUATE, Node, Plan, chosen, kind_at_work
@@ -65,6 +66,8 @@ def run_plan(request: Request) -> None:
             if node.module == ADOPT and (node.id in again or states[node.id].state != "done"):
                 require_source(node.id, Path(node.config["folder"]))
         save_plan(request.run, request.plan)
+        if told := notice(os.environ):
+            request.reporter.line(told)
         for stage in again:
             _set_aside(request, states[stage])
         for number, node in enumerate(nodes, start=1):
