@@ -13,7 +13,7 @@ DRIVER = Path("/proc/driver/nvidia/gpus")
 
 
 def first_visible(environ: Mapping[str, str]) -> str:
-    """What a stage's `CUDA_VISIBLE_DEVICES` is. Empty, and a negative index, mean no GPU to CUDA and stay as they are."""
+    """What a stage's `CUDA_VISIBLE_DEVICES` is; an empty text and a negative index mean no GPU to CUDA and stay."""
     return environ.get(VARIABLE, "0").split(",")[0].strip()
 
 

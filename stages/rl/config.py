@@ -16,6 +16,9 @@ class RlStage(TrainingStage):
     ledger it goes on."""
     steps: int = Field(ge=1)
     """Optimiser steps; each is on-policy: generate, score, train, sync."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """Learning rate after the warm-up: it stays at its peak, or falls to 0 at the stage's end, straight or as half a
+    cosine wave."""
     prompts_per_step: int = Field(default=16, ge=1)
     """Groups with a spread of rewards that a step asks for."""
     group_size: int = Field(default=8, ge=2)
@@ -46,6 +49,9 @@ class RlStage(TrainingStage):
         if pilot >= self.group_size:
             raise ValueError(f"curriculum.pilot ({pilot}) is no part of a group of group_size {self.group_size}")
         return self
+
+    def steps_at_most(self) -> int:
+        return self.steps
 
     def input_ids(self) -> dict[str, str]:
         return {"checkpoint": self.from_, "filter": self.on}

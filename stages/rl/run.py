@@ -116,7 +116,6 @@ def _grpo(config: RlStage, context: StageContext) -> GRPOConfig:
         num_generations=config.group_size,
         max_completion_length=config.max_tokens,
         temperature=config.temperature,
-        lr_scheduler_type="constant",
         beta=0.0,
         loss_type="dapo",
         # The curriculum persists what it needs; there is no data to skip.
