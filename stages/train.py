@@ -20,7 +20,6 @@ from stages.resume import CompleteCheckpoints, resume_folder, step_of
 from stages.sickness import not_a_number, sickness
 from stages.training import TrainingStage
 
-
 SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 """The trainer's names; its plain `constant` has no warm-up."""
 
@@ -79,8 +78,8 @@ class Metrics(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: object) -> None:
         if args.warmup_steps >= state.max_steps:
             self.context.note(
-                f"warmup_steps is {args.warmup_steps} and the stage has {state.max_steps} optimiser steps: the learning "
-                "rate never reaches its peak; lower warmup_steps or batch_size, or raise epochs"
+                f"warmup_steps is {args.warmup_steps} and the stage has {state.max_steps} optimiser steps: the "
+                "learning rate never reaches its peak; lower warmup_steps or batch_size, or raise epochs"
             )
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: object) -> None:
