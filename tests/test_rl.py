@@ -74,10 +74,10 @@ class ScriptedEngine:
     def encode(self, messages):
         return [ord(c) for c in messages[-1]["content"]]
 
-    def generate(self, prompts, *, samples, temperature, max_tokens, seeds):
+    def generate(self, prompts, *, samples, temperature, max_tokens, seeds, top_p):
         names = ["".join(map(chr, prompt)) for prompt in prompts]
         self.asked.append((names, samples, list(seeds)))
-        assert temperature > 0 and max_tokens > 0
+        assert temperature > 0 and max_tokens > 0 and top_p == 1
         return [[self._rollout(self.script[name], i) for i in range(samples)] for name in names]
 
     def _rollout(self, words, place):

@@ -100,6 +100,7 @@ class Practice:
                 inputs,
                 samples=count,
                 temperature=self.config.temperature,
+                top_p=self.config.top_p,
                 max_tokens=self.config.max_tokens,
                 seeds=[derive(self.seed, "rollout", step, ask.purpose, ask.id) for ask in same],
             )
