@@ -22,9 +22,9 @@ from rollouts.engine import Engine
 from stages.health import FIGURES
 from stages.resume import go_on
 from stages.rl.config import RlStage
+from stages.rl.kl import Reference
 from stages.rl.packed import shared_rows
 from stages.rl.practice import Practice, Practised
-from stages.rl.reference import Reference
 from stages.rl.trainer import CurriculumTrainer
 from stages.train import Trained, arguments, fit, load, picked, save
 

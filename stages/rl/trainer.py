@@ -17,9 +17,9 @@ from trl import GRPOConfig, GRPOTrainer
 from models.adapters import policy_weights
 from rollouts import parity
 from stages.rl.groups import Group
+from stages.rl.kl import Reference
 from stages.rl.packed import logprobs_and_entropies, pack
 from stages.rl.practice import Practised
-from stages.rl.reference import Reference
 
 Batch = dict[str, Any]
 
