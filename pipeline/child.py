@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from pipeline.checkout import ROOT
+from pipeline.gpus import VARIABLE, first_visible
 from pipeline.worker import CHANNEL
 
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(4 * 2**30), "MALLOC_TRIM_THRESHOLD_": str(16 * 2**30)}
@@ -91,10 +92,10 @@ def end_group(child: subprocess.Popen[bytes]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The runner's environment, with our own checkout first among the places that Python imports from."""
+    """The runner's environment, with one GPU, and our own checkout first among the places that Python imports from."""
     others = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     ours = {"PYTHONPATH": os.pathsep.join([str(ROOT), *others]), "PYTHONUNBUFFERED": "1"}
-    return {**KEEP_MEMORY, **os.environ, **ours}
+    return {**KEEP_MEMORY, **os.environ, **ours, VARIABLE: first_visible(os.environ)}
 
 
 def run_child(

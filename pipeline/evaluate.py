@@ -1,5 +1,6 @@
 """`uphill eval`: ask any checkpoint some suites, outside a recipe's own evaluations."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from evals.config import SuiteConfig, SuiteName
 from pipeline.child import Signals
 from pipeline.compare import score_text
 from pipeline.context import folder_context
+from pipeline.gpus import notice
 from pipeline.job import Job
 from pipeline.limits import no_room
 from pipeline.lock import owned
@@ -73,6 +75,8 @@ def evaluate(
     folder = out or subject.default_out
     node = _node(subject, suites, folder)
     if not _finished(node, folder):
+        if told := notice(os.environ):
+            reporter.line(told)
         with owned(partial_of(folder)), Signals() as signals, _as_stage_output(subject, bare) as inputs:
             job = Job(node, folder, inputs, subject.made_from, subject.settings, datetime.now(UTC))
             run_job(job, f"evaluation of {subject.name}", signals, reporter)

@@ -1,8 +1,9 @@
 """How much memory the stages of a recipe take, and how many GPUs of one kind hold it: arithmetic on dimensions.
 
 The figures follow the code. The trainer (`stages/train.py`) holds weights, gradients and AdamW's two moments in
-float32, DPO a second policy beside it, RL the engine as well; a judge and an evaluation hold an engine alone. What
-depends on how a library goes about it (activations, temporary copies) is not computed: a share of each GPU is left.
+float32, DPO a second policy beside it, RL the engine as well and with a KL term often a second policy too; a judge and
+an evaluation hold an engine alone. What depends on how a library goes about it (activations, temporary copies) is not
+computed: a share of each GPU is left.
 """
 
 import math
@@ -50,7 +51,7 @@ class Memory:
     optimizer: int = 0
     """AdamW's first and second moments."""
     reference: int = 0
-    """The reference policy of DPO."""
+    """The reference policy of DPO, and of RL with a KL term where no adapters can be left out for it."""
     engine: int = 0
     """The engine's own copy of the weights."""
     kv_cache_at_most: int = 0
@@ -105,10 +106,15 @@ def _training(stage: SftStage | RlStage | DpoStage, policy: Dimensions) -> Memor
         weights=(total(policy) + added) * FLOAT32,
         gradients=moving * FLOAT32,
         optimizer=moving * 2 * FLOAT32,
-        reference=total(policy) * FLOAT32 if stage.kind == "dpo" else 0,
+        reference=total(policy) * FLOAT32 if _second_policy(stage) else 0,
         engine=engine.engine,
         kv_cache_at_most=engine.kv_cache_at_most,
     )
+
+
+def _second_policy(stage: SftStage | RlStage | DpoStage) -> bool:
+    """Whether the weights of the reference policy are held beside those in training."""
+    return stage.kind == "dpo" or (stage.kind == "rl" and stage.kl_weight > 0 and stage.train != "lora")
 
 
 def _engine(model: Dimensions, rollouts: RolloutConfig) -> Memory:
@@ -139,7 +145,8 @@ def assumptions(gpu: str) -> list[str]:
         "uphill runs a stage in one process on one device today: more than one GPU is what the memory would need if it "
         "were sharded evenly, not something that uphill does yet",
         "the trainer holds weights in float32 and, for each trained parameter, 4 bytes of gradient and 8 of AdamW; DPO "
-        "holds the reference policy too, RL the engine in the same process",
+        "holds the reference policy too, RL the engine in the same process; so does RL with `kl_weight` and another "
+        "`train` than lora hold the reference policy",
         "the engine holds weights and cache in `rollouts.dtype`; the cache is the bound max_num_seqs x max_model_len "
         "tokens, as on a GPU; on a CPU it takes `kv_cache_gib` instead",
         "activations, libraries and temporary copies (merged adapters during a sync, weights in bfloat16 under "

@@ -22,6 +22,7 @@ from pipeline.budget import Budget
 from pipeline.child import SECONDS_TO_SAVE, Signals, run_child
 from pipeline.failures import failure, vanished
 from pipeline.faults import FULL
+from pipeline.gpus import notice
 from pipeline.job import LOG, REPLACED, Job, finish, note, prepare, recover, set_aside
 from pipeline.limits import cores
 from pipeline.lock import owned
@@ -67,6 +68,8 @@ def run_plan(request: Request) -> None:
             if node.module == ADOPT and (node.id in again or states[node.id].state != "done"):
                 require_source(node.id, Path(node.config["folder"]))
         save_plan(request.run, request.plan)
+        if told := notice(os.environ):
+            request.reporter.line(told)
         for stage in again:
             _set_aside(request, states[stage])
         for number, node in enumerate(nodes, start=1):

@@ -26,7 +26,7 @@ class Rollout:
     token_ids: list[int]
     """Completion tokens, the end token included when it was sampled."""
     logprobs: list[float]
-    """Log-probability of each token in the distribution it was sampled from, temperature included."""
+    """Log-probability of each token in the distribution it was sampled from, temperature and top-p included."""
     text: str
     """The completion as text, special tokens left out."""
     finish: str
@@ -75,7 +75,14 @@ class Engine:
         return encode_text(self.tokenizer, text)
 
     def generate(
-        self, prompts: Sequence[list[int]], *, samples: int, temperature: float, max_tokens: int, seeds: Sequence[int]
+        self,
+        prompts: Sequence[list[int]],
+        *,
+        samples: int,
+        temperature: float,
+        max_tokens: int,
+        seeds: Sequence[int],
+        top_p: float = 1.0,
     ) -> list[list[Rollout]]:
         """`samples` completions for each prompt (token ids), one seed a prompt."""
         from vllm import SamplingParams
@@ -84,7 +91,13 @@ class Engine:
         for prompt, seed in zip(prompts, seeds, strict=True):
             self._require_room(prompt, max_tokens)
             params = SamplingParams(
-                n=samples, temperature=temperature, max_tokens=max_tokens, seed=seed, logprobs=0, detokenize=True
+                n=samples,
+                temperature=temperature,
+                top_p=top_p,
+                max_tokens=max_tokens,
+                seed=seed,
+                logprobs=0,
+                detokenize=True,
             )
             requests.append(({"prompt_token_ids": prompt}, params))
         outputs = self.llm.generate([p for p, _ in requests], [s for _, s in requests], use_tqdm=False)

@@ -39,16 +39,17 @@ class RouterHealth:
         self.watch = RouterWatch(policy, balance)
         saved = read_json(start / STATE) if start else {}
         self.load: dict[int, Tensor] = {int(layer): tensor(counts) for layer, counts in saved.items()}
+        """Tokens by expert (E,), by layer, since the last line; on the CPU, wherever the policy is."""
         self.start = routing(policy, self.probe) if moe_layers(policy) else None
 
     def step(self, step: int, last: int) -> dict[str, float]:
         """The figures of an optimiser step of `last`; call it once, after the step."""
-        found = load_metrics(self.watch.counts)
+        counts = {layer: count.cpu() for layer, count in self.watch.counts.items()}
+        found = load_metrics(counts)
         if self.watch.losses:
-            layers = len(self.watch.counts)
-            found["router/balance_loss"] = sum(self.watch.losses) * layers / len(self.watch.losses)
-        for layer, counts in self.watch.counts.items():
-            self.load[layer] = self.load.get(layer, 0) + counts
+            found["router/balance_loss"] = sum(self.watch.losses) * len(counts) / len(self.watch.losses)
+        for layer, count in counts.items():
+            self.load[layer] = self.load.get(layer, 0) + count
         self.watch.reset()
         if self.start is not None and (step % self.every == 0 or step == last):
             found["router/drift"] = self._probe(step)

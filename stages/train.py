@@ -20,6 +20,9 @@ from stages.resume import CompleteCheckpoints, resume_folder, step_of
 from stages.sickness import not_a_number, sickness
 from stages.training import TrainingStage
 
+SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+"""The trainer's names; its plain `constant` has no warm-up."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -43,6 +46,9 @@ def arguments(config: TrainingStage, context: StageContext, rows: int, precision
     return {
         "output_dir": str(resume_folder(context)),
         "learning_rate": config.learning_rate,
+        "lr_scheduler_type": SCHEDULERS[config.schedule],
+        "warmup_steps": config.warmup_steps,
+        "weight_decay": config.weight_decay,
         "per_device_train_batch_size": at_once,
         "gradient_accumulation_steps": rows // at_once,
         "seed": context.seed,
@@ -68,6 +74,13 @@ class Metrics(TrainerCallback):
         self.shown = shown
         self.health = health
         self.rows = read_json_lines(self.path)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: object) -> None:
+        if args.warmup_steps >= state.max_steps:
+            self.context.note(
+                f"warmup_steps is {args.warmup_steps} and the stage has {state.max_steps} optimiser steps: the "
+                "learning rate never reaches its peak; lower warmup_steps or batch_size, or raise epochs"
+            )
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: object) -> None:
         values = {k: v for k, v in logs.items() if isinstance(v, (int, float))}

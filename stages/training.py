@@ -19,12 +19,33 @@ class TrainingStage(StageConfig):
     """Weight of the load-balancing loss (`models/routing.py`), which needs `train: full`; 0 leaves it out."""
     learning_rate: float = Field(gt=0)
     """Peak learning rate of AdamW."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """Learning rate after the warm-up: it stays at its peak, or falls to 0 at the stage's end, straight or as half a
+    cosine wave."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Optimiser steps in which the learning rate rises from 0 to its peak, evenly; the first of them moves nothing."""
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    """AdamW's: each step takes this times the learning rate off every trained weight, norms and biases apart."""
     save_every: int = Field(default=10, ge=1)
     """Optimiser steps between the checkpoints that a killed stage goes on from."""
     rows_per_forward: int = Field(default=32, ge=1)
     """Most sequences in one forward and backward pass; lower it when memory runs out."""
     gradient_checkpointing: bool = False
     """Compute each layer once more in the backward pass instead of keeping what it computed: less memory, more time."""
+
+    def steps_at_most(self) -> int | None:
+        """Optimiser steps that the stage cannot have more of; None where its settings do not say."""
+        return None
+
+    @model_validator(mode="after")
+    def _the_learning_rate_reaches_its_peak(self) -> "TrainingStage":
+        most, default = self.steps_at_most(), type(self).model_fields["warmup_steps"].default
+        if most is not None and self.warmup_steps >= most and self.warmup_steps != default:
+            raise ValueError(
+                f"warmup_steps ({self.warmup_steps}) is no part of at most {most} optimiser steps: the learning rate "
+                f"would never be at its peak; allowed here are 0 to {most - 1}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _a_balance_loss_needs_routers_that_train(self) -> "TrainingStage":

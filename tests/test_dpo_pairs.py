@@ -13,7 +13,8 @@ def member(text, reward, fault=None, length=None):
 
 
 def group(prompt, step, *members):
-    return {"prompt_id": prompt, "step": step, "capability": "words", "probe": False, "members": list(members)}
+    line = {"prompt_id": prompt, "step": step, "capability": "words", "probe": False, "system": None}
+    return {**line, "members": list(members)}
 
 
 MEMBERS = st.builds(

@@ -115,6 +115,15 @@ def test_every_stage_holds_what_it_needs(loaded):
     assert found["dpo"] == Memory(**trainer, reference=4 * whole)
 
 
+@pytest.mark.parametrize(("train", "copies"), [("lora", 0), ("full", 1), ("experts", 1)])
+def test_a_kl_term_holds_the_policy_once_more_unless_adapters_train(loaded, train, copies):
+    recipe = loaded(RECIPE, [f"stages.rl.train={train}", "stages.rl.kl_weight=0.1"])
+    nano = sizes.dimensions_of(recipe.model)
+    assert memory_of(recipe, nano)["rl"].reference == copies * 4 * sizes.total(nano)
+    plain = loaded(RECIPE, [f"stages.rl.train={train}"])
+    assert memory_of(plain, nano)["rl"].reference == 0
+
+
 def test_an_audits_policy_counts_where_it_is_larger_than_the_judge(loaded):
     alone = memory_of(loaded(RECIPE), None)["filter"]
     recipe = loaded(RECIPE.replace("drop_easiest: 0.5", "drop_easiest: 0.5, audit: {}"))

@@ -57,9 +57,9 @@ def test_faults_make_no_group_mixed():
 
 
 def test_a_line_of_groups_holds_what_dpo_reads():
-    line = group_of(member(1.0), member(0.0, CUT_OFF)).to_json(step=4)
+    line = group_of(member(1.0), member(0.0, CUT_OFF)).to_json(step=4, system_prompts=())
     assert json.loads(json.dumps(line)) == line
-    assert (line["step"], line["prompt_id"], line["probe"]) == (4, "p", False)
+    assert (line["step"], line["prompt_id"], line["probe"], line["system"]) == (4, "p", False, None)
     assert line["members"][1] == {"token_ids": [5, 5], "text": "x", "finish": "stop", "reward": 0.0, "fault": CUT_OFF}
 
 
@@ -74,10 +74,10 @@ class ScriptedEngine:
     def encode(self, messages):
         return [ord(c) for c in messages[-1]["content"]]
 
-    def generate(self, prompts, *, samples, temperature, max_tokens, seeds):
+    def generate(self, prompts, *, samples, temperature, max_tokens, seeds, top_p):
         names = ["".join(map(chr, prompt)) for prompt in prompts]
         self.asked.append((names, samples, list(seeds)))
-        assert temperature > 0 and max_tokens > 0
+        assert temperature > 0 and max_tokens > 0 and top_p == 1
         return [[self._rollout(self.script[name], i) for i in range(samples)] for name in names]
 
     def _rollout(self, words, place):
@@ -191,7 +191,7 @@ def test_system_prompts_vary_by_step_and_are_measured():
         for group in done.everything:
             asked[group.system] += 1
             assert group.prompt_ids == practising.encoded[group.prompt_id][group.system]
-            assert group.to_json(step)["system"] == group.system
+            assert group.to_json(step, ("be brief", "be kind"))["system"] == ("be brief", "be kind")[group.system]
     assert min(asked.values()) > 8 and set(asked) == {0, 1}
     assert done.metrics["system/0/pass_rate"] == done.metrics["system/1/pass_rate"] == 0.5
 

@@ -7,6 +7,7 @@ import os
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from common.errors import BadInput, RunFailed
 from models.adapters import adapted, policy_weights
@@ -16,6 +17,8 @@ from models.nano import nano_model, nano_tokenizer
 from rollouts import parity, sync
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
+from stages.rl.groups import Group, Member
+from stages.rl.packed import logprobs_and_entropies, pack
 
 TOLERANCE = 1e-4
 ROOM = 96
@@ -184,6 +187,36 @@ def test_sampled_logprobs_are_those_of_the_tempered_policy(engine, policy, tempe
             logits = policy(input_ids=torch.tensor([prompt + rollout.token_ids])).logits[0, len(prompt) - 1 : -1]
         logprobs = (logits / temperature).log_softmax(-1).gather(1, torch.tensor(rollout.token_ids)[:, None])[:, 0]
         torch.testing.assert_close(torch.tensor(rollout.logprobs), logprobs, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("top_p", "temperature"), [(0.3, 1.0), (0.9, 0.7)])
+def test_top_p_draws_from_the_likeliest_and_the_trainer_has_the_same_logprobs(engine, policy, top_p, temperature):
+    prompts = prompts_of(engine)
+    groups = sample(engine, prompts, range(8), top_p=top_p, temperature=temperature)
+    rolled = [Group("p", "w", prompt, [Member(one, 0.0, None) for one in group], probe=False)
+              for prompt, group in zip(prompts, groups, strict=True)]  # fmt: skip
+    rollouts = [one for group in groups for one in group]
+    rows = [pad_sequence([torch.tensor(row) for row in column], batch_first=True)
+            for column in zip(*((one.token_ids, one.logprobs) for one in rollouts), strict=True)]  # fmt: skip
+    mask = pad_sequence([torch.ones(len(one.token_ids)) for one in rollouts], batch_first=True).bool()
+    packed = pack(rolled, engine.tokenizer.pad_token_id)
+    with torch.no_grad():
+        cut, _ = logprobs_and_entropies(policy, packed, rows[0], temperature, top_p, rows[1])
+        whole, _ = logprobs_and_entropies(policy, packed, rows[0], temperature)
+    found = parity.gap(rows[1][mask], cut[mask])
+    parity.require(found, TOLERANCE, "on the rollouts")
+    assert found.largest < 1e-4 and found.tokens > 100
+    kept = (whole - cut)[mask].exp()  # the probability of what could be drawn
+    assert kept.min() > top_p - 1e-4 and kept.mean() < top_p + 0.15
+    assert refused(parity.gap(rows[1][mask], whole[mask]))
+
+
+def test_the_smallest_top_p_leaves_the_likeliest_token(engine, policy):
+    prompts = prompts_of(engine)
+    drawn = sample(engine, prompts, range(8), top_p=1e-6)
+    greedy = sample(engine, prompts, range(8), temperature=0.0, samples=1)
+    assert [[one[0]] * 3 for one in ids(greedy)] == ids(drawn)
+    assert all(value == pytest.approx(0, abs=1e-6) for group in drawn for one in group for value in one.logprobs)
 
 
 def test_scores_equal_the_logprobs_of_sampling(engine):

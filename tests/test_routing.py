@@ -7,13 +7,13 @@ import torch
 from test_packed import group
 
 from common.errors import BadInput
-from common.files import read_json_lines
+from common.files import read_json, read_json_lines
 from models.nano import nano_model, nano_tokenizer
 from models.routing import RouterWatch, balance_loss, differing, load_metrics, moe_layers, real_tokens, routing
 from pipeline.status import status_table
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
-from stages.health import RouterHealth, spread_out
+from stages.health import STATE, RouterHealth, spread_out
 from stages.rl.packed import attention_masks, pack
 from stages.sft.config import SftStage
 
@@ -140,6 +140,30 @@ def test_drift_is_the_share_of_tokens_that_changed_their_expert(tmp_path):
     assert torch.equal(again.start, before)
     assert again.load.keys() == health.load.keys() == {1, 3}
     assert all(torch.equal(again.load[layer], counts) for layer, counts in health.load.items())
+
+
+class OnGpu:
+    """Counts on another device: they add to nothing on the CPU."""
+
+    def __init__(self, counts):
+        self.counts = counts
+
+    def __radd__(self, other):
+        raise RuntimeError("Expected all tensors to be on the same device")
+
+    def cpu(self):
+        return self.counts
+
+
+def test_counts_of_a_policy_on_a_gpu_join_those_of_a_checkpoint(tmp_path):
+    (tmp_path / STATE).write_text('{"1": [1, 2, 3, 4]}')
+    health = RouterHealth(nano(), [[7, 8]], tmp_path, balance=0.0, every=9, start=tmp_path)
+    for step in (1, 2):
+        health.watch.counts[1] = OnGpu(torch.tensor([10, 0, 0, 30]))
+        assert health.step(step, last=9)["router/largest_load"] == 0.75
+    assert health.load[1].tolist() == [21, 2, 3, 64]
+    health.save(tmp_path)
+    assert read_json(tmp_path / STATE) == {"1": [21, 2, 3, 64]}
 
 
 def test_status_shows_routers_and_curriculum_apart_from_the_other_figures():

@@ -29,7 +29,7 @@ def run(config, inputs, context):
     first = int(saved.read_text()) if saved.exists() else 0
     saved.parent.mkdir(exist_ok=True)
     append_json_line(context.folder / "starts.jsonl", {"from": first})
-    print(f"toy log line of {config.id}")
+    print(f"toy log line of {config.id}; GPUs: {os.environ['CUDA_VISIBLE_DEVICES']!r}")
     if config.ending == "noted":
         context.note("the toy is short of paint")
     for step in range(first, config.steps):

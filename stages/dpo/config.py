@@ -1,5 +1,6 @@
 """Config of direct preference optimisation."""
 
+import math
 from typing import Literal
 
 from pydantic import Field
@@ -23,6 +24,9 @@ class DpoStage(TrainingStage):
     """How strongly the reference policy holds the policy back."""
     sft_weight: float = Field(default=0.5, ge=0)
     """Weight of the likelihood of the chosen answer, against its displacement."""
+
+    def steps_at_most(self) -> int:
+        return math.ceil(self.max_pairs / self.batch_size)
 
     def input_ids(self) -> dict[str, str]:
         return {"checkpoint": self.from_, "pairs": self.pairs, "reference": self.reference or self.from_}

@@ -15,6 +15,8 @@ class Pair:
     rejected: str
     step: int
     """Policy version that sampled both."""
+    system: str | None
+    """System prompt that both were sampled under; a prompt with a system message of its own keeps that one."""
 
 
 def mine(groups: Iterable[dict[str, Any]], max_pairs: int, max_length_ratio: float, seed: int) -> list[Pair]:
@@ -43,4 +45,5 @@ def _pair(group: dict[str, Any], max_length_ratio: float, seed: int) -> Pair | N
     ]
     random.Random(f"{seed}:{group['prompt_id']}").shuffle(candidates)
     ratio, chosen, rejected = min(candidates, key=lambda c: c[0], default=(float("inf"), "", ""))
-    return Pair(group["prompt_id"], chosen, rejected, group["step"]) if ratio <= max_length_ratio else None
+    found = Pair(group["prompt_id"], chosen, rejected, group["step"], group["system"])
+    return found if ratio <= max_length_ratio else None

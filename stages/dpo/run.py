@@ -5,16 +5,17 @@ log-probabilities are logged: margins can grow while the right answers become le
 """
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
-from common.errors import RunFailed
+from common.errors import BadInput, RunFailed
 from common.files import read_json_lines, write_json_lines
 from common.stage import Inputs, Outputs, StageContext
 from models.checkpoint import load_policy
-from prompts.schema import read_prompts
+from prompts.schema import read_prompts, with_system
 from stages.dpo.config import DpoStage
 from stages.dpo.pairs import Pair, mine
 from stages.health import FIGURES
@@ -25,7 +26,7 @@ from stages.train import arguments, fit, load, picked, save
 def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/`, `pairs.jsonl` and `metrics.jsonl`."""
     start = go_on(context)
-    groups = read_json_lines(inputs["pairs"] / "groups.jsonl")
+    groups = read_groups(inputs["pairs"] / "groups.jsonl")
     pairs = mine(groups, config.max_pairs, config.max_length_ratio, context.seed)
     if not pairs:
         raise RunFailed(
@@ -51,6 +52,19 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
     return Outputs(metrics=metrics, tokens_trained=int(last.get("num_tokens", 0)))
 
 
+def read_groups(path: Path) -> list[dict[str, Any]]:
+    """The groups of an RL stage. BadInput where they do not say which system prompt they were sampled under."""
+    groups = read_json_lines(path)
+    for number, group in enumerate(groups, start=1):
+        if not isinstance(group["system"], str | None):
+            raise BadInput(
+                f"{path}, line {number}: system is {group['system']!r}, the number of a system prompt and not its "
+                "text, as an earlier version of uphill wrote it",
+                "run the RL stage again with --redo, so that pairs are trained under what they were sampled under",
+            )
+    return groups
+
+
 def _arguments(config: DpoStage, context: StageContext, pairs: int) -> DPOConfig:
     return DPOConfig(
         **arguments(config, context, min(config.batch_size, pairs)),
@@ -65,7 +79,7 @@ def _arguments(config: DpoStage, context: StageContext, pairs: int) -> DPOConfig
 
 def _example(pair: Pair, messages: dict[str, list[dict[str, str]]]) -> dict[str, list[dict[str, str]]]:
     return {
-        "prompt": messages[pair.prompt_id],
+        "prompt": with_system(messages[pair.prompt_id], pair.system),
         "chosen": [{"role": "assistant", "content": pair.chosen}],
         "rejected": [{"role": "assistant", "content": pair.rejected}],
     }

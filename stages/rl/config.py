@@ -16,6 +16,9 @@ class RlStage(TrainingStage):
     ledger it goes on."""
     steps: int = Field(ge=1)
     """Optimiser steps; each is on-policy: generate, score, train, sync."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """Learning rate after the warm-up: it stays at its peak, or falls to 0 at the stage's end, straight or as half a
+    cosine wave."""
     prompts_per_step: int = Field(default=16, ge=1)
     """Groups with a spread of rewards that a step asks for."""
     group_size: int = Field(default=8, ge=2)
@@ -24,6 +27,12 @@ class RlStage(TrainingStage):
     """Longest completion, in tokens."""
     temperature: float = Field(default=1.0, gt=0)
     """Sampling temperature of the rollouts."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Rollouts are drawn from the likeliest tokens alone that together have this probability, and trained as drawn from
+    them; 1 draws from all."""
+    kl_weight: float = Field(default=0.0, ge=0)
+    """Weight of KL(policy || reference) in the loss, estimated at the tokens trained on; the reference is the policy
+    that the stage starts from. 0 leaves the term out."""
     cut_off: Literal["mask", "zero"] = "mask"
     """A completion cut off at `max_tokens`: kept out of the loss, or trained on with reward 0."""
     parity_tolerance: float = Field(default=1e-4, gt=0)
@@ -46,6 +55,18 @@ class RlStage(TrainingStage):
         if pilot >= self.group_size:
             raise ValueError(f"curriculum.pilot ({pilot}) is no part of a group of group_size {self.group_size}")
         return self
+
+    @model_validator(mode="after")
+    def _a_kl_term_needs_the_whole_distribution(self) -> "RlStage":
+        if self.kl_weight and self.top_p < 1:
+            raise ValueError(
+                f"kl_weight ({self.kl_weight}) with top_p ({self.top_p}): the KL term is estimated from rollouts of "
+                "the whole distribution; give top_p: 1, or kl_weight: 0"
+            )
+        return self
+
+    def steps_at_most(self) -> int:
+        return self.steps
 
     def input_ids(self) -> dict[str, str]:
         return {"checkpoint": self.from_, "filter": self.on}

@@ -2,6 +2,7 @@
 
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -74,12 +75,12 @@ class Group:
         mean, spread = statistics.fmean(rewards), statistics.stdev(rewards)
         return [0.0 if m.fault is not None else (m.reward - mean) / (spread + 1e-4) for m in self.members]
 
-    def to_json(self, step: int) -> dict[str, Any]:
-        """One line of `groups.jsonl`."""
+    def to_json(self, step: int, system_prompts: Sequence[str]) -> dict[str, Any]:
+        """One line of `groups.jsonl`. Its `system` is the text of the recipe's system prompt, None if it has none."""
         members = [
             {**{k: v for k, v in asdict(m.rollout).items() if k != "logprobs"}, "reward": m.reward, "fault": m.fault}
             for m in self.members
         ]
         line = {"step": step, "prompt_id": self.prompt_id, "capability": self.capability, "probe": self.probe}
-        line["system"] = self.system
+        line["system"] = system_prompts[self.system] if system_prompts else None
         return {**line, "members": members}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from stages.rl.groups import Group
+from stages.rl.nucleus import truncated
 
 LONGEST_ROW = 4096
 """Tokens in a packed row; below it Llama 4's temperature tuning, which counts from the row's start, is constant."""
@@ -91,23 +92,37 @@ def attention_masks(packed: Packed, chunk: int | None) -> dict[str, Tensor]:
 
 
 def logprobs_and_entropies(
-    policy: nn.Module, packed: Packed, completion_ids: Tensor, temperature: float
+    policy: nn.Module,
+    packed: Packed,
+    completion_ids: Tensor,
+    temperature: float,
+    top_p: float = 1.0,
+    engine_logprobs: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Log-probability of each completion token (B, C), with gradient, and the entropy there, without."""
+    """Log-probability of each completion token (B, C), with gradient, and the entropy there, without.
+
+    Both of the distribution that was sampled from; below a `top_p` of 1 the engine's log-probabilities (B, C) are
+    needed (`nucleus.py`).
+    """
     model: Any = policy.get_base_model() if isinstance(policy, PeftModel) else policy
     masks = attention_masks(packed, model.config.attention_chunk_size)
     hidden = model.model(input_ids=packed.ids, attention_mask=masks, position_ids=packed.positions, use_cache=False)
     chosen = hidden.last_hidden_state[packed.row[:, None], packed.source]
     flat, targets = chosen.flatten(0, 1), completion_ids.flatten()
+    engine = None if engine_logprobs is None else engine_logprobs.flatten()
     parts = []
     for start in range(0, len(flat), HEAD_TOKENS):
         part = slice(start, start + HEAD_TOKENS)
-        parts.append(checkpoint(_head, model.lm_head, flat[part], targets[part], temperature, use_reentrant=False))
+        cut = (top_p, engine[part]) if engine is not None and top_p < 1 else None
+        parts.append(checkpoint(_head, model.lm_head, flat[part], targets[part], temperature, cut, use_reentrant=False))
     logprobs, entropies = (torch.cat(column).view_as(completion_ids) for column in zip(*parts, strict=True))
     return logprobs, entropies
 
 
-def _head(lm_head: nn.Module, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    logprobs = (lm_head(hidden).float() / temperature).log_softmax(-1)
+def _head(
+    lm_head: nn.Module, hidden: Tensor, targets: Tensor, temperature: float, cut: tuple[float, Tensor] | None
+) -> tuple[Tensor, Tensor]:
+    logits = lm_head(hidden).float() / temperature
+    logprobs = (logits if cut is None else truncated(logits, targets, *cut)).log_softmax(-1)
     entropy = -(logprobs.detach().exp() * logprobs.detach()).sum(-1)
     return logprobs.gather(1, targets[:, None])[:, 0], entropy

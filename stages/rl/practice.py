@@ -100,6 +100,7 @@ class Practice:
                 inputs,
                 samples=count,
                 temperature=self.config.temperature,
+                top_p=self.config.top_p,
                 max_tokens=self.config.max_tokens,
                 seeds=[derive(self.seed, "rollout", step, ask.purpose, ask.id) for ask in same],
             )
@@ -130,6 +131,8 @@ class Practice:
             return {}
         passes, graded = Counter[int](), Counter[int]()
         for group in groups:
+            if self.prompts[group.prompt_id].messages[0]["role"] == "system":
+                continue  # it keeps its own
             passes[group.system] += group.passes
             graded[group.system] += len(group.usable)
         return {f"system/{n}/pass_rate": passes[n] / graded[n] for n in sorted(graded) if graded[n]}

@@ -2,7 +2,9 @@
 
 import shutil
 from collections import Counter
+from pathlib import Path
 
+from peft import PeftModel
 from trl import GRPOConfig
 
 from common.files import append_json_line, read_json_lines, write_json
@@ -13,12 +15,14 @@ from curriculum.curriculum import begin_stage
 from curriculum.database import settle
 from curriculum.ledger import Ledger
 from curriculum.plots import PREFIX, plot
+from models.checkpoint import load_policy
 from prompts.schema import read_prompts
 from rewards.grade import grade
 from rollouts.engine import Engine
 from stages.health import FIGURES
 from stages.resume import go_on
 from stages.rl.config import RlStage
+from stages.rl.kl import Reference
 from stages.rl.packed import shared_rows
 from stages.rl.practice import Practice, Practised
 from stages.rl.trainer import CurriculumTrainer
@@ -49,7 +53,7 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     engine = Engine(checkpoint, config.rollouts, derive(context.seed, "engine"))
     trained = load(config, checkpoint, context.seed)
     practice = Practice(config, {p.id: p for p in prompts}, ledger, engine, grade, derive(context.seed, "practice"))
-    trainer = trainer_of(config, context, trained, practice)
+    trainer = trainer_of(config, context, trained, practice, reference_of(config, trained, checkpoint))
     last = fit(
         trainer,
         config,
@@ -69,13 +73,34 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     counts = ledger.counts()
     ledger.close()
     settle(context.folder / "ledger.sqlite")
-    names = ("reward", "mixed_share", "entropy", "parity/rollout_gap", "parity/largest_gap", *FIGURES, *CURRICULUM)
+    names = (
+        "reward",
+        "mixed_share",
+        "entropy",
+        "kl",
+        "parity/rollout_gap",
+        "parity/largest_gap",
+        *FIGURES,
+        *CURRICULUM,
+    )
     metrics = {"steps": trainer.state.global_step, **picked(last, names), **counts}
     totals = last["tokens_generated_total"], last["tokens_trained_total"]
     return Outputs(metrics=metrics, tokens_generated=int(totals[0]), tokens_trained=int(totals[1]))
 
 
-def trainer_of(config: RlStage, context: StageContext, trained: Trained, practice: Practice) -> CurriculumTrainer:
+def reference_of(config: RlStage, trained: Trained, checkpoint: Path) -> Reference | None:
+    """What the KL term holds the policy to, if there is one: the policy without its adapters, or the weights that the
+    stage started from once more."""
+    if not config.kl_weight:
+        return None
+    adapters = isinstance(trained.policy, PeftModel)
+    policy = trained.policy if adapters else load_policy(checkpoint).requires_grad_(False).eval()
+    return Reference(config.kl_weight, policy, adapters)
+
+
+def trainer_of(
+    config: RlStage, context: StageContext, trained: Trained, practice: Practice, reference: Reference | None = None
+) -> CurriculumTrainer:
     """The trainer of a stage's policy, whose groups come from `practice`."""
     totals = _totals(context)
     short: set[str] = set()
@@ -87,7 +112,7 @@ def trainer_of(config: RlStage, context: StageContext, trained: Trained, practic
             short.update(new)
             context.note(f"step {step}: too few useful prompts of {', '.join(sorted(new))}; others take their places")
         for group in done.everything:
-            append_json_line(context.folder / "groups.jsonl", group.to_json(step))
+            append_json_line(context.folder / "groups.jsonl", group.to_json(step, config.system_prompts))
         totals["generated"] += done.tokens
         rows = [row for group in done.chosen for row in shared_rows(group)]
         totals["trained"] += sum(len(prompt) + sum(map(len, completions)) for prompt, completions in rows)
@@ -105,6 +130,7 @@ def trainer_of(config: RlStage, context: StageContext, trained: Trained, practic
         practise=practise,
         probes=probes,
         tolerance=config.parity_tolerance,
+        reference=reference,
     )
 
 
@@ -116,8 +142,9 @@ def _grpo(config: RlStage, context: StageContext) -> GRPOConfig:
         num_generations=config.group_size,
         max_completion_length=config.max_tokens,
         temperature=config.temperature,
-        lr_scheduler_type="constant",
+        top_p=config.top_p,
         beta=0.0,
+        use_bias_correction_kl=True,
         loss_type="dapo",
         # The curriculum persists what it needs; there is no data to skip.
         ignore_data_skip=True,

@@ -17,6 +17,7 @@ from trl import GRPOConfig, GRPOTrainer
 from models.adapters import policy_weights
 from rollouts import parity
 from stages.rl.groups import Group
+from stages.rl.kl import Reference
 from stages.rl.packed import logprobs_and_entropies, pack
 from stages.rl.practice import Practised
 
@@ -36,8 +37,10 @@ class CurriculumTrainer(GRPOTrainer):
         practise: Callable[[int], Practised],
         probes: tuple[list[list[int]], list[list[int]]],
         tolerance: float,
+        reference: Reference | None = None,
     ) -> None:
         self.engine, self.practise, self.probes, self.tolerance = engine, practise, probes, tolerance
+        self.reference = reference
         self.current: Batch | None = None
         self.latest_logprobs: Tensor | None = None
         # GRPOTrainer asks for prompts and a reward; both are the curriculum's here and neither is read.
@@ -46,6 +49,10 @@ class CurriculumTrainer(GRPOTrainer):
         super().__init__(
             model=policy, args=args, reward_funcs=[_graded_already], train_dataset=rows, processing_class=tokenizer
         )
+        if reference is not None:
+            # Set here: told before, TRL makes a reference of its own, from the model's path or as more adapters.
+            self.beta = reference.weight
+            reference.policy.to(self.accelerator.device)
 
     def get_train_dataloader(self) -> DataLoader:
         """One item a forward pass: it only counts, the curriculum draws the prompts."""
@@ -99,7 +106,8 @@ class CurriculumTrainer(GRPOTrainer):
         assert self.current is not None
         policy = self.accelerator.unwrap_model(model)
         packed, ids = self.current["packed"], self.current["completion_ids"]
-        logprobs, entropies = logprobs_and_entropies(policy, packed, ids, self.temperature)
+        engine = self.current["engine_logprobs"]
+        logprobs, entropies = logprobs_and_entropies(policy, packed, ids, self.temperature, self.top_p, engine)
         self.latest_logprobs = logprobs.detach()
         return logprobs, entropies, None
 
@@ -108,6 +116,9 @@ class CurriculumTrainer(GRPOTrainer):
             # A forward pass without groups: a zero that the optimiser's accumulation can go through.
             return next(p for p in model.parameters() if p.requires_grad).sum() * 0.0
         self.current = inputs
+        if self.reference is not None:
+            packed, ids = inputs["packed"], inputs["completion_ids"]
+            inputs["ref_per_token_logps"] = self.reference.logprobs(packed, ids, self.temperature)
         loss = super()._compute_loss(model, inputs)
         mask = inputs["completion_mask"].bool()
         assert self.latest_logprobs is not None

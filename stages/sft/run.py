@@ -14,9 +14,6 @@ from stages.resume import go_on
 from stages.sft.config import SftStage
 from stages.train import arguments, fit, load, picked, save
 
-WARMUP = 2
-"""Steps of rising learning rate: the first gradients of fresh weights are the least trustworthy."""
-
 
 def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/` and `metrics.jsonl`."""
@@ -34,7 +31,6 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
         args=SFTConfig(
             **arguments(config, context, rows, config.precision),
             num_train_epochs=config.epochs,
-            warmup_steps=WARMUP,
             completion_only_loss=True,
             max_length=None,
         ),
