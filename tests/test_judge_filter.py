@@ -157,7 +157,7 @@ def test_a_judge_that_is_gone_ends_the_run_and_its_faults_are_asked_again(tmp_pa
         source = EndpointSource(judge_at(url))
         assert ask(tmp_path / "v", PROMPTS[:8], source, cache=cache).verdicts[5].faults == {"endpoint_error": 4}
         up = False
-        with pytest.raises(RunFailed, match="could not be reached for 4 of 4 questions"):
+        with pytest.raises(RunFailed, match="gave no answer to 4 of 4 questions.*HTTP 500"):
             ask(tmp_path / "w", PROMPTS[:8], source)
         requests.clear()
         up = True
@@ -178,7 +178,7 @@ def test_an_endpoint_that_dies_in_the_middle_ends_the_run(tmp_path):
         answered.append(request)
         return vllm(request) if len(answered) <= 3 else (500, {})
 
-    with endpoint(dying) as (url, _), pytest.raises(RunFailed, match="could not be reached for 7 of 10 questions"):
+    with endpoint(dying) as (url, _), pytest.raises(RunFailed, match="gave no answer to 7 of 10 questions"):
         stage(tmp_path, judge_at(url, concurrency=1), PROMPTS)
 
 
@@ -186,7 +186,7 @@ def test_an_endpoint_that_comes_back_in_time_is_waited_for():
     with endpoint(vllm) as (url, _):
         pass  # closed again: the port refuses
     started = time.monotonic()
-    assert [c.fault for c in completions(url, patience_s=0.4)] == ["endpoint_error"] * 3
+    assert [c.fault for c in completions(url, patience_s=0.4)] == ["endpoint_unreachable"] * 3
     assert time.monotonic() - started >= 0.4
 
 

@@ -15,9 +15,9 @@ from judges.audit import Audit
 from judges.cache import Cache
 from judges.config import JudgeConfig
 from judges.cut import Cut, Decision, Fate, cut_easiest, drop_counts, tied_at_the_cut
-from judges.judging import Asking, Judge, Judged, judge_prompts, likelihoods
+from judges.judging import CHUNK, Asking, Judge, Judged, judge_prompts, likelihoods
 from judges.pairwise import position_bias
-from judges.source import Likelihood
+from judges.source import Likelihood, Line
 from judges.verdict import faults_of
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts, write_prompts
@@ -25,6 +25,9 @@ from stages.judge_filter.check import audits, holdout, measured_rates
 from stages.judge_filter.config import JudgeFilterStage
 from stages.judge_filter.opinions import ByJudge, agreement_of, entries, opinions
 from stages.judge_filter.sources import cache_path, judge_of, source_of
+
+WAVES = 16
+"""Questions in a chunk for each that an endpoint is asked at once: what a kill costs there is that many at most."""
 
 
 def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outputs:
@@ -75,11 +78,14 @@ def _ask_all(
     judged: list[Judged] = []
     ties: dict[str, Likelihood] = {}
     for number, settings in reversed(list(enumerate(config.judges))):
-        source, identity = source_of(settings, cache, context)
+        line = Line(context.note, context.stop_requested)
+        source, identity = source_of(settings, cache, context, line)
         resume = context.folder / "resume"
         try:
             judge = judge_of(settings, source)
-            asking = Asking(cache, identity, resume / f"judge-{number}.json", context.progress, context.stop_requested)
+            chunk = CHUNK if settings.url is None else min(CHUNK, WAVES * settings.concurrency)
+            began = resume / f"judge-{number}.json"
+            asking = Asking(cache, identity, began, context.progress, context.stop_requested, chunk, line)
             judges.insert(0, judge)
             judged.insert(0, judge_prompts(prompts, judge, asking))
             if number == 0:
