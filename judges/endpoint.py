@@ -32,6 +32,7 @@ ATTEMPTS = 4
 WAIT_S = 2.0
 """Between two looks for an endpoint that is gone, in seconds."""
 NOT_ASKED = "not_asked"
+NO_LOGPROBS = "no_logprobs"
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
 
@@ -104,6 +105,8 @@ class EndpointSource:
         if not self._parameters.top:
             return self._choose_by_samples(question)
         response = self._try(Wish(question.messages, self._room(question), temperature=0.0, logprobs=True))
+        if isinstance(response, Completion) and response.fault == NO_LOGPROBS:
+            return self._choose_by_samples(question)
         if isinstance(response, Completion):
             return Choice(None, response.text, fault=response.fault)
         completion, said = completions(response)[0], response.choices[0]
@@ -156,9 +159,15 @@ class EndpointSource:
         return self._adapted(wish, more)
 
     def _adapted(self, wish: Wish, more: dict[str, Any]) -> Response:
-        """What is done without counts from now on only if the request went through in the end."""
+        """What is done without counts from now on only if the request went through in the end.
+
+        One for log-probabilities that are not to be had is not sent without them: nobody has a use for that.
+        """
         start = tried = self._parameters
         while True:
+            if wish.logprobs and not tried.top:
+                self._adopt(tried, start)
+                raise NoReply("the endpoint gives no log-probabilities", fault=NO_LOGPROBS)
             try:
                 response = self._post(wish, tried, more)
             except NoReply as error:

@@ -7,7 +7,6 @@ chunk begins depends on the prompts alone, so what is asked together is the same
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -124,7 +123,7 @@ def _answers(
         part = [key for key in keys[start : start + asking.chunk] if key not in answers]
         if part and asking.stop_requested():
             raise _stopped(answers, keys)
-        asking.line.heard = partial(_heard, asking, start, min(start + asking.chunk, len(keys)), len(keys))
+        asking.line.heard = _teller(asking, start, min(start + asking.chunk, len(keys)), len(keys))
         for _ in range(2):  # what was lost on the way is asked for once more
             if part:
                 found = dict(zip(part, ask([items[key] for key in part]), strict=True))
@@ -140,9 +139,16 @@ def _answers(
     return answers, opened
 
 
-def _heard(asking: Asking, start: int, end: int, total: int, count: int) -> None:
-    """Tell, in the middle of a chunk, how far it is: the questions of one may take hours."""
-    asking.progress(min(start + count, end), total, unit="question")
+def _teller(asking: Asking, start: int, end: int, total: int) -> Callable[[int], None]:
+    """Tells, in the middle of a chunk, how far it is: its questions may take hours. What is asked again counts once."""
+    most = start
+
+    def heard(count: int) -> None:
+        nonlocal most
+        most = max(most, min(start + count, end))
+        asking.progress(most, total, unit="question")
+
+    return heard
 
 
 def _stopped(answers: Mapping[str, Answer], keys: Sequence[str]) -> Interrupted:

@@ -32,8 +32,8 @@ class NoReply(Exception):
 
     @property
     def of_form(self) -> bool:
-        """Whether the request's form is refused, and not its prompt."""
-        return self.fault == "endpoint_refuses"
+        """Whether the request's form may be what is refused, and not its prompt; some say 403 to a parameter."""
+        return self.fault == "endpoint_refuses" or (self.status == 403 and self.fault != "refused")
 
 
 def _fault(status: int, said: str) -> str:

@@ -88,7 +88,7 @@ def completions(response: Response, how: str = "") -> list[Completion]:
         elif word in _OTHER_USE:
             found.append(Completion(text, "none", tokens, fault=f"finish_{word}"))
         elif said.text is None:
-            found.append(Completion("", said.finish, tokens, fault="empty_reply"))
+            found.append(Completion("", "none", tokens, fault="empty_reply"))
         else:
             found.append(Completion(text, said.finish, tokens, how=how))
     return found

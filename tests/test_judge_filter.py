@@ -5,7 +5,7 @@ import time
 from collections import Counter
 
 import pytest
-from scripted_judge import PROMPTS, ask, completion, endpoint, prompt, vllm
+from scripted_judge import PROMPTS, ask, completion, endpoint, prompt, rating, vllm
 
 from common.errors import BadInput, RunFailed
 from common.files import read_json_lines
@@ -157,7 +157,7 @@ def test_a_judge_that_is_gone_ends_the_run_and_its_faults_are_asked_again(tmp_pa
         source = EndpointSource(judge_at(url))
         assert ask(tmp_path / "v", PROMPTS[:8], source, cache=cache).verdicts[5].faults == {"endpoint_error": 4}
         up = False
-        with pytest.raises(RunFailed, match="gave no answer to 4 of 4 questions.*HTTP 500"):
+        with pytest.raises(RunFailed, match=r"gave no answer to 4 of 4 questions.*HTTP 500"):
             ask(tmp_path / "w", PROMPTS[:8], source)
         requests.clear()
         up = True
@@ -243,16 +243,6 @@ def test_the_stage_sets_unjudged_prompts_aside_and_repeats_itself(tmp_path):
     aside = [line for line in read_json_lines(folder / "reasons.jsonl") if line["decision"] == "unjudged"]
     assert [(line["id"], line["rank"]) for line in aside] == [("p1", None), ("p3", None)]
     assert "3 endpoint_error" in aside[0]["reason"]
-
-
-def rating(request):
-    """Rates by the number in the task: the higher the harder."""
-    content = request["messages"][0]["content"]
-    if "Harder:" in content:
-        one, other = (int(line[5:]) for line in content.split("\n") if line.startswith("say p"))
-        return 200, {"choices": [{"message": {"content": "A" if one > other else "B"}, "finish_reason": "stop"}]}
-    number = int(next(line for line in content.split("\n") if line.startswith("say p"))[5:])
-    return 200, {"choices": [{"message": {"content": f"Rating: {1 + number // 4}"}, "finish_reason": "stop"}]}
 
 
 def test_several_judges_agree_or_not_and_decide_together(tmp_path):

@@ -18,7 +18,7 @@ from judges.cut import Cut, Decision, Fate, cut_easiest, drop_counts, tied_at_th
 from judges.judging import CHUNK, Asking, Judge, Judged, judge_prompts, likelihoods
 from judges.pairwise import position_bias
 from judges.source import Likelihood, Line
-from judges.verdict import faults_of
+from judges.verdict import UNKEPT, faults_of, quoted
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts, write_prompts
 from stages.judge_filter.check import audits, holdout, measured_rates
@@ -52,6 +52,8 @@ def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outp
         for audit in checked:
             context.note(audit.sentence)
     _write(context.folder, prompts, verdicts, decisions)
+    for sentence in _missing(judged, decisions):
+        context.note(sentence)
     metrics = _metrics(config, judged, decisions, checked)
     return Outputs(metrics=metrics, tokens_generated=sum(one.tokens for one in judged))
 
@@ -111,6 +113,24 @@ def _write(folder: Path, prompts: Sequence[Prompt], judges: ByJudge, decisions: 
         ledger.snapshot(folder / "ledger.sqlite")
 
 
+def _missing(judged: Sequence[Judged], decisions: Mapping[str, Decision]) -> list[str]:
+    """What a person should know of replies and verdicts that there are not, with an endpoint's own words once."""
+    found = []
+    for one in judged:
+        replies = [reply for verdict in one.verdicts for reply in verdict.replies]
+        said = quoted((reply.fault, reply.text) for reply in replies)
+        if said:
+            missing = sum(reply.fault in UNKEPT for reply in replies)
+            found.append(f"{missing} of {len(replies)} replies are missing{said}")
+    unjudged = sum(decision.decision == "unjudged" for decision in decisions.values())
+    if unjudged:
+        faults = ", ".join(f"{fault} {n} times" for one in judged for fault, n in faults_of(one.verdicts).items())
+        found.append(
+            f"{unjudged} of {len(decisions)} prompts have no verdict and are set aside in dropped.parquet ({faults})"
+        )
+    return found
+
+
 def _metrics(
     config: JudgeFilterStage, judged: Sequence[Judged], decisions: Mapping[str, Decision], checked: Sequence[Audit]
 ) -> dict[str, Any]:
@@ -144,6 +164,8 @@ def _of_judge(settings: JudgeConfig, judged: Judged) -> dict[str, Any]:
         values["all_fail_share"] = sum(v.graded > 0 and not v.passed for v in verdicts) / len(eases)
     if settings.kind == "pairwise":
         values["position_bias"] = position_bias(verdicts)
+    how = Counter(reply.how for verdict in verdicts for reply in verdict.replies if reply.how)
+    values |= {"asked_otherwise": dict(sorted(how.items()))} if how else {}
     return values | {"faulty_share": 1 - graded / replies, "faults": faults_of(verdicts)}
 
 
