@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from common.config import Config
 from rollouts.config import RolloutConfig
@@ -39,7 +39,7 @@ class _Judge(Config):
     """Longest wait for one response, in seconds (with `url`)."""
     patience_s: float = Field(default=120.0, ge=0)
     """How long an endpoint that cannot be reached any more is waited for, in seconds (with `url`)."""
-    extra: dict[str, Any] = Field(default_factory=dict)
+    extra: dict[str, JsonValue] = Field(default_factory=dict)
     """Further request parameters, such as `{reasoning_effort: low}` (with `url`). Records keep them: no secrets."""
     leave_out: tuple[Literal["seed", "temperature", "n"], ...] = ()
     """Request parameters that are not sent: replies cannot be repeated, are sampled at the endpoint's own temperature,

@@ -20,7 +20,7 @@ from judges.config import ROOM, JudgeConfig
 from judges.engine import mean_logprob
 from judges.labels import has_likelihoods, likely, written
 from judges.parameters import Parameters, Wish, parameters_of
-from judges.refusal import NoReply, refusal
+from judges.refusal import NoReply, refusal, shortened
 from judges.response import IMPOSSIBLE, Response, completions, read
 from judges.source import Choice, Completion, Likelihood, Line, Question, Request
 from judges.together import ask_together
@@ -184,8 +184,8 @@ class EndpointSource:
             before, self._parameters = self._parameters, self._parameters.also(found, start)
         news = self._parameters.since(before, self._config.samples)
         if news:
-            said = "; ".join(news)
-            self._line.note(f"{self._config.url}: {said} (to ask so from the start: {self._parameters.setting()})")
+            setting = self._parameters.setting(parameters_of(self._config))
+            self._line.note(f"{self._config.url}: {'; '.join(news)} (to ask so from the start: {setting})")
 
     def _post(self, wish: Wish, parameters: Parameters, more: dict[str, Any]) -> Response:
         """One request. An endpoint that is gone is waited for."""
@@ -199,8 +199,7 @@ class EndpointSource:
                 raw = chat.create(model=self._config.model_name, messages=wish.messages, extra_body=body, **settings)
             except openai.APIStatusError as error:
                 self._gone_since = None
-                whole = _body(error.response)
-                raise refusal(error.status_code, whole, self._key) from None
+                raise refusal(error.status_code, _body(error.response), self._key) from None
             except openai.APITimeoutError:
                 said = f"no response within timeout_s ({self._config.timeout_s:g} s)"
                 raise NoReply(said, fault="endpoint_timeout") from None
@@ -211,6 +210,8 @@ class EndpointSource:
                     raise NoReply(str(error), fault="endpoint_unreachable") from None
                 time.sleep(WAIT_S)
                 continue
+            except (openai.OpenAIError, ValueError) as error:  # such as text that is no Unicode
+                raise NoReply(shortened(str(error), self._key), fault="endpoint_error") from None
             self._gone_since = None
             return read(raw.content, self._key)
 

@@ -81,10 +81,13 @@ class Parameters:
             found.append(f"there are no log-probabilities, so labels are shares of {samples} sampled replies")
         return found
 
-    def setting(self) -> str:
-        """The judge's settings that ask in this way from the start."""
-        left_out = ", ".join(sorted(self.left_out))
-        return f"length_parameter: {self.length}, leave_out: [{left_out}], top_logprobs: {self.top}"
+    def setting(self, configured: "Parameters") -> str:
+        """What the judge's settings would have to say, other than now, to ask in this way from the start."""
+        found = [f"length_parameter: {self.length}"] if self.length != configured.length else []
+        if self.left_out != configured.left_out:
+            found.append(f"leave_out: [{', '.join(sorted(self.left_out))}]")
+        found += [f"top_logprobs: {self.top}"] if self.top != configured.top else []
+        return ", ".join(found)
 
 
 def parameters_of(config: JudgeConfig) -> Parameters:

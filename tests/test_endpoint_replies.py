@@ -234,3 +234,10 @@ def test_a_page_that_is_not_found_or_forbidden_is_told_in_its_words(monkeypatch)
     for status, body in ((404, error("no such deployment")), (403, {"detail": "no such deployment"})):
         with pytest.raises(BadInput, match="no such deployment"):
             one((status, body))
+
+
+def test_a_prompt_that_is_no_unicode_is_a_fault():
+    with endpoint(completion) as (url, requests):
+        request = Request([{"role": "user", "content": "\ud800"}], 1, 0.5, 32, 11)
+        (got,) = EndpointSource(judge_at(url)).sample([request])[0]
+    assert got.fault == "endpoint_error" and "surrogates not allowed" in got.text and not requests
