@@ -19,8 +19,8 @@ REQUEST = Request(PROMPTS[0].messages, 1, 0.5, 32, 11)
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch):
-    monkeypatch.setattr("judges.endpoint.ATTEMPTS", 0)
-    monkeypatch.setattr("judges.endpoint.WAIT_S", 0.05)
+    monkeypatch.setattr("judges.client.ATTEMPTS", 0)
+    monkeypatch.setattr("judges.client.WAIT_S", 0.05)
 
 
 def one(answer, **config):

@@ -17,8 +17,8 @@ RATING = Question(PROMPTS[0].messages, "Rating:", ("1", "2", "3"))
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch):
-    monkeypatch.setattr("judges.endpoint.ATTEMPTS", 0)
-    monkeypatch.setattr("judges.endpoint.WAIT_S", 0.05)
+    monkeypatch.setattr("judges.client.ATTEMPTS", 0)
+    monkeypatch.setattr("judges.client.WAIT_S", 0.05)
 
 
 def source_of(url, notes, kind=AttemptsJudge, **config):

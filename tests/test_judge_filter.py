@@ -23,8 +23,8 @@ from stages.judge_filter.run import run
 @pytest.fixture(autouse=True)
 def own_cache_and_no_patience(tmp_path, monkeypatch):
     monkeypatch.setenv("UPHILL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("judges.endpoint.ATTEMPTS", 0)
-    monkeypatch.setattr("judges.endpoint.WAIT_S", 0.05)
+    monkeypatch.setattr("judges.client.ATTEMPTS", 0)
+    monkeypatch.setattr("judges.client.WAIT_S", 0.05)
 
 
 def judge_at(url, kind=AttemptsJudge, **more):

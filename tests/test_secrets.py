@@ -45,7 +45,7 @@ LONG = f"{'x' * (SAID - 15)} {KEY}"
 )
 def test_a_key_is_in_no_fault_note_or_message_however_the_endpoint_repeats_it(monkeypatch, tmp_path, status, body):
     monkeypatch.setenv("JUDGE_KEY", KEY)
-    monkeypatch.setattr("judges.endpoint.ATTEMPTS", 0)
+    monkeypatch.setattr("judges.client.ATTEMPTS", 0)
     notes, cache, line = [], Cache(tmp_path / "cache.sqlite"), Line()
     line.note = notes.append
     with endpoint(lambda request: (status, body)) as (url, _):
