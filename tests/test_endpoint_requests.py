@@ -1,8 +1,10 @@
 """What endpoints are asked: the parameters they take, by the config or found out, and ratings without probabilities."""
 
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 from scripted_judge import PROMPTS, ask, asking, completion, endpoint, judge_at
 
@@ -252,6 +254,12 @@ def test_what_changes_no_reply_is_not_in_the_key_and_what_does_is():
         {"thinking_tokens": 9},
     ):
         assert judge_at("http://x", RubricJudge, **other).asked() != plain
+
+
+def test_the_judge_on_the_page_about_endpoints_is_a_judge():
+    page = (Path(__file__).parents[1] / "docs" / "endpoints.md").read_text()
+    (config,) = (yaml.safe_load(block.partition("```")[0]) for block in page.split("```yaml")[1:])
+    assert RubricJudge.model_validate(config["judge"]).extra == {"reasoning_effort": "low"}
 
 
 def test_the_room_for_reasoning_comes_on_top_and_doubles_with_the_rest(tmp_path):

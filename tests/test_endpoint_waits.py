@@ -116,7 +116,7 @@ def test_a_stage_says_how_it_asked_what_is_missing_and_what_the_endpoint_said(tm
     ) == 9
     assert len(notes) == 3 and "shares of 5 sampled replies" in notes[0]
     assert notes[1] == '1 of 10 replies are missing; the endpoint said "HTTP 400: logprobs: not here"'
-    assert notes[2].startswith("1 of 10 prompts have no verdict and are set aside in dropped.parquet")
+    assert notes[2].startswith("1 of 10 prompts have no verdict: set aside in dropped.parquet")
 
 
 def test_a_prompt_too_long_for_the_judge_is_set_aside_unjudged_and_told(tmp_path):
@@ -132,4 +132,4 @@ def test_a_prompt_too_long_for_the_judge_is_set_aside_unjudged_and_told(tmp_path
     reasons = {line["id"]: line for line in read_json_lines(tmp_path / "out" / "reasons.jsonl")}
     assert reasons[long.id]["decision"] == "unjudged" and "too_long" in reasons[long.id]["reason"]
     assert long.id in [one.id for one in read_prompts(tmp_path / "out" / "dropped.parquet")]
-    assert notes == ["1 of 11 prompts have no verdict and are set aside in dropped.parquet (too_long 4 times)"]
+    assert notes == ["1 of 11 prompts have no verdict: set aside in dropped.parquet (too_long 4 times)"]

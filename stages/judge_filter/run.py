@@ -122,11 +122,12 @@ def _missing(judged: Sequence[Judged], decisions: Mapping[str, Decision]) -> lis
         if said:
             missing = sum(reply.fault in UNKEPT for reply in replies)
             found.append(f"{missing} of {len(replies)} replies are missing{said}")
-    unjudged = sum(decision.decision == "unjudged" for decision in decisions.values())
+    unjudged = {id for id, decision in decisions.items() if decision.decision == "unjudged"}
     if unjudged:
-        faults = ", ".join(f"{fault} {n} times" for one in judged for fault, n in faults_of(one.verdicts).items())
+        verdicts = [verdict for one in judged for verdict in one.verdicts if verdict.id in unjudged]
+        faults = ", ".join(f"{fault} {n} times" for fault, n in faults_of(verdicts).items())
         found.append(
-            f"{unjudged} of {len(decisions)} prompts have no verdict and are set aside in dropped.parquet ({faults})"
+            f"{len(unjudged)} of {len(decisions)} prompts have no verdict: set aside in dropped.parquet ({faults})"
         )
     return found
 
