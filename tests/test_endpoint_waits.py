@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from scripted_judge import PROMPTS, ask, completion, endpoint, judge_at, prompt, rating
+from scripted_judge import PROMPTS, ScriptedEngine, ask, completion, endpoint, judge_at, prompt, rating
 
 from common.errors import Interrupted
 from common.files import read_json_lines
@@ -13,10 +13,12 @@ from judges import together
 from judges.cache import Cache
 from judges.config import RubricJudge
 from judges.endpoint import EndpointSource
+from judges.engine import EngineSource
 from judges.source import Line
 from judges.together import ask_together
 from prompts.schema import read_prompts, write_prompts
-from stages.judge_filter.config import JudgeFilterStage
+from stages.judge_filter.check import rates_of
+from stages.judge_filter.config import AuditConfig, JudgeFilterStage
 from stages.judge_filter.run import run
 
 
@@ -98,6 +100,27 @@ def test_a_stage_that_is_stopped_goes_on_with_what_it_has(tmp_path):
         assert len(answered) < 10
         outputs = stage(tmp_path, judge, PROMPTS)
     assert len(answered) == 10 and outputs.metrics["asked"] == 10
+
+
+def test_an_audit_tells_its_progress_and_goes_on_after_a_stop(tmp_path):
+    told, chosen = [], [prompt(f"p{n}") for n in range(40)]
+
+    def rates(engine, folder, stop=lambda: False):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        tell = lambda done, total, unit: told.append(done)  # noqa: E731
+        context = StageContext(tmp_path / folder, 7, tell, stop, threads=1)
+        return rates_of(chosen, AuditConfig(rollouts={"max_model_len": 64}), EngineSource(engine), context)
+
+    whole, first, rest = Audited(), Audited(), Audited()
+    found = rates(whole, "a")
+    assert told == [16, 32, 40] and found["p0"][1] == 16
+    with pytest.raises(Interrupted, match="stopped with 16 of 40"):
+        rates(first, "b", lambda: len(first.asked) >= 16)
+    assert rates(rest, "b") == found and first.asked + rest.asked == whole.asked
+
+
+class Audited(ScriptedEngine):
+    max_model_len = 64
 
 
 def test_a_stage_says_how_it_asked_what_is_missing_and_what_the_endpoint_said(tmp_path):
