@@ -107,7 +107,8 @@ class _Judge(Config):
 
     def origin(self) -> dict[str, Any]:
         """What of the settings decides what a text's likelihood is."""
-        return {"model_name": self.model_name, "seed": self.seed, **self._engine()}
+        extra = {"extra": self.extra} if self.extra else {}
+        return {"model_name": self.model_name, "seed": self.seed, **self._engine(), **extra}
 
     def _engine(self) -> dict[str, Any]:
         return {"dtype": self.rollouts.dtype, "max_model_len": self.rollouts.max_model_len}

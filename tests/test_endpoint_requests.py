@@ -255,6 +255,8 @@ def test_what_changes_no_reply_is_not_in_the_key_and_what_does_is():
         {"thinking_tokens": 9},
     ):
         assert judge_at("http://x", RubricJudge, **other).asked() != plain
+    thinking = judge_at("http://x", extra={"chat_template_kwargs": {"enable_thinking": True}})
+    assert thinking.origin() != judge_at("http://x").origin()  # a likelihood's key
 
 
 def test_the_judge_on_the_page_about_endpoints_is_a_judge():
