@@ -6,13 +6,13 @@ from math import comb
 from typing import Any
 
 from common.seeds import derive
+from common.thinking import answer_part
 from judges.config import AttemptsJudge
 from judges.source import Completion, Question, Request, Source, choose_again, in_one
 from judges.texts import question, task
 from judges.verdict import REPEATED, UNKEPT, Kind, Reply, Verdict
 from prompts.schema import Prompt
 from rewards.grade import Grade
-from rewards.thinking import answer_part
 
 Grader = Callable[[Prompt, str], Grade]
 _REFUSAL = re.compile(

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from common.errors import UphillError
 from common.seeds import derive
+from common.thinking import answer_part
 from judges.client import NO_LOGPROBS, Client
 from judges.config import ROOM, JudgeConfig
 from judges.engine import mean_logprob
@@ -21,7 +22,6 @@ from judges.response import IMPOSSIBLE, Response, completions
 from judges.source import Choice, Completion, Likelihood, Line, Question, Request
 from judges.together import ask_together
 from prompts.schema import Prompt
-from rewards.thinking import answer_part
 
 NOT_ASKED = "not_asked"
 _Item = TypeVar("_Item")
