@@ -6,10 +6,11 @@ from math import comb
 from typing import Any
 
 from common.seeds import derive
+from common.thinking import answer_part
 from judges.config import AttemptsJudge
-from judges.source import Completion, Question, Request, Source
+from judges.source import Completion, Question, Request, Source, choose_again, in_one
 from judges.texts import question, task
-from judges.verdict import REPEATED, Kind, Reply, Verdict
+from judges.verdict import REPEATED, UNKEPT, Kind, Reply, Verdict
 from prompts.schema import Prompt
 from rewards.grade import Grade
 
@@ -67,51 +68,55 @@ class Attempts:
 
     def _request(self, prompt: Prompt, wanted: int, round_: int, longer: bool) -> Request:
         seed = derive(self.config.seed, "attempts", round_, task(prompt.messages), prompt.answer)
-        length = self.config.max_tokens * (2 if longer else 1)
+        length = (self.config.max_tokens + self.config.thinking_tokens) * (2 if longer else 1)
         messages = self.config.shown(prompt.capability, prompt.messages)
         return Request(messages, wanted, self.config.temperature, length, seed)
 
     def _kept(self, asked: Sequence[tuple[Prompt, list[Completion]]]) -> list[list[dict[str, Any]]]:
         """What is kept of the completions: as they are, and how right they are for a judge that grades."""
-        kept: list[list[dict[str, Any]]] = [
-            [{"text": c.text, "finish": c.finish, "tokens": c.tokens, "fault": c.fault} for c in completions]
-            for _, completions in asked
-        ]
+        kept = [[_kept(completion) for completion in completions] for _, completions in asked]
         if self.config.graded_by == "judge":
-            whole = [(prompt, one) for (prompt, _), ones in zip(asked, kept, strict=True) for one in ones]
-            whole = [(prompt, one) for prompt, one in whole if one["fault"] is None and one["finish"] == "stop"]
-            choices = self.source.choose([_grading(prompt, one["text"]) for prompt, one in whole])
-            for (_, one), choice in zip(whole, choices, strict=True):
+            pairs = [(prompt, one) for (prompt, _), ones in zip(asked, kept, strict=True) for one in ones]
+            whole = [(one, _grading(prompt, text)) for prompt, one in pairs if (text := _whole(one)) is not None]
+            replies = choose_again(self.source, [question for _, question in whole], self.config.retries)
+            for (one, _), said in zip(whole, replies, strict=True):
+                choice = in_one(said)
                 one["right"] = choice.weights["yes"] if choice.weights else None
                 one["fault"] = choice.fault
+                if choice.fault in UNKEPT:  # why there is no grade, in the endpoint's words
+                    one["text"] = choice.text
                 one["tokens"] += choice.tokens
+                one |= {"how": choice.how} if choice.how else {}
         return kept
 
     def _reply(self, prompt: Prompt, kept: Mapping[str, Any]) -> Reply:
-        text, finish, tokens = kept["text"], kept["finish"], kept["tokens"]
+        text, finish, tokens, how = kept["text"], kept["finish"], kept["tokens"], kept.get("how", "")
 
         def fault(reason: str) -> Reply:
-            return Reply(text, finish, tokens, None, None, reason)
+            return Reply(text, finish, tokens, None, None, reason, how=how)
+
+        def graded(answer: str, correct: bool) -> Reply:
+            return Reply(text, finish, tokens, answer, float(correct), None, how=how)
 
         if kept["fault"] is not None:
             return fault(kept["fault"])
-        if finish == "length":
-            # Half an answer may look right or wrong by chance.
+        said = _whole(kept)
+        if said is None:
             return fault("cut_off")
         if self.config.graded_by == "judge":
-            if not text.strip():
+            if not said.strip():
                 return fault("unreadable")
-            if kept["right"] <= 0.5 and _REFUSAL.match(text):
+            if kept["right"] <= 0.5 and _REFUSAL.match(said):
                 return fault("refused")
-            return Reply(text, finish, tokens, text, float(kept["right"] > 0.5), None)
-        got = self.grade(prompt, text)
+            return graded(said, kept["right"] > 0.5)
+        got = self.grade(prompt, said)
         if got.fault is not None:
             return fault(got.fault)
-        if not got.correct and _REFUSAL.match(text):
+        if not got.correct and _REFUSAL.match(said):
             return fault("refused")
         if not got.answer:
             return fault("unreadable")
-        return Reply(text, finish, tokens, got.answer, float(got.correct), None)
+        return graded(got.answer, got.correct)
 
     def verdicts(self, prompts: Sequence[Prompt], answers: Mapping[str, dict[str, Any]]) -> list[Verdict]:
         return [self._verdict(prompt, answers[prompt.id]["replies"]) for prompt in prompts]
@@ -124,6 +129,25 @@ class Attempts:
         passed = sum(reply.value == 1.0 for reply in graded)
         low, high = beta_interval(passed, len(graded) - passed)
         return Verdict(prompt.id, "attempts", replies, ease_of(passed, len(graded), self.config.attempts), low, high)
+
+
+def _kept(completion: Completion) -> dict[str, Any]:
+    """What is kept of a completion, as JSON values."""
+    how = {"how": completion.how} if completion.how else {}
+    return {"text": completion.text, "finish": completion.finish, "tokens": completion.tokens, **how} | {
+        "fault": completion.fault
+    }
+
+
+def _whole(kept: Mapping[str, Any]) -> str | None:
+    """What a completion answers, without its reasoning; None if it was cut off before it did or is a fault.
+
+    Half an answer may look right or wrong by chance, and reasoning alone is not even that.
+    """
+    if kept["fault"] is not None or kept["finish"] == "length":
+        return None
+    said = answer_part(kept["text"])
+    return None if said is not None and not said.strip() and kept["text"].strip() else said
 
 
 def _grading(prompt: Prompt, attempt: str) -> Question:

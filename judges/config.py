@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from common.config import Config
 from rollouts.config import RolloutConfig
@@ -10,7 +10,13 @@ from rollouts.config import RolloutConfig
 ROOM = 8
 """Tokens that a reply with a label may take besides its reason."""
 _OF_MODEL = ("rollouts",)
-_OF_URL = ("model_name", "api_key_env", "concurrency", "timeout_s", "patience_s")
+_OF_REQUEST = ("extra", "leave_out", "length_parameter", "top_logprobs", "samples", "thinking_tokens")
+_OF_URL = ("model_name", "api_key_env", "concurrency", "timeout_s", "patience_s", *_OF_REQUEST)
+_OURS = frozenset(
+    {"model", "messages", "stream", "max_tokens", "max_completion_tokens", "n", "seed", "temperature", "logprobs"}
+    | {"top_logprobs", "prompt_logprobs", "add_generation_prompt", "continue_final_message"}
+)
+"""Request parameters that `extra` cannot set."""
 
 
 class _Judge(Config):
@@ -33,6 +39,19 @@ class _Judge(Config):
     """Longest wait for one response, in seconds (with `url`)."""
     patience_s: float = Field(default=120.0, ge=0)
     """How long an endpoint that cannot be reached any more is waited for, in seconds (with `url`)."""
+    extra: dict[str, JsonValue] = Field(default_factory=dict)
+    """Further request parameters, such as `{reasoning_effort: low}` (with `url`). Records keep them: no secrets."""
+    leave_out: tuple[Literal["seed", "temperature", "n"], ...] = ()
+    """Request parameters that are not sent: replies cannot be repeated, are sampled at the endpoint's own temperature,
+    come one a request (with `url`)."""
+    length_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the endpoint calls the longest reply (with `url`)."""
+    top_logprobs: int = Field(default=20, ge=0, le=20)
+    """Likeliest tokens that a rating, comparison or grade is read from; 0: it is sampled instead (with `url`)."""
+    samples: int = Field(default=5, ge=1)
+    """Replies whose share of each label stands for its probability, without log-probabilities (with `url`)."""
+    thinking_tokens: int = Field(default=0, ge=0)
+    """Tokens of reasoning that may come before a reply, on top of its own (with `url`)."""
     seed: int = 0
     """Seed of the sampling. Not the recipe's: the same judge says the same of a prompt in every run."""
     rollouts: RolloutConfig = RolloutConfig()
@@ -44,7 +63,8 @@ class _Judge(Config):
             raise ValueError(f"name exactly one of model and url; got {'neither' if self.model is None else 'both'}")
         # By value, not by what was written: a config that went through JSON must read back the same.
         others = _OF_MODEL if self.url is not None else _OF_URL
-        unread = [name for name in others if getattr(self, name) != type(self).model_fields[name].default]
+        fields = type(self).model_fields
+        unread = [name for name in others if getattr(self, name) != fields[name].get_default(call_default_factory=True)]
         if unread:
             raise ValueError(f"{', '.join(unread)} only apply to {'model' if self.url is not None else 'url'}")
         if self.url is not None and not self.url.startswith(("http://", "https://")):
@@ -53,6 +73,9 @@ class _Judge(Config):
             raise ValueError("url must not hold a name or password: records keep it; give a key with api_key_env")
         if self.url is not None and not self.model_name:
             raise ValueError("url needs model_name: what the endpoint calls the model")
+        taken = sorted(_OURS & self.extra.keys())
+        if taken:
+            raise ValueError(f"extra must not hold {', '.join(taken)}: the judge's own settings decide them")
         if self.model is not None and self.longest >= self.rollouts.max_model_len:
             limit = self.rollouts.max_model_len
             raise ValueError(f"max_tokens ({self.longest}) leaves no room for a prompt in max_model_len ({limit})")
@@ -77,17 +100,35 @@ class _Judge(Config):
         """Completion tokens that a prompt may take, repetitions included."""
         return self.replies
 
+    def _choosing(self, reason: int, retries: int) -> int:
+        """Completion tokens that a reply with a label may take, with a reason of so many, repetitions included."""
+        samples = self.samples if self.url is not None else 1
+        return samples * sum((reason + self.thinking_tokens + ROOM) * n for n in range(1, retries + 2))
+
     def origin(self) -> dict[str, Any]:
         """What of the settings decides what a text's likelihood is."""
-        return {"model_name": self.model_name, "seed": self.seed, **self._engine()}
+        extra = {"extra": self.extra} if self.extra else {}
+        return {"model_name": self.model_name, "seed": self.seed, **self._engine(), **extra}
 
     def _engine(self) -> dict[str, Any]:
         return {"dtype": self.rollouts.dtype, "max_model_len": self.rollouts.max_model_len}
 
     def asked(self) -> dict[str, Any]:
-        """What of the settings decides a reply: not where the judge runs, nor how patiently it is asked."""
-        where = {"model", "url", "api_key_env", "concurrency", "timeout_s", "patience_s", "rollouts"}
-        return self.model_dump(mode="json", exclude=where) | self._engine()
+        """What of the settings decides a reply: not where the judge runs, nor how patiently it is asked.
+
+        Nor what a request calls its length or how many come in one. What an endpoint turns out to refuse is not here
+        either: that follows from the endpoint, and each reply says how it was come by.
+        """
+        where = {"model", "url", "api_key_env", "concurrency", "timeout_s", "patience_s", "rollouts", *_OF_REQUEST}
+        request = {
+            "extra": self.extra,
+            "own_temperature": "temperature" in self.leave_out,
+            "top_logprobs": self.top_logprobs,
+            "samples": self.samples,
+            "thinking_tokens": self.thinking_tokens,
+        }
+        of_url = {"request": request} if self.url is not None else {}
+        return self.model_dump(mode="json", exclude=where) | self._engine() | of_url
 
 
 class Example(Config):
@@ -115,6 +156,14 @@ class AttemptsJudge(_Judge):
     retries: int = Field(default=1, ge=0)
     """Times that an attempt is asked for again which is unreadable, refused or cut off (then at twice the length)."""
 
+    @model_validator(mode="after")
+    def _labels_are_read(self) -> "AttemptsJudge":
+        fields = type(self).model_fields
+        unread = [name for name in ("top_logprobs", "samples") if getattr(self, name) != fields[name].default]
+        if unread and self.graded_by == "verifier":
+            raise ValueError(f"{', '.join(unread)} only apply to graded_by: judge; a verifier reads no probabilities")
+        return self
+
     @property
     def longest(self) -> int:
         return self.max_tokens
@@ -134,8 +183,10 @@ class AttemptsJudge(_Judge):
 
     @property
     def tokens(self) -> int:
-        grading = ROOM * (1 + self.retries) if self.graded_by == "judge" else 0
-        return self.attempts * (self.max_tokens * (1 + 2 * self.retries) + grading)
+        length = self.max_tokens + self.thinking_tokens
+        # Each round of attempts is graded, and a grade may itself be asked for again.
+        grading = self._choosing(0, self.retries) * (1 + self.retries) if self.graded_by == "judge" else 0
+        return self.attempts * (length * (1 + 2 * self.retries) + grading)
 
 
 class RubricJudge(_Judge):
@@ -153,7 +204,7 @@ class RubricJudge(_Judge):
 
     @property
     def tokens(self) -> int:
-        return sum(self.max_tokens * (n + 1) + ROOM for n in range(self.retries + 1))
+        return self._choosing(self.max_tokens, self.retries)
 
 
 class PairwiseJudge(_Judge):
@@ -162,6 +213,8 @@ class PairwiseJudge(_Judge):
     kind: Literal["pairwise"]
     opponents: int = Field(default=4, ge=1)
     """Prompts that each one is compared with, at least."""
+    retries: int = Field(default=1, ge=0)
+    """Times that an unreadable comparison is asked for again, each time with more room."""
 
     @property
     def replies(self) -> int:
@@ -169,7 +222,7 @@ class PairwiseJudge(_Judge):
 
     @property
     def tokens(self) -> int:
-        return self.replies * ROOM
+        return self.replies * self._choosing(0, self.retries)
 
 
 JudgeConfig = Annotated[AttemptsJudge | RubricJudge | PairwiseJudge, Field(discriminator="kind")]

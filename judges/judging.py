@@ -5,8 +5,8 @@ chunk begins depends on the prompts alone, so what is asked together is the same
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,9 +15,9 @@ from common.files import read_json, write_json
 from common.fingerprint import fingerprint
 from judges.cache import Cache
 from judges.config import JudgeConfig
-from judges.source import Likelihood, Source
+from judges.source import Likelihood, Line, Source
 from judges.texts import FOLDER, template
-from judges.verdict import TRANSPORT, Kind, Verdict, faults_of
+from judges.verdict import TRANSPORT, UNKEPT, UNREACHED, Kind, Verdict, faults_of, quoted
 from prompts.schema import Prompt
 
 CHUNK = 512
@@ -76,6 +76,8 @@ class Asking:
     progress: Callable[..., None]
     stop_requested: Callable[[], bool]
     chunk: int = CHUNK
+    line: Line = field(default_factory=Line)
+    """To the source of the replies, if it is one that waits for them."""
 
 
 def judge_prompts(prompts: Sequence[Prompt], judge: Judge, asking: Asking) -> Judged:
@@ -120,16 +122,38 @@ def _answers(
     for start in range(0, len(keys), asking.chunk):
         part = [key for key in keys[start : start + asking.chunk] if key not in answers]
         if part and asking.stop_requested():
-            raise Interrupted(f"stopped with {start} of {len(keys)} questions asked", "run the same command again")
+            raise _stopped(answers, keys)
+        asking.line.heard = _teller(asking, start, min(start + asking.chunk, len(keys)), len(keys))
         for _ in range(2):  # what was lost on the way is asked for once more
             if part:
                 found = dict(zip(part, ask([items[key] for key in part]), strict=True))
-                asking.cache.put({key: answer for key, answer in found.items() if not _lost(answer)})
+                asking.cache.put({key: answer for key, answer in found.items() if not _with(answer, UNKEPT)})
+                if asking.line.failure is not None:
+                    raise asking.line.failure
+                if any(_with(answer, {"not_asked"}) for answer in found.values()):
+                    raise _stopped(answers | found, keys)
                 answers |= found
-                part = [key for key in part if _lost(answers[key])]
+                part = [key for key in part if _with(answers[key], TRANSPORT)]
         _require_reached(answers)
         asking.progress(min(start + asking.chunk, len(keys)), len(keys), unit="question")
     return answers, opened
+
+
+def _teller(asking: Asking, start: int, end: int, total: int) -> Callable[[int], None]:
+    """Tells, in the middle of a chunk, how far it is: its questions may take hours. What is asked again counts once."""
+    most = start
+
+    def heard(count: int) -> None:
+        nonlocal most
+        most = max(most, min(start + count, end))
+        asking.progress(most, total, unit="question")
+
+    return heard
+
+
+def _stopped(answers: Mapping[str, Answer], keys: Sequence[str]) -> Interrupted:
+    known = sum(key in answers and not _with(answers[key], UNKEPT) for key in keys)
+    return Interrupted(f"stopped with {known} of {len(keys)} questions asked", "run the same command again")
 
 
 def _opened(open_: list[str], these: str, path: Path) -> list[str]:
@@ -153,27 +177,37 @@ def _content(prompt: Prompt, kind: Kind | None = None) -> list[Any]:
     return [prompt.messages, prompt.answer, *graded]
 
 
-def _lost(answer: Answer) -> bool:
-    """Whether a part of the answer was lost on the way: such an answer is not kept."""
-    return any(reply["fault"] in TRANSPORT for reply in answer["replies"])
+def _with(answer: Answer, faults: Collection[str]) -> bool:
+    """Whether a part of the answer has one of the faults."""
+    return any(reply["fault"] in faults for reply in answer["replies"])
 
 
 def _require_reached(answers: Mapping[str, Answer]) -> None:
-    """A judge that nobody reaches any more: fail now, not after a time-out a prompt."""
-    lost = [reply["fault"] for answer in answers.values() if _lost(answer) for reply in answer["replies"]]
-    count = sum(map(_lost, answers.values()))
-    if count > LOST * len(answers):
-        counts = ", ".join(f"{fault} {n} times" for fault, n in sorted(Counter(filter(None, lost)).items()))
+    """A judge that gives no answers any more, or never gave one: fail now, not after a time-out a prompt."""
+    lost = sum(_with(answer, TRANSPORT) for answer in answers.values())
+    refused = sum(_with(answer, UNKEPT - TRANSPORT) for answer in answers.values())
+    if lost <= LOST * len(answers) and not 0 < refused == len(answers):
+        return
+    replies = [(reply["fault"], reply.get("text", "")) for one in answers.values() for reply in one["replies"]]
+    faults = Counter(fault for fault, _ in replies if fault in UNKEPT)
+    counts = ", ".join(f"{fault} {n} times" for fault, n in sorted(faults.items()))
+    if not UNREACHED.issuperset(faults):
         raise RunFailed(
-            f"the judge could not be reached for {count} of {len(answers)} questions: {counts}",
-            "check that the endpoint runs and that url is right; the same command asks what is missing",
+            f"the judge gave no answer to {max(lost, refused)} of {len(answers)} questions: {counts}{quoted(replies)}",
+            "see to what it says, or have it asked otherwise (leave_out, length_parameter, top_logprobs, extra); "
+            "the same command asks what is missing",
         )
+    raise RunFailed(
+        f"the judge could not be reached for {lost} of {len(answers)} questions: {counts}",
+        "check that the endpoint runs and that url is right; the same command asks what is missing",
+    )
 
 
 def _require_some(verdicts: Sequence[Verdict]) -> None:
     if not any(verdict.graded for verdict in verdicts):
         counts = ", ".join(f"{fault} {count} times" for fault, count in faults_of(verdicts).items())
+        said = quoted((reply.fault, reply.text) for verdict in verdicts for reply in verdict.replies)
         raise RunFailed(
-            f"not one of {len(verdicts)} prompts could be judged: {counts}",
+            f"not one of {len(verdicts)} prompts could be judged: {counts}{said}",
             "take a judge that answers in the form asked for, or check verifiers and lengths against its settings",
         )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from common.errors import BadInput
 from common.seeds import derive
 from judges.config import PairwiseJudge
-from judges.source import Question, Source
+from judges.source import Question, Source, choose_again, in_one
 from judges.texts import question, task
 from judges.verdict import Kind, Reply, Verdict
 from prompts.schema import Prompt
@@ -46,9 +46,9 @@ class Pairwise:
 
     def ask(self, items: Sequence[tuple[Prompt, ...]]) -> list[dict[str, Any]]:
         """Of each pair the probability that the first is the harder one."""
-        choices = self.source.choose([_question(first, second) for first, second in items])
-        found = [{"first": c.weights["A"] if c.weights else None, **c.said()} for c in choices]
-        return [{"replies": [reply]} for reply in found]
+        questions = [_question(first, second) for first, second in items]
+        found = [in_one(said) for said in choose_again(self.source, questions, self.config.retries)]
+        return [{"replies": [{"first": c.weights["A"] if c.weights else None, **c.said()}]} for c in found]
 
     def verdicts(self, prompts: Sequence[Prompt], answers: Mapping[str, dict[str, Any]]) -> list[Verdict]:
         """Ease is 1 less the probability to be harder than the mean prompt; None for a prompt never compared."""
@@ -61,8 +61,8 @@ class Pairwise:
             if p is not None:
                 harder.append((place[first.id], place[second.id], p))
             for mine, other, value, tokens in ((first, second, p, said["tokens"]), (second, first, _less(p), 0)):
-                finish = "none" if p is None else "stop"
-                reply = Reply(said["text"], finish, tokens, None, value, said["fault"], other.id, mine is first)
+                finish, how = "none" if p is None else said.get("finish", "stop"), said.get("how", "")
+                reply = Reply(said["text"], finish, tokens, None, value, said["fault"], other.id, mine is first, how)
                 replies[mine.id].append(reply)
         strengths = bradley_terry(len(prompts), harder)
         compared = {n for one, other, _ in harder for n in (one, other)}

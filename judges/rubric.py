@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from judges.config import RubricJudge
-from judges.source import Question, Source
+from judges.source import Question, Source, choose_again
 from judges.texts import question, task
-from judges.verdict import REPEATED, Kind, Reply, Verdict
+from judges.verdict import Kind, Reply, Verdict
 from prompts.schema import Prompt
 
 LABELS = ("1", "2", "3")
@@ -30,17 +30,12 @@ class Rubric:
 
     def ask(self, items: Sequence[tuple[Prompt, ...]]) -> list[dict[str, Any]]:
         """Each prompt's rating; an unreadable one is asked for again, with twice the room."""
-        found: list[list[dict[str, Any]]] = [[] for _ in items]
-        for round_ in range(self.config.retries + 1):
-            places = [place for place, said in enumerate(found) if not said or said[-1]["fault"] in REPEATED]
-            choices = self.source.choose([self._question(items[place][0], round_) for place in places])
-            for place, choice in zip(places, choices, strict=True):
-                found[place].append({"weights": choice.weights, **choice.said()})
-        return [{"replies": said} for said in found]
+        replies = choose_again(self.source, [self._question(prompt) for (prompt,) in items], self.config.retries)
+        return [{"replies": [{"weights": one.weights, **one.said()} for one in said]} for said in replies]
 
-    def _question(self, prompt: Prompt, round_: int) -> Question:
+    def _question(self, prompt: Prompt) -> Question:
         messages = question("rubric", task=task(prompt.messages))
-        return Question(messages, "Rating:", LABELS, "\nReason:", self.config.max_tokens * (round_ + 1))
+        return Question(messages, "Rating:", LABELS, "\nReason:", self.config.max_tokens)
 
     def verdicts(self, prompts: Sequence[Prompt], answers: Mapping[str, dict[str, Any]]) -> list[Verdict]:
         return [_verdict(prompt, answers[prompt.id]["replies"]) for prompt in prompts]
@@ -58,4 +53,5 @@ def _reply(rating: Mapping[str, Any]) -> Reply:
     if rating["fault"] is not None:
         return Reply(text, "none", tokens, None, None, rating["fault"])
     mean = sum(int(label) * weight for label, weight in weights.items())
-    return Reply(text, "stop", tokens, max(weights, key=weights.get), mean, None)
+    finish, how = rating.get("finish", "stop"), rating.get("how", "")
+    return Reply(text, finish, tokens, max(weights, key=weights.get), mean, None, how=how)

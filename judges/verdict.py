@@ -1,14 +1,17 @@
 """What a judge said of a prompt, with every reply kept; written one JSON line a prompt."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Kind = Literal["attempts", "rubric", "pairwise"]
-TRANSPORT = frozenset({"endpoint_timeout", "endpoint_error"})
+UNREACHED = frozenset({"endpoint_timeout", "endpoint_unreachable"})
+TRANSPORT = UNREACHED | {"endpoint_error", "not_asked"}
 """Faults of the way to the judge: worth asking again."""
-REPEATED = frozenset({"unreadable", "refused", "cut_off"})
+UNKEPT = TRANSPORT | {"endpoint_refuses"}
+"""Faults that another setting or day may do away with: such a reply does not stay in the cache."""
+REPEATED = frozenset({"unreadable", "refused", "cut_off", "empty_reply"})
 """Faults of the reply itself: another one may be without, so they are asked for again, `retries` times."""
 
 
@@ -18,7 +21,8 @@ class Reply:
 
     text: str
     finish: str
-    """How it ended: `stop`, `length` (cut off at its limit) or `none` (there is no reply)."""
+    """How it ended: `stop`, `length` (cut off at its limit) or `none` (there is no reply). An endpoint's other word for
+    the end of a whole reply stays as it is."""
     tokens: int
     """Completion tokens, where known; 0 otherwise."""
     answer: str | None
@@ -32,6 +36,8 @@ class Reply:
     """Of a comparison: which prompt it was compared with."""
     first: bool = False
     """Of a comparison: whether this prompt stood first."""
+    how: str = ""
+    """How it was come by, where the endpoint does not take a request as usual: `5 samples`, `its own temperature`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,12 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         return {"id": self.id} | self.summary() | {"replies": [asdict(reply) for reply in self.replies]}
+
+
+def quoted(replies: Iterable[tuple[str | None, str]]) -> str:
+    """What an endpoint said, once, of (fault, text) pairs in which it gave no reply; empty if there are none."""
+    said = Counter(text for fault, text in replies if text and fault in UNKEPT)
+    return f'; the endpoint said "{said.most_common(1)[0][0]}"' if said else ""
 
 
 def faults_of(verdicts: Sequence[Verdict]) -> dict[str, int]:

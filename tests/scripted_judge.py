@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from judges.attempts import Attempts
 from judges.cache import Cache
-from judges.config import AttemptsJudge
+from judges.config import AttemptsJudge, PairwiseJudge, RubricJudge
 from judges.engine import EngineSource
 from judges.judging import Asking, judge_prompts
 from prompts.schema import Prompt
@@ -77,6 +77,13 @@ def ask(folder, prompts=PROMPTS, source=None, grade=grade, config=JUDGE, **more)
     return judge_prompts(prompts, judge, asking(folder, **more))
 
 
+def judge_at(url, kind=AttemptsJudge, **more):
+    """A judge behind `url` that waits for nothing."""
+    plain = {"attempts": 4, "max_tokens": 8} if kind is AttemptsJudge else {}
+    name = {AttemptsJudge: "attempts", RubricJudge: "rubric", PairwiseJudge: "pairwise"}[kind]
+    return kind(**({"kind": name, "url": url, "model_name": "judge", "patience_s": 0} | plain | more))
+
+
 @contextmanager
 def endpoint(answer):
     """A chat endpoint on this machine; `answer(request)` gives (status, JSON value). Yields (URL, requests)."""
@@ -97,9 +104,12 @@ def endpoint(answer):
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(http.server.ThreadingHTTPServer):
+        request_queue_size = 64  # as many at once as a test asks; more than the queue holds wait a second
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/v1", requests
     finally:
@@ -118,3 +128,13 @@ def vllm(request):
         return completion(request)
     entries = [None, {"1": {"logprob": -9.0}}, {"2": {"logprob": -9.0}}, {"3": {"logprob": -1}}, {"4": {"logprob": -2}}]
     return completion(request, prompt_logprobs=entries)
+
+
+def rating(request):
+    """Rates by the number in the task: the higher the harder."""
+    content = request["messages"][0]["content"]
+    if "Harder:" in content:
+        one, other = (int(line[5:]) for line in content.split("\n") if line.startswith("say p"))
+        return 200, {"choices": [{"message": {"content": "A" if one > other else "B"}, "finish_reason": "stop"}]}
+    number = int(next(line for line in content.split("\n") if line.startswith("say p"))[5:])
+    return 200, {"choices": [{"message": {"content": f"Rating: {1 + number // 4}"}, "finish_reason": "stop"}]}

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 
 import pytest
-from scripted_judge import PROMPTS, ask, completion, endpoint, prompt, vllm
+from scripted_judge import PROMPTS, ask, completion, endpoint, prompt, rating, vllm
 
 from common.errors import BadInput, RunFailed
 from common.files import read_json_lines
@@ -23,8 +23,8 @@ from stages.judge_filter.run import run
 @pytest.fixture(autouse=True)
 def own_cache_and_no_patience(tmp_path, monkeypatch):
     monkeypatch.setenv("UPHILL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("judges.endpoint.ATTEMPTS", 0)
-    monkeypatch.setattr("judges.endpoint.WAIT_S", 0.05)
+    monkeypatch.setattr("judges.client.ATTEMPTS", 0)
+    monkeypatch.setattr("judges.client.WAIT_S", 0.05)
 
 
 def judge_at(url, kind=AttemptsJudge, **more):
@@ -157,7 +157,7 @@ def test_a_judge_that_is_gone_ends_the_run_and_its_faults_are_asked_again(tmp_pa
         source = EndpointSource(judge_at(url))
         assert ask(tmp_path / "v", PROMPTS[:8], source, cache=cache).verdicts[5].faults == {"endpoint_error": 4}
         up = False
-        with pytest.raises(RunFailed, match="could not be reached for 4 of 4 questions"):
+        with pytest.raises(RunFailed, match=r"gave no answer to 4 of 4 questions.*HTTP 500"):
             ask(tmp_path / "w", PROMPTS[:8], source)
         requests.clear()
         up = True
@@ -178,7 +178,7 @@ def test_an_endpoint_that_dies_in_the_middle_ends_the_run(tmp_path):
         answered.append(request)
         return vllm(request) if len(answered) <= 3 else (500, {})
 
-    with endpoint(dying) as (url, _), pytest.raises(RunFailed, match="could not be reached for 7 of 10 questions"):
+    with endpoint(dying) as (url, _), pytest.raises(RunFailed, match="gave no answer to 7 of 10 questions"):
         stage(tmp_path, judge_at(url, concurrency=1), PROMPTS)
 
 
@@ -186,7 +186,7 @@ def test_an_endpoint_that_comes_back_in_time_is_waited_for():
     with endpoint(vllm) as (url, _):
         pass  # closed again: the port refuses
     started = time.monotonic()
-    assert [c.fault for c in completions(url, patience_s=0.4)] == ["endpoint_error"] * 3
+    assert [c.fault for c in completions(url, patience_s=0.4)] == ["endpoint_unreachable"] * 3
     assert time.monotonic() - started >= 0.4
 
 
@@ -243,16 +243,6 @@ def test_the_stage_sets_unjudged_prompts_aside_and_repeats_itself(tmp_path):
     aside = [line for line in read_json_lines(folder / "reasons.jsonl") if line["decision"] == "unjudged"]
     assert [(line["id"], line["rank"]) for line in aside] == [("p1", None), ("p3", None)]
     assert "3 endpoint_error" in aside[0]["reason"]
-
-
-def rating(request):
-    """Rates by the number in the task: the higher the harder."""
-    content = request["messages"][0]["content"]
-    if "Harder:" in content:
-        one, other = (int(line[5:]) for line in content.split("\n") if line.startswith("say p"))
-        return 200, {"choices": [{"message": {"content": "A" if one > other else "B"}, "finish_reason": "stop"}]}
-    number = int(next(line for line in content.split("\n") if line.startswith("say p"))[5:])
-    return 200, {"choices": [{"message": {"content": f"Rating: {1 + number // 4}"}, "finish_reason": "stop"}]}
 
 
 def test_several_judges_agree_or_not_and_decide_together(tmp_path):

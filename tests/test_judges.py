@@ -209,7 +209,7 @@ def test_a_grader_that_is_lost_or_asked_about_a_refusal_makes_no_score(tmp_path)
         def choose(self, questions):
             return [Choice(None, "", 0, "endpoint_error") for _ in questions]
 
-    with pytest.raises(RunFailed, match="could not be reached for 1 of 1 questions: endpoint_error"):
+    with pytest.raises(RunFailed, match=r"(?m)gave no answer to 1 of 1 questions: endpoint_error 4 times$"):
         ask(tmp_path / "a", PROMPTS[:1], Lost([("seven", "stop", 1)] * 4, [("seven", "stop", 1)] * 4), config=config)
 
     class Strict(Says):

@@ -1,12 +1,14 @@
 """A key goes to its endpoint and nowhere else."""
 
 import pytest
-from scripted_judge import PROMPTS, endpoint
+from scripted_judge import PROMPTS, ask, endpoint
 
-from common.errors import BadInput
+from common.errors import BadInput, UphillError
+from judges.cache import Cache
 from judges.config import AttemptsJudge
 from judges.endpoint import EndpointSource
-from judges.source import Request
+from judges.refusal import SAID
+from judges.source import Line, Request
 
 
 def judge(url):
@@ -19,6 +21,42 @@ def test_a_key_is_in_no_message_even_if_the_endpoint_repeats_it(monkeypatch):
     with endpoint(lambda request: (401, said)) as (url, _), pytest.raises(BadInput) as caught:
         EndpointSource(judge(url)).sample([Request(PROMPTS[0].messages, 1, 0.5, 8, 1)])
     assert "the key in JUDGE_KEY" in str(caught.value) and "sesame" not in str(caught.value)
+
+
+KEY = "sesame-open"
+LONG = f"{'x' * (SAID - 15)} {KEY}"
+"""Cut where the key stands: half of it must not stay."""
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"error": {"message": f"no, {KEY}"}}),
+        (400, {"error": {"message": LONG}}),
+        (402, {"error": {"message": f"pay, {KEY}"}}),
+        (403, {"detail": f"no, {KEY}"}),
+        (404, {"error": {"message": f"no model for {KEY}"}}),
+        (429, {"error": {"message": f"limit of {KEY}", "code": KEY}}),
+        (500, f"<html>{KEY}</html>".encode()),
+        (200, f"<html>{KEY}</html>".encode()),
+        (200, {"error": {"message": "no", "metadata": {"raw": {"key": KEY}}}}),
+        (200, {"choices": [{"finish_reason": "error", "error": {"message": KEY}}]}),
+    ],
+)
+def test_a_key_is_in_no_fault_note_or_message_however_the_endpoint_repeats_it(monkeypatch, tmp_path, status, body):
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    monkeypatch.setattr("judges.client.ATTEMPTS", 0)
+    notes, cache, line = [], Cache(tmp_path / "cache.sqlite"), Line()
+    line.note = notes.append
+    with endpoint(lambda request: (status, body)) as (url, _):
+        source = EndpointSource(judge(url), line)
+        said = source.sample([Request(PROMPTS[0].messages, 2, 0.5, 8, 1)])
+        line.failure = None
+        with pytest.raises(UphillError) as caught:
+            ask(tmp_path, source=source, cache=cache, line=line)
+    assert "sesame" not in f"{said} {notes} {caught.value}"
+    cache.__exit__(None, None, None)
+    assert all(b"sesame" not in path.read_bytes() for path in tmp_path.glob("cache*"))
 
 
 def test_a_key_is_in_no_config_and_an_address_with_one_is_refused(monkeypatch):

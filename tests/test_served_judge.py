@@ -19,6 +19,7 @@ from judges.config import AttemptsJudge, RubricJudge
 from judges.endpoint import EndpointSource
 from judges.judging import judge_prompts, likelihoods
 from judges.rubric import Rubric
+from judges.source import Line, Request
 from models.nano import nano_tokenizer
 from rewards.grade import Grade
 
@@ -33,8 +34,9 @@ def grade(prompt, text):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A tiny Llama of random weights that speaks characters."""
+    """A tiny Llama of random weights that speaks characters, and has marks for reasoning."""
     folder, tokenizer = tmp_path_factory.mktemp("served") / "judge", nano_tokenizer()
+    tokenizer.add_tokens(["<think>", "</think>"])
     special = {name: getattr(tokenizer, name) for name in ("eos_token_id", "pad_token_id", "bos_token_id")}
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
     torch.manual_seed(0)
@@ -54,6 +56,8 @@ def port():
 def started(folder, port):
     """A server of its own process group, not yet ready."""
     options = ["--enforce-eager", "--dtype", "float32", "--max-model-len", "2048", "--host", "127.0.0.1"]
+    # Five likely tokens at most; what comes before </think> is no content where a request asks for thinking.
+    options += ["--max-logprobs", "5", "--reasoning-parser", "deepseek_v3"]
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), *options]
     return subprocess.Popen(
         [*command, "--port", str(port), "--served-model-name", "judge"],
@@ -96,6 +100,21 @@ def judge_at(port, kind=AttemptsJudge, **settings):
     return kind(kind=name, concurrency=4, **where, **settings)
 
 
+UNUSUAL = {
+    "renamed": {"length_parameter": "max_completion_tokens", "leave_out": ["seed", "temperature", "n"]},
+    "thinking": {"extra": {"chat_template_kwargs": {"thinking": True}}},
+    "refused": {"extra": {"min_p": 7}},
+    "too_long": {"content": "x" * 2100},
+}
+
+
+def unusual(port, content="say 7", **settings):
+    """Two completions of one prompt, and the notes about them."""
+    notes = []
+    source = EndpointSource(judge_at(port, **settings), Line(note=notes.append))
+    return source.sample([Request([{"role": "user", "content": content}], 2, 0.7, 16, 1)])[0], notes
+
+
 @pytest.fixture(scope="module")
 def outcome(folder, port, tmp_path_factory):
     """Verdicts of an uninterrupted run, of one whose server died after a few prompts, and other replies."""
@@ -110,8 +129,10 @@ def outcome(folder, port, tmp_path_factory):
     with serving(folder, port) as server:
         judged("whole", chunk=100)
         rating = judge_at(port, RubricJudge, max_tokens=8)
-        source = EndpointSource(rating)
+        found["notes"] = []
+        source = EndpointSource(rating, Line(note=found["notes"].append))
         found["rubric"] = Rubric(rating, source).ask([(one,) for one in PROMPTS[:3]])
+        found["unusual"] = {name: unusual(port, **settings) for name, settings in UNUSUAL.items()}
         found["likelihoods"] = likelihoods(PROMPTS[:3], source, rating.origin(), asking(work / "likelihoods"))
         kill = threading.Event()
         told = {"chunk": 4, "progress": lambda *_, **__: kill.set()}
@@ -129,6 +150,24 @@ def test_a_real_server_gives_attempts_ratings_and_likelihoods(outcome):
     faults = {reply["fault"] for answer in outcome["rubric"] for reply in answer["replies"]}
     assert faults <= {None, "unreadable", "cut_off"}
     assert all(value < 0 and note is None for value, note in outcome["likelihoods"].values())
+
+
+def test_a_real_server_takes_fewer_likely_tokens_and_says_so(outcome):
+    (note,) = outcome["notes"]
+    assert "top_logprobs is 5, not 20" in note
+
+
+def test_a_real_server_takes_other_parameters_and_its_reasoning_is_no_answer(outcome):
+    (renamed, notes), (thinking, _) = outcome["unusual"]["renamed"], outcome["unusual"]["thinking"]
+    assert [one.fault for one in renamed] == [None, None] and renamed[0].how == "its own temperature" and not notes
+    assert [(one.text, one.finish, one.fault) for one in thinking] == [("", "length", None)] * 2
+    assert thinking[0].tokens > 0
+
+
+def test_a_real_servers_refusals_are_quoted(outcome):
+    (refused, notes), (long, _) = outcome["unusual"]["refused"], outcome["unusual"]["too_long"]
+    assert refused[0].fault == "endpoint_refuses" and "min_p" in refused[0].text and not notes
+    assert long[0].fault == "too_long" and "maximum context length" in long[0].text
 
 
 def test_a_server_killed_in_the_middle_costs_no_verdict(outcome):

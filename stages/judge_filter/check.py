@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from common.errors import Interrupted
 from common.files import read_json, write_json
 from common.seeds import derive
 from common.stage import StageContext
@@ -16,9 +17,12 @@ from prompts.sample import sample
 from prompts.schema import Prompt
 from rewards.grade import grade
 from stages.judge_filter.config import AuditConfig, JudgeFilterStage
+from stages.judge_filter.sources import Lazy
 
 Rates = Mapping[str, tuple[int, int]]
 """The policy's passes and graded attempts by prompt id."""
+AT_ONCE = 16
+"""Prompts that the policy tries at once."""
 
 
 def holdout(
@@ -31,18 +35,35 @@ def holdout(
 
 def measured_rates(chosen: Sequence[Prompt], config: AuditConfig, policy: Path, context: StageContext) -> Rates:
     """The policy's passes and graded attempts. A cut-off attempt counts neither way, as RL masks it."""
-    path = context.folder / "resume" / "audit.json"
-    if not path.exists():
+
+    def engine() -> Source:
         from judges.engine import EngineSource
         from rollouts.engine import Engine
 
-        source = EngineSource(Engine(policy / "checkpoint", config.rollouts, derive(context.seed, "policy")))
-        try:
-            path.parent.mkdir(exist_ok=True)
-            write_json(path, _try(chosen, config, source, context.seed))
-        finally:
-            source.close()
-    return {id: (passes, tries) for id, (passes, tries) in read_json(path).items()}
+        return EngineSource(Engine(policy / "checkpoint", config.rollouts, derive(context.seed, "policy")))
+
+    source = Lazy(engine)
+    try:
+        return rates_of(chosen, config, source, context)
+    finally:
+        source.close()
+
+
+def rates_of(chosen: Sequence[Prompt], config: AuditConfig, source: Source, context: StageContext) -> Rates:
+    """The same of `source`, a few prompts at a time: between two lots it says how far it is and heeds a stop."""
+    path = context.folder / "resume" / "audit.json"
+    path.parent.mkdir(exist_ok=True)
+    known = read_json(path) if path.exists() else {}
+    for start in range(0, len(chosen), AT_ONCE):
+        part = chosen[start : start + AT_ONCE]
+        if part[0].id in known:
+            continue
+        if context.stop_requested():
+            raise Interrupted(f"stopped with {start} of {len(chosen)} prompts audited", "run the same command again")
+        known |= _try(part, config, source, context.seed)
+        write_json(path, known)
+        context.progress(start + len(part), len(chosen), unit="prompt")
+    return {id: (passes, tries) for id, (passes, tries) in known.items()}
 
 
 def _try(chosen: Sequence[Prompt], config: AuditConfig, source: Source, seed: int) -> dict[str, tuple[int, int]]:

@@ -15,16 +15,19 @@ from judges.audit import Audit
 from judges.cache import Cache
 from judges.config import JudgeConfig
 from judges.cut import Cut, Decision, Fate, cut_easiest, drop_counts, tied_at_the_cut
-from judges.judging import Asking, Judge, Judged, judge_prompts, likelihoods
+from judges.judging import CHUNK, Asking, Judge, Judged, judge_prompts, likelihoods
 from judges.pairwise import position_bias
-from judges.source import Likelihood
-from judges.verdict import faults_of
+from judges.source import Likelihood, Line
+from judges.verdict import UNKEPT, faults_of, quoted
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts, write_prompts
 from stages.judge_filter.check import audits, holdout, measured_rates
 from stages.judge_filter.config import JudgeFilterStage
 from stages.judge_filter.opinions import ByJudge, agreement_of, entries, opinions
 from stages.judge_filter.sources import cache_path, judge_of, source_of
+
+WAVES = 16
+"""Questions in a chunk for each that an endpoint is asked at once: what a kill costs there is that many at most."""
 
 
 def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outputs:
@@ -49,6 +52,8 @@ def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outp
         for audit in checked:
             context.note(audit.sentence)
     _write(context.folder, prompts, verdicts, decisions)
+    for sentence in _missing(judged, decisions):
+        context.note(sentence)
     metrics = _metrics(config, judged, decisions, checked)
     return Outputs(metrics=metrics, tokens_generated=sum(one.tokens for one in judged))
 
@@ -75,11 +80,14 @@ def _ask_all(
     judged: list[Judged] = []
     ties: dict[str, Likelihood] = {}
     for number, settings in reversed(list(enumerate(config.judges))):
-        source, identity = source_of(settings, cache, context)
+        line = Line(context.note, context.stop_requested)
+        source, identity = source_of(settings, cache, context, line)
         resume = context.folder / "resume"
         try:
             judge = judge_of(settings, source)
-            asking = Asking(cache, identity, resume / f"judge-{number}.json", context.progress, context.stop_requested)
+            chunk = CHUNK if settings.url is None else min(CHUNK, WAVES * settings.concurrency)
+            began = resume / f"judge-{number}.json"
+            asking = Asking(cache, identity, began, context.progress, context.stop_requested, chunk, line)
             judges.insert(0, judge)
             judged.insert(0, judge_prompts(prompts, judge, asking))
             if number == 0:
@@ -103,6 +111,25 @@ def _write(folder: Path, prompts: Sequence[Prompt], judges: ByJudge, decisions: 
     with Ledger(None) as ledger:
         ledger.add(entries([prompt.id for prompt in kept], prompts, judges))
         ledger.snapshot(folder / "ledger.sqlite")
+
+
+def _missing(judged: Sequence[Judged], decisions: Mapping[str, Decision]) -> list[str]:
+    """What a person should know of replies and verdicts that there are not, with an endpoint's own words once."""
+    found = []
+    for one in judged:
+        replies = [reply for verdict in one.verdicts for reply in verdict.replies]
+        said = quoted((reply.fault, reply.text) for reply in replies)
+        if said:
+            missing = sum(reply.fault in UNKEPT for reply in replies)
+            found.append(f"{missing} of {len(replies)} replies are missing{said}")
+    unjudged = {id for id, decision in decisions.items() if decision.decision == "unjudged"}
+    if unjudged:
+        verdicts = [verdict for one in judged for verdict in one.verdicts if verdict.id in unjudged]
+        faults = ", ".join(f"{fault} {n} times" for fault, n in faults_of(verdicts).items())
+        found.append(
+            f"{len(unjudged)} of {len(decisions)} prompts have no verdict: set aside in dropped.parquet ({faults})"
+        )
+    return found
 
 
 def _metrics(
@@ -138,6 +165,8 @@ def _of_judge(settings: JudgeConfig, judged: Judged) -> dict[str, Any]:
         values["all_fail_share"] = sum(v.graded > 0 and not v.passed for v in verdicts) / len(eases)
     if settings.kind == "pairwise":
         values["position_bias"] = position_bias(verdicts)
+    how = Counter(reply.how for verdict in verdicts for reply in verdict.replies if reply.how)
+    values |= {"asked_otherwise": dict(sorted(how.items()))} if how else {}
     return values | {"faulty_share": 1 - graded / replies, "faults": faults_of(verdicts)}
 
 

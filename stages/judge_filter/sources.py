@@ -11,7 +11,7 @@ from judges.config import AttemptsJudge, JudgeConfig, RubricJudge
 from judges.judging import Judge
 from judges.pairwise import Pairwise
 from judges.rubric import Rubric
-from judges.source import Choice, Completion, Likelihood, Question, Request, Source
+from judges.source import Choice, Completion, Likelihood, Line, Question, Request, Source
 from models.packaged import cache_folder, resolve_dense
 from prompts.schema import Prompt
 from rewards.grade import grade
@@ -51,13 +51,13 @@ def cache_path() -> Path:
     return cache_folder() / VERDICTS
 
 
-def source_of(judge: JudgeConfig, cache: Cache, context: StageContext) -> tuple[Lazy, dict[str, str]]:
+def source_of(judge: JudgeConfig, cache: Cache, context: StageContext, line: Line) -> tuple[Lazy, dict[str, str]]:
     """Where a judge's replies come from, and who it is: a checksum of its files, or its address and name."""
     if judge.model is None:
         from judges.endpoint import EndpointSource
 
         assert judge.url is not None
-        return Lazy(lambda: EndpointSource(judge)), {"url": judge.url}
+        return Lazy(lambda: EndpointSource(judge, line)), {"url": judge.url}
     folder = resolve_dense(judge.model)
 
     def open_engine() -> Source:
