@@ -8,7 +8,7 @@ from typing import Any
 from common.errors import BadInput
 from common.files import read_json, read_json_lines
 from evals.intervals import paired_difference
-from evals.protocol import TOO_LONG
+from evals.protocol import COUNTED
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _read_answers(folder: Path) -> _Answers:
         raise BadInput(f"{path}: no such file", "redo the evaluation")
     found: _Answers = {}
     for row in read_json_lines(path):
-        if row["fault"] in (None, TOO_LONG):
+        if row["fault"] in COUNTED:
             found[row["suite"], row["id"]] = row["correct"]
             found[f"{row['suite']}/{row['capability']}", row["id"]] = row["correct"]
     return found

@@ -2,7 +2,7 @@
 
 Nothing about a single prompt ends an evaluation. A fault (a verifier that crashed, a chat template that raised) is left
 out of the score and counted. A prompt that leaves no room for the longest answer in the context counts as wrong and is
-counted, and so are answers cut off at the length limit, which are graded as they stand.
+counted, and so are answers cut off at the length limit, which are graded as they stand, thinking without an end as wrong.
 """
 
 import logging
@@ -15,13 +15,15 @@ from common.errors import BadInput
 from common.intervals import wilson
 from evals.config import SuiteConfig
 from prompts.schema import Prompt
-from rewards.grade import grade
+from rewards.grade import CUT_OFF, grade
 
 TOO_LONG = "too_long"
 """The prompt and the suite's longest answer together are longer than the context."""
 NOT_ENCODED = "not_encoded"
 """The tokenizer or its chat template raised on the prompt, or made no tokens of it."""
 UNKNOWN_VERIFIER = "unknown_verifier"
+COUNTED = (None, TOO_LONG, CUT_OFF)
+"""The faults of answers that are part of the score, as wrong ones."""
 SHOTS, TEMPERATURE = 0, 0.0
 _log = logging.getLogger(__name__)
 
@@ -57,7 +59,8 @@ class Answer:
     capability: str
     correct: bool
     fault: str | None
-    """`too_long`, `not_encoded`, `unknown_verifier`, or the verifier's `verifier_crash` or `timeout`."""
+    """`too_long`, `not_encoded`, `unknown_verifier`, `cut_off` (thinking without an end), or the verifier's
+    `verifier_crash` or `timeout`."""
     answer: str | None
     """What was read out of the text."""
     reference: str
@@ -70,7 +73,7 @@ class Answer:
     @property
     def counts(self) -> bool:
         """Whether it is part of the score: not if it could not be asked or graded."""
-        return self.fault in (None, TOO_LONG)
+        return self.fault in COUNTED
 
 
 def ask(
@@ -162,7 +165,7 @@ def _counts(answers: Sequence[Answer]) -> dict[str, Any]:
         "n": n,
         "faults": len(answers) - n,
         "too_long": sum(answer.fault == TOO_LONG for answer in answers),
-        "cut_off": sum(answer.finish == "length" for answer in answers),
+        "cut_off": sum(answer.finish == "length" or answer.fault == CUT_OFF for answer in answers),
     }
 
 
@@ -172,11 +175,16 @@ def remarks(suite: SuiteConfig, answers: Sequence[Answer], max_model_len: int) -
     if not count:
         return [f"{suite.name} has no prompts, and so no score"]
     faults = Counter(answer.fault for answer in answers if answer.fault)
-    long, said = faults.pop(TOO_LONG, 0), []
+    long, thinking, said = faults.pop(TOO_LONG, 0), faults.pop(CUT_OFF, 0), []
     if long:
         said.append(
             f"{suite.name}: {long} of {count} prompts leave no room for answers of {suite.answer_length()} tokens in "
             f"max_model_len ({max_model_len}) and count as wrong"
+        )
+    if thinking:
+        said.append(
+            f"{suite.name}: {thinking} of {count} answers never ended their thinking and count as wrong; "
+            f"raise the suite's max_tokens ({suite.answer_length()})"
         )
     if faults:
         named = ", ".join(f"{fault} {number}" for fault, number in sorted(faults.items()))

@@ -6,6 +6,8 @@ import pytest
 
 from common.errors import BadInput
 from common.files import write_json_lines
+from evals.config import SuiteConfig
+from evals.protocol import Answer, remarks, summary
 from evals.regrade import Stored, answers, regrade, require_answers, rollouts
 from prompts.schema import Prompt, write_prompts
 
@@ -54,6 +56,16 @@ def test_answers_of_an_evaluation_are_matched_with_their_prompts(tmp_path):
     write_json_lines(tmp_path / "answers.jsonl", rows)
     found = regrade("eval-rl", list(answers(tmp_path, tmp_path)))
     assert (found["answers"], found["changed"], found["right_to_wrong"]) == (2, 1, 1)
+
+
+def test_thinking_without_an_end_counts_as_wrong_and_is_said():
+    suite = SuiteConfig.model_validate("held_out")
+    base = {"suite": "held_out", "capability": "c", "answer": None, "reference": "12", "text": "", "tokens": 1}
+    done = Answer(**base, id="a", correct=True, fault=None, finish="stop")
+    open_ended = Answer(**base, id="b", correct=False, fault="cut_off", finish="stop")
+    result = summary([done, open_ended])
+    assert (result["score"], result["n"], result["faults"], result["cut_off"]) == (0.5, 2, 0, 1)
+    assert "never ended their thinking" in remarks(suite, [done, open_ended], 512)[0]
 
 
 def test_nothing_to_grade_is_bad_input():
