@@ -21,7 +21,7 @@ from pipeline.problems import nearest
 from pipeline.recipe import Recipe
 from pipeline.record import record_checksum
 from pipeline.references import EVALUATION_PREFIX
-from pipeline.user_files import ADOPTED_FOLDERS, content, user_paths, value_at
+from pipeline.user_files import ADOPTED_FOLDERS, TOKENIZER, content, user_paths, value_at
 from stages.adopt.config import AdoptStage
 from stages.base.config import BaseStage
 from stages.evaluate.config import EvaluateStage
@@ -128,7 +128,7 @@ def kind_at_work(node: Node) -> str:
 def build_plan(recipe: Recipe) -> Plan:
     """The plan of a checked recipe. Reads the person's files (for their checksums), nothing else."""
     stages: list[tuple[StageConfig, str]] = [
-        (PromptsStage(sources=recipe.prompts), "prompts"),
+        (PromptsStage(sources=recipe.prompts, tokenizer=_tokenizer(recipe)), "prompts"),
         (BaseStage(model=recipe.model), "base"),
         *((stage, kind_of(stage, stage.kind) or stage.kind) for stage in recipe.stages),
     ]
@@ -150,6 +150,13 @@ def build_plan(recipe: Recipe) -> Plan:
     return Plan(recipe.name, tuple(nodes.values()), gate, parents, evaluate, runtime, budget)
 
 
+def _tokenizer(recipe: Recipe) -> str | None:
+    """Whose tokens the sources count, if one does: prompts that depend on no length depend on no model either."""
+    counted = any(source.max_prompt_tokens is not None for source in recipe.prompts)
+    model = recipe.model
+    return model.preset or model.upcycle or model.checkpoint if counted else None
+
+
 def _evaluation(recipe: Recipe, stage: str) -> EvaluateStage:
     assert recipe.evaluate is not None
     evaluate = recipe.evaluate
@@ -164,7 +171,7 @@ def identity_of(config: BaseModel) -> dict[str, Any]:
         for path in list(user_paths(section)):
             place = Path(value_at(section, path))
             # What is adopted has a record of the checksums of all its files, which stands for them.
-            held = record_checksum(place) if path[-1] == ADOPTED_FOLDERS[-1] else content(place)
+            held = record_checksum(place) if path[-1] == ADOPTED_FOLDERS[-1] else content(place, path == TOKENIZER)
             value_at(section, path[:-1])[path[-1]] = f"content {held[:16]}"
     return data
 

@@ -11,10 +11,14 @@ from common.errors import BadInput
 from common.files import checksum, files_below
 from common.fingerprint import fingerprint
 from models.packaged import PACKAGED
+from models.presets import NOTES
 from pipeline.adopted import wrong_stage
 from pipeline.problems import Problem
 from pipeline.yaml_lines import DataPath
+from prompts.shards import shards
 
+NAMES = frozenset({*PACKAGED, *NOTES, "nano"})
+"""Models that are named, not a folder of the person's."""
 PROMPT_FILES: tuple[str, ...] = ("prompts", "*", "path")
 MODEL_FOLDERS: tuple[tuple[str, ...], ...] = (
     ("model", "upcycle"),
@@ -22,6 +26,9 @@ MODEL_FOLDERS: tuple[tuple[str, ...], ...] = (
     ("stages", "*", "judge", "model"),
     ("stages", "*", "more_judges", "*", "model"),
 )
+WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf")
+TOKENIZER: tuple[str, ...] = ("tokenizer",)
+"""In the config of the stage that gathers prompts: of the folder only what is not a weight matters."""
 ADOPTED_FOLDERS: tuple[str, ...] = ("stages", "*", "folder")
 
 
@@ -29,8 +36,8 @@ def user_paths(data: Any) -> Iterator[DataPath]:
     """Where in a recipe's data a file or folder of the person's is named."""
     yield from _matches(data, PROMPT_FILES)
     yield from _matches(data, ADOPTED_FOLDERS)
-    for pattern in MODEL_FOLDERS:
-        yield from (path for path in _matches(data, pattern) if value_at(data, path) not in PACKAGED)
+    for pattern in (*MODEL_FOLDERS, TOKENIZER):
+        yield from (path for path in _matches(data, pattern) if value_at(data, path) not in NAMES)
 
 
 def value_at(data: Any, path: DataPath) -> Any:
@@ -74,9 +81,13 @@ def missing_files(data: Any) -> list[Problem]:
 def _wrong_prompts(source: dict[str, Any], place: Path) -> tuple[str, str] | None:
     if source["source"] == "datasets":
         return None if place.is_dir() else (f"no such folder: {place}", "name a folder saved by `save_to_disk`")
-    if not place.is_file():
+    if not place.is_file() and not place.is_dir():
         return f"no such file: {place}", "paths are relative to the recipe's folder"
-    return None if place.stat().st_size else (f"the file {place} is empty", "give it at least one prompt")
+    try:
+        empty = [file for file in shards(place, source["source"]) if not file.stat().st_size]
+    except BadInput as error:
+        return error.message, error.remedy
+    return (f"the file {empty[0]} is empty", "give it at least one prompt") if empty else None
 
 
 def wrong_model(folder: Path) -> tuple[str, str] | None:
@@ -90,13 +101,14 @@ def wrong_model(folder: Path) -> tuple[str, str] | None:
     return None
 
 
-def content(place: Path) -> str:
+def content(place: Path, without_weights: bool = False) -> str:
     """A fingerprint of what a file holds, or of every visible file of a folder, by name; independent of the path."""
     try:
         if place.is_file():
             return checksum(place)
         names = {path.relative_to(place).as_posix(): path for path in files_below(place)}
-        return fingerprint({name: checksum(path) for name, path in names.items() if not _hidden(name)})
+        read = [name for name in names if not _hidden(name) and not (without_weights and name.endswith(WEIGHTS))]
+        return fingerprint({name: checksum(names[name]) for name in read})
     except OSError as error:
         raise BadInput(f"{place}: cannot be read: {error}", "make it readable") from None
 

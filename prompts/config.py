@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from common.config import Config
+from common.config import Config, Text
 
 
 class _Source(Config):
@@ -13,8 +13,10 @@ class _Source(Config):
 
     held_out: float = Field(default=0.1, ge=0, lt=1)
     """Share of the prompts kept out of training, for evaluation."""
-    system: str | None = None
+    system: Text | None = None
     """System message put before prompts that have none."""
+    max_prompt_tokens: int | None = Field(default=None, ge=1)
+    """Longest prompt, in tokens of the recipe's model with its chat template; longer ones are dropped and listed."""
 
 
 class ReasoningGymSource(_Source):

@@ -51,12 +51,12 @@ def check_prompt(prompt: Prompt) -> None:
     try:
         check_verifier(prompt.verifier)
     except BadInput as error:
-        raise BadInput(f"prompt {prompt.id}: {error.message}", error.remedy) from error
+        raise BadInput(f"{prompt.named}: {error.message}", error.remedy) from error
     result = grade(prompt, prompt.answer)
     if not result.correct:
         said = result.fault or f"reward {result.reward:g}"
         raise BadInput(
-            f"prompt {prompt.id}: verifier {prompt.verifier} does not accept its reference answer "
+            f"{prompt.named}: verifier {prompt.verifier} does not accept its reference answer "
             f"{prompt.answer!r:.80} ({said}), so no attempt could be right",
             "correct the answer or take another verifier",
         )

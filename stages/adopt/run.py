@@ -11,8 +11,8 @@ from typing import Any
 from common.errors import BadInput, Interrupted
 from common.files import checksum, read_sealed
 from common.stage import Inputs, Outputs, StageContext
+from prompts.repeats import normalised
 from prompts.schema import read_prompts
-from prompts.split import normalised
 from stages.adopt.config import ORIGIN, AdoptStage
 
 OWN = ("stage.log", "record.json", "job.json", "failure.json", "pruned.json", ".lock")
