@@ -5,15 +5,16 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from models.chat import guard
-from models.packaged import PACKAGED, resolve_dense
+from models.config import ModelConfig
+from models.packaged import resolve_dense
 
 
-def tokenizer_of(name: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a preset with weights, of a packaged model or of a checkpoint folder."""
-    if name == "nano":
+def tokenizer_of(model: ModelConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer of the preset `nano`, of a packaged model or of a checkpoint folder."""
+    if model.preset is not None:
         from models.nano import nano_tokenizer
 
         return guard(nano_tokenizer())
     from models.checkpoint import load_tokenizer
 
-    return load_tokenizer(resolve_dense(name) if name in PACKAGED else Path(name))
+    return load_tokenizer(resolve_dense(model.upcycle) if model.upcycle is not None else Path(model.checkpoint or ""))

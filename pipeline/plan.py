@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from common.errors import BadInput
 from common.fingerprint import canonical, fingerprint
 from common.seeds import derive
+from models.config import UPCYCLE_DEFAULTS, ModelConfig
 from pipeline.adopted import kind_of
 from pipeline.problems import nearest
 from pipeline.recipe import Recipe
@@ -150,11 +151,12 @@ def build_plan(recipe: Recipe) -> Plan:
     return Plan(recipe.name, tuple(nodes.values()), gate, parents, evaluate, runtime, budget)
 
 
-def _tokenizer(recipe: Recipe) -> str | None:
+def _tokenizer(recipe: Recipe) -> ModelConfig | None:
     """Whose tokens the sources count, if one does: prompts that depend on no length depend on no model either."""
-    counted = any(source.max_prompt_tokens is not None for source in recipe.prompts)
-    model = recipe.model
-    return model.preset or model.upcycle or model.checkpoint if counted else None
+    if all(source.max_prompt_tokens is None for source in recipe.prompts):
+        return None
+    upcycled = recipe.model.upcycle is not None
+    return recipe.model.model_copy(update=UPCYCLE_DEFAULTS) if upcycled else recipe.model
 
 
 def _evaluation(recipe: Recipe, stage: str) -> EvaluateStage:
@@ -171,7 +173,7 @@ def identity_of(config: BaseModel) -> dict[str, Any]:
         for path in list(user_paths(section)):
             place = Path(value_at(section, path))
             # What is adopted has a record of the checksums of all its files, which stands for them.
-            held = record_checksum(place) if path[-1] == ADOPTED_FOLDERS[-1] else content(place, path == TOKENIZER)
+            held = record_checksum(place) if path[-1] == ADOPTED_FOLDERS[-1] else content(place, path[0] == TOKENIZER)
             value_at(section, path[:-1])[path[-1]] = f"content {held[:16]}"
     return data
 

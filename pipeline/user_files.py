@@ -11,24 +11,23 @@ from common.errors import BadInput
 from common.files import checksum, files_below
 from common.fingerprint import fingerprint
 from models.packaged import PACKAGED
-from models.presets import NOTES
 from pipeline.adopted import wrong_stage
 from pipeline.problems import Problem
 from pipeline.yaml_lines import DataPath
 from prompts.shards import shards
 
-NAMES = frozenset({*PACKAGED, *NOTES, "nano"})
-"""Models that are named, not a folder of the person's."""
 PROMPT_FILES: tuple[str, ...] = ("prompts", "*", "path")
 MODEL_FOLDERS: tuple[tuple[str, ...], ...] = (
     ("model", "upcycle"),
     ("model", "checkpoint"),
+    ("tokenizer", "upcycle"),
+    ("tokenizer", "checkpoint"),
     ("stages", "*", "judge", "model"),
     ("stages", "*", "more_judges", "*", "model"),
 )
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf")
-TOKENIZER: tuple[str, ...] = ("tokenizer",)
-"""In the config of the stage that gathers prompts: of the folder only what is not a weight matters."""
+TOKENIZER = "tokenizer"
+"""A model in the config of the stage that gathers prompts: what is not a weight of its folder matters there."""
 ADOPTED_FOLDERS: tuple[str, ...] = ("stages", "*", "folder")
 
 
@@ -36,8 +35,8 @@ def user_paths(data: Any) -> Iterator[DataPath]:
     """Where in a recipe's data a file or folder of the person's is named."""
     yield from _matches(data, PROMPT_FILES)
     yield from _matches(data, ADOPTED_FOLDERS)
-    for pattern in (*MODEL_FOLDERS, TOKENIZER):
-        yield from (path for path in _matches(data, pattern) if value_at(data, path) not in NAMES)
+    for pattern in MODEL_FOLDERS:
+        yield from (path for path in _matches(data, pattern) if value_at(data, path) not in PACKAGED)
 
 
 def value_at(data: Any, path: DataPath) -> Any:

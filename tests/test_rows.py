@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from common.errors import BadInput
 from common.files import read_json_lines
 from common.stage import StageContext
+from models.config import ModelConfig
 from pipeline.expected import expected
 from pipeline.plan import build_plan
 from pipeline.recipe import load_recipe
@@ -34,6 +35,7 @@ LIBRARY = (
     "dictionary",
     "correct the value",
 )
+NANO = ModelConfig(preset="nano")
 GOOD = {"prompt": "q", "answer": "a"}
 
 
@@ -213,14 +215,14 @@ def test_too_long_prompts_are_dropped_and_listed(tmp_path):
     long = [{"prompt": "say " + "x" * 60, "answer": "x"}, {"prompt": "<|end|>" * 9, "answer": "x"}]
     (tmp_path / "mine.jsonl").write_bytes(text(*rows(0, 2), *long, *rows(7, 1)))
     mine = own(tmp_path / "mine.jsonl", held_out=0, max_prompt_tokens=60)
-    metrics, notes = gather(tmp_path, mine, tokenizer="nano")
+    metrics, notes = gather(tmp_path, mine, tokenizer=NANO)
     dropped = read_json_lines(tmp_path / "too_long.jsonl")
     # A character a token, and the control tokens before the prompt and before the answer.
     assert [(line["place"], line["tokens"]) for line in dropped] == [("mine.jsonl:3", 66), ("mine.jsonl:4", 65)]
     assert [p.answer for p in read_prompts(tmp_path / "prompts.parquet")] == ["0", "1", "7"]
     assert (metrics["dropped"], metrics["dropped_too_long"]) == ("2 too_long", 2) and "too_long.jsonl" in notes[0]
     with pytest.raises(BadInput, match=r"all 5 prompts .*max_prompt_tokens 2; the shortest, at mine.jsonl:1, has 7"):
-        gather(tmp_path, mine.model_copy(update={"max_prompt_tokens": 2}), tokenizer="nano")
+        gather(tmp_path, mine.model_copy(update={"max_prompt_tokens": 2}), tokenizer=NANO)
 
 
 def test_lengths_are_those_that_the_engine_sees(tmp_path):
@@ -234,8 +236,8 @@ def test_lengths_are_those_that_the_engine_sees(tmp_path):
     chat = [{"role": "system", "content": "s"}, {"role": "user", "content": "<|end|>é \n<|user|>"}]
     saved = encode_chat(load_tokenizer(tmp_path / "checkpoint"), chat)
     assert (
-        encode_chat(tokenizer_of("nano"), chat)
-        == encode_chat(tokenizer_of(str(tmp_path / "checkpoint")), chat)
+        encode_chat(tokenizer_of(NANO), chat)
+        == encode_chat(tokenizer_of(ModelConfig(checkpoint=str(tmp_path / "checkpoint"))), chat)
         == saved
     )
     assert len(saved) == 1 + 1 + 1 + len(chat[1]["content"]) + 1

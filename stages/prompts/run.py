@@ -7,6 +7,7 @@ from common.errors import BadInput
 from common.files import write_json_lines
 from common.stage import Inputs, Outputs, StageContext
 from evals.suites import packaged_prompts
+from models.config import ModelConfig
 from prompts.decontaminate import Finding, decontaminate
 from prompts.repeats import contradictions
 from prompts.room import TooLong, drop_too_long
@@ -61,20 +62,20 @@ def _load(config: PromptsStage, context: StageContext) -> tuple[list[tuple[list[
     return loaded, too_long
 
 
-def _length(name: str) -> Callable[[Prompt], int]:
+def _length(model: ModelConfig) -> Callable[[Prompt], int]:
     """Tokens of a prompt as the engine will see it, by the tokenizer of the run's model."""
     from jinja2.exceptions import TemplateError
 
     from models.chat import encode_chat
     from models.tokenizer import tokenizer_of
 
-    tokenizer = tokenizer_of(name)
+    tokenizer = tokenizer_of(model)
 
     def length(prompt: Prompt) -> int:
         try:
             return len(encode_chat(tokenizer, prompt.messages))
         except TemplateError as error:
-            message = f"{prompt.named}: the chat template of {name} refuses it: {error}"
+            message = f"{prompt.named}: the chat template of the model refuses it: {error}"
             raise BadInput(message, "correct the template, or change the prompt's messages") from error
 
     return length
