@@ -1,5 +1,6 @@
 """The base of every config: frozen, strict, documented by the docstring under each field."""
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -21,9 +22,18 @@ class Wrong(ValueError):
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise Wrong(f"is blank, got {text!r}", "write a text, or leave the field out if it has a default")
+        raise ValueError(f"must be a text that is not blank, got {text!r}")
     return text
 
 
+def _folder_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", text):
+        allowed = "at most 100 letters, digits, - and _, the first a letter or digit"
+        raise Wrong(f"must be {allowed}, got {text!r:.80}", "write for example `name: my_run`")
+    return text
+
+
+FolderName = Annotated[str, AfterValidator(_folder_name)]
+"""A text that can be a folder's name everywhere."""
 Text = Annotated[str, AfterValidator(_not_blank)]
 """A text that says something."""

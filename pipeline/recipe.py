@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from common.config import Config
+from common.config import Config, FolderName
 from common.watch import WatchConfig
 from evals.config import SuiteConfig, SuiteName
 from models.config import ModelConfig
@@ -79,7 +79,7 @@ class RuntimeConfig(Config):
 
 
 class Recipe(Config):
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)
+    name: FolderName
     """Name of the run's folder: letters, digits, - and _."""
     seed: int = Field(default=0, ge=0)
     """Every stage derives its own seed from it."""
