@@ -13,7 +13,7 @@ from common.fingerprint import fingerprint
 from models.packaged import PACKAGED
 from pipeline.adopted import wrong_stage
 from pipeline.problems import Problem
-from pipeline.yaml_lines import DataPath
+from pipeline.yaml_lines import DataPath, dotted
 from prompts.shards import shards
 
 PROMPT_FILES: tuple[str, ...] = ("prompts", "*", "path")
@@ -58,9 +58,10 @@ def _matches(data: Any, pattern: tuple[str, ...], path: DataPath = ()) -> Iterat
 
 
 def make_absolute(data: Any, folder: Path) -> None:
-    """Resolve every relative path in `data` against `folder`, the recipe's own, in place."""
+    """Resolve every relative path in `data` against `folder`, the recipe's own, in place. A blank one names nothing."""
     for path in list(user_paths(data)):
-        value_at(data, path[:-1])[path[-1]] = str(folder / value_at(data, path))
+        if value_at(data, path).strip():
+            value_at(data, path[:-1])[path[-1]] = str(folder / value_at(data, path))
 
 
 def missing_files(data: Any) -> list[Problem]:
@@ -68,7 +69,10 @@ def missing_files(data: Any) -> list[Problem]:
     problems = []
     for path in user_paths(data):
         place = Path(value_at(data, path))
-        if path[0] == "prompts":
+        wrong: tuple[str, str] | None
+        if not value_at(data, path).strip():
+            wrong = f"is blank, got {value_at(data, path)!r}", f"{dotted(path)}: name a file or folder"
+        elif path[0] == "prompts":
             wrong = _wrong_prompts(value_at(data, path[:-1]), place)
         else:
             wrong = wrong_stage(place) if path[-1] == "folder" else wrong_model(place)

@@ -41,7 +41,7 @@ def grade(prompt: Prompt, completion: str) -> Grade:
     except TimeLimit:
         return Grade(0.0, "timeout", None)
     except Exception:  # any crash of a grader, ours or a library's, is a fault to count, not a reason to stop
-        _log.warning("verifier %s crashed on prompt %s", prompt.verifier, prompt.id, exc_info=True)
+        _log.warning("verifier %s crashed on %s", prompt.verifier, prompt.named, exc_info=True)
         return Grade(0.0, "verifier_crash", None)
     return Grade(min(1.0, max(0.0, reward)), None, answer)
 

@@ -264,3 +264,16 @@ def test_prompts_depend_on_the_tokenizer_where_a_source_counts_tokens_and_on_no_
     assert plain != counted == fingerprint(", max_prompt_tokens: 9", weights="others")
     assert counted != fingerprint(", max_prompt_tokens: 9", tokenizer="[]")
     assert plain == fingerprint("")
+
+
+@pytest.mark.parametrize("field", ["upcycle", "checkpoint"])
+def test_a_blank_path_is_no_path(tmp_path, field):
+    (tmp_path / "mine.jsonl").write_bytes(text(*rows(0, 3)))
+    write_recipe(tmp_path, "mine.jsonl")
+    recipe = (tmp_path / "r.yaml").read_text()
+    (tmp_path / "r.yaml").write_text(recipe.replace("preset: nano", f'{field}: " "'))
+    with pytest.raises(BadInput, match=rf"r.yaml:2: model.{field}: is blank, got ' '"):
+        load_recipe(tmp_path / "r.yaml")
+    (tmp_path / "r.yaml").write_text(recipe.replace("mine.jsonl", '""'))
+    with pytest.raises(BadInput, match=r"prompts\[0\].path: must be a text that is not blank"):
+        load_recipe(tmp_path / "r.yaml")
