@@ -44,6 +44,22 @@ def problems_of(error: ValidationError, located: Located, model: type[BaseModel]
     return [_problem(detail, located.data, model) for detail in details]
 
 
+def slips(value: Any, data: Any, path: DataPath = (), slot: Slot | None = None) -> list[Problem]:
+    """Where `true` or `false` is written and a number was read, which pydantic takes for 1 and 0."""
+    if isinstance(value, BaseModel) and isinstance(data, dict):
+        names = {name: field.alias or name for name, field in type(value).model_fields.items()}
+        parts = [
+            (key, getattr(value, name), slot_at(type(value), (key,))) for name, key in names.items() if key in data
+        ]
+        return [found for key, inner, its in parts for found in slips(inner, data[key], (*path, key), its)]
+    if isinstance(value, tuple) and isinstance(data, list):
+        pairs = enumerate(zip(value, data, strict=True))
+        return [found for n, (inner, raw) in pairs for found in slips(inner, raw, (*path, n), slot)]
+    if slot is None or not isinstance(data, bool) or isinstance(value, bool):
+        return []
+    return [Problem(path, f"must be {words(slot)}, got {_short(data)}", _how(slot, path, data))]
+
+
 def _follows(detail: ErrorDetails) -> bool:
     """Whether it only says that a list has too few right items left: the wrong ones are problems of their own."""
     return detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]

@@ -10,7 +10,7 @@ from common.watch import WatchConfig
 from evals.config import SuiteConfig, SuiteName
 from models.config import ModelConfig
 from pipeline.overrides import apply_overrides
-from pipeline.problems import problems_of, refuse
+from pipeline.problems import problems_of, refuse, slips
 from pipeline.references import reference_problems, weight_problems
 from pipeline.user_files import make_absolute, missing_files
 from pipeline.yaml_lines import load_file
@@ -108,6 +108,8 @@ def load_recipe(path: Path, overrides: list[str] | None = None, *, to_run: bool 
         recipe = Recipe.model_validate(located.data)
     except ValidationError as error:
         raise refuse(problems_of(error, located, Recipe), located) from None
+    if misread := slips(recipe, located.data):
+        raise refuse(misread, located)
     problems = reference_problems(recipe) + missing_files(located.data) + (weight_problems(recipe) if to_run else [])
     if problems:
         raise refuse(problems, located)

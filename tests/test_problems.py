@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from pipeline.allowed import example, slot_at, words, written
-from pipeline.problems import problems_of
+from pipeline.problems import problems_of, slips
 from pipeline.recipe import Recipe
 from pipeline.yaml_lines import Located, dotted, load_text
 
@@ -82,10 +82,9 @@ def _below(value, path):
 def refused(data):
     """The problems of a recipe with this data; none if it is valid."""
     try:
-        Recipe.model_validate(data)
+        return slips(Recipe.model_validate(data), data)
     except ValidationError as error:
         return problems_of(error, Located(data, "r.yaml"), Recipe)
-    return []
 
 
 def changed(path, value):
@@ -153,3 +152,9 @@ def test_examples_are_what_the_fields_take():
 def test_one_wrong_value_is_one_problem(path, value, message, remedy):
     (problem,) = refused(changed(path, value))
     assert problem.message.startswith(message) and remedy in problem.remedy, problem
+
+
+def test_true_is_no_number():
+    taken = [path for path, _ in FIELDS if not refused(changed(path, True))]
+    assert {path[-1] for path in taken} == {"stratified", "gradient_checkpointing"}
+    assert refused(changed(("stages", 6, "curriculum", "band"), [True, 1.0]))
