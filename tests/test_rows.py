@@ -251,10 +251,10 @@ def test_prompts_depend_on_the_tokenizer_where_a_source_counts_tokens_and_on_no_
         (model / name).write_text(content)
     (tmp_path / "mine.jsonl").write_bytes(text(*rows(0, 3)))
 
-    def fingerprint(fields, **changes):
+    def fingerprint(fields, experts=4, **changes):
         write_recipe(tmp_path, "mine.jsonl", fields=fields)
         path = tmp_path / "r.yaml"
-        path.write_text(path.read_text().replace("preset: nano", "upcycle: dense"))
+        path.write_text(path.read_text().replace("preset: nano", f"upcycle: dense, experts: {experts}"))
         for name, content in changes.items():
             (model / files_by[name]).write_text(content)
         return build_plan(load_recipe(path))["prompts"].fingerprint
@@ -263,7 +263,8 @@ def test_prompts_depend_on_the_tokenizer_where_a_source_counts_tokens_and_on_no_
     plain, counted = fingerprint(""), fingerprint(", max_prompt_tokens: 9")
     assert plain != counted == fingerprint(", max_prompt_tokens: 9", weights="others")
     assert counted != fingerprint(", max_prompt_tokens: 9", tokenizer="[]")
-    assert plain == fingerprint("")
+    assert plain == fingerprint("", experts=2)
+    assert fingerprint(", max_prompt_tokens: 9", experts=2) == fingerprint(", max_prompt_tokens: 9")
 
 
 @pytest.mark.parametrize("field", ["upcycle", "checkpoint"])

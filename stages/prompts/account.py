@@ -21,7 +21,7 @@ def tell(
     if too_long:
         note(f"{len(too_long)} prompts are longer than max_prompt_tokens and are dropped: too_long.jsonl")
     if duplicates:
-        note(f"{duplicates} prompts are there already (same messages, answer and verifier): repeated.jsonl")
+        note(f"{duplicates} prompts repeat another one (messages, answer, verifier) and are dropped: repeated.jsonl")
     if overlaps:
         note(f"{overlaps} training prompts are held out by another source and are dropped: repeated.jsonl")
     if at_odds:
