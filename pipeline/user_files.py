@@ -87,10 +87,10 @@ def _wrong_prompts(source: dict[str, Any], place: Path) -> tuple[str, str] | Non
     if not place.is_file() and not place.is_dir():
         return f"no such file: {place}", "paths are relative to the recipe's folder"
     try:
-        empty = [file for file in shards(place, source["source"]) if not file.stat().st_size]
+        empty = not any(file.stat().st_size for file in shards(place, source["source"]))
     except BadInput as error:
         return error.message, error.remedy
-    return (f"the file {empty[0]} is empty", "give it at least one prompt") if empty else None
+    return (f"{place} is empty", "give it at least one prompt") if empty else None
 
 
 def wrong_model(folder: Path) -> tuple[str, str] | None:
