@@ -220,7 +220,7 @@ def test_too_long_prompts_are_dropped_and_listed(tmp_path):
     # A character a token, and the control tokens before the prompt and before the answer.
     assert [(line["place"], line["tokens"]) for line in dropped] == [("mine.jsonl:3", 66), ("mine.jsonl:4", 65)]
     assert [p.answer for p in read_prompts(tmp_path / "prompts.parquet")] == ["0", "1", "7"]
-    assert (metrics["dropped"], metrics["dropped_too_long"]) == ("2 too_long", 2) and "too_long.jsonl" in notes[0]
+    assert (metrics["dropped"], metrics["dropped_too_long"]) == ("2 too long", 2) and "too_long.jsonl" in notes[0]
     with pytest.raises(BadInput, match=r"all 5 prompts .*max_prompt_tokens 2; the shortest, at mine.jsonl:1, has 7"):
         gather(tmp_path, mine.model_copy(update={"max_prompt_tokens": 2}), tokenizer=NANO)
 

@@ -58,7 +58,7 @@ def figures(
         for source, count in counts.items():
             by_source[source, reason] = count
     by_suite = Counter(finding.suite for finding in findings)
-    said = [f"{counts.total()} {reason}" for reason, counts in dropped.items() if counts.total()]
+    said = [f"{counts.total()} {reason.replace('_', ' ')}" for reason, counts in dropped.items() if counts.total()]
     return {
         "training": len(result.training),
         "held_out": len(result.held_out),
