@@ -13,7 +13,7 @@ from pipeline.overrides import apply_overrides
 from pipeline.problems import problems_of, refuse, slips
 from pipeline.references import reference_problems, weight_problems
 from pipeline.user_files import make_absolute, missing_files
-from pipeline.yaml_lines import load_file
+from pipeline.yaml_lines import Located, load_file
 from prompts.config import PromptSource
 from rollouts.config import RolloutConfig
 from stages.adopt.config import AdoptStage
@@ -105,12 +105,17 @@ def load_recipe(path: Path, overrides: list[str] | None = None, *, to_run: bool 
     located = apply_overrides(load_file(path), overrides or [])
     make_absolute(located.data, path.resolve().parent)
     try:
-        recipe = Recipe.model_validate(located.data)
+        recipe = _validated(located)
     except ValidationError as error:
         raise refuse(problems_of(error, located, Recipe), located) from None
-    if misread := slips(recipe, located.data):
-        raise refuse(misread, located)
     problems = reference_problems(recipe) + missing_files(located.data) + (weight_problems(recipe) if to_run else [])
     if problems:
         raise refuse(problems, located)
+    return recipe
+
+
+def _validated(located: Located) -> Recipe:
+    recipe = Recipe.model_validate(located.data)
+    if misread := slips(recipe, located.data):
+        raise refuse(misread, located)
     return recipe

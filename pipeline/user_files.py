@@ -110,8 +110,9 @@ def content(place: Path, without_weights: bool = False) -> str:
         if place.is_file():
             return checksum(place)
         names = {path.relative_to(place).as_posix(): path for path in files_below(place)}
-        read = [name for name in names if not _hidden(name) and not (without_weights and name.endswith(WEIGHTS))]
-        return fingerprint({name: checksum(names[name]) for name in read})
+        skipped = WEIGHTS if without_weights else ()
+        counted = [name for name in names if not _hidden(name) and not name.endswith(skipped)]
+        return fingerprint({name: checksum(names[name]) for name in counted})
     except OSError as error:
         raise BadInput(f"{place}: cannot be read: {error}", "make it readable") from None
 
