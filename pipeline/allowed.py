@@ -148,7 +148,7 @@ def words(slot: Slot) -> str:
     if isinstance(option, type) and issubclass(option, BaseModel):
         return f"a section with {_fields_words(option)}"
     plain = {bool: "true or false", int: "a whole number", float: "a number", str: "a text that is not blank"}
-    return f"{plain[option]}{_bounds(limits)}"
+    return f"{plain.get(option, 'a value')}{_bounds(limits)}"
 
 
 def _list_words(option: Any, limits: tuple[Any, ...]) -> str:
@@ -214,7 +214,8 @@ def _plain(option: Any, slot: Slot) -> Any:
     """An item of a list or a section: of what its field shows, the first."""
     shown = EXAMPLES.get(slot.name)
     first = shown[0] if isinstance(shown, list) else shown
-    return first if isinstance(first, option) else {bool: True, int: 1, float: 0.5, str: "words"}[option]
+    fitting = {bool: True, int: 1, float: 0.5}.get(option, "words")
+    return first if isinstance(first, type(fitting)) else fitting
 
 
 def _section(model: type[BaseModel]) -> Any:
