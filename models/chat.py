@@ -12,9 +12,14 @@ from typing import Any
 
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
+from common.thinking import MARKS, opened_by
+
 Messages = Sequence[dict[str, Any]]
 OPEN, CLOSE = "\ue000", "\ue001"
 """Private-use characters around a quoted control word's number while the template is rendered."""
+LAST_TOKENS = 16
+"""Tokens at a prompt's end that may hold an opening mark."""
+_THINKING = {mark.lower() for mark in MARKS}
 
 
 def guard(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
@@ -33,6 +38,21 @@ def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of `text` alone: no special tokens added, none read out of it."""
     ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     return ids
+
+
+def with_thinking_marks(tokenizer: Any, prompt: Sequence[int], ids: Sequence[int], text: str) -> str:
+    """`text`, decoded from `ids`, with the marks around its thinking that decoding alone would lose.
+
+    A template may write the opening mark into the prompt, and a tokenizer may hold the marks for control tokens, which
+    are left out of the text: then thinking could not be told from the answer.
+    """
+    special = {token for token in tokenizer.all_special_tokens if token.lower() in _THINKING}
+    if special and special & set(tokenizer.convert_ids_to_tokens(list(ids))):
+        kept = [
+            id for id in ids if id not in tokenizer.all_special_ids or tokenizer.convert_ids_to_tokens(id) in special
+        ]
+        text = tokenizer.decode(kept, skip_special_tokens=False)
+    return opened_by(tokenizer.decode(list(prompt[-LAST_TOKENS:]))) + text
 
 
 def _apply(tokenizer: PreTrainedTokenizerBase, conversation: Any, tokenize: bool = True, **options: Any) -> Any:

@@ -171,6 +171,41 @@ def export(
     print_json(done) if as_json else print(f"{done['run']}:{done['stage']} is in {done['path']}")
 
 
+@app.command()
+def grade(
+    answers: Annotated[list[str] | None, typer.Argument(metavar="ANSWER...", help="Whole completions.")] = None,
+    verifier: Annotated[str | None, typer.Option("--verifier", metavar="NAME", help="The verifier to ask.")] = None,
+    reference: Annotated[str | None, typer.Option("--reference", metavar="R", help="The reference answer.")] = None,
+    prompt: Annotated[
+        str, typer.Option("--prompt", metavar="P", help="The question, for the options of `choice`.")
+    ] = "",
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="PAIRS.JSONL", help="Fields verifier, reference, answer, expected, prompt."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a verifier reads in answers and what it rewards them with; loads no model."""
+    from pipeline.grading import grade_answers
+
+    found = grade_answers(file, verifier, reference, prompt, answers or [])
+    print_json(found.document) if as_json else found.show()
+
+
+@app.command()
+def regrade(
+    run: Annotated[str, typer.Argument(metavar="RUN[:STAGE]", help="The whole run, or a stage and its evaluation.")],
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Say how many of a finished run's rollouts and evaluation answers are graded otherwise today."""
+    from evals.regrade import regrade_table
+    from pipeline.regrade import regrade_run
+
+    found = regrade_run(run, runs_dir)
+    print_json(found) if as_json else print_table(regrade_table(found))
+
+
 def run_command() -> int:
     """Run what the command line asks for; every way it can end, as an exit code."""
     try:

@@ -4,11 +4,17 @@ import logging
 from dataclasses import dataclass
 
 from common.errors import BadInput
+from common.thinking import answer_part
 from prompts.schema import Prompt
 from rewards.limits import TimeLimit, time_limit
-from rewards.verifiers import VERIFIERS, check_verifier
+from rewards.verifiers import VERIFIERS, BadReference, check_verifier
 
-__all__ = ["SECONDS", "VERIFIERS", "Grade", "check_prompt", "check_verifier", "grade"]
+__all__ = ["CUT_OFF", "SECONDS", "VERIFIERS", "Grade", "check_prompt", "check_verifier", "grade"]
+
+CUT_OFF = "cut_off"
+"""The fault of a completion whose thinking never ends: it was cut off before it could answer."""
+BAD_REFERENCE = "bad_reference"
+"""The fault of every completion where the verifier cannot take the reference answer."""
 
 SECONDS = 10.0
 """Longest that a verifier may take for one completion."""
@@ -22,7 +28,7 @@ class Grade:
     reward: float
     """0 to 1; meaningless when `fault` is set. Some reasoning-gym families give partial credit."""
     fault: str | None
-    """`verifier_crash` or `timeout`; None if the verifier could tell."""
+    """`verifier_crash`, `timeout`, `bad_reference` or `cut_off` (unclosed thinking); None if it could be told."""
     answer: str | None
     """What was read out of the completion; None with a fault."""
 
@@ -33,13 +39,19 @@ class Grade:
 
 
 def grade(prompt: Prompt, completion: str) -> Grade:
-    """Grade `completion` by the prompt's verifier. Raises BadInput on an unknown verifier, nothing else."""
+    """Grade `completion`, its thinking left out, by the prompt's verifier. Raises BadInput on an unknown verifier,
+    nothing else."""
     check_verifier(prompt.verifier)
+    shown = completion if completion.strip() == prompt.answer.strip() else answer_part(completion)
+    if shown is None:
+        return Grade(0.0, CUT_OFF, None)
     try:
         with time_limit(SECONDS):
-            reward, answer = VERIFIERS[prompt.verifier](prompt, completion)
+            reward, answer = VERIFIERS[prompt.verifier](prompt, shown)
     except TimeLimit:
         return Grade(0.0, "timeout", None)
+    except BadReference:
+        return Grade(0.0, BAD_REFERENCE, None)
     except Exception:  # any crash of a grader, ours or a library's, is a fault to count, not a reason to stop
         _log.warning("verifier %s crashed on %s", prompt.verifier, prompt.named, exc_info=True)
         return Grade(0.0, "verifier_crash", None)
@@ -53,10 +65,20 @@ def check_prompt(prompt: Prompt) -> None:
     except BadInput as error:
         raise BadInput(f"{prompt.named}: {error.message}", error.remedy) from error
     result = grade(prompt, prompt.answer)
-    if not result.correct:
-        said = result.fault or f"reward {result.reward:g}"
-        raise BadInput(
-            f"{prompt.named}: verifier {prompt.verifier} does not accept its reference answer "
-            f"{prompt.answer!r:.80} ({said}), so no attempt could be right",
-            "correct the answer or take another verifier",
-        )
+    if result.correct:
+        return
+    said = f"{prompt.named}: verifier {prompt.verifier} does not accept its reference answer {prompt.answer!r:.80}"
+    remedy = "correct the answer or take another verifier"
+    if result.fault == BAD_REFERENCE:
+        reason, remedy = reference_problem(prompt)
+        raise BadInput(f"{said}: it {reason}", remedy)
+    raise BadInput(f"{said} ({result.fault or f'reward {result.reward:g}'}), so no attempt could be right", remedy)
+
+
+def reference_problem(prompt: Prompt) -> tuple[str, str]:
+    """Why the prompt's verifier cannot take its reference answer, and what to do; empty texts if it can."""
+    try:
+        VERIFIERS[prompt.verifier](prompt, "")
+    except BadReference as error:
+        return error.reason, error.remedy
+    return "", ""

@@ -5,23 +5,34 @@ A wrong or unreadable answer is reward 0. An exception is not: it means that the
 
 import builtins
 import json
-import logging
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
 from common.errors import BadInput
 from prompts import reasoning_gym_source
 from prompts.schema import Prompt
-from rewards.answers import final_answer, last_number, normalise, read_answer, tidy
+from rewards.answers import read_answer
+from rewards.choices import letter_of, options_of, read_choice
+from rewards.exact import normalise
+from rewards.expressions import words
+from rewards.mathematics import is_mathematics, same, shape_of
+from rewards.numbers import plain, read_number, read_reference
 
 Verdict = tuple[float, str]
 Verifier = Callable[[Prompt, str], Verdict]
 
-_LETTER_FIRST = re.compile(r"[(\[]?([A-Za-z])[)\].:,]?(?:\s|$)")
-_LETTER_MARKED = re.compile(r"\(([A-Z])\)|\b([A-Z])[).:](?=\s|$)")
-_LETTER_ALONE = re.compile(r"\b([A-Z])\b")
+
+class BadReference(ValueError):
+    """A reference answer that a verifier cannot compare anything with."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.reason, self.remedy = reason, remedy
+
+
 _PARSED_AS_PYTHON = frozenset(
     {"simple_integration", "intermediate_integration", "polynomial_multiplication", "puzzle24", "countdown"}
 )
@@ -29,49 +40,57 @@ _NOT_ALGEBRA = re.compile(r"__|[\"'\[\]{}\\;:@!?&|~`]|\.\s*[A-Za-z_]|\*\*\s*\(?\
 
 
 def exact(prompt: Prompt, completion: str) -> Verdict:
-    """Right if the answer is the reference up to case, spacing, markdown and a closing full stop."""
+    """Right if the answer is the reference's text up to case, spacing, markdown and typography."""
     answer = read_answer(completion, prompt.answer)
     return float(normalise(answer) == normalise(prompt.answer)), answer
 
 
 def number(prompt: Prompt, completion: str) -> Verdict:
-    """Right if the final number equals the reference's: commas, currency, units and a full stop do not matter."""
-    wanted = last_number(prompt.answer)
+    """Right if the answer is one number, with whatever dress, that equals the reference's."""
+    wanted = read_reference(prompt.answer)
     if wanted is None:
-        raise ValueError(f"the reference answer {prompt.answer!r} has no number")
-    answer = read_answer(completion, f"{wanted:f}")
-    return float(last_number(answer) == wanted), answer
+        raise BadReference(
+            "is not one number",
+            "write one number, such as 12, 1/2 or 12 m^2, or take the verifier `math` or `exact`",
+        )
+    answer = read_answer(completion, prompt.answer)
+    found = read_number(answer)
+    right = answer == prompt.answer or (found is not None and wanted.equals(found))
+    return float(right), answer
 
 
 def choice(prompt: Prompt, completion: str) -> Verdict:
-    """Right if the answer names the reference's letter, A to Z."""
-    wanted = prompt.answer.strip().strip("().").upper()
-    if not re.fullmatch("[A-Z]", wanted):
-        raise ValueError(f"the reference answer {prompt.answer!r} is not a letter A to Z")
-    answer = final_answer(completion)
-    return float(_letter(answer) == wanted), answer
+    """Right if the answer names the reference's letter, A to Z, or spells out its option."""
+    options = options_of(prompt)
+    wanted = letter_of(prompt.answer, options)
+    if wanted is None:
+        raise BadReference(
+            "is neither a letter A to Z nor the text of one option in the question", "write the option's letter"
+        )
+    letter, answer = read_choice(completion, options)
+    return float(letter == wanted), answer
 
 
 def math(prompt: Prompt, completion: str) -> Verdict:
-    """Right if the answer is mathematically equal to the reference (math_verify)."""
+    """Right if the answer is mathematically equal to the reference, exactly."""
+    wanted = shape_of(prompt.answer)
+    if not is_mathematics(wanted):
+        raise BadReference("cannot be read as mathematics", "correct its LaTeX, or take the verifier `exact`")
     answer = read_answer(completion, prompt.answer)
-    if normalise(answer) == normalise(prompt.answer):
+    if answer == prompt.answer or same(wanted, shape_of(answer)):
         return 1.0, answer
-    from math_verify import parse, verify
-
-    # It warns that its own limit is off; ours is around this call (see `rewards.grade`).
-    logging.getLogger("math_verify").setLevel(logging.ERROR)
-    gold = parse(_as_latex(prompt.answer), parsing_timeout=None, raise_on_error=True)
-    found = parse(_as_latex(answer), parsing_timeout=None, raise_on_error=True)
-    if not gold:
-        raise ValueError(f"the reference answer {prompt.answer!r} is not mathematics")
-    return float(verify(gold, found, timeout_seconds=None, raise_on_error=True)), answer
+    # A sentence around a number, "so there are 12 apples left", is no expression.
+    value, found = read_number(prompt.answer, algebra=True), read_number(answer)
+    return float(bool(value and found and words(answer) and value.equals(found))), answer
 
 
 def reasoning_gym(prompt: Prompt, completion: str) -> Verdict:
     """The family's own score, which may give partial credit: only 1 counts as correct. Unreadable answers get 0."""
     item = prompt.metadata
     answer = read_answer(completion, prompt.answer)
+    wanted, found = _bare_number(prompt.answer), read_number(answer)
+    if wanted is not None and found is not None and isinstance(found.value, Fraction):
+        answer = prompt.answer if found.value == wanted else plain(found.value)
     if not answer or (item["family"] in _PARSED_AS_PYTHON and not _is_algebra(answer)):
         return 0.0, answer
     entry = {
@@ -101,20 +120,9 @@ def check_verifier(name: str) -> None:
         raise BadInput(f"no verifier is named {name!r}", f"the verifiers are: {', '.join(sorted(VERIFIERS))}")
 
 
-def _letter(answer: str) -> str | None:
-    first = _LETTER_FIRST.fullmatch(answer) or re.match(r"[(\[]?([A-Z])[)\].:,](?:\s|$)", answer)
-    if first:
-        return first[1].upper()
-    marked = list(_LETTER_MARKED.finditer(answer))
-    if marked:
-        return marked[-1][1] or marked[-1][2]
-    alone = _LETTER_ALONE.findall(answer)
-    return alone[-1] if alone else None
-
-
-def _as_latex(text: str) -> str:
-    bare = tidy(text)
-    return bare if "$" in bare or "\\boxed" in bare else f"${bare}$"
+def _bare_number(reference: str) -> Fraction | None:
+    """The value of a reference that is digits and nothing else."""
+    return Fraction(reference) if re.fullmatch(r"-?[0-9]+(?:\.[0-9]+)?", reference.strip()) else None
 
 
 def _is_algebra(answer: str) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from common.errors import BadInput, RunFailed
 from common.files import read_json
-from models.chat import encode_chat, encode_text
+from models.chat import encode_chat, encode_text, with_thinking_marks
 from rollouts import environment, routes, sync
 from rollouts.config import RolloutConfig
 
@@ -88,7 +88,10 @@ class Engine:
             )
             requests.append(({"prompt_token_ids": prompt}, params))
         outputs = self.llm.generate([p for p, _ in requests], [s for _, s in requests], use_tqdm=False)
-        return [[_rollout(completion) for completion in output.outputs] for output in outputs]
+        return [
+            [self._rollout(prompt, completion) for completion in output.outputs]
+            for prompt, output in zip(prompts, outputs, strict=True)
+        ]
 
     def score(self, prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> list[list[float]]:
         """Log-probability of each completion token after its prompt, under the engine's policy."""
@@ -142,6 +145,14 @@ class Engine:
         self.llm.llm_engine.engine_core.shutdown()
         del self.llm
 
+    def _rollout(self, prompt: list[int], completion: Any) -> Rollout:
+        if completion.finish_reason not in ("stop", "length"):
+            raise RunFailed(f"vLLM ended a completion with {completion.finish_reason!r}", "see the stage's log")
+        ids = list(completion.token_ids)
+        logprobs = [row[token].logprob for row, token in zip(completion.logprobs, ids, strict=True)]
+        text = with_thinking_marks(self.tokenizer, prompt, ids, completion.text)
+        return Rollout(ids, logprobs, text, completion.finish_reason)
+
     def _require_room(self, prompt: list[int], new_tokens: int) -> None:
         if len(prompt) + new_tokens > self.max_model_len:
             raise BadInput(
@@ -158,11 +169,3 @@ def _require_one_expert_a_token(checkpoint: Path) -> None:
             f"{checkpoint}: {chosen} experts a token, and vLLM weights the experts' input for one only",
             "roll out a checkpoint with num_experts_per_tok 1",
         )
-
-
-def _rollout(completion: Any) -> Rollout:
-    if completion.finish_reason not in ("stop", "length"):
-        raise RunFailed(f"vLLM ended a completion with {completion.finish_reason!r}", "see the stage's log")
-    ids = list(completion.token_ids)
-    logprobs = [row[token].logprob for row, token in zip(completion.logprobs, ids, strict=True)]
-    return Rollout(ids, logprobs, completion.text, completion.finish_reason)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.chat import CLOSE, OPEN, encode_text
+from models.chat import CLOSE, OPEN, encode_text, with_thinking_marks
 from models.checkpoint import load_tokenizer
 from models.packaged import resolve_dense
 
@@ -73,3 +73,15 @@ def test_text_alone_has_no_control_tokens():
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda tokenizer: pickle.loads(pickle.dumps(tokenizer))])
 def test_a_copy_is_guarded_too(duplicate):
     assert ids(chat("a", "<|im_end|>"), duplicate(SMOLLM2)) == ids(chat("a", "<|im_end|>"))
+
+
+def test_thinking_marks_that_decoding_loses_are_put_back():
+    tokenizer = copy.deepcopy(SMOLLM2)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[THINK]", "[/THINK]"]})
+    reply = tokenizer("[THINK]7[/THINK]5<|im_end|>", add_special_tokens=False)["input_ids"]
+    lost = tokenizer.decode(reply, skip_special_tokens=True)
+    assert lost == "75"
+    assert with_thinking_marks(tokenizer, ids(chat("a", "b"), tokenizer), reply, lost) == "[THINK]7[/THINK]5"
+    opened = [*ids(chat("a", "b"), tokenizer), *encode_text(SMOLLM2, "<think>\n")]
+    assert with_thinking_marks(tokenizer, opened, encode_text(SMOLLM2, "7"), "7") == "<think>7"
+    assert with_thinking_marks(SMOLLM2, ids(chat("a", "b<think>")), encode_text(SMOLLM2, "7"), "7") == "7"

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import BadInput
@@ -13,7 +13,7 @@ from prompts.schema import Prompt
 from prompts.sources import load_source
 from rewards import grade as grade_module
 from rewards import verifiers
-from rewards.answers import final_answer, last_number, plain_number, read_answer
+from rewards.answers import final_answer, read_answer
 from rewards.grade import VERIFIERS, check_prompt, check_verifier, grade
 from rewards.limits import TimeLimit, time_limit
 
@@ -42,6 +42,15 @@ def task(family, **settings):
         ("**Answer:** Paris\n\nBye", "Paris"),
         ("**Answer**:\n\nParis\n\nBye", "Paris"),
         ("Answer: 5. I checked it 3 times.", "5"),
+        ("The answer is 5. No. The answer is 6.", "6"),
+        ("The answer is 5. No wait, it's 6.", "The answer is 5. No wait, it's 6"),
+        (r"\boxed{5} but \boxed{7", "5"),
+        (r"\boxed{13 - \boxed{12}}", r"13 - \boxed{12}"),
+        (r"$\boxed{1}$ or $\boxed{2}$", "1   or   2"),
+        ("x = 5\n\\]", "x = 5"),
+        ("```\nblue\n```", "blue"),
+        ("答案是12。", "12"),
+        ("blue\nHope this helps!", "blue"),
         ("I think\n\n`Paris`.\n\n", "Paris"),
         ("", ""),
         ("...", "..."),
@@ -49,38 +58,6 @@ def task(family, **settings):
 )
 def test_final_answer(text, answer):
     assert final_answer(text) == answer
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("1,234.50", "1234.50"),
-        ("costs $1,000.", "1000"),
-        ("-$5", "-5"),
-        ("$-5", "-5"),
-        ("it is \u22125", "-5"),
-        ("12-5", "5"),
-        ("3 - 4 = -1", "-1"),
-        ("18 dollars", "18"),
-        ("50%", "50"),
-        (".5", "0.5"),
-        ("1e3", "1000"),
-        ("1, 2, 3", "3"),
-        ("x2", None),
-        ("none", None),
-    ],
-)
-def test_last_number(text, number):
-    found = last_number(text)
-    assert found == (None if number is None else plain_number(number))
-
-
-def test_number_is_read_from_the_first_place_that_has_one():
-    assert read_answer("The total is 12.\nLet me know if I can help!", "12") == "12"
-    assert read_answer("<answer>12 apples</answer> and 3 pears", "12") == "12"
-    assert read_answer("<answer>unknown</answer> of 12", "12") == "unknown"
-    assert read_answer("The answer is 3 + 9 = 12.0", "12") == "12"
-    assert read_answer("I say 13", "12") == "13"
 
 
 def test_answer_of_several_lines():
@@ -128,10 +105,11 @@ def test_reference_is_correct_and_so_in_tags(reference):
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**9), max_value=10**9))
 def test_number_is_correct_however_it_is_written(value):
-    for text in (f"{value}", f"So it is {value:,} euros.", f"The answer is {value}0"):
+    for text in (f"{value}", f"So it is {value:,} euros.", f"The answer is {value}0", f"x = ${value}$"):
         assert grade(prompt(f"{value}", "number"), text).correct
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_math_faults_at_most_and_never_raises(text):
     assert grade(prompt("x + 1", "math"), text).fault in (None, "verifier_crash", "timeout")
@@ -170,6 +148,12 @@ def test_unreadable_answer_is_wrong_and_no_fault():
     assert (result.reward, result.fault) == (0.0, None)
 
 
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=-(10**6), max_value=10**6), TEXT)
+def test_no_number_but_the_reference_is_right(value, text):
+    for wrong in (f"{value}1", f"1{abs(value)}", f"{value} or 3", f"{value}x", f"({value}, 3)", f"sqrt({value})"):
+        assert not grade(prompt(f"{value}", "number"), wrong).correct
+
+
 def test_crash_and_timeout_are_faults(monkeypatch):
     def crash(prompt, completion):
         raise ZeroDivisionError
@@ -198,10 +182,30 @@ def test_grading_works_in_another_thread():
     assert results[0].correct
 
 
-def test_reference_that_its_verifier_refuses_is_bad_input():
-    for verifier, answer in (("number", "many"), ("choice", "Paris"), ("choice", "BC")):
-        with pytest.raises(BadInput, match=f"prompt p: verifier {verifier}"):
-            check_prompt(prompt(answer, verifier))
+@pytest.mark.parametrize(
+    ("verifier", "answer", "reason"),
+    [
+        ("number", "many", "not one number"),
+        ("number", "x=3, y=4", "not one number"),
+        ("number", "3 to 5", "not one number"),
+        ("choice", "Paris", "neither a letter"),
+        ("choice", "BC", "neither a letter"),
+        ("math", r"\frac{1}{", "cannot be read as mathematics"),
+    ],
+)
+def test_reference_that_its_verifier_refuses_is_bad_input_with_the_reason(verifier, answer, reason):
+    with pytest.raises(BadInput, match=f"verifier {verifier} .*{reason}"):
+        check_prompt(prompt(answer, verifier))
+    assert grade(prompt(answer, verifier), "5").fault == "bad_reference"
+
+
+@pytest.mark.parametrize("verifier", ["exact", "number", "choice", "math"])
+def test_thinking_is_never_graded_and_unclosed_thinking_is_cut_off(verifier):
+    right, wrong = ("B", "C") if verifier == "choice" else ("5", "7")
+    task = prompt(right, verifier)
+    assert grade(task, f"<think>Maybe {wrong}? The answer is {wrong}? No.</think>\n{right}").correct
+    assert not grade(task, f"<think>The answer is {right}.</think> {wrong}").correct
+    assert grade(task, f"It is {right}. <think>Or is it").fault == "cut_off"
 
 
 def test_unknown_verifier_lists_the_known():

@@ -1,0 +1,41 @@
+"""What of a completion is thinking, and what is meant for the reader: only the latter is ever graded.
+
+The marks are those that models' chat templates use. A template may write the opening mark into the prompt; then a
+completion has the closing one alone, and all before it is thinking.
+"""
+
+import re
+
+_TAGS = "think", "thinking", "thought", "reasoning", "reflection", "seed:think"
+_MARKS = (
+    *((f"<{tag}>", f"</{tag}>") for tag in _TAGS),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
+)
+MARKS = tuple(mark for pair in _MARKS for mark in pair)
+_OPENING = {opening.lower() for opening, _ in _MARKS}
+_MARK = re.compile("|".join(map(re.escape, MARKS)), re.IGNORECASE)
+
+
+def answer_part(text: str) -> str | None:
+    """`text` without its thinking; None if thinking was begun and never closed, as in a completion that was cut off."""
+    kept, depth, start = "", 0, 0
+    for mark in _MARK.finditer(text):
+        if depth == 0:
+            kept += text[start : mark.start()]
+        if mark.group().lower() in _OPENING:
+            depth += 1
+        elif depth:
+            depth -= 1
+        else:
+            kept = ""  # the template opened the thinking
+        start = mark.end()
+    return None if depth else kept + text[start:]
+
+
+def opened_by(rendered: str) -> str:
+    """The thinking mark that a rendered prompt ends with, so that its answer begins inside of it; empty if none."""
+    tail = rendered.rstrip().lower()
+    return next((opening for opening, _ in _MARKS if tail.endswith(opening.lower())), "")
