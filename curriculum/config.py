@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from common.config import Config
+from common.config import Config, Wrong
 
 
 class _Common(Config):
@@ -21,7 +21,8 @@ class _Common(Config):
     @model_validator(mode="after")
     def _shares_are_shares(self) -> "_Common":
         if self.shares and (min(self.shares.values()) < 0 or not 0.999 < sum(self.shares.values()) < 1.001):
-            raise ValueError(f"shares must be positive and add up to 1, got {self.shares}")
+            message = f"shares must be positive and add up to 1, got {dict(self.shares)}"
+            raise Wrong(message, "write for example `shares: {arithmetic: 0.7, spelling: 0.3}`")
         return self
 
 
@@ -57,7 +58,8 @@ class _Banded(_Common):
     def _band_is_ordered(self) -> "_Banded":
         low, high = self.band
         if not 0 <= low < high <= 1:
-            raise ValueError(f"band needs 0 <= low < high <= 1, got [{low}, {high}]")
+            message = f"band needs 0 <= low < high <= 1, got [{low}, {high}]"
+            raise Wrong(message, "write for example `band: [0.2, 0.8]`")
         return self
 
 

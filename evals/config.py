@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from common.config import Config
+from common.config import Config, Text
 
 SuiteName = Literal["held_out", "gsm8k", "basic_arithmetic"]
 MAX_TOKENS = {"held_out": 64, "gsm8k": 256, "basic_arithmetic": 32}
@@ -20,7 +20,7 @@ class SuiteConfig(Config):
     """Ask only this many prompts, the same ones for every checkpoint; none asks all."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Longest answer, in tokens; none takes the suite's own length."""
-    system: str | None = None
+    system: Text | None = None
     """System message put before prompts that have none."""
 
     @model_validator(mode="before")

@@ -2,7 +2,7 @@
 
 Nothing about a single prompt ends an evaluation. A fault (a verifier that crashed, a chat template that raised) is left
 out of the score and counted. A prompt that leaves no room for the longest answer in the context counts as wrong and is
-counted, and so are answers cut off at the length limit, which are graded as they stand; thinking without an end is wrong.
+counted, and so are answers cut off at the length limit, which are graded as they stand (unended thinking as wrong).
 """
 
 import logging

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from common.config import Config
+from common.config import Config, Text
 from rollouts.config import RolloutConfig
 
 ROOM = 8
@@ -134,8 +134,8 @@ class _Judge(Config):
 class Example(Config):
     """A solved task."""
 
-    question: str = Field(min_length=1)
-    answer: str = Field(min_length=1)
+    question: Text
+    answer: Text
 
 
 class AttemptsJudge(_Judge):

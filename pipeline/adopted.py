@@ -48,7 +48,7 @@ def wrong_stage(folder: Path) -> tuple[str, str] | None:
         return f"{folder}: cannot be read: {error.strerror}", remedy
     except ValidationError as error:
         field = ".".join(map(str, error.errors()[0]["loc"]))
-        return f"{folder / RECORD} is no record of a stage: {field}: {error.errors()[0]['msg']}", remedy
+        return f"{folder / RECORD} is no record of a stage: {field} is missing, or not what uphill writes there", remedy
     except BadInput as error:
         return error.message, error.remedy
     return None if kind in ADOPTABLE else (f"{folder} is of kind {kind!r}, not {', '.join(ADOPTABLE)}", remedy)

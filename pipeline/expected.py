@@ -8,6 +8,7 @@ from evals.config import SuiteConfig
 from pipeline.recipe import Recipe, Stage
 from pipeline.references import EVALUATION_PREFIX
 from prompts.config import JsonlSource, PromptSource, ReasoningGymSource
+from prompts.shards import read_bytes, shards
 from stages.judge_filter.config import JudgeFilterStage
 from stages.reference import BASE, PROMPTS
 from stages.rl.config import RlStage
@@ -39,8 +40,8 @@ def _count(source: PromptSource) -> int | None:
     if isinstance(source, ReasoningGymSource):
         return source.count
     if isinstance(source, JsonlSource):
-        with Path(source.path).open("rb") as handle:
-            return sum(1 for line in handle if line.strip())
+        files = shards(Path(source.path), source.source)
+        return sum(bool(line.strip()) for file in files for line in read_bytes(file).split(b"\n"))
     return None
 
 

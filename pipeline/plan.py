@@ -17,12 +17,13 @@ from common.errors import BadInput
 from common.files import checksum
 from common.fingerprint import canonical, fingerprint
 from common.seeds import derive
+from models.config import UPCYCLE_DEFAULTS, ModelConfig
 from pipeline.adopted import kind_of
 from pipeline.problems import nearest
 from pipeline.recipe import Recipe
 from pipeline.record import record_checksum
 from pipeline.references import EVALUATION_PREFIX
-from pipeline.user_files import ADOPTED_FOLDERS, Read, content, user_paths, value_at
+from pipeline.user_files import ADOPTED_FOLDERS, TOKENIZER, Read, content, user_paths, value_at
 from stages.adopt.config import AdoptStage
 from stages.base.config import BaseStage
 from stages.evaluate.config import EvaluateStage
@@ -135,7 +136,7 @@ def kind_at_work(node: Node) -> str:
 def build_plan(recipe: Recipe, read: Read = checksum) -> Plan:
     """The plan of a checked recipe. Takes the checksums of the person's files by `read`, and reads nothing else."""
     stages: list[tuple[StageConfig, str]] = [
-        (PromptsStage(sources=recipe.prompts), "prompts"),
+        (PromptsStage(sources=recipe.prompts, tokenizer=_tokenizer(recipe)), "prompts"),
         (BaseStage(model=recipe.model), "base"),
         *((stage, kind_of(stage, stage.kind) or stage.kind) for stage in recipe.stages),
     ]
@@ -157,6 +158,14 @@ def build_plan(recipe: Recipe, read: Read = checksum) -> Plan:
     return Plan(recipe.name, tuple(nodes.values()), gate, parents, evaluate, runtime, budget)
 
 
+def _tokenizer(recipe: Recipe) -> ModelConfig | None:
+    """Whose tokens the sources count, if one does: prompts that depend on no length depend on no model either."""
+    if all(source.max_prompt_tokens is None for source in recipe.prompts):
+        return None
+    upcycled = recipe.model.upcycle is not None
+    return recipe.model.model_copy(update=UPCYCLE_DEFAULTS) if upcycled else recipe.model
+
+
 def _evaluation(recipe: Recipe, stage: str) -> EvaluateStage:
     assert recipe.evaluate is not None
     evaluate = recipe.evaluate
@@ -171,7 +180,8 @@ def identity_of(config: BaseModel, read: Read = checksum) -> dict[str, Any]:
         for path in list(user_paths(section)):
             place = Path(value_at(section, path))
             # What is adopted has a record of the checksums of all its files, which stands for them.
-            held = record_checksum(place) if path[-1] == ADOPTED_FOLDERS[-1] else content(place, read)
+            adopted, tokenizer = path[-1] == ADOPTED_FOLDERS[-1], path[0] == TOKENIZER
+            held = record_checksum(place) if adopted else content(place, read, without_weights=tokenizer)
             value_at(section, path[:-1])[path[-1]] = f"content {held[:16]}"
     return data
 

@@ -5,16 +5,16 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from common.config import Config
+from common.config import Config, FolderName
 from common.watch import WatchConfig
 from evals.config import SuiteConfig, SuiteName
 from models.config import ModelConfig
 from pipeline.limits import limit_problems
 from pipeline.overrides import apply_overrides
-from pipeline.problems import problems_of, refuse
+from pipeline.problems import problems_of, refuse, slips
 from pipeline.references import reference_problems, weight_problems
 from pipeline.user_files import make_absolute, missing_files
-from pipeline.yaml_lines import load_file
+from pipeline.yaml_lines import Located, load_file
 from prompts.config import PromptSource
 from rollouts.config import RolloutConfig
 from stages.adopt.config import AdoptStage
@@ -80,7 +80,7 @@ class RuntimeConfig(Config):
 
 
 class Recipe(Config):
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)
+    name: FolderName
     """Name of the run's folder: letters, digits, - and _."""
     seed: int = Field(default=0, ge=0)
     """Every stage derives its own seed from it."""
@@ -106,11 +106,18 @@ def load_recipe(path: Path, overrides: list[str] | None = None, *, to_run: bool 
     located = apply_overrides(load_file(path), overrides or [])
     make_absolute(located.data, path.resolve().parent)
     try:
-        recipe = Recipe.model_validate(located.data)
+        recipe = _validated(located)
     except ValidationError as error:
         raise refuse(problems_of(error, located, Recipe), located) from None
     problems = reference_problems(recipe) + limit_problems(recipe, to_run) + missing_files(located.data)
     problems += weight_problems(recipe) if to_run else []
     if problems:
         raise refuse(problems, located)
+    return recipe
+
+
+def _validated(located: Located) -> Recipe:
+    recipe = Recipe.model_validate(located.data)
+    if misread := slips(recipe, located.data):
+        raise refuse(misread, located)
     return recipe

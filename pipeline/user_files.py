@@ -14,7 +14,8 @@ from common.fingerprint import fingerprint
 from models.packaged import PACKAGED, cache_folder
 from pipeline.adopted import wrong_stage
 from pipeline.problems import Problem
-from pipeline.yaml_lines import DataPath
+from pipeline.yaml_lines import DataPath, dotted
+from prompts.shards import shards
 
 Read = Callable[[Path], str]
 """Gives the checksum of a file."""
@@ -22,9 +23,14 @@ PROMPT_FILES: tuple[str, ...] = ("prompts", "*", "path")
 MODEL_FOLDERS: tuple[tuple[str, ...], ...] = (
     ("model", "upcycle"),
     ("model", "checkpoint"),
+    ("tokenizer", "upcycle"),
+    ("tokenizer", "checkpoint"),
     ("stages", "*", "judge", "model"),
     ("stages", "*", "more_judges", "*", "model"),
 )
+WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf")
+TOKENIZER = "tokenizer"
+"""A model in the config of the stage that gathers prompts: what is not a weight of its folder matters there."""
 ADOPTED_FOLDERS: tuple[str, ...] = ("stages", "*", "folder")
 
 
@@ -55,9 +61,10 @@ def _matches(data: Any, pattern: tuple[str, ...], path: DataPath = ()) -> Iterat
 
 
 def make_absolute(data: Any, folder: Path) -> None:
-    """Resolve every relative path in `data` against `folder`, the recipe's own, in place."""
+    """Resolve every relative path in `data` against `folder`, the recipe's own, in place. A blank one names nothing."""
     for path in list(user_paths(data)):
-        value_at(data, path[:-1])[path[-1]] = str(folder / value_at(data, path))
+        if value_at(data, path).strip():
+            value_at(data, path[:-1])[path[-1]] = str(folder / value_at(data, path))
 
 
 def missing_files(data: Any) -> list[Problem]:
@@ -65,7 +72,10 @@ def missing_files(data: Any) -> list[Problem]:
     problems = []
     for path in user_paths(data):
         place = Path(value_at(data, path))
-        if path[0] == "prompts":
+        wrong: tuple[str, str] | None
+        if not value_at(data, path).strip():
+            wrong = f"is blank, got {value_at(data, path)!r}", f"{dotted(path)}: name a file or folder"
+        elif path[0] == "prompts":
             wrong = _wrong_prompts(value_at(data, path[:-1]), place)
         else:
             wrong = wrong_stage(place) if path[-1] == "folder" else wrong_model(place)
@@ -77,9 +87,13 @@ def missing_files(data: Any) -> list[Problem]:
 def _wrong_prompts(source: dict[str, Any], place: Path) -> tuple[str, str] | None:
     if source["source"] == "datasets":
         return None if place.is_dir() else (f"no such folder: {place}", "name a folder saved by `save_to_disk`")
-    if not place.is_file():
+    if not place.is_file() and not place.is_dir():
         return f"no such file: {place}", "paths are relative to the recipe's folder"
-    return None if place.stat().st_size else (f"the file {place} is empty", "give it at least one prompt")
+    try:
+        empty = not any(file.stat().st_size for file in shards(place, source["source"]))
+    except BadInput as error:
+        return error.message, error.remedy
+    return (f"{place} is empty", "give it at least one prompt") if empty else None
 
 
 def wrong_model(folder: Path) -> tuple[str, str] | None:
@@ -98,7 +112,7 @@ def kept_checksums() -> Checksums:
     return Checksums(cache_folder() / "checksums")
 
 
-def content(place: Path, read: Read = checksum) -> str:
+def content(place: Path, read: Read = checksum, *, without_weights: bool = False) -> str:
     """A fingerprint of what a file holds, or of every visible file of a folder, by name; independent of the path.
 
     `read` gives the checksum of a file: by default of its bytes.
@@ -107,7 +121,9 @@ def content(place: Path, read: Read = checksum) -> str:
         if place.is_file():
             return read(place)
         names = {path.relative_to(place).as_posix(): path for path in files_below(place)}
-        return fingerprint({name: read(path) for name, path in names.items() if not _hidden(name)})
+        skipped = WEIGHTS if without_weights else ()
+        counted = [name for name in names if not _hidden(name) and not name.endswith(skipped)]
+        return fingerprint({name: read(names[name]) for name in counted})
     except OSError as error:
         raise BadInput(f"{place}: cannot be read: {error}", "make it readable") from None
 

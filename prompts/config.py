@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from common.config import Config
+from common.config import Config, Text, Wrong
 
 
 class _Source(Config):
@@ -13,15 +13,17 @@ class _Source(Config):
 
     held_out: float = Field(default=0.1, ge=0, lt=1)
     """Share of the prompts kept out of training, for evaluation."""
-    system: str | None = None
+    system: Text | None = None
     """System message put before prompts that have none."""
+    max_prompt_tokens: int | None = Field(default=None, ge=1)
+    """Longest prompt, in tokens of the recipe's model with its chat template; longer ones are dropped and listed."""
 
 
 class ReasoningGymSource(_Source):
     """Tasks of one reasoning-gym family, generated from a seed."""
 
     source: Literal["reasoning_gym"]
-    family: str
+    family: Text
     """Name of the family, e.g. `chain_sum`."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """The family's own difficulty settings, e.g. `{max_terms: 3}`."""
@@ -29,11 +31,11 @@ class ReasoningGymSource(_Source):
     """Seed of the generator: the same seed gives the same tasks."""
     count: int = Field(ge=1)
     """Tasks to generate, before duplicates are removed."""
-    capability: str | None = Field(default=None, min_length=1)
+    capability: Text | None = None
     """Group for quotas and scores; without it the family's name."""
-    question: str | None = None
+    question: Text | None = None
     """Other wording of the task over the item's metadata, e.g. `reverse {word}`; `{question}` is the family's own."""
-    graded_by: tuple[str, ...] = ()
+    graded_by: tuple[Text, ...] = ()
     """Fields of the item's metadata that say how hard it is, e.g. `[num_terms]`: prompts of equal fields share what the
     curriculum learns about them. Without any, all prompts of the source's settings do."""
 
@@ -42,7 +44,7 @@ class ReasoningGymSource(_Source):
     def _settings_leave_seed_and_size(cls, value: dict[str, Any]) -> dict[str, Any]:
         taken = sorted({"seed", "size"} & value.keys())
         if taken:
-            raise ValueError(f"{taken[0]} does not belong in settings: use the source's `seed` and `count`")
+            raise Wrong(f"{taken[0]} does not belong in settings", "use the source's `seed` and `count`")
         return value
 
     @field_validator("question")
@@ -60,12 +62,12 @@ class ReasoningGymSource(_Source):
 class _RowSource(_Source):
     """What the sources that read a person's own rows have."""
 
-    path: str
+    path: Text
     """Where the rows are. A row has `messages` or `prompt`, and `answer`; optionally id, verifier, capability,
     solution, metadata."""
-    capability: str | None = Field(default=None, min_length=1)
+    capability: Text | None = None
     """Group of the rows that name none."""
-    verifier: str | None = Field(default=None, min_length=1)
+    verifier: Text | None = None
     """Verifier of the rows that name none."""
 
 
@@ -100,8 +102,10 @@ def template_fields(template: str) -> list[str]:
         if name is None:
             continue
         if spec or conversion or not name.isidentifier():
-            raise ValueError(f"only plain {{name}} fields are allowed in a question, got {{{name}}} with extras")
+            message = f"only plain {{name}} fields are allowed in a question, got {{{name}}} with extras"
+            raise Wrong(message, "write for example `question: reverse {word}`")
         names.append(name)
     if not names:
-        raise ValueError(f"a question needs at least one {{name}} field, got {template!r}")
+        message = f"a question needs at least one {{name}} field, got {template!r}"
+        raise Wrong(message, "write for example `question: reverse {word}`")
     return names

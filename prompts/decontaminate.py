@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from prompts.repeats import normalised
 from prompts.schema import Prompt
-from prompts.split import normalised
 
 N = 13
 """Words in an n-gram."""
@@ -33,6 +33,7 @@ class Finding:
     """A training prompt and the evaluation prompt that it overlaps: the first found, exact before n-gram."""
 
     id: str
+    place: str
     source: str
     capability: str
     how: Literal["exact", "ngram"]
@@ -93,7 +94,7 @@ def _overlap(prompt: Prompt, index: _Index) -> Finding | None:
 def _finding(prompt: Prompt, how: Literal["exact", "ngram"], pair: Evaluation, text: str) -> Finding:
     suite, matched = pair
     excerpt = text[:LONGEST_EXCERPT]
-    return Finding(prompt.id, prompt.source, prompt.capability, how, suite, matched.id, excerpt)
+    return Finding(prompt.id, prompt.place, prompt.source, prompt.capability, how, suite, matched.id, excerpt)
 
 
 def _learnt(prompt: Prompt) -> str:

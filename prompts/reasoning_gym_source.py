@@ -32,7 +32,7 @@ def load(config: ReasoningGymSource) -> list[Prompt]:
             entry = dataset[index]
         except _GENERATOR_ERRORS as error:
             raise _bad_settings(config.family, config.settings, error) from error
-        prompts.append(_prompt(config, entry))
+        prompts.append(_prompt(config, entry, index))
     return prompts
 
 
@@ -82,7 +82,7 @@ class _Absent(ModuleType):
         raise RunFailed(f"{self.__name__}.{name} was called, but {self.__name__} is not installed", "pip install it")
 
 
-def _prompt(config: ReasoningGymSource, entry: dict[str, Any]) -> Prompt:
+def _prompt(config: ReasoningGymSource, entry: dict[str, Any], index: int) -> Prompt:
     family = config.family
     if not isinstance(entry["answer"], str) or not entry["answer"].strip():
         raise BadInput(
@@ -107,6 +107,7 @@ def _prompt(config: ReasoningGymSource, entry: dict[str, Any]) -> Prompt:
             "item": to_json(entry["metadata"]),
         }
         | graded(config, entry),
+        place=f"{source}, item {index}",
     )
 
 

@@ -1,54 +1,16 @@
-"""A person's own prompts: rows of a JSONL file, a parquet file or a `datasets` folder, checked one by one."""
+"""A person's own prompts: the rows of JSONL or parquet files, or of a `datasets` folder."""
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing import Any
 
 from common.errors import BadInput
-from prompts.config import DatasetsSource, JsonlSource, ParquetSource, RowSource
+from prompts.config import RowSource
+from prompts.row import Row, read_row
 from prompts.schema import Prompt, content_id, with_system
-
-_ROW_REMEDY = "a row has `prompt` (text) or `messages` (role, content), and `answer`"
-
-
-class Message(BaseModel):
-    model_config = ConfigDict(strict=True)
-    role: Literal["system", "user", "assistant"]
-    content: str = Field(min_length=1)
-
-
-class Row(BaseModel):
-    """What is read of a row; other fields are left alone."""
-
-    model_config = ConfigDict(strict=True)
-    id: str | int | None = None
-    messages: list[Message] | None = None
-    prompt: str | None = None
-    answer: str | int
-    verifier: str | None = None
-    capability: str | None = None
-    solution: str | None = None
-    metadata: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _asks_one_thing(self) -> "Row":
-        if (self.messages is None) == (self.prompt is None):
-            raise ValueError(f"needs exactly one of prompt, messages; got {'none' if self.prompt is None else 'both'}")
-        if not self.chat() or not self.chat()[-1]["content"].strip():
-            raise ValueError("the prompt is empty")
-        if self.chat()[-1]["role"] != "user":
-            raise ValueError(f"messages must end with the user's, got role {self.chat()[-1]['role']!r}")
-        if not str(self.answer).strip():
-            raise ValueError("answer is empty")
-        return self
-
-    def chat(self) -> list[dict[str, str]]:
-        if self.messages is None:
-            return [{"role": "user", "content": self.prompt or ""}]
-        return [message.model_dump() for message in self.messages]
+from prompts.shards import name_of, read_bytes, shards
 
 
 def load(config: RowSource) -> list[Prompt]:
@@ -58,31 +20,30 @@ def load(config: RowSource) -> list[Prompt]:
         raise BadInput(f"{path}: no such file or folder", "correct `path` in the recipe's `prompts`")
     read = {"jsonl": _jsonl, "parquet": _parquet, "datasets": _datasets}[config.source]
     prompts: list[Prompt] = []
-    places: dict[str, str] = {}
-    for where, row in read(path):
-        prompt = _prompt(config, path.name, where, row)
-        if row.get("id") is not None and prompt.id in places:
-            raise BadInput(f"{where}: id {row['id']!r} is already used at {places[prompt.id]}", "give rows unique ids")
-        places[prompt.id] = where
+    known: dict[str, Prompt] = {}
+    for place, raw in read(path):
+        where = str(path.parent / place)
+        row = read_row(where, raw)
+        prompt = _prompt(config, path.name, where, place, row)
+        other = known.setdefault(prompt.id, prompt)
+        if row.id is not None and other is not prompt:
+            raise BadInput(
+                f"{where}: id {row.id!r} is already used at {path.parent / other.place}", "give rows unique ids"
+            )
+        if other.verifier != prompt.verifier:
+            # The same task under another verifier is another prompt; the id of the first one stays what it was.
+            prompt = replace(prompt, id=content_id(path.name, prompt.messages, prompt.answer, prompt.verifier))
         prompts.append(prompt)
     if not prompts:
         raise BadInput(f"{path}: holds no prompts", "put at least two rows into it")
     return prompts
 
 
-def _prompt(config: JsonlSource | ParquetSource | DatasetsSource, name: str, where: str, raw: dict[str, Any]) -> Prompt:
-    try:
-        row = Row.model_validate(raw)
-    except ValidationError as error:
-        _refuse(where, error)
+def _prompt(config: RowSource, name: str, where: str, place: str, row: Row) -> Prompt:
     verifier, capability = row.verifier or config.verifier, row.capability or config.capability
     for field, value in (("verifier", verifier), ("capability", capability)):
         if not value:
             raise BadInput(f"{where}: names no {field}, and neither does the source", f"give the source a `{field}`")
-    try:
-        json.dumps(row.model_dump(), allow_nan=False, ensure_ascii=False).encode("utf-8")
-    except (TypeError, ValueError) as error:
-        raise BadInput(f"{where}: cannot be stored: {error}", "use plain JSON values and valid Unicode") from error
     answer, messages = str(row.answer), with_system(row.chat(), config.system)
     return Prompt(
         id=f"{name}:{row.id}" if row.id is not None else content_id(name, messages, answer),
@@ -93,46 +54,46 @@ def _prompt(config: JsonlSource | ParquetSource | DatasetsSource, name: str, whe
         source=name,
         solution=row.solution,
         metadata=row.metadata or {},
+        place=place,
     )
-
-
-def _refuse(where: str, error: ValidationError) -> NoReturn:
-    first = error.errors()[0]
-    field = ".".join(map(str, first["loc"]))
-    said = first["msg"].removeprefix("Value error, ")
-    value = "" if first["type"] in ("missing", "value_error") else f", got {first['input']!r:.80}"
-    raise BadInput(f"{where}: {field + ': ' if field else ''}{said}{value}", _ROW_REMEDY) from error
 
 
 def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Rows with `file:line`. Blank lines count as lines and are skipped."""
-    if not path.is_file():
-        raise BadInput(f"{path}: not a file", "give the path of a .jsonl file")
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        where = f"{path}:{number}"
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-        except UnicodeDecodeError as error:
-            raise BadInput(f"{where}: not UTF-8: {error.reason} (byte {error.start})", "save it as UTF-8") from error
-        except (ValueError, RecursionError) as error:
-            raise BadInput(f"{where}: not JSON: {error}", "put one JSON object on each line") from error
-        if not isinstance(row, dict):
-            raise BadInput(f"{where}: not a JSON object but {type(row).__name__}", "put one JSON object on each line")
-        yield where, row
+    for shard in shards(path, "jsonl"):
+        name = name_of(shard, path)
+        for number, line in enumerate(read_bytes(shard).split(b"\n"), start=1):
+            if line.strip():
+                yield f"{name}:{number}", _object(line, number, f"{path.parent / name}:{number}")
+
+
+def _object(line: bytes, number: int, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+    except UnicodeDecodeError as error:
+        remedy = "save it as UTF-8 text, plain or packed as .gz, .bz2 or .xz"
+        raise BadInput(f"{where}: not UTF-8: {error.reason} (byte {error.start})", remedy) from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{where}: not JSON: {error}", "put one JSON object on each line") from error
+    if not isinstance(row, dict):
+        raise BadInput(f"{where}: not a JSON object but {type(row).__name__}", "put one JSON object on each line")
+    return row
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        rows = pq.read_table(path).to_pylist()
-    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: not a readable parquet file: {error}", "write it again as parquet") from error
-    for number, row in enumerate(rows, start=1):
-        yield f"{path}: row {number}", row
+    for shard in shards(path, "parquet"):
+        try:
+            # Opened by us: a path would make pyarrow look for partitions in the names of its folders.
+            with shard.open("rb") as handle:
+                rows = pq.read_table(handle).to_pylist()
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            remedy = "write it again as parquet; a packed one unpack first"
+            raise BadInput(f"{shard}: not a readable parquet file: {error}", remedy) from error
+        for number, row in enumerate(rows, start=1):
+            yield f"{name_of(shard, path)}: row {number}", row
 
 
 def _datasets(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -146,4 +107,4 @@ def _datasets(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(loaded, datasets.DatasetDict):
         raise BadInput(f"{path}: holds the splits {', '.join(map(str, loaded))}", "give the folder of one split")
     for number, row in enumerate(loaded, start=1):
-        yield f"{path}: row {number}", row
+        yield f"{path.name}: row {number}", row

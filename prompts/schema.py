@@ -10,7 +10,7 @@ from typing import Any
 from common.errors import BadInput
 from common.fingerprint import fingerprint
 
-COLUMNS = ("id", "messages", "answer", "verifier", "capability", "source", "solution", "metadata")
+COLUMNS = ("id", "messages", "answer", "verifier", "capability", "source", "solution", "metadata", "place")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,14 @@ class Prompt:
     """Worked solution for SFT; without one the answer itself is learnt."""
     metadata: dict[str, Any]
     """What the verifier needs beyond the answer, as plain JSON values; `difficulty` says what grades the prompt."""
+    place: str = ""
+    """Where a person finds it: file and line or row, or the generator and its item. Without the folder that the file is
+    in, so that a moved file gives the same prompts."""
+
+    @property
+    def named(self) -> str:
+        """How messages name it."""
+        return f"prompt {self.id} ({self.place})" if self.place else f"prompt {self.id}"
 
     @property
     def difficulty(self) -> str:

@@ -53,7 +53,7 @@ def grade(prompt: Prompt, completion: str) -> Grade:
     except BadReference:
         return Grade(0.0, BAD_REFERENCE, None)
     except Exception:  # any crash of a grader, ours or a library's, is a fault to count, not a reason to stop
-        _log.warning("verifier %s crashed on prompt %s", prompt.verifier, prompt.id, exc_info=True)
+        _log.warning("verifier %s crashed on %s", prompt.verifier, prompt.named, exc_info=True)
         return Grade(0.0, "verifier_crash", None)
     return Grade(min(1.0, max(0.0, reward)), None, answer)
 
@@ -63,11 +63,11 @@ def check_prompt(prompt: Prompt) -> None:
     try:
         check_verifier(prompt.verifier)
     except BadInput as error:
-        raise BadInput(f"prompt {prompt.id}: {error.message}", error.remedy) from error
+        raise BadInput(f"{prompt.named}: {error.message}", error.remedy) from error
     result = grade(prompt, prompt.answer)
     if result.correct:
         return
-    said = f"prompt {prompt.id}: verifier {prompt.verifier} does not accept its reference answer {prompt.answer!r:.80}"
+    said = f"{prompt.named}: verifier {prompt.verifier} does not accept its reference answer {prompt.answer!r:.80}"
     remedy = "correct the answer or take another verifier"
     if result.fault == BAD_REFERENCE:
         reason, remedy = reference_problem(prompt)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from common.errors import BadInput, RunFailed
 from common.files import read_json
-from models.chat import encode_text, with_thinking_marks
+from models.chat import encode_chat, encode_text, with_thinking_marks
 from rollouts import environment, routes, sync
 from rollouts.config import BATCH_TOKENS, RolloutConfig
 
@@ -68,7 +68,7 @@ class Engine:
 
     def encode(self, messages: list[dict[str, str]]) -> list[int]:
         """Token ids of a chat that ends where the assistant's answer begins."""
-        return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        return encode_chat(self.tokenizer, messages)
 
     def encode_text(self, text: str) -> list[int]:
         """Token ids of `text` alone: no special tokens added, none read out of it."""

@@ -6,9 +6,9 @@ from common.errors import BadInput
 
 
 def require_room(lengths: Mapping[str, int], room: int, what: str, remedy: str) -> None:
-    """BadInput naming the longest prompts (tokens by prompt id) if any is longer than `room` tokens."""
-    long = sorted(((tokens, id) for id, tokens in lengths.items() if tokens > room), reverse=True)
+    """BadInput naming the longest prompts (tokens by `Prompt.named`) if any is longer than `room` tokens."""
+    long = sorted(((tokens, name) for name, tokens in lengths.items() if tokens > room), reverse=True)
     if long:
-        named = ", ".join(f"{id} ({tokens} tokens)" for tokens, id in long[:3])
+        named = ", ".join(f"{name}: {tokens} tokens" for tokens, name in long[:3])
         more = f" and {len(long) - 3} more" if len(long) > 3 else ""
         raise BadInput(f"prompts longer than {what} of {room} tokens: {named}{more}", remedy)

@@ -141,7 +141,7 @@ def test_stage_drops_planted_test_questions_and_keeps_the_rest(tmp_path):
         zip(("same", "loud", "learnt", "sum"), ("exact", "ngram", "ngram", "exact"), ids, strict=True)]  # fmt: skip
     assert metrics["dropped_contaminated"] == 4
     assert metrics["contaminated_by_suite"] == {"basic_arithmetic": 1, "gsm8k": 3}
-    row = {"training": 2, "held_out": 0, "duplicates": 0, "overlaps": 0, "contaminated": 4}
+    row = {"training": 2, "held_out": 0, "duplicates": 0, "overlaps": 0, "contaminated": 4, "too_long": 0}
     assert metrics["by_source"] == {"mine.jsonl": row} and "4 training prompts" in notes[0]
 
 

@@ -29,6 +29,7 @@ PIPELINE_ALSO = {
     "models.presets",
     "models.sizes",
     "prompts.config",
+    "prompts.shards",
     "rollouts.config",
 }
 """Light modules that the recipe's schema and its plan are made of."""

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from common.config import Text
 from stages.reference import PROMPTS, StageConfig
 
 ORIGIN = "adopted.json"
@@ -10,7 +11,7 @@ ORIGIN = "adopted.json"
 
 class AdoptStage(StageConfig):
     kind: Literal["adopt"]
-    folder: str
+    folder: Text
     """The finished stage's folder in its run, e.g. `../runs/other/03-filter`."""
 
     def input_ids(self) -> dict[str, str]:

@@ -11,8 +11,8 @@ from typing import Any
 from common.errors import BadInput, Interrupted
 from common.files import checksum, read_sealed
 from common.stage import Inputs, Outputs, StageContext
+from prompts.repeats import normalised
 from prompts.schema import read_prompts
-from prompts.split import normalised
 from stages.adopt.config import ORIGIN, AdoptStage
 
 OWN = ("stage.log", "record.json", "job.json", "failure.json", "pruned.json", ".lock")
@@ -71,7 +71,7 @@ def _refuse_held_out(source: Path, adopted: Path, prompts: Path) -> None:
     held_out = read_prompts(prompts / "held_out.parquet", may_be_empty=True)
     ids, texts = {prompt.id for prompt in held_out}, {normalised(prompt) for prompt in held_out}
     training = read_prompts(adopted / "prompts.parquet")
-    both = [prompt.id for prompt in training if prompt.id in ids or normalised(prompt) in texts]
+    both = [prompt.named for prompt in training if prompt.id in ids or normalised(prompt) in texts]
     if both:
         raise BadInput(
             f"{source}: {len(both)} of its {len(training)} training prompts are held out in this run: {both[0]} ...",

@@ -105,7 +105,7 @@ def _write(folder: Path, prompts: Sequence[Prompt], judges: ByJudge, decisions: 
     kept = [prompt for prompt in prompts if decisions[prompt.id].decision == "kept"]
     write_prompts(folder / "prompts.parquet", kept)
     write_prompts(folder / "dropped.parquet", [p for p in prompts if decisions[p.id].decision != "kept"])
-    write_json_lines(folder / "reasons.jsonl", (asdict(decisions[prompt.id]) for prompt in prompts))
+    write_json_lines(folder / "reasons.jsonl", (asdict(decisions[p.id]) | {"place": p.place} for p in prompts))
     said = ({"judge": n + 1} | verdict.to_json() for n, verdicts in enumerate(judges) for verdict in verdicts)
     write_json_lines(folder / "verdicts.jsonl", said)
     with Ledger(None) as ledger:

@@ -1,47 +1,104 @@
 """Gather prompts, refuse those that could not be graded, split off the held-out ones, drop what evaluations ask."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 from common.errors import BadInput
 from common.files import write_json_lines
 from common.stage import Inputs, Outputs, StageContext
 from evals.suites import packaged_prompts
-from prompts.decontaminate import Evaluation, Finding, decontaminate
+from models.config import ModelConfig
+from prompts.decontaminate import Finding, decontaminate
+from prompts.repeats import contradictions
+from prompts.room import TooLong, drop_too_long
 from prompts.schema import Prompt, write_prompts
 from prompts.sources import load_source
-from prompts.split import Split, split
-from rewards.grade import check_prompt
+from prompts.split import split
+from rewards.grade import check_prompt, grade
+from stages.prompts.account import figures, tell
 from stages.prompts.config import PromptsStage
+
+SHOWN = 5
+"""Prompts with a wrong reference that one message names."""
 
 
 def run(config: PromptsStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `prompts.parquet` (training) and `held_out.parquet`, which share no id and no text.
 
-    Training prompts that overlap a packaged suite are dropped and listed in `contaminated.jsonl`.
+    What is dropped is listed with the reason: `too_long.jsonl`, `repeated.jsonl` (and what contradicts another prompt),
+    `contaminated.jsonl` (training prompts that overlap a packaged suite).
     """
     if not config.sources:
         raise BadInput("prompts: the recipe names no source", "add one under `prompts`")
-    loaded: list[tuple[list[Prompt], float]] = []
-    for number, source in enumerate(config.sources):
-        prompts = load_source(source)
-        for prompt in prompts:
-            check_prompt(prompt)
-        loaded.append((prompts, source.held_out))
-        context.progress(number + 1, len(config.sources), unit="source", prompts=sum(len(part) for part, _ in loaded))
+    loaded, too_long = _load(config, context)
     result, evaluation = split(loaded, context.seed), packaged_prompts()
     kept, findings = decontaminate(result.training, evaluation)
     _refuse_emptied([prompts for prompts, _ in loaded], kept, findings)
-    if findings:
-        context.note(
-            f"{len(findings)} training prompts overlap an evaluation suite and are dropped: contaminated.jsonl"
-        )
+    at_odds = contradictions([*kept, *result.held_out], _accepts)
     result = replace(result, training=kept)
+    tell(result, too_long, findings, at_odds, context.note)
     write_prompts(context.folder / "prompts.parquet", result.training)
     write_prompts(context.folder / "held_out.parquet", result.held_out)
+    write_json_lines(context.folder / "too_long.jsonl", map(asdict, too_long))
+    write_json_lines(context.folder / "repeated.jsonl", map(asdict, [*result.repeats, *at_odds]))
     write_json_lines(context.folder / "contaminated.jsonl", map(asdict, findings))
-    return Outputs(metrics=_metrics(result, findings, evaluation))
+    return Outputs(metrics=figures(result, too_long, findings, at_odds, evaluation))
+
+
+def _load(config: PromptsStage, context: StageContext) -> tuple[list[tuple[list[Prompt], float]], list[TooLong]]:
+    """Of each source the prompts that can be graded and have room, with the share to hold out; and those too long."""
+    length = None if config.tokenizer is None else _length(config.tokenizer)
+    loaded: list[tuple[list[Prompt], float]] = []
+    too_long: list[TooLong] = []
+    for number, source in enumerate(config.sources):
+        prompts = load_source(source)
+        _check(prompts)
+        if source.max_prompt_tokens is not None:
+            assert length is not None
+            prompts, dropped = drop_too_long(prompts, source.max_prompt_tokens, length)
+            too_long += dropped
+        loaded.append((prompts, source.held_out))
+        context.progress(number + 1, len(config.sources), unit="source", prompts=sum(len(part) for part, _ in loaded))
+    return loaded, too_long
+
+
+def _length(model: ModelConfig) -> Callable[[Prompt], int]:
+    """Tokens of a prompt as the engine will see it, by the tokenizer of the run's model."""
+    from jinja2.exceptions import TemplateError
+
+    from models.chat import encode_chat
+    from models.tokenizer import tokenizer_of
+
+    tokenizer = tokenizer_of(model)
+
+    def length(prompt: Prompt) -> int:
+        try:
+            return len(encode_chat(tokenizer, prompt.messages))
+        except TemplateError as error:
+            message = f"{prompt.named}: the chat template of the model refuses it: {error}"
+            raise BadInput(message, "correct the template, or change the prompt's messages") from error
+
+    return length
+
+
+def _check(prompts: Sequence[Prompt]) -> None:
+    """Raise BadInput naming the first prompts whose verifier does not take their own reference."""
+    refused: list[BadInput] = []
+    for prompt in prompts:
+        try:
+            check_prompt(prompt)
+        except BadInput as error:
+            refused.append(error)
+    if refused:
+        more = [f"and {len(refused) - SHOWN} more such prompts"] if len(refused) > SHOWN else []
+        said = [error.message for error in refused[:SHOWN]]
+        raise BadInput("\n".join([*said, *more]), "; ".join(dict.fromkeys(error.remedy for error in refused[:SHOWN])))
+
+
+def _accepts(prompt: Prompt, answer: str) -> bool:
+    """Whether the prompt's verifier takes the answer for right; where it cannot tell, nothing is held against it."""
+    graded = grade(prompt, answer)
+    return graded.correct or graded.fault is not None
 
 
 def _refuse_emptied(sources: Sequence[Sequence[Prompt]], kept: Sequence[Prompt], findings: Sequence[Finding]) -> None:
@@ -55,34 +112,7 @@ def _refuse_emptied(sources: Sequence[Sequence[Prompt]], kept: Sequence[Prompt],
             first = dropped[0]
             raise BadInput(
                 f"prompts[{number}] ({first.source}): none of its {len(dropped)} training prompts is left, all overlap "
-                f"evaluation suites: {first.id} has {first.text!r:.80} of {first.matched} ({first.suite})",
+                f"evaluation suites: {first.id} ({first.place}) has {first.text!r:.80} of {first.matched} "
+                f"({first.suite})",
                 "remove the source, or add prompts that no test set has",
             )
-
-
-def _metrics(result: Split, findings: Sequence[Finding], evaluation: Sequence[Evaluation]) -> dict[str, object]:
-    by_source, by_capability = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
-    for part, prompts in (("training", result.training), ("held_out", result.held_out)):
-        for prompt in prompts:
-            by_source[prompt.source, part] += 1
-            by_capability[prompt.capability, part] += 1
-    contaminated = Counter(finding.source for finding in findings)
-    columns = {"duplicates": result.duplicates, "overlaps": result.overlaps, "contaminated": contaminated}
-    for part, dropped in columns.items():
-        for source, count in dropped.items():
-            by_source[source, part] = count
-    by_suite = Counter(finding.suite for finding in findings)
-    return {
-        "training": len(result.training),
-        "held_out": len(result.held_out),
-        "dropped_duplicates": result.duplicates.total(),
-        "dropped_overlaps": result.overlaps.total(),
-        "dropped_contaminated": len(findings),
-        "contaminated_by_suite": {suite: by_suite[suite] for suite in sorted({name for name, _ in evaluation})},
-        "by_source": _table(by_source, ("training", "held_out", *columns)),
-        "by_capability": _table(by_capability, ("training", "held_out")),
-    }
-
-
-def _table(counts: Counter[tuple[str, str]], columns: tuple[str, ...]) -> dict[str, dict[str, int]]:
-    return {name: {column: counts[name, column] for column in columns} for name in sorted({key for key, _ in counts})}

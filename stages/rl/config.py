@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from common.config import Text
 from curriculum.config import CurriculumConfig, Posterior
 from rollouts.config import RolloutConfig
 from stages.training import TrainingStage
@@ -39,7 +40,7 @@ class RlStage(TrainingStage):
     """Largest mean absolute log-probability gap between engine and trainer after a sync."""
     curriculum: CurriculumConfig = Posterior()
     """Which prompts are practised on."""
-    system_prompts: tuple[str, ...] = ()
+    system_prompts: tuple[Text, ...] = ()
     """One of them, drawn anew each step, goes before a prompt that has no system message of its own."""
     rollouts: RolloutConfig = RolloutConfig()
     """The engine."""

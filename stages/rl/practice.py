@@ -64,8 +64,8 @@ class Practice:
             for id, prompt in prompts.items()
         }
         room = engine.max_model_len - config.max_tokens
-        lengths = {id: max(map(len, variants)) for id, variants in self.encoded.items()}
-        remedy = "raise rollouts.max_model_len, lower max_tokens, or remove them"
+        lengths = {prompts[id].named: max(map(len, variants)) for id, variants in self.encoded.items()}
+        remedy = "raise rollouts.max_model_len, lower max_tokens, or set max_prompt_tokens of their source"
         require_room(lengths, room, "rollouts.max_model_len less max_tokens, a room", remedy)
 
     def step(self, step: int) -> Practised:

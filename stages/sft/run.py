@@ -22,9 +22,11 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     trained = load(config, inputs["checkpoint"] / "checkpoint", context.seed)
     examples = {prompt.id: _example(prompt) for prompt in prompts}
     encoded = {id: _encoded(trained.tokenizer, example) for id, example in examples.items()}
-    lengths = {id: len(ids) for id, ids in encoded.items()}
+    lengths = {prompt.named: len(encoded[prompt.id]) for prompt in prompts}
     context_length = trained.policy.config.max_position_embeddings
-    require_room(lengths, context_length, "the model's context", "shorten or remove them")
+    require_room(
+        lengths, context_length, "the model's context", "shorten them, or set max_prompt_tokens of their source"
+    )
     rows = min(config.batch_size, len(prompts))
     trainer = SFTTrainer(
         model=trained.policy,

@@ -1,0 +1,132 @@
+"""One row of a person's own prompts: what it may hold, and in words what is wrong with it.
+
+A blank text is an absent one: a row whose `solution` is `""` has no worked solution.
+"""
+
+import json
+from typing import Any, Literal, NoReturn
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+
+from common.errors import BadInput
+
+ALLOWED = {
+    "id": ("a text or a whole number", '"id": "q-17"'),
+    "messages": ("a list of messages", '"messages": [{"role": "user", "content": "What is 2 + 3?"}]'),
+    "role": ("system, user or assistant", '"role": "user"'),
+    "content": ("a text", '"content": "What is 2 + 3?"'),
+    "prompt": ("a text", '"prompt": "What is 2 + 3?"'),
+    "answer": ("a text or a whole number", '"answer": "5"'),
+    "verifier": ("the name of a verifier", '"verifier": "number"'),
+    "capability": ("a text", '"capability": "arithmetic"'),
+    "solution": ("a text", '"solution": "2 and 3 more make 5"'),
+    "metadata": ("an object of names and values", '"metadata": {"difficulty": 2}'),
+}
+"""Of each field what it may hold, and an example."""
+_ROW_REMEDY = "a row has `prompt` (text) or `messages` (role, content), and `answer`"
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(strict=True)
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Row(BaseModel):
+    """What is read of a row; other fields are left alone."""
+
+    model_config = ConfigDict(strict=True)
+    id: str | int | None = None
+    messages: list[Message] | None = None
+    prompt: str | None = None
+    answer: str | int
+    verifier: str | None = None
+    capability: str | None = None
+    solution: str | None = None
+    metadata: dict[str, Any] | None = None
+
+    @field_validator("id", "verifier", "capability", "solution")
+    @classmethod
+    def _blank_is_absent(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("messages")
+    @classmethod
+    def _a_blank_system_message_is_absent(cls, value: list[Message] | None) -> list[Message] | None:
+        return value and [message for message in value if message.role != "system" or message.content.strip()]
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> "Row":
+        if (self.messages is None) == (self.prompt is None):
+            raise ValueError(f"needs exactly one of prompt, messages; got {'none' if self.prompt is None else 'both'}")
+        chat = self.chat()
+        if not chat or not chat[-1]["content"].strip():
+            raise ValueError("the prompt is empty")
+        if chat[-1]["role"] != "user":
+            raise ValueError(f"messages must end with the user's, got role {chat[-1]['role']!r}")
+        blank = [message["role"] for message in chat if not message["content"].strip()]
+        if blank:
+            raise ValueError(f"messages hold a blank message of the {blank[0]}: leave it out, or say what it says")
+        if not str(self.answer).strip():
+            raise ValueError("answer is empty")
+        return self
+
+    def chat(self) -> list[dict[str, str]]:
+        if self.messages is None:
+            return [{"role": "user", "content": self.prompt or ""}]
+        return [message.model_dump() for message in self.messages]
+
+
+def read_row(where: str, raw: Any) -> Row:
+    """`raw`, found at `where`, as a row. BadInput says what is wrong, what is allowed, and gives an example."""
+    try:
+        row = Row.model_validate(raw)
+    except ValidationError as error:
+        _refuse(where, error)
+    try:
+        json.dumps(row.model_dump(), allow_nan=False, ensure_ascii=False).encode("utf-8")
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"{where}: cannot be stored: {error}", "use plain JSON values and valid Unicode") from error
+    return row
+
+
+def _refuse(where: str, error: ValidationError) -> NoReturn:
+    first = error.errors()[0]
+    # Of `messages.0.role` the parts that a person wrote: a union's members are pydantic's.
+    parts = [str(part) for part in first["loc"] if isinstance(part, int) or part in ALLOWED]
+    field = ".".join(parts)
+    if first["type"] == "value_error":
+        raise BadInput(f"{where}: {first['msg'].removeprefix('Value error, ')}", _ROW_REMEDY) from error
+    if first["type"] == "missing":
+        raise BadInput(f"{where}: {field}: is required", f"{_ROW_REMEDY}, such as {ALLOWED[parts[-1]][1]}") from error
+    name = next((part for part in reversed(parts) if part in ALLOWED), "")
+    if not name or parts[-1].isdigit():
+        raise BadInput(f"{where}: {field or 'a row'} must be an object of names and values", _ROW_REMEDY) from error
+    allowed, example = ALLOWED[name]
+    value = first["input"]
+    message = f"{where}: {field}: must be {allowed}, got {_shown(value)}"
+    raise BadInput(message, _remedy(name, value, example)) from error
+
+
+def _shown(value: Any) -> str:
+    """The value as JSON writes it."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = repr(value)
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _remedy(field: str, value: Any, example: str) -> str:
+    """For an answer how to write this very value; for everything else the example."""
+    if field != "answer":
+        return f"write it as {example}"
+    if isinstance(value, float):
+        why = "3.50 and 3.5 are the same number, so only a text says which is meant"
+        return f'write it in quotes: "{value}" (in a parquet file: as a column of texts); {why}'
+    if isinstance(value, bool):
+        return f'write it in quotes: "{_shown(value)}"'
+    if value is None:
+        return 'give the answer; if it is the word null, write it in quotes: "null"'
+    return f"write it as one text in quotes, as the model is to say it, such as {example}"
