@@ -33,6 +33,7 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
         "num_attention_heads": 9,
         "num_key_value_heads": 3,
         "head_dim": 64,
+        "max_position_embeddings": 8192,
         "tie_word_embeddings": True,
     },
 }

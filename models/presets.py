@@ -77,6 +77,7 @@ NANO: Mapping[str, Any] = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "head_dim": 32,
+    "max_position_embeddings": 512,
     "num_local_experts": 4,
     "num_experts_per_tok": 1,
     "interleave_moe_layer_step": 2,

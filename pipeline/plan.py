@@ -17,6 +17,7 @@ from common.errors import BadInput
 from common.fingerprint import canonical, fingerprint
 from common.seeds import derive
 from pipeline.adopted import kind_of
+from pipeline.asks import asks_of
 from pipeline.problems import nearest
 from pipeline.recipe import Recipe
 from pipeline.record import record_checksum
@@ -25,6 +26,7 @@ from pipeline.user_files import ADOPTED_FOLDERS, content, user_paths, value_at
 from stages.adopt.config import AdoptStage
 from stages.base.config import BaseStage
 from stages.evaluate.config import EvaluateStage
+from stages.preflight.config import PreflightStage
 from stages.prompts.config import PromptsStage
 from stages.reference import StageConfig
 from stages.training import TrainingStage
@@ -75,6 +77,8 @@ class Plan:
     """The recipe's `runtime`, in no fingerprint."""
     budget: Mapping[str, Any] = field(default_factory=dict)
     """`hours` and `tokens`, in no fingerprint."""
+    preflight: Node | None = None
+    """What is asked before the first stage that costs anything. No node reads it, so it is not among `nodes`."""
 
     def __getitem__(self, name: str) -> Node:
         for node in self.nodes:
@@ -147,7 +151,26 @@ def build_plan(recipe: Recipe) -> Plan:
     rollouts = recipe.evaluate.rollouts.model_dump(mode="json") if recipe.evaluate else {}
     evaluate = {"seed": derive(recipe.seed, EVALUATE), "rollouts": rollouts}
     runtime, budget = (part.model_dump(mode="json") for part in (recipe.runtime, recipe.budget))
-    return Plan(recipe.name, tuple(nodes.values()), gate, parents, evaluate, runtime, budget)
+    early = _preflight(recipe, nodes)
+    return Plan(recipe.name, tuple(nodes.values()), gate, parents, evaluate, runtime, budget, early)
+
+
+def _preflight(recipe: Recipe, nodes: Mapping[str, Node]) -> Node:
+    """The early check. It is made again when anything in the run is another: the nodes know of all files."""
+    config = asks_of(recipe)
+    identity = {"config": canonical(config), "nodes": {node.id: node.fingerprint for node in nodes.values()}}
+    return Node(
+        id=config.id,
+        kind=config.kind,
+        config=config.model_dump(mode="json", by_alias=True),
+        config_type=f"{PreflightStage.__module__}:{PreflightStage.__qualname__}",
+        seed=0,
+        inputs=config.input_ids(),
+        identity=identity,
+        fingerprint=fingerprint(identity),
+        place=config.id,
+        module="stages.preflight.run",
+    )
 
 
 def _evaluation(recipe: Recipe, stage: str) -> EvaluateStage:

@@ -10,6 +10,7 @@ from typing import Any
 from common.errors import BadInput
 from common.files import checksum, files_below
 from common.fingerprint import fingerprint
+from models.config import TEMPLATE_MARK
 from models.packaged import PACKAGED
 from pipeline.adopted import wrong_stage
 from pipeline.problems import Problem
@@ -22,6 +23,7 @@ MODEL_FOLDERS: tuple[tuple[str, ...], ...] = (
     ("stages", "*", "judge", "model"),
     ("stages", "*", "more_judges", "*", "model"),
 )
+CHAT_TEMPLATE: tuple[str, ...] = ("model", "chat_template")
 ADOPTED_FOLDERS: tuple[str, ...] = ("stages", "*", "folder")
 
 
@@ -29,8 +31,14 @@ def user_paths(data: Any) -> Iterator[DataPath]:
     """Where in a recipe's data a file or folder of the person's is named."""
     yield from _matches(data, PROMPT_FILES)
     yield from _matches(data, ADOPTED_FOLDERS)
+    yield from (path for path in _matches(data, CHAT_TEMPLATE) if is_file_name(value_at(data, path)))
     for pattern in MODEL_FOLDERS:
         yield from (path for path in _matches(data, pattern) if value_at(data, path) not in PACKAGED)
+
+
+def is_file_name(template: str) -> bool:
+    """Whether a recipe's chat template is named, and not written out."""
+    return bool(template.strip()) and TEMPLATE_MARK not in template
 
 
 def value_at(data: Any, path: DataPath) -> Any:
@@ -64,6 +72,8 @@ def missing_files(data: Any) -> list[Problem]:
         place = Path(value_at(data, path))
         if path[0] == "prompts":
             wrong = _wrong_prompts(value_at(data, path[:-1]), place)
+        elif path == CHAT_TEMPLATE:
+            wrong = _wrong_template(place)
         else:
             wrong = wrong_stage(place) if path[-1] == "folder" else wrong_model(place)
         if wrong:
@@ -77,6 +87,18 @@ def _wrong_prompts(source: dict[str, Any], place: Path) -> tuple[str, str] | Non
     if not place.is_file():
         return f"no such file: {place}", "paths are relative to the recipe's folder"
     return None if place.stat().st_size else (f"the file {place} is empty", "give it at least one prompt")
+
+
+def _wrong_template(place: Path) -> tuple[str, str] | None:
+    if not place.is_file():
+        return f"no such file: {place}", "name a .jinja file; its path is relative to the recipe's folder"
+    try:
+        text = place.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return f"{place}: cannot be read: {error}", "save it as UTF-8"
+    if TEMPLATE_MARK not in text:
+        return f"{place} is no chat template: it has no {{{{ }}}} and no {{% %}}", "write it in Jinja"
+    return None
 
 
 def wrong_model(folder: Path) -> tuple[str, str] | None:
