@@ -141,12 +141,11 @@ def load_tokenizer(
         _set_pad_token(tokenizer, pad_token, folder)
     if not tokenizer.chat_template:
         what = "lacks a chat template" if tokenizer.chat_template is None else "has an empty chat template"
-        remedy = (
-            "give one: `chat_template: FILE.jinja` under `model` of the recipe, or chat_template.jinja in the folder"
-        )
+        remedy = "give one: `chat_template: FILE.jinja` under `model` of the recipe, or that file in the folder"
         raise BadInput(f"{folder}: the tokenizer {what}", remedy)
     if tokenizer.pad_token_id is None:
-        remedy = f"name one: `pad_token` under `model` of the recipe, such as {_spare_token(tokenizer)!r}"
+        spare = _spare_token(tokenizer)
+        remedy = f"name one, such as {spare!r}: `pad_token` under `model` of the recipe, or in the folder"
         raise BadInput(f"{folder}: the tokenizer lacks a pad token", remedy)
     return guard(tokenizer)
 

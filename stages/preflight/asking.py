@@ -136,18 +136,18 @@ class Preflight:
 
     def _renders(self, talk: Talk, chat: Chat, speech: Speech) -> bool:
         """Whether the template takes chats of this shape; what is wrong is said once a model and shape."""
-        shape = shape_of(chat.messages)
+        shape = shape_of(chat.messages if talk.opened else chat.messages[:-1])
         if (talk.model, shape) not in self._shapes:
-            asked = shape if talk.opened else shape[:-1]
-            wrong = unrenderable(speech, asked)
+            wrong = unrenderable(speech, shape)
             self._shapes[talk.model, shape] = wrong is None
             if wrong is not None:
-                self._refuse_shape(talk, chat, asked, wrong)
-            elif (talk.model, talk.trains) not in self._endings:
-                self._endings.add((talk.model, talk.trains))
-                for message, remedy in wrong_ending(speech, asked, talk.trains):
-                    self._refuse_template(talk, message, remedy)
-        return self._shapes[talk.model, shape]
+                self._refuse_shape(talk, chat, shape, wrong)
+        fine = self._shapes[talk.model, shape]
+        if fine and (talk.model, talk.trains) not in self._endings:
+            self._endings.add((talk.model, talk.trains))
+            for message, remedy in wrong_ending(speech, shape, talk.trains):
+                self._refuse_template(talk, message, remedy)
+        return fine
 
     def _refuse_shape(self, talk: Talk, chat: Chat, shape: Shape, wrong: str) -> None:
         place, remedy = talk.place, OTHER

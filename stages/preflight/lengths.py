@@ -6,6 +6,9 @@ each.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from tokenizers.normalizers import Sequence as Normalizers
 
 from common.errors import BadInput
 from models.chat import Messages
@@ -79,7 +82,7 @@ class Bounds:
     def __init__(self, speech: Speech, opened: bool) -> None:
         self._tokenizer, self._opened = speech.tokenizer, opened
         backend = getattr(speech.tokenizer, "backend_tokenizer", None)
-        self._plain = backend is not None and backend.normalizer is None
+        self._plain = backend is not None and _takes_text_as_it_is(backend.normalizer)
         self._added: dict[Shape, float] = {}
 
     def of(self, messages: Messages) -> float:
@@ -102,3 +105,8 @@ class Bounds:
     def _bytes(self, messages: Messages) -> int:
         text: str = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=self._opened)
         return len(text.encode())
+
+
+def _takes_text_as_it_is(normalizer: Any) -> bool:
+    """A normaliser may make many characters of one."""
+    return normalizer is None or (isinstance(normalizer, Normalizers) and len(normalizer) == 0)
