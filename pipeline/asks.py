@@ -35,5 +35,6 @@ def _of_stage(recipe: Recipe, index: int, stage: Stage) -> Iterator[Ask]:
         yield LearnAsk(place=place, on=stage.on, limit=stage.limit, seed=seed)
     elif stage.kind == "rl":
         length = stage.rollouts.max_model_len
+        learnt = any(other.kind == "dpo" and other.pairs == stage.id for other in recipe.stages)
         yield RollAsk(place=place, id=stage.id, on=stage.on, systems=stage.system_prompts, max_tokens=stage.max_tokens,
-                      max_model_len=length, ends_the_run=True)  # fmt: skip
+                      max_model_len=length, ends_the_run=True, learnt=learnt)  # fmt: skip

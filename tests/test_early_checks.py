@@ -12,14 +12,22 @@ from toy_stages import ToyStage
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 
 from common.errors import BadInput
+from judges.attempts import Attempts
+from judges.config import AttemptsJudge, RubricJudge
+from judges.engine import EngineSource
+from judges.rubric import Rubric
+from models.chat import encode_text
 from models.nano import nano_tokenizer
 from models.origin import Speech, speech_of_judge
 from pipeline.plan import make_node
 from pipeline.progress import Reporter
 from pipeline.recipe import load_recipe
 from pipeline.runner import Request, run_plan
+from rewards.grade import grade
+from rollouts.engine import Rollout
 from rollouts.heads import ON_CPU, head_sizes
-from stages.preflight.lengths import Bounds
+from stages.preflight.chats import judging
+from stages.preflight.lengths import Bounds, measure
 
 LONG = "x" * 500
 SPEECHES = [Speech(nano_tokenizer(), frozenset({1}), 512), speech_of_judge("smollm2-135m-instruct")]
@@ -171,6 +179,39 @@ def test_no_chat_has_more_tokens_than_its_bound(speech, texts, opened):
     messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
     bounds = Bounds(speech, opened)
     assert bounds.exact(messages) <= bounds.of(messages) < 1000
+
+
+class FakeEngine:
+    """As much of an engine as says which prompts are too long."""
+
+    max_model_len = 1200
+
+    def encode(self, messages):
+        return SPEECHES[0].tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+
+    def encode_text(self, text):
+        return encode_text(SPEECHES[0].tokenizer, text)
+
+    def next_token(self, prompts, tokens):
+        return [[-1.0] * len(tokens) for _ in prompts]
+
+    def generate(self, prompts, **options):
+        return [[Rollout([1], [0.0], "7", "stop")] for _ in prompts]
+
+
+@pytest.mark.parametrize("kind", ["attempts", "rubric"])
+def test_the_room_at_a_judge_is_what_its_engine_says(kind):
+    engine = {"model": "dense", "rollouts": {"max_model_len": FakeEngine.max_model_len}}
+    config = {"attempts": AttemptsJudge, "rubric": RubricJudge}[kind](kind=kind, retries=0, **engine)
+    source = EngineSource(FakeEngine())
+    judge = Attempts(config, source, grade) if kind == "attempts" else Rubric(config, source)
+    prompts = [prompt(str(n), "x" * n) for n in range(300, 1250, 3)]
+    talk = judging("stages[0].judge", config, prompts)
+    room = talk.room - len(encode_text(SPEECHES[0].tokenizer, talk.lead))
+    replies = zip(prompts, judge.ask([(one,) for one in prompts]), strict=True)
+    said = {one.id for one, reply in replies if reply["replies"][0]["fault"] == "too_long"}
+    found = {one.id for _, one in measure(SPEECHES[0], talk.chats, room, opened=True).too_long}
+    assert found == said and 0 < len(said) < len(prompts)
 
 
 def toy(run, *, asks=1, ending="good", redo=()):

@@ -143,3 +143,10 @@ def test_the_packaged_model_is_no_fault(tmp_path):
     resolve_dense("smollm2-135m-instruct")
     path = write_recipe(tmp_path, (NANO, "model: {upcycle: smollm2-135m-instruct}"))
     assert early_check(path, [prompt("a", system="Be brief.")])["notes"] == []
+
+
+def test_thinking_that_only_the_prompt_opens_is_refused_where_answers_are_learnt(recipe):
+    thinking = GOOD.replace(AFTER_USER + "<|assistant|>", AFTER_USER + "<|assistant|>think: ")
+    assert "model: " in refused(early_check, recipe(thinking)).message
+    sampled = recipe(thinking, ("  - {id: sft, kind: sft, on: prompts, learning_rate: 1e-4}\n", ""), ("sft", "base"))
+    assert early_check(sampled)["notes"] == []

@@ -8,6 +8,7 @@ from typing import Any
 from common.errors import BadInput
 from evals.suites import load_suite
 from judges.config import JudgeConfig
+from models.chat import encode_text
 from models.origin import Speech, speech_of, speech_of_judge
 from models.probes import OTHER, Shape, shape_of, spoken, unrenderable, wrong_ending
 from prompts.sample import sample
@@ -127,11 +128,12 @@ class Preflight:
         if not chats or talk.room is None:
             return None
         try:
-            found = measure(speech, chats, talk.room, opened=talk.opened)
+            room = talk.room - len(encode_text(speech.tokenizer, talk.lead))
+            found = measure(speech, chats, room, opened=talk.opened)
         except BadInput as error:
             self.problems.append(Problem(talk.place, error.message, error.remedy))
             return None
-        self._book(talk, found)
+        self._book(talk, found, room)
         return found
 
     def _renders(self, talk: Talk, chat: Chat, speech: Speech) -> bool:
@@ -170,13 +172,13 @@ class Preflight:
         model = self.config.model
         return talk.model or str(model.upcycle or model.checkpoint or model.preset)
 
-    def _book(self, talk: Talk, found: Measured) -> None:
+    def _book(self, talk: Talk, found: Measured, room: int) -> None:
         count = len({chat.prompt.id for chat in talk.chats})
-        row = {"place": talk.place, "chats": found.chats, "longest": found.longest, "room": talk.room}
+        row = {"place": talk.place, "chats": found.chats, "longest": found.longest, "room": room}
         self.rows.append({**row, "too_long": len(found.too_long)})
         if not found.too_long:
             return
-        message = f"{len(found.too_long)} of {count} prompts are longer than {talk.what}, {talk.room} tokens"
+        message = f"{len(found.too_long)} of {count} prompts are longer than {talk.what}, {room} tokens"
         message = f"{message}: {found.named}"
         if talk.otherwise and len(found.too_long) < count:
             self.notes.append(f"{talk.place}: {message}; {talk.otherwise}")

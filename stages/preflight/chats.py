@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from judges.config import ROOM, AttemptsJudge, JudgeConfig, RubricJudge
+from judges.config import AttemptsJudge, JudgeConfig, RubricJudge
 from judges.texts import question, task
 from prompts.schema import Prompt, with_system
 from stages.preflight.config import RollAsk, SuiteAsk
@@ -31,10 +31,14 @@ class Talk:
     """Whether a chat ends where the answer begins, and not with the answer."""
     system_place: str = ""
     """Where in the recipe the system message is that the stage adds."""
+    lead: str = ""
+    """What is put after each chat before the model goes on."""
     trains: bool = False
     """Whether answers in the template's form are learnt."""
 
 
+LEADS = {"rubric": "Rating: 1", "pairwise": "Harder: A"}
+"""How a judge's reply begins, the label that counts included (`judges/rubric.py`, `judges/pairwise.py`)."""
 DROP = "drop them with `max_prompt_tokens` on their source"
 
 
@@ -56,7 +60,7 @@ def _rolled(ask: RollAsk, prompts: Sequence[Prompt], system: str | None) -> Talk
     otherwise = "" if ask.ends_the_run else "they will say nothing of the judge"
     remedy = f"raise {ask.place}.rollouts.max_model_len, lower max_tokens, or {DROP}"
     room, place = ask.max_model_len - ask.max_tokens, f"{ask.place}.system_prompts" if system is not None else ""
-    return Talk(ask.place, "", chats, room, what, remedy, otherwise, system_place=place, trains=ask.ends_the_run)
+    return Talk(ask.place, "", chats, room, what, remedy, otherwise, system_place=place, trains=ask.learnt)
 
 
 def judging(place: str, judge: JudgeConfig, prompts: Sequence[Prompt]) -> Talk:
@@ -64,10 +68,11 @@ def judging(place: str, judge: JudgeConfig, prompts: Sequence[Prompt]) -> Talk:
     assert judge.model is not None
     length, asked = judge.rollouts.max_model_len, _asked(judge)
     chats = [Chat(prompt, asked(prompt)) for prompt in prompts]
-    what = f"{place}.rollouts.max_model_len ({length}) less the reply ({judge.longest})"
+    reply = 0 if judge.kind == "pairwise" else judge.longest
+    what = f"{place}.rollouts.max_model_len ({length}) less the reply ({reply})"
     remedy = f"raise {place}.rollouts.max_model_len, or {DROP}"
-    reply = judge.longest + (0 if isinstance(judge, AttemptsJudge) else ROOM)
-    return Talk(place, judge.model, chats, length - reply, what, remedy, "they will be `unjudged` and dropped")
+    otherwise, lead = "they will be `unjudged` and dropped", LEADS.get(judge.kind, "")
+    return Talk(place, judge.model, chats, length - reply, what, remedy, otherwise, lead=lead)
 
 
 def _asked(judge: JudgeConfig) -> Callable[[Prompt], list[dict[str, str]]]:

@@ -62,6 +62,8 @@ class RollAsk(_Ask):
     max_model_len: int
     ends_the_run: bool
     """Whether a prompt without room ends the run; otherwise it is counted as a fault and told."""
+    learnt: bool = False
+    """Whether a stage learns the answers as the template writes them."""
 
 
 class SuiteAsk(_Ask):
