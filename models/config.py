@@ -6,9 +6,12 @@ from pydantic import Field, field_validator, model_validator
 
 from common.config import Config
 
-TEMPLATE_MARK = "{"
-"""What every chat template has and no file's name should: it tells the two apart."""
 UPCYCLE_DEFAULTS = {"experts": 4, "experts_per_token": 1, "moe_every": 3, "start": "silent"}
+
+
+def is_template(text: str) -> bool:
+    """Whether a text is a chat template and not the name of a file with one: it writes or decides something."""
+    return "{{" in text or "{%" in text
 
 
 class ModelConfig(Config):
@@ -31,8 +34,8 @@ class ModelConfig(Config):
     pad_token: str | None = Field(default=None, min_length=1)
     """The token that fills sequences up, in place of the tokenizer's own (with `upcycle` and `checkpoint`)."""
     chat_template: str | None = None
-    """The chat template in place of the tokenizer's own: a file (`.jinja`), or the template itself, which has a `{`
-    (with `upcycle` and `checkpoint`)."""
+    """The chat template in place of the tokenizer's own: a file (`.jinja`), or the template itself (with `upcycle` and
+    `checkpoint`)."""
 
     @model_validator(mode="before")
     @classmethod

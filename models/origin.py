@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from common.errors import BadInput
 from models.checkpoint import load_tokenizer, model_type
-from models.config import TEMPLATE_MARK, ModelConfig
+from models.config import ModelConfig, is_template
 from models.context import positions, read_settings
 from models.packaged import resolve_dense
 
@@ -54,7 +54,7 @@ def origin_tokenizer(model: ModelConfig, folder: Path) -> PreTrainedTokenizerBas
 def _template(model: ModelConfig) -> str | None:
     """The recipe's chat template as text."""
     given = model.chat_template
-    return given if given is None or TEMPLATE_MARK in given else Path(given).read_text(encoding="utf-8")
+    return given if given is None or is_template(given) else Path(given).read_text(encoding="utf-8")
 
 
 def _speech(folder: Path, tokenizer: PreTrainedTokenizerBase) -> Speech:

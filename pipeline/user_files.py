@@ -10,7 +10,7 @@ from typing import Any
 from common.errors import BadInput
 from common.files import checksum, files_below
 from common.fingerprint import fingerprint
-from models.config import TEMPLATE_MARK
+from models.config import is_template
 from models.packaged import PACKAGED
 from pipeline.adopted import wrong_stage
 from pipeline.problems import Problem
@@ -31,14 +31,13 @@ def user_paths(data: Any) -> Iterator[DataPath]:
     """Where in a recipe's data a file or folder of the person's is named."""
     yield from _matches(data, PROMPT_FILES)
     yield from _matches(data, ADOPTED_FOLDERS)
-    yield from (path for path in _matches(data, CHAT_TEMPLATE) if is_file_name(value_at(data, path)))
+    yield from (path for path in _matches(data, CHAT_TEMPLATE) if _names_a_file(value_at(data, path)))
     for pattern in MODEL_FOLDERS:
         yield from (path for path in _matches(data, pattern) if value_at(data, path) not in PACKAGED)
 
 
-def is_file_name(template: str) -> bool:
-    """Whether a recipe's chat template is named, and not written out."""
-    return bool(template.strip()) and TEMPLATE_MARK not in template
+def _names_a_file(template: str) -> bool:
+    return bool(template.strip()) and not is_template(template)
 
 
 def value_at(data: Any, path: DataPath) -> Any:
@@ -96,7 +95,7 @@ def _wrong_template(place: Path) -> tuple[str, str] | None:
         text = place.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         return f"{place}: cannot be read: {error}", "save it as UTF-8"
-    if TEMPLATE_MARK not in text:
+    if not is_template(text):
         return f"{place} is no chat template: it has no {{{{ }}}} and no {{% %}}", "write it in Jinja"
     return None
 
