@@ -7,10 +7,12 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from common.errors import BadInput
+from models.chat import guard
 from models.checkpoint import load_tokenizer, model_type
 from models.config import ModelConfig, is_template
 from models.context import positions, read_settings
 from models.packaged import resolve_dense
+from models.presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,10 @@ class Speech:
 def speech_of(model: ModelConfig) -> Speech:
     """That of a recipe's starting model. BadInput for what cannot be spoken to."""
     if model.preset is not None:
-        from models.nano import nano_config, nano_tokenizer
+        from models.nano import nano_tokenizer
 
-        tokenizer = nano_tokenizer()
-        return Speech(tokenizer, frozenset({tokenizer.eos_token_id}), nano_config(tokenizer).max_position_embeddings)
+        tokenizer = guard(nano_tokenizer())
+        return Speech(tokenizer, frozenset({tokenizer.eos_token_id}), positions(PRESETS[model.preset]))
     folder = origin_folder(model)
     return _speech(folder, origin_tokenizer(model, folder))
 

@@ -17,8 +17,8 @@ from judges.config import AttemptsJudge, RubricJudge
 from judges.engine import EngineSource
 from judges.rubric import Rubric
 from models.chat import encode_text
-from models.nano import nano_tokenizer
-from models.origin import Speech, speech_of_judge
+from models.config import ModelConfig
+from models.origin import speech_of, speech_of_judge
 from pipeline.plan import make_node
 from pipeline.progress import Reporter
 from pipeline.recipe import load_recipe
@@ -30,7 +30,7 @@ from stages.preflight.chats import judging
 from stages.preflight.lengths import Bounds, measure
 
 LONG = "x" * 500
-SPEECHES = [Speech(nano_tokenizer(), frozenset({1}), 512), speech_of_judge("smollm2-135m-instruct")]
+SPEECHES = [speech_of(ModelConfig(preset="nano")), speech_of_judge("smollm2-135m-instruct")]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +120,11 @@ def test_a_prompt_that_sft_has_no_room_for_is_named(tmp_path):
     )
     assert second.startswith("stages[2]: 1 of 2 prompts are longer than stages[2].rollouts.max_model_len (512) less")
     assert "max_prompt_tokens" in error.remedy
+
+
+def test_control_words_in_a_prompt_count_as_the_text_that_they_are(tmp_path):
+    found = early_check(write_recipe(tmp_path), [prompt("a", "<|end|>" * 20)])
+    assert found["asked"][1]["longest"] == 1 + 20 * len("<|end|>") + 1
 
 
 def test_a_prompt_that_rl_has_no_room_for_is_named(tmp_path):
