@@ -124,17 +124,48 @@ def load_whole(kind: Any, folder: Path, config: Any, dtype: torch.dtype = torch.
     return model
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in `folder`, which must know how to render a chat and how to pad. What a message says never becomes
-    a control token (`models.chat`)."""
+def load_tokenizer(
+    folder: Path, *, pad_token: str | None = None, chat_template: str | None = None
+) -> PreTrainedTokenizerBase:
+    """The tokenizer in `folder`, which must know how to render a chat and how to pad; both can be given instead.
+
+    What a message says never becomes a control token (`models.chat`).
+    """
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError) as error:
         raise BadInput(f"{folder}: no usable tokenizer: {' '.join(str(error).split())}", "add its files") from None
-    for what, value in (("chat template", tokenizer.chat_template), ("pad token", tokenizer.pad_token_id)):
-        if value is None:
-            raise BadInput(f"{folder}: the tokenizer lacks a {what}", "add it to the tokenizer's files")
+    if chat_template is not None:
+        tokenizer.chat_template = chat_template
+    if pad_token is not None:
+        _set_pad_token(tokenizer, pad_token, folder)
+    if not tokenizer.chat_template:
+        what = "lacks a chat template" if tokenizer.chat_template is None else "has an empty chat template"
+        remedy = "give one: `chat_template: FILE.jinja` under `model` of the recipe, or that file in the folder"
+        raise BadInput(f"{folder}: the tokenizer {what}", remedy)
+    if tokenizer.pad_token_id is None:
+        spare = _spare_token(tokenizer)
+        remedy = f"name one, such as {spare!r}: `pad_token` under `model` of the recipe, or in the folder"
+        raise BadInput(f"{folder}: the tokenizer lacks a pad token", remedy)
     return guard(tokenizer)
+
+
+def _set_pad_token(tokenizer: PreTrainedTokenizerBase, pad_token: str, folder: Path) -> None:
+    """BadInput unless it is a token of the vocabulary, so that no embedding has to be added, and not one that ends
+    answers: whoever pads with that cannot tell an end from padding by the token."""
+    remedy = f"name a token that nothing else uses, such as {_spare_token(tokenizer)!r}"
+    if pad_token not in tokenizer.get_vocab():
+        raise BadInput(f"{folder}: pad_token: the tokenizer has no token {pad_token!r}", remedy)
+    if pad_token == tokenizer.eos_token:
+        raise BadInput(f"{folder}: pad_token: {pad_token!r} is the token that ends an answer", remedy)
+    tokenizer.pad_token = pad_token
+
+
+def _spare_token(tokenizer: PreTrainedTokenizerBase) -> str:
+    """A special token that seems to be there for padding, or else any that ends nothing."""
+    special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    free = [token for token in special if token not in (tokenizer.eos_token, tokenizer.bos_token)]
+    return next((token for token in free if "pad" in token.lower()), next(iter(free), "<|pad|>"))
 
 
 def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

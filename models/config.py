@@ -2,11 +2,16 @@
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from common.config import Config
 
 UPCYCLE_DEFAULTS = {"experts": 4, "experts_per_token": 1, "moe_every": 3, "start": "silent"}
+
+
+def is_template(text: str) -> bool:
+    """Whether a text is a chat template and not the name of a file with one: it writes or decides something."""
+    return "{{" in text or "{%" in text
 
 
 class ModelConfig(Config):
@@ -26,6 +31,11 @@ class ModelConfig(Config):
     """Every how many layers one is a MoE layer (with `upcycle`; 3 if left out)."""
     start: Literal["silent", "noise", "split"] | None = None
     """How the routed experts begin (with `upcycle`; `silent` if left out), see `models/upcycle.py`."""
+    pad_token: str | None = Field(default=None, min_length=1)
+    """The token that fills sequences up, in place of the tokenizer's own (with `upcycle` and `checkpoint`)."""
+    chat_template: str | None = None
+    """The chat template in place of the tokenizer's own: a file (`.jinja`), or the template itself (with `upcycle` and
+    `checkpoint`)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -35,6 +45,13 @@ class ModelConfig(Config):
             return {**values, **missing}
         return values
 
+    @field_validator("chat_template")
+    @classmethod
+    def _a_template_renders_something(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("an empty template renders every chat as nothing; name a .jinja file, such as chat.jinja")
+        return value
+
     @model_validator(mode="after")
     def _exactly_one_origin(self) -> "ModelConfig":
         given = [name for name in ("preset", "upcycle", "checkpoint") if getattr(self, name) is not None]
@@ -43,6 +60,9 @@ class ModelConfig(Config):
         unread = [name for name in UPCYCLE_DEFAULTS if getattr(self, name) is not None]
         if given != ["upcycle"] and unread:
             raise ValueError(f"{', '.join(unread)} only apply to upcycle")
+        unread = [name for name in ("pad_token", "chat_template") if getattr(self, name) is not None]
+        if given == ["preset"] and unread:
+            raise ValueError(f"{', '.join(unread)} only apply to upcycle and checkpoint")
         if self.experts and self.experts_per_token and self.experts_per_token > self.experts:
             raise ValueError(f"experts_per_token ({self.experts_per_token}) is more than experts ({self.experts})")
         return self

@@ -58,7 +58,7 @@ def run(
     from pipeline.user_files import kept_checksums
 
     reporter, sums = Reporter(), kept_checksums()
-    plan = build_plan(load_recipe(recipe, settings, to_run=True), sums.of)
+    plan = build_plan(load_recipe(recipe, settings, to_run=True, here=True), sums.of)
     reporter.lines(sums.remarks())
     folder = runs_dir / plan.name
     run_plan(Request(plan, folder, stage, until, redo or (), reporter, grace))
@@ -153,12 +153,15 @@ def compare(
 def check(
     recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE...", help="Recipes, YAML files.")],
     settings: Settings = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Gather the prompts too, and ask template and lengths of all stages.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Validate recipes and print them with every default filled in."""
     from pipeline.overview import check_recipes, recipe_text
 
-    found = check_recipes(recipes, settings)
+    found = check_recipes(recipes, settings, deep=deep)
     if as_json:
         print_json({"recipes": found})
     else:

@@ -7,11 +7,13 @@ from typing import Any
 import yaml
 
 from common.errors import BadInput
+from pipeline.deep import deep_check
 from pipeline.disk import disk_line, foretold, free_gib, needed
 from pipeline.expected import expected
 from pipeline.memory import memory_table, memory_view, model_line
 from pipeline.output import print_table
 from pipeline.plan import ADOPT, build_plan
+from pipeline.progress import Reporter
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.state import inspect
 from pipeline.status import note_on
@@ -65,13 +67,15 @@ def print_plan(view: dict[str, Any]) -> None:
         print("\nassumptions:", *view["assumptions"], sep="\n- ")
 
 
-def check_recipes(paths: Sequence[Path], settings: list[str] | None) -> list[dict[str, Any]]:
-    """Every recipe, resolved; BadInput with what is wrong in any of them."""
+def check_recipes(paths: Sequence[Path], settings: list[str] | None, *, deep: bool = False) -> list[dict[str, Any]]:
+    """Every recipe, resolved; BadInput with what is wrong in any of them. With `deep` their prompts are asked too."""
     found, errors = [], []
     for path in paths:
         try:
-            recipe = load_recipe(path, settings).model_dump(mode="json", by_alias=True, exclude_none=True)
-            found.append({"path": str(path), "recipe": recipe})
+            recipe = load_recipe(path, settings, to_run=deep, here=True)
+            asked = deep_check(recipe, Reporter()) if deep else {}
+            resolved = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+            found.append({"path": str(path), "recipe": resolved, **asked})
         except BadInput as error:
             errors.append(error)
     if errors:
@@ -81,5 +85,9 @@ def check_recipes(paths: Sequence[Path], settings: list[str] | None) -> list[dic
 
 
 def recipe_text(entry: dict[str, Any]) -> str:
-    """A resolved recipe as YAML, under the name of its file."""
-    return f"# {entry['path']}\n{yaml.safe_dump(entry['recipe'], sort_keys=False, allow_unicode=True)}"
+    """A resolved recipe as YAML, under the name of its file and, after a deep check, what was asked."""
+    lines = [f"# {entry['path']}"]
+    for row in entry.get("asked", ()):
+        lines.append(f"# {row['place']}: {row['chats']} chats, longest {row['longest']} tokens, room {row['room']}")
+    lines += [f"# note: {note}" for note in entry.get("notes", ())]
+    return "\n".join([*lines, yaml.safe_dump(entry["recipe"], sort_keys=False, allow_unicode=True)])

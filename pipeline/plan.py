@@ -19,6 +19,7 @@ from common.fingerprint import canonical, fingerprint
 from common.seeds import derive
 from models.config import UPCYCLE_DEFAULTS, ModelConfig
 from pipeline.adopted import kind_of
+from pipeline.asks import asks_of
 from pipeline.problems import nearest
 from pipeline.recipe import Recipe
 from pipeline.record import record_checksum
@@ -27,6 +28,7 @@ from pipeline.user_files import ADOPTED_FOLDERS, TOKENIZER, Read, content, user_
 from stages.adopt.config import AdoptStage
 from stages.base.config import BaseStage
 from stages.evaluate.config import EvaluateStage
+from stages.preflight.config import PreflightStage
 from stages.prompts.config import PromptsStage
 from stages.reference import StageConfig
 from stages.training import TrainingStage
@@ -77,6 +79,8 @@ class Plan:
     """The recipe's `runtime`, in no fingerprint."""
     budget: Mapping[str, Any] = field(default_factory=dict)
     """`hours` and `tokens`, in no fingerprint."""
+    preflight: Node | None = None
+    """What is asked before the first stage that costs anything. No node reads it, so it is not among `nodes`."""
 
     def __getitem__(self, name: str) -> Node:
         for node in self.nodes:
@@ -155,7 +159,26 @@ def build_plan(recipe: Recipe, read: Read = checksum) -> Plan:
     rollouts = recipe.evaluate.rollouts.model_dump(mode="json") if recipe.evaluate else {}
     evaluate = {"seed": derive(recipe.seed, EVALUATE), "rollouts": rollouts}
     runtime, budget = (part.model_dump(mode="json") for part in (recipe.runtime, recipe.budget))
-    return Plan(recipe.name, tuple(nodes.values()), gate, parents, evaluate, runtime, budget)
+    early = _preflight(recipe, nodes)
+    return Plan(recipe.name, tuple(nodes.values()), gate, parents, evaluate, runtime, budget, early)
+
+
+def _preflight(recipe: Recipe, nodes: Mapping[str, Node]) -> Node:
+    """The early check. It is made again when anything in the run is another: the nodes know of all files."""
+    config = asks_of(recipe)
+    identity = {"config": canonical(config), "nodes": {node.id: node.fingerprint for node in nodes.values()}}
+    return Node(
+        id=config.id,
+        kind=config.kind,
+        config=config.model_dump(mode="json", by_alias=True),
+        config_type=f"{PreflightStage.__module__}:{PreflightStage.__qualname__}",
+        seed=0,
+        inputs=config.input_ids(),
+        identity=identity,
+        fingerprint=fingerprint(identity),
+        place=config.id,
+        module="stages.preflight.run",
+    )
 
 
 def _tokenizer(recipe: Recipe) -> ModelConfig | None:
@@ -163,7 +186,8 @@ def _tokenizer(recipe: Recipe) -> ModelConfig | None:
     if all(source.max_prompt_tokens is None for source in recipe.prompts):
         return None
     upcycled = recipe.model.upcycle is not None
-    return recipe.model.model_copy(update=UPCYCLE_DEFAULTS) if upcycled else recipe.model
+    # What a prompt is filled up with, and what the model is upcycled to, changes no length.
+    return recipe.model.model_copy(update={"pad_token": None, **(UPCYCLE_DEFAULTS if upcycled else {})})
 
 
 def _evaluation(recipe: Recipe, stage: str) -> EvaluateStage:

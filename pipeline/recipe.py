@@ -9,6 +9,7 @@ from common.config import Config, FolderName
 from common.watch import WatchConfig
 from evals.config import SuiteConfig, SuiteName
 from models.config import ModelConfig
+from pipeline.engines import head_problems
 from pipeline.limits import limit_problems
 from pipeline.overrides import apply_overrides
 from pipeline.problems import problems_of, refuse, slips
@@ -98,10 +99,10 @@ class Recipe(Config):
     """Settings of the machine."""
 
 
-def load_recipe(path: Path, overrides: list[str] | None = None, *, to_run: bool = False) -> Recipe:
+def load_recipe(path: Path, overrides: list[str] | None = None, *, to_run: bool = False, here: bool = False) -> Recipe:
     """The recipe at `path` with `--set` overrides, every path in it absolute. All that is wrong is one BadInput.
 
-    With `to_run`, a recipe that can only be planned is wrong too.
+    With `to_run`, a recipe that can only be planned is wrong too; with `here`, one that this machine's vLLM cannot run.
     """
     located = apply_overrides(load_file(path), overrides or [])
     make_absolute(located.data, path.resolve().parent)
@@ -110,7 +111,7 @@ def load_recipe(path: Path, overrides: list[str] | None = None, *, to_run: bool 
     except ValidationError as error:
         raise refuse(problems_of(error, located, Recipe), located) from None
     problems = reference_problems(recipe) + limit_problems(recipe, to_run) + missing_files(located.data)
-    problems += weight_problems(recipe) if to_run else []
+    problems += (weight_problems(recipe) if to_run else []) + (head_problems(recipe) if here else [])
     if problems:
         raise refuse(problems, located)
     return recipe

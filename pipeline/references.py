@@ -15,8 +15,10 @@ from models.config import LoraConfig
 from models.presets import NOTES
 from models.sizes import Dimensions, dimensions_of, from_folder, trainable
 from pipeline.adopted import kind_of
+from pipeline.engines import engine_problems
 from pipeline.problems import Problem, nearest
 from pipeline.yaml_lines import DataPath
+from rewards.verifiers import VERIFIERS
 from stages.adopt.config import AdoptStage
 from stages.reference import BASE, CHECKPOINT_KINDS, PROMPTS
 from stages.training import TrainingStage
@@ -40,7 +42,25 @@ ACCEPTED = {
 
 def reference_problems(recipe: "Recipe") -> list[Problem]:
     """Everything in `recipe` that refers to what is not there."""
-    return [*_id_problems(recipe), *_input_problems(recipe), *_evaluation_problems(recipe), *_model_problems(recipe)]
+    return [
+        *_verifier_problems(recipe),
+        *_id_problems(recipe),
+        *_input_problems(recipe),
+        *_evaluation_problems(recipe),
+        *engine_problems(recipe),
+        *_model_problems(recipe),
+    ]
+
+
+def _verifier_problems(recipe: "Recipe") -> list[Problem]:
+    """Sources whose rows would be graded by what does not exist."""
+    problems = []
+    for index, source in enumerate(recipe.prompts):
+        name = getattr(source, "verifier", None)
+        if name is not None and name not in VERIFIERS:
+            message = f"no verifier is named {name!r}"
+            problems.append(Problem(("prompts", index, "verifier"), message, nearest(name, sorted(VERIFIERS))))
+    return problems
 
 
 def _id_problems(recipe: "Recipe") -> list[Problem]:
@@ -129,7 +149,7 @@ def _model_problems(recipe: "Recipe") -> list[Problem]:
     policy = dimensions_of(recipe.model)
     if policy is None:
         return []
-    problems = _engine_problems(recipe, policy)
+    problems = []
     for index, stage in enumerate(recipe.stages):
         if isinstance(stage, TrainingStage):
             problems += _training_problems(("stages", index), policy, stage.train, stage.lora)
@@ -149,20 +169,6 @@ def _adopted_problems(path: DataPath, policy: Dimensions, folder: str) -> list[P
     others = [name for name, size in asdict(policy).items() if getattr(adopted, name) != size]
     message = f"{folder} holds another model than `model`: its {', '.join(others)} differ"
     return [Problem(path, message, "give the recipe the `model` of the run that it is from")]
-
-
-def _engine_problems(recipe: "Recipe", policy: Dimensions) -> list[Problem]:
-    """vLLM puts the router's weight on an expert's input, as Llama 4 wants it, for one expert a token only."""
-    asking = {stage.id: "rl" for stage in recipe.stages if stage.kind == "rl"}
-    asking |= {stage.id: "audit" for stage in recipe.stages if stage.kind == "judge_filter" and stage.audit}
-    asking |= {"evaluate": "evaluate"} if recipe.evaluate else {}
-    if policy.experts_per_token == 1 or not asking:
-        return []
-    upcycled, asked = recipe.model.upcycle is not None, " and ".join(asking)
-    message = f"{policy.experts_per_token} experts a token, but vLLM serves Llama 4 with one, and {asked} would ask it"
-    remedy = "set experts_per_token: 1" if upcycled else "start from a checkpoint with num_experts_per_tok 1"
-    path = ("model", "experts_per_token" if upcycled else "checkpoint")
-    return [Problem(path, message, f"{remedy}, or leave {' and '.join(dict.fromkeys(asking.values()))} out")]
 
 
 def _training_problems(path: DataPath, policy: Dimensions, train: str, lora: LoraConfig) -> list[Problem]:

@@ -24,7 +24,8 @@ def load_plan(run: Path) -> Plan:
     data = read_own(run / PLAN, remedy)
     try:
         del data["format"]
-        return Plan(**{**data, "nodes": tuple(Node(**node) for node in data["nodes"])})
+        early = Node(**data["preflight"]) if data["preflight"] else None
+        return Plan(**{**data, "nodes": tuple(Node(**node) for node in data["nodes"]), "preflight": early})
     except (TypeError, KeyError) as error:
         raise BadInput(f"{run / PLAN}: cannot be read: {type(error).__name__}: {error}", remedy) from None
 

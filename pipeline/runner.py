@@ -30,9 +30,13 @@ from pipeline.plan import ADOPT, EVALUATE, Node, Plan, chosen, kind_at_work
 from pipeline.progress import Reporter, short
 from pipeline.prune import prune
 from pipeline.recipe import RuntimeConfig
-from pipeline.record import FAILURE, JOB, require_weights, verify
+from pipeline.record import FAILURE, JOB, read_record, require_weights, verify
 from pipeline.run_folder import save_plan
 from pipeline.state import NodeState, input_records, inspect
+from stages.reference import PROMPTS
+
+PREFLIGHT = "preflight"
+"""The folder of a run with what the early check found."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ def run_plan(request: Request) -> None:
             _set_aside(request, states[stage])
         for number, node in enumerate(nodes, start=1):
             try:
+                if node.id != PROMPTS:
+                    ask_early(request, signals, before=node.id)
                 _run_one(request, node, f"[{number}/{len(nodes)}] {node.id}", signals, there)
                 _check_gate(request, node)
                 for stage in prune(request.plan, inspect(request.plan, request.run)):
@@ -170,6 +176,27 @@ def _run_one(request: Request, node: Node, title: str, signals: Signals, there: 
         if signals.reason is None:
             raise
         raise _spent(f"in stage {node.id!r}: {signals.reason}") from None
+
+
+def ask_early(request: Request, signals: Signals, before: str | None = None) -> None:
+    """Ask what would otherwise end the run late, unless the stage `before` which it is asked is done already.
+
+    It needs the prompts. What was found is not asked again while nothing changes.
+    """
+    node, states = request.plan.preflight, inspect(request.plan, request.run)
+    if node is None or states[PROMPTS].state != "done" or signals.requested:
+        return
+    if before is not None and states[before].state == "done":
+        return
+    folder, made_from = request.run / PREFLIGHT, input_records(node, states)
+    record = read_record(folder)
+    if record and record["fingerprint"] == node.fingerprint and record["inputs"] == made_from:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    verify(states[PROMPTS].folder, PROMPTS, whole=True)
+    inputs = {name: states[stage].folder for name, stage in node.inputs.items()}
+    job = Job(node, folder, inputs, made_from, settings(request.plan), datetime.now(UTC))
+    run_job(job, "early check", signals, request.reporter)
 
 
 def _spent(where: str) -> BudgetSpent:

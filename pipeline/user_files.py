@@ -11,6 +11,7 @@ from common.checksums import Checksums
 from common.errors import BadInput
 from common.files import checksum, files_below
 from common.fingerprint import fingerprint
+from models.config import is_template
 from models.packaged import PACKAGED, cache_folder
 from pipeline.adopted import wrong_stage
 from pipeline.problems import Problem
@@ -31,6 +32,8 @@ MODEL_FOLDERS: tuple[tuple[str, ...], ...] = (
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf")
 TOKENIZER = "tokenizer"
 """A model in the config of the stage that gathers prompts: what is not a weight of its folder matters there."""
+CHAT_TEMPLATE: tuple[str, ...] = ("model", "chat_template")
+CHAT_TEMPLATES = (CHAT_TEMPLATE, (TOKENIZER, "chat_template"))
 ADOPTED_FOLDERS: tuple[str, ...] = ("stages", "*", "folder")
 
 
@@ -38,8 +41,14 @@ def user_paths(data: Any) -> Iterator[DataPath]:
     """Where in a recipe's data a file or folder of the person's is named."""
     yield from _matches(data, PROMPT_FILES)
     yield from _matches(data, ADOPTED_FOLDERS)
+    for pattern in CHAT_TEMPLATES:
+        yield from (path for path in _matches(data, pattern) if _names_a_file(value_at(data, path)))
     for pattern in MODEL_FOLDERS:
         yield from (path for path in _matches(data, pattern) if value_at(data, path) not in PACKAGED)
+
+
+def _names_a_file(template: str) -> bool:
+    return bool(template.strip()) and not is_template(template)
 
 
 def value_at(data: Any, path: DataPath) -> Any:
@@ -77,6 +86,8 @@ def missing_files(data: Any) -> list[Problem]:
             wrong = f"is blank, got {value_at(data, path)!r}", f"{dotted(path)}: name a file or folder"
         elif path[0] == "prompts":
             wrong = _wrong_prompts(value_at(data, path[:-1]), place)
+        elif path == CHAT_TEMPLATE:
+            wrong = _wrong_template(place)
         else:
             wrong = wrong_stage(place) if path[-1] == "folder" else wrong_model(place)
         if wrong:
@@ -94,6 +105,18 @@ def _wrong_prompts(source: dict[str, Any], place: Path) -> tuple[str, str] | Non
     except BadInput as error:
         return error.message, error.remedy
     return (f"{place} is empty", "give it at least one prompt") if empty else None
+
+
+def _wrong_template(place: Path) -> tuple[str, str] | None:
+    if not place.is_file():
+        return f"no such file: {place}", "name a .jinja file; its path is relative to the recipe's folder"
+    try:
+        text = place.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return f"{place}: cannot be read: {error}", "save it as UTF-8"
+    if not is_template(text):
+        return f"{place} is no chat template: it has no {{{{ }}}} and no {{% %}}", "write it in Jinja"
+    return None
 
 
 def wrong_model(folder: Path) -> tuple[str, str] | None:

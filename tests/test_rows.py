@@ -229,7 +229,7 @@ def test_lengths_are_those_that_the_engine_sees(tmp_path):
     from models.chat import encode_chat
     from models.checkpoint import load_tokenizer
     from models.nano import nano_tokenizer
-    from models.tokenizer import tokenizer_of
+    from models.origin import tokenizer_of
 
     nano_tokenizer().save_pretrained(tmp_path / "checkpoint")
     (tmp_path / "checkpoint" / "config.json").write_text("{}")
@@ -278,3 +278,14 @@ def test_a_blank_path_is_no_path(tmp_path, field):
     (tmp_path / "r.yaml").write_text(recipe.replace("mine.jsonl", '""'))
     with pytest.raises(BadInput, match=r"prompts\[0\].path: must be a text that is not blank"):
         load_recipe(tmp_path / "r.yaml")
+
+
+def test_the_recipes_own_chat_template_decides_the_length(tmp_path):
+    from models.origin import tokenizer_of
+
+    (tmp_path / "long.jinja").write_text("{% for m in messages %}{{ '!' * 50 }}{{ m['content'] }}{% endfor %}")
+    own = ModelConfig(upcycle="smollm2-135m-instruct", chat_template=str(tmp_path / "long.jinja"))
+    chat = [{"role": "user", "content": "2 + 2"}]
+    usual = tokenizer_of(ModelConfig(upcycle="smollm2-135m-instruct"))
+    ours, theirs = (tokenizer.apply_chat_template(chat, tokenize=False) for tokenizer in (tokenizer_of(own), usual))
+    assert ours == "!" * 50 + "2 + 2" != theirs

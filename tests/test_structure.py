@@ -25,12 +25,15 @@ ARROWS = {
 """The design's table: who may import whom."""
 PIPELINE_ALSO = {
     "models.config",
+    "models.context",
     "models.packaged",
     "models.presets",
     "models.sizes",
     "prompts.config",
     "prompts.shards",
+    "rewards.verifiers",
     "rollouts.config",
+    "rollouts.heads",
 }
 """Light modules that the recipe's schema and its plan are made of."""
 HEAVY = {"torch", "trl", "vllm", "transformers", "peft", "accelerate", "datasets"}

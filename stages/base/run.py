@@ -1,17 +1,14 @@
 """Build the checkpoint that the run starts from: a preset, an upcycled dense Llama, or a copy of a folder."""
 
-from pathlib import Path
-from typing import Any
-
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from common.errors import BadInput
 from common.stage import Inputs, Outputs, StageContext
-from models.checkpoint import load_policy, load_tokenizer, save_policy
+from models.checkpoint import load_policy, save_policy
 from models.config import ModelConfig
 from models.moe import MoeForCausalLM
-from models.packaged import resolve_dense
+from models.origin import origin_folder, origin_tokenizer, require_embeddings
 from stages.base.config import BaseStage
 
 PROBE = (
@@ -29,6 +26,8 @@ def run(config: BaseStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/`, float32."""
     context.progress(0, 1, unit="model")
     policy, tokenizer, figures = _build(config.model, context.seed)
+    if config.model.pad_token is not None:
+        policy.config.pad_token_id = policy.generation_config.pad_token_id = tokenizer.pad_token_id
     sizes = _sizes(policy)
     save_policy(policy, tokenizer, context.folder / "checkpoint")
     context.progress(1, 1, unit="model")
@@ -43,12 +42,12 @@ def _build(model: ModelConfig, seed: int) -> Built:
 
         tokenizer = nano_tokenizer()
         return nano_model(tokenizer, seed), tokenizer, {}
-    if model.checkpoint is not None:
-        folder = Path(model.checkpoint)
-        tokenizer, policy = load_tokenizer(folder), load_policy(folder)
-        _require_room(tokenizer, policy.config, folder)
-        return policy, tokenizer, {}
-    return _upcycled(model, seed)
+    if model.checkpoint is None:
+        return _upcycled(model, seed)
+    folder = origin_folder(model)
+    tokenizer, policy = origin_tokenizer(model, folder), load_policy(folder)
+    require_embeddings(tokenizer, policy.config.vocab_size, folder)
+    return policy, tokenizer, {}
 
 
 def _upcycled(model: ModelConfig, seed: int) -> Built:
@@ -56,9 +55,9 @@ def _upcycled(model: ModelConfig, seed: int) -> Built:
     from models.upcycle import gap, load_dense, upcycle
 
     assert model.upcycle and model.experts and model.experts_per_token and model.moe_every and model.start
-    folder = resolve_dense(model.upcycle)
-    tokenizer, dense = load_tokenizer(folder), load_dense(folder)
-    _require_room(tokenizer, dense.config, folder)
+    folder = origin_folder(model)
+    tokenizer, dense = origin_tokenizer(model, folder), load_dense(folder)
+    require_embeddings(tokenizer, dense.config.vocab_size, folder)
     policy = upcycle(
         dense,
         experts=model.experts,
@@ -69,14 +68,6 @@ def _upcycled(model: ModelConfig, seed: int) -> Built:
     )
     texts = [torch.tensor([tokenizer(text).input_ids]) for text in PROBE]
     return policy, tokenizer, {"upcycle_gap_nats": gap(dense, policy, texts)}
-
-
-def _require_room(tokenizer: PreTrainedTokenizerBase, config: Any, folder: Path) -> None:
-    if len(tokenizer) > config.vocab_size:
-        raise BadInput(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model embeddings for {config.vocab_size}",
-            "give the folder the tokenizer that its model was trained with",
-        )
 
 
 def _sizes(policy: MoeForCausalLM) -> dict[str, int]:

@@ -67,7 +67,7 @@ def _length(model: ModelConfig) -> Callable[[Prompt], int]:
     from jinja2.exceptions import TemplateError
 
     from models.chat import encode_chat
-    from models.tokenizer import tokenizer_of
+    from models.origin import tokenizer_of
 
     tokenizer = tokenizer_of(model)
 
