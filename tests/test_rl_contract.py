@@ -46,6 +46,14 @@ def test_the_loss_reads_the_batch_that_is_made_here():
     assert 'inputs.get("old_per_token_logps")' in text
 
 
+def test_the_kl_term_and_top_p_are_read_where_we_put_them():
+    text = source("_compute_loss")
+    assert 'ref_per_token_logps = inputs["ref_per_token_logps"]' in text and "per_token_kl * coef_1" in text
+    assert "per_token_loss + self.beta * per_token_kl" in text and "if self.beta != 0.0" in text
+    lines = {line.strip() for line in source("__init__").splitlines()}
+    assert {"self.beta = args.beta", "self.top_p = args.top_p"} <= lines
+
+
 def test_batches_are_buffered_and_counted_where_we_do_it():
     text = source("_prepare_inputs")
     assert "self._step % generate_every == 0 or self._buffered_inputs is None" in text
