@@ -12,6 +12,7 @@ from curriculum.account import Account, Calibration, difficulty_shares
 from curriculum.config import DropZeroVariance, DynamicSampling, Posterior, Refilter, Uniform
 from curriculum.curriculum import FIRST_VERSION, Curriculum, begin_stage
 from curriculum.ledger import Ledger
+from curriculum.starved import Dry
 
 KINDS = [Uniform(), DropZeroVariance(), DynamicSampling(), Refilter(), Posterior()]
 
@@ -212,7 +213,7 @@ def test_a_second_stage_goes_on_with_what_the_first_learnt(tmp_path):
         goes_on = Ledger.restore(tmp_path / "learnt.sqlite", tmp_path / "ledger.sqlite")
         ledger, begin = (goes_on, 20) if name == "goes on" else (policy.ledger(), 0)
         second = Curriculum(Posterior(), ledger, groups=8, group_size=8, seed=seed)
-        assert second.account == Account() and second.empty == 0
+        assert second.account == Account() and second.dry == Dry()
         taken = [take(second, policy, begin + step, seed) for step in range(2)]
         rollouts = sum(ask.rollouts for _, asked in taken for ask in asked)
         mixed[name] += sum(len(chosen.train) for chosen, _ in taken) / rollouts

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages.training import TrainingStage
 
@@ -23,6 +23,14 @@ class DpoStage(TrainingStage):
     """How strongly the reference policy holds the policy back."""
     sft_weight: float = Field(default=0.5, ge=0)
     """Weight of the likelihood of the chosen answer, against its displacement."""
+
+    @model_validator(mode="after")
+    def _a_pair_fits_a_pass(self) -> "DpoStage":
+        if self.rows_per_forward < 2:
+            raise ValueError(
+                f"rows_per_forward is {self.rows_per_forward}, and a pair is two sequences: give 2 or more"
+            )
+        return self
 
     def input_ids(self) -> dict[str, str]:
         return {"checkpoint": self.from_, "pairs": self.pairs, "reference": self.reference or self.from_}

@@ -8,6 +8,7 @@ from trl import SFTConfig, SFTTrainer
 from common.stage import Inputs, Outputs, StageContext
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts
+from stages.accumulation import EvenPasses
 from stages.health import FIGURES
 from stages.lengths import require_room
 from stages.resume import go_on
@@ -16,6 +17,10 @@ from stages.train import arguments, fit, load, picked, save
 
 WARMUP = 2
 """Steps of rising learning rate: the first gradients of fresh weights are the least trustworthy."""
+
+
+class RowTrainer(EvenPasses, SFTTrainer):
+    """`items` rows at most go through the model at once."""
 
 
 def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
@@ -29,7 +34,7 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     context_length = trained.policy.config.max_position_embeddings
     require_room(lengths, context_length, "the model's context", "shorten or remove them")
     rows = min(config.batch_size, len(prompts))
-    trainer = SFTTrainer(
+    trainer = RowTrainer(
         model=trained.policy,
         args=SFTConfig(
             **arguments(config, context, rows, config.precision),
@@ -41,6 +46,7 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
         train_dataset=Dataset.from_list(list(examples.values())),
         processing_class=trained.tokenizer,
     )
+    trainer.items = config.rows_per_forward
     probe = list(encoded.values())
     last = fit(trainer, config, context, start=start, probe=probe, shown=("loss", "mean_token_accuracy"))
     save(trained, context)

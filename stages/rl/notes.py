@@ -1,0 +1,54 @@
+"""What a person is told of a step, once: prompts without room, and capabilities that have too few useful prompts."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+
+from common.faults import CUT_OFF, counted, main_fault, remedy_of
+from prompts.schema import Prompt
+from stages.rl.practice import Practised
+
+NAMED = 3
+"""Prompts of one step that are named; the others are counted."""
+
+
+class Notes:
+    """Remembers what was said, and by capability what came of the rollouts, since the stage was started."""
+
+    def __init__(self, prompts: Mapping[str, Prompt], room: int, note: Callable[[str], None]) -> None:
+        self.prompts, self.room, self.note = prompts, room, note
+        self.short = set[str]()
+        self.rollouts = Counter[str]()
+        self.ungraded: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+    def step(self, step: int, done: Practised) -> None:
+        """Say what is new at a step."""
+        for group in done.everything:
+            self.rollouts[group.capability] += len(group.members)
+            cut_off = sum(member.cut_off for member in group.usable)
+            self.ungraded[group.capability] += group.faults + Counter({CUT_OFF: cut_off})
+        self._too_long(step, done)
+        new = {name for name, places in done.moved.items() if places < 0} - self.short
+        self.short |= new
+        for reason, names in self._by_reason(new).items():
+            few = f"step {step}: too few useful prompts of {', '.join(names)}; others take their places"
+            self.note(f"{few}{reason}")
+
+    def _by_reason(self, names: set[str]) -> dict[str, list[str]]:
+        """The capabilities by what is said of why: nothing where their answers could be graded."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for name in sorted(names):
+            ungraded, rollouts = self.ungraded[name], self.rollouts[name]
+            reason = main_fault(ungraded, rollouts)
+            said = f". Of {rollouts} rollouts {ungraded.total()} could not be graded ({counted(ungraded)})"
+            found[f"{said}: {remedy_of(reason)}" if reason else ""].append(name)
+        return found
+
+    def _too_long(self, step: int, done: Practised) -> None:
+        if done.too_long:
+            known = [self.prompts[id] for id in done.too_long[:NAMED]]
+            named = ", ".join(f"{prompt.id} of {prompt.source}" for prompt in known)
+            more = f" and {len(done.too_long) - NAMED} more" if len(done.too_long) > NAMED else ""
+            self.note(
+                f"step {step}: no room for an answer to {named}{more}: longer than {self.room} tokens "
+                "(rollouts.max_model_len less max_tokens); never practised on"
+            )
