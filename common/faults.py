@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 
-CUT_OFF, TOO_LONG = "cut_off", "too_long"
+CUT_OFF, TOO_LONG, NOT_ENCODED = "cut_off", "too_long", "not_encoded"
+UNFIT = frozenset({TOO_LONG, NOT_ENCODED})
+"""Faults of a prompt itself, which another try would find again."""
 REMEDIES = {
     CUT_OFF: "raise max_tokens: the answers do not come to an end within it",
     TOO_LONG: "raise rollouts.max_model_len or lower max_tokens: the prompts leave no room for an answer",
+    NOT_ENCODED: "look at the chat template: it raises on these messages, and the stage's log says why",
     "timeout": "look at the verifier: it runs out of time on these answers",
     "verifier_crash": "look at the verifier: it crashes on these answers, and the stage's log has the tracebacks",
     "unreadable": "take a judge that answers in the form asked for",

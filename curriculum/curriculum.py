@@ -20,7 +20,7 @@ from statistics import fmean
 import numpy as np
 
 from common.errors import BadInput
-from common.faults import TOO_LONG
+from common.faults import UNFIT
 from common.seeds import derive
 from curriculum.account import Account, Tally, difficulty_shares
 from curriculum.asks import Ask, Chosen, Outcome
@@ -131,7 +131,7 @@ class Curriculum:
         self.ledger.observe(observations, step.version, decay=self.config.decay)
         self.pool.refresh(ask.id for ask in asks)
         self.dry.book(outcomes)
-        unfit = {ask.id for ask, seen in zip(asks, outcomes, strict=True) if TOO_LONG in seen.faults}
+        unfit = {ask.id for ask, seen in zip(asks, outcomes, strict=True) if not UNFIT.isdisjoint(seen.faults)}
         step.move(sorted(id for id in unfit if not step.rests(id)), [])
 
     def _close(self, step: Step, counted: list[str], pool_rate: float, rates: list[float]) -> Chosen:

@@ -87,7 +87,7 @@ class Pool:
 
     @property
     def unfit(self) -> Mask:
-        """Prompts that rest without a graded rollout: there is no room for an answer to them, and never will be."""
+        """Prompts that rest without a graded rollout: none can be rolled out (`UNFIT` in `common.faults`)."""
         return self.resting & (self.passes + self.fails == 0)
 
     def free(self, exclude: Collection[str]) -> Mask:

@@ -62,7 +62,7 @@ class Step:
         return list(zip(ids, self.pool.believed(ids, self.version), strict=True)) if ids else []
 
     def rests(self, id: str) -> bool:
-        """Whether a prompt rests; one without room for an answer does from the moment that this is found out."""
+        """Whether a prompt rests; one that cannot be rolled out does from the moment that this is found out."""
         return bool(self.pool.resting[self.pool.place[id]])
 
     def mixed(self) -> list[str]:

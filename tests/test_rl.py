@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import BadInput, Interrupted
-from common.faults import CUT_OFF, TOO_LONG
+from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG
 from curriculum.curriculum import begin_stage
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
@@ -135,10 +135,29 @@ def test_a_drawn_prompt_without_room_is_booked_retired_and_never_sampled(kind, p
         assert row.resting and row.faults == {TOO_LONG: 1} and (row.passes, row.fails) == (0, 0)
     told = [text for text in told if "too few useful prompts" not in text]
     text = " ".join(told)
-    assert text.count("longer than 212 tokens (rollouts.max_model_len less max_tokens)") == len(told) >= 1
+    assert text.count("longer than 212 tokens (rollouts.max_model_len less max_tokens): ") == len(told) >= 1
     assert len(told) > 1 or "of s and 3 more" in text
     begin_stage(ledger)
     assert not any(row.resting for row in ledger.rows() if row.id in long)
+
+
+def test_a_prompt_that_the_chat_template_refuses_ends_no_run():
+    practising, ledger, engine = practice({f"m{n}": MIXED for n in range(6)}, prompts_per_step=6)
+    encode = engine.encode
+
+    def refusing(messages):
+        if messages[-1]["content"] == "m3":
+            raise KeyError("role")
+        return encode(messages)
+
+    engine.encode = refusing
+    done, told = practising.step(0), []
+    Notes(practising.prompts, practising.room, told.append).step(0, done)
+    assert done.unfit == {"m3": NOT_ENCODED} and len(done.chosen) == 5
+    assert ledger.row("m3").resting and "m3 of s" in told[0] and "chat template" in told[0]
+    practising.prompts = {"m3": practising.prompts["m3"]}
+    with pytest.raises(BadInput, match="not one of 1 prompts can be encoded"):
+        practising.fitting(4)
 
 
 def test_prompts_are_tokenised_when_they_are_drawn():

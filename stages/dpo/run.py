@@ -16,7 +16,7 @@ from common.stage import Inputs, Outputs, StageContext
 from models.checkpoint import load_policy
 from prompts.schema import read_prompts
 from stages.dpo.config import DpoStage
-from stages.dpo.pairs import Pair, mine
+from stages.dpo.pairs import Pair, mine, why_none
 from stages.dpo.trainer import PairTrainer
 from stages.health import FIGURES
 from stages.resume import go_on
@@ -29,10 +29,8 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
     groups = read_json_lines(inputs["pairs"] / "groups.jsonl")
     pairs = mine(groups, config.max_pairs, config.max_length_ratio, context.seed)
     if not pairs:
-        raise RunFailed(
-            f"no pair in {len(groups)} groups of stage {config.pairs!r}: none has a right and a wrong answer",
-            "raise max_length_ratio, or practise on prompts of medium difficulty",
-        )
+        why, remedy = why_none(groups)
+        raise RunFailed(f"no pair in {len(groups)} groups of stage {config.pairs!r}: {why}", remedy)
     messages = {prompt.id: prompt.messages for prompt in read_prompts(inputs["pairs"] / "prompts.parquet")}
     write_json_lines(context.folder / "pairs.jsonl", map(asdict, pairs))
     trained = load(config, inputs["checkpoint"] / "checkpoint", context.seed)

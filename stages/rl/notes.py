@@ -3,12 +3,17 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 
-from common.faults import CUT_OFF, counted, main_fault, remedy_of
+from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG, counted, main_fault, remedy_of
 from prompts.schema import Prompt
 from stages.rl.practice import Practised
 
 NAMED = 3
 """Prompts of one step that are named; the others are counted."""
+UNFIT = {
+    TOO_LONG: "longer than {room} tokens (rollouts.max_model_len less max_tokens)",
+    NOT_ENCODED: "cannot be encoded",
+}
+"""What is said of prompts that cannot be rolled out, by reason."""
 
 
 class Notes:
@@ -26,7 +31,7 @@ class Notes:
             self.rollouts[group.capability] += len(group.members)
             cut_off = sum(member.cut_off for member in group.usable)
             self.ungraded[group.capability] += group.faults + Counter({CUT_OFF: cut_off})
-        self._too_long(step, done)
+        self._unfit(step, done)
         new = {name for name, places in done.moved.items() if places < 0} - self.short
         self.short |= new
         for reason, names in self._by_reason(new).items():
@@ -43,12 +48,11 @@ class Notes:
             found[f"{said}: {remedy_of(reason)}" if reason else ""].append(name)
         return found
 
-    def _too_long(self, step: int, done: Practised) -> None:
-        if done.too_long:
-            known = [self.prompts[id] for id in done.too_long[:NAMED]]
-            named = ", ".join(f"{prompt.id} of {prompt.source}" for prompt in known)
-            more = f" and {len(done.too_long) - NAMED} more" if len(done.too_long) > NAMED else ""
-            self.note(
-                f"step {step}: no room for an answer to {named}{more}: longer than {self.room} tokens "
-                "(rollouts.max_model_len less max_tokens); never practised on"
-            )
+    def _unfit(self, step: int, done: Practised) -> None:
+        for reason, what in UNFIT.items():
+            prompts = [self.prompts[id] for id, found in done.unfit.items() if found == reason]
+            if prompts:
+                named = ", ".join(f"{prompt.id} of {prompt.source}" for prompt in prompts[:NAMED])
+                more = f" and {len(prompts) - NAMED} more" if len(prompts) > NAMED else ""
+                said = what.format(room=self.room)
+                self.note(f"step {step}: {said}: {named}{more}. Never practised on; {remedy_of(reason)}")

@@ -1,12 +1,15 @@
 """One step's practice: roll out what the curriculum asks for, grade it, and hand over the groups that train."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
-from common.faults import CUT_OFF, TOO_LONG
+from common.errors import BadInput
+from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG, remedy_of
 from common.seeds import derive
 from curriculum.asks import Ask, Outcome
 from curriculum.curriculum import FIRST_VERSION, Curriculum
@@ -24,6 +27,7 @@ CHUNK = 512
 the end of each."""
 REMEMBERED = 4096
 """Prompts whose tokens are kept."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -38,8 +42,8 @@ class Practised:
     """What is trained on, by forward pass."""
     counted_tokens: int = 0
     """Completion tokens that the loss is divided by."""
-    too_long: list[str] = field(default_factory=list)
-    """Prompts that were drawn and have no room for an answer."""
+    unfit: dict[str, str] = field(default_factory=dict)
+    """Prompts that were drawn and cannot be rolled out, and why: `too_long`, `not_encoded`."""
     metrics: dict[str, float] = field(default_factory=dict)
     moved: dict[str, int] = field(default_factory=dict)
     """Places that capabilities gave up for want of useful prompts (negative) and took over."""
@@ -79,17 +83,13 @@ class Practice:
         """Token ids of a prompt, by id, behind each of the system prompts: made when it is drawn, and kept a while."""
 
     def fitting(self, count: int) -> list[str]:
-        """The first so many prompts with room for an answer. BadInput if there is none."""
-        found: list[str] = []
-        lengths = {}
-        for id in self.prompts:
-            lengths[id] = self._length(id)
-            found += [id] if lengths[id] <= self.room else []
-            if len(found) == count:
-                break
+        """The first so many prompts that can be rolled out. BadInput if there is none."""
+        found = list(islice((id for id in self.prompts if not self.unfit(id)), count))
         if not found:
+            lengths = {id: max(map(len, self.encoded(id))) for id in self.prompts if self.unfit(id) == TOO_LONG}
             remedy = "raise rollouts.max_model_len, lower max_tokens, or remove them"
             require_room(lengths, self.room, "rollouts.max_model_len less max_tokens, a room", remedy)
+            raise BadInput(f"not one of {len(self.prompts)} prompts can be encoded", remedy_of(NOT_ENCODED))
         return found
 
     def step(self, step: int) -> Practised:
@@ -115,31 +115,39 @@ class Practice:
         """Which of the system prompts a prompt is behind at a step."""
         return derive(self.seed, "system", step, id) % max(len(self.config.system_prompts), 1)
 
+    def unfit(self, id: str) -> str | None:
+        """Why a prompt cannot be rolled out behind each of the system prompts; None if it can."""
+        variants = self.encoded(id)
+        if not all(variants):
+            return NOT_ENCODED
+        return TOO_LONG if max(map(len, variants)) > self.room else None
+
     def _encoded(self, id: str) -> list[list[int]]:
         systems: Sequence[str | None] = self.config.system_prompts or [None]
-        return [self.engine.encode(with_system(self.prompts[id].messages, system)) for system in systems]
-
-    def _length(self, id: str) -> int:
-        """Tokens of a prompt behind the longest of the system prompts."""
-        return max(map(len, self.encoded(id)))
+        messages = [with_system(self.prompts[id].messages, system) for system in systems]
+        try:
+            return [self.engine.encode(one) for one in messages]
+        except Exception:  # a chat template is a program that came with the checkpoint: it may raise anything
+            _log.warning("prompt %s cannot be encoded", id, exc_info=True)
+            return [[] for _ in systems]
 
     def _roll(
         self, asks: Sequence[Ask], step: int, done: Practised, groups: dict[tuple[str, bool], Group]
     ) -> list[Outcome]:
         """Roll out what is asked for, one outcome an ask; the rollouts join the step's groups (probes apart)."""
-        booked, found = bool(groups or done.too_long), dict[str, Group]()
+        booked, found = bool(groups or done.unfit), dict[str, Group]()
         for count in sorted({ask.rollouts for ask in asks}):
             same = [ask for ask in asks if ask.rollouts == count]
             at_once = max(CHUNK // count, 1)
             for start in range(0, len(same), at_once):
                 self.between(booked)
-                fits = [ask for ask in same[start : start + at_once] if self._length(ask.id) <= self.room]
+                fits = [ask for ask in same[start : start + at_once] if not self.unfit(ask.id)]
                 found |= {group.prompt_id: group for group in self._sample(fits, step, count)}
         outcomes = []
         for ask in asks:
-            if ask.id not in found:
-                done.too_long.append(ask.id)
-                outcomes.append(Outcome(0, 0, {TOO_LONG: 1}))
+            if reason := self.unfit(ask.id):
+                done.unfit[ask.id] = reason
+                outcomes.append(Outcome(0, 0, {reason: 1}))
                 continue
             group = found[ask.id]
             key = ask.id, group.probe

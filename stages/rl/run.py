@@ -8,7 +8,7 @@ from pathlib import Path
 from trl import GRPOConfig
 
 from common.errors import Interrupted
-from common.faults import TOO_LONG
+from common.faults import NOT_ENCODED
 from common.files import append_json_line, read_json_lines, write_json
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
@@ -29,6 +29,7 @@ from stages.rl.notes import Notes
 from stages.rl.packed import shared_rows
 from stages.rl.practice import Practice, Practised
 from stages.rl.trainer import CurriculumTrainer
+from stages.sickness import FAULTS
 from stages.train import Trained, arguments, fit, load, picked, save
 
 CURRICULUM = tuple(
@@ -62,7 +63,7 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
         config,
         context,
         start=start,
-        probe=[practice.encoded(prompt.id)[0] for prompt in spread_out(prompts, PROBE)],
+        probe=[practice.encoded(p.id)[0] for p in spread_out(prompts, PROBE) if practice.unfit(p.id) != NOT_ENCODED],
         shown=("reward", "mixed_share", "parity/rollout_gap"),
         extra=lambda folder: ledger.snapshot(folder / "ledger.sqlite"),
     )
@@ -162,7 +163,7 @@ def _grpo(config: RlStage, context: StageContext) -> GRPOConfig:
 def _metrics(done: Practised, ledger: Ledger) -> dict[str, float]:
     groups = [group for group in done.everything if not group.probe]
     graded = sum(len(group.usable) for group in groups)
-    faults = sum((group.faults for group in done.everything), Counter({TOO_LONG: len(done.too_long)}))
+    faults = sum((group.faults for group in done.everything), Counter(done.unfit.values()))
     cut_off = sum(member.cut_off for group in done.everything for member in group.members)
     rollouts = sum(len(group.members) for group in done.everything)
     values = {
@@ -174,7 +175,7 @@ def _metrics(done: Practised, ledger: Ledger) -> dict[str, float]:
         "tokens_generated": done.tokens,
         "probed": len(done.everything) - len(groups),
     }
-    values |= {f"faults/{reason}": count for reason, count in sorted(faults.items()) if count}
+    values |= {f"{FAULTS}{reason}": count for reason, count in sorted(faults.items()) if count}
     return {**values, **{f"ledger/{state}": count for state, count in ledger.counts().items()}}
 
 
