@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import BadInput, Interrupted
+from common.errors import BadInput, Interrupted, RunFailed
 from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG
 from curriculum.curriculum import begin_stage
 from curriculum.ledger import Ledger
@@ -22,6 +22,7 @@ from stages.rl.config import RlStage
 from stages.rl.groups import Group, Member
 from stages.rl.notes import Notes
 from stages.rl.practice import Practice
+from stages.rl.run import open_ledger
 
 KINDS = ["uniform", "drop_zero_variance", "dynamic_sampling", "refilter", "posterior"]
 RIGHT, WRONG, CUT, CRASH = "right", "wrong", "cut", "crash"
@@ -343,3 +344,19 @@ def test_what_the_grader_calls_cut_off_is_treated_as_the_engines():
         practising.grade = lambda prompt, text: thinking
         member = practising._member(practising.prompts["m"], Rollout([1], [0.0], "<think>", "stop"))
         assert (member.reward, member.fault, member.cut_off) == expected
+
+
+def test_plain_prompts_start_from_a_flat_prior_and_a_judges_from_its_own(tmp_path):
+    prompts = [Prompt(n, [{"role": "user", "content": n}], "a", "exact", "words", "s", None, {}) for n in "ab"]
+    (tmp_path / "held_out.parquet").touch()
+    ledger = open_ledger(prompts, tmp_path, tmp_path / "mine.sqlite", fresh=True)
+    assert [(row.id, row.prior.a, row.prior.b, row.state) for row in ledger.rows()] == [
+        ("a", 1, 1, "active"), ("b", 1, 1, "active")
+    ]  # fmt: skip
+    judged = tmp_path / "filter"
+    judged.mkdir()
+    with pytest.raises(RunFailed, match="there is no ledger at"):
+        open_ledger(prompts, judged, tmp_path / "mine.sqlite", fresh=True)
+    with Ledger(judged / "ledger.sqlite") as theirs:
+        theirs.add([Entry("a", "words", "s", Beta(1.5, 0.5))])
+    assert open_ledger(prompts, judged, tmp_path / "mine.sqlite", fresh=True).row("a").prior == Beta(1.5, 0.5)
