@@ -190,7 +190,7 @@ def run(
     practice = Measured(config, {p.id: p for p in pool}, ledger, engine, grade, context.seed)
     trainer = trainer_of(config, context, trained, practice)
     practice.start(setting, held_out, trained, folder / "curve.jsonl")
-    fit(trainer, config, context, probe=[practice.asked[0]], shown=())
+    fit(trainer, config, context, start=None, probe=[practice.asked[0]], shown=())
     trainer.sync()
     practice.measure(setting.steps)
     write_json(folder / "calibration.json", practice.curriculum.account.to_json())

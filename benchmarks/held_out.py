@@ -7,8 +7,8 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from rollouts.engine import Rollout
-from stages.rl.groups import Group, Member
 from stages.rl.packed import logprobs_and_entropies, pack
+from stages.rl.passes import Part
 
 
 @torch.no_grad()
@@ -18,12 +18,12 @@ def answer_probabilities(policy: Any, asked: list[list[int]], answers: list[list
     policy.eval()
     for start in range(0, len(asked), rows):
         part = slice(start, start + rows)
-        groups = [
-            Group("", "", ids, [Member(Rollout(answer, [], "", "stop"), 0.0, None)], False)
+        parts = [
+            Part(ids, [Rollout(answer, [], "", "stop")], [0.0])
             for ids, answer in zip(asked[part], answers[part], strict=True)
         ]
         padded = pad_sequence([torch.tensor(answer) for answer in answers[part]], batch_first=True)
-        logprobs, _ = logprobs_and_entropies(policy, pack(groups, 0), padded, 1.0)
+        logprobs, _ = logprobs_and_entropies(policy, pack(parts, 0), padded, 1.0)
         lengths = map(len, answers[part])
         found += [math.exp(row[:length].sum().item()) for row, length in zip(logprobs, lengths, strict=True)]
     policy.train(was_training)

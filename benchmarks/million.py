@@ -1,4 +1,4 @@
-"""The curriculum on a pool of a million prompts: time of a draw, memory and file size.
+"""The curriculum on a pool of a million prompts: time of a draw, memory and file size; RL's time to its first rollouts.
 
 .venv/bin/python -m benchmarks.million        # writes benchmarks/results/million.json
 """
@@ -6,7 +6,10 @@
 import statistics
 import tempfile
 import time
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +22,11 @@ from curriculum.curriculum import Curriculum
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
 from curriculum.rows import Entry, Observation
+from models.nano import nano_tokenizer
+from prompts.schema import Prompt
+from rewards.grade import grade
+from stages.rl.config import RlStage
+from stages.rl.practice import Practice
 
 PROMPTS, TRIED, KINDS, STEPS = 1_000_000, 50_000, 200, 12
 
@@ -61,6 +69,7 @@ def main() -> None:
         start = time.perf_counter()
         ledger.snapshot(Path(folder) / "copy.sqlite")
         figures["snapshot_seconds"] = time.perf_counter() - start
+        figures |= first_rollouts(ledger)
     figures |= {
         "draw_milliseconds": 1000 * statistics.median(draws),
         "step_milliseconds": 1000 * statistics.median(steps),
@@ -69,6 +78,51 @@ def main() -> None:
     head = {"command": "python -m benchmarks.million", "commit": commit(), "machine": machine()}
     write_json(RESULTS / "million.json", {**head, **figures})
     print((RESULTS / "million.json").read_text())
+
+
+class Asked(Exception):
+    """RL wants its first rollouts."""
+
+
+class OnlyTokens:
+    """An engine with a tokenizer and nothing else."""
+
+    max_model_len = 512
+
+    def __init__(self) -> None:
+        self.tokenizer, self.count = nano_tokenizer(), 0
+
+    def encode(self, messages: list[dict[str, str]]) -> list[int]:
+        self.count += 1
+        found: Any = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        return list(found)
+
+    def generate(self, *_: Any, **__: Any) -> Any:
+        raise Asked
+
+
+def first_rollouts(ledger: Ledger) -> dict[str, float]:
+    """Seconds from prompts in memory and a ledger to the first rollouts, and prompts tokenised by then; and how long
+    tokenising all of them would take, from the first 10,000."""
+    prompts = {
+        f"source:{n:016x}": Prompt(
+            f"source:{n:016x}", [{"role": "user", "content": f"What is {n} plus {7 * n} minus 3? " * 4}], "1", "exact",
+            f"capability{n % 4}", "source", None, {},
+        )
+        for n in range(PROMPTS)
+    }  # fmt: skip
+    stage = {"id": "rl", "kind": "rl", "from": "base", "on": "prompts", "steps": 1, "learning_rate": 1e-4}
+    engine = OnlyTokens()
+    start = time.perf_counter()
+    practice = Practice(RlStage.model_validate(stage), prompts, ledger, engine, grade, 0)
+    with suppress(Asked):
+        practice.step(STEPS + 1)
+    seconds, tokenised = time.perf_counter() - start, engine.count
+    start = time.perf_counter()
+    for prompt in islice(prompts.values(), 10_000):
+        engine.encode(prompt.messages)
+    everything = (time.perf_counter() - start) * PROMPTS / 10_000
+    return {"first_rollouts_seconds": seconds, "tokenised_by_then": tokenised, "tokenising_all_seconds": everything}
 
 
 def answer(ask: Ask, rng: np.random.Generator) -> Outcome:

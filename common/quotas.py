@@ -5,6 +5,12 @@ from collections.abc import Mapping
 from common.seeds import derive
 
 
+def even_parts(count: int, most: int) -> list[int]:
+    """`count` in as few whole parts of at most `most` as there can be, none more than 1 larger than another."""
+    parts = -(-count // most)
+    return [count // parts + (place < count % parts) for place in range(parts)]
+
+
 def apportion(
     total: int, sizes: Mapping[str, int], capacity: Mapping[str, int] | None = None, seed: int | None = None
 ) -> dict[str, int]:

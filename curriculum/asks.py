@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from common.faults import CUT_OFF
+
 Purpose = Literal["group", "pilot", "rest", "probe"]
 
 
@@ -27,6 +29,13 @@ class Outcome:
     """Rollouts without a grade, by reason."""
     tokens: int = 0
     """Completion tokens generated."""
+    cut_off: int = 0
+    """Of the fails, those that were cut off and count as such."""
+
+    @property
+    def ungraded(self) -> dict[str, int]:
+        """Rollouts that no verifier called right or wrong, by reason: faults, and fails that were cut off."""
+        return {**self.faults, **({CUT_OFF: self.cut_off} if self.cut_off else {})}
 
 
 @dataclass(frozen=True, slots=True)

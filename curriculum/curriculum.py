@@ -14,11 +14,13 @@ Everything it remembers is in the ledger, so a copy of the ledger's file is all 
 """
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
 
-from common.errors import BadInput, RunFailed
+from common.errors import BadInput
+from common.faults import UNFIT
 from common.seeds import derive
 from curriculum.account import Account, Tally, difficulty_shares
 from curriculum.asks import Ask, Chosen, Outcome
@@ -28,6 +30,7 @@ from curriculum.ledger import Ledger
 from curriculum.pool import Pool, Weigh
 from curriculum.posterior import Beta, mixed
 from curriculum.rows import Observation
+from curriculum.starved import Dry, starved
 from curriculum.step import Step
 
 Asking = Generator[list[Ask], Sequence[Outcome], Chosen]
@@ -37,12 +40,15 @@ START = "start"
 """Under this name: the pass rates believed at step SETTLED, of the pool and by cell."""
 SETTLED = 10
 """The step from which on the pool's pass rates are taken for known."""
+DRY = "dry"
+"""Under this name: the steps in a row without a group to learn from."""
 
 
 def begin_stage(ledger: Ledger) -> None:
     """Begin a stage on what another one learnt: its sums go, and the policy's versions count on from its last.
 
-    A ledger without rollouts, a judge's, stays as it is.
+    What had no room for an answer there comes back: it may have room here. A ledger without rollouts, a judge's, stays
+    as it is.
     """
     seen = [
         version for row in ledger.columns("seen_version", "state_version") for version in row if version is not None
@@ -50,8 +56,11 @@ def begin_stage(ledger: Ledger) -> None:
     if seen:
         with ledger.transaction():
             ledger.remember("account", None)
-            ledger.remember("empty_steps", 0)
+            ledger.remember(DRY, None)
             ledger.remember(FIRST_VERSION, max(seen) + 1)
+            rows = ledger.columns("id", "state", "passes", "fails")
+            unfit = [id for id, state, passes, fails in rows if state == "retired" and not passes + fails]
+            ledger.recall(unfit, max(seen) + 1)
 
 
 class Curriculum:
@@ -66,7 +75,8 @@ class Curriculum:
             raise BadInput(f"curriculum.shares names {', '.join(unknown)}", f"the prompts' capabilities are: {have}")
         kept = ledger.remembered("account", None)
         self.account = Account() if kept is None else Account.from_json(kept)
-        self.empty: int = ledger.remembered("empty_steps", 0)
+        dry = ledger.remembered(DRY, None)
+        self.dry = Dry() if dry is None else Dry.from_json(dry)
 
     def step(self, version: int) -> Asking:
         """A step of policy `version`: yields lists of asks, wants their outcomes, returns what to train on.
@@ -120,6 +130,9 @@ class Curriculum:
                 kind.book(chance, tally.mixed)
         self.ledger.observe(observations, step.version, decay=self.config.decay)
         self.pool.refresh(ask.id for ask in asks)
+        self.dry.book(outcomes)
+        unfit = {ask.id for ask, seen in zip(asks, outcomes, strict=True) if not UNFIT.isdisjoint(seen.faults)}
+        step.move(sorted(id for id in unfit if not step.rests(id)), [])
 
     def _close(self, step: Step, counted: list[str], pool_rate: float, rates: list[float]) -> Chosen:
         train = [id for id in counted if step.tallies[id].mixed]
@@ -129,15 +142,15 @@ class Curriculum:
         spent = [*step.tallies.values(), *step.probes.values()]
         rollouts, tokens = sum(tally.rollouts for tally in spent), sum(tally.tokens for tally in spent)
         self.account.book_saved(len(step.mixed()), rollouts, tokens, at_random, self.group_size)
-        self.empty = 0 if train else self.empty + 1
+        self.dry = Dry() if train else replace(self.dry, steps=self.dry.steps + 1)
         metrics = self.account.metrics() | self._metrics(step, train, pool_rate, rates)
         with self.ledger.transaction():
             self.ledger.trained(train, decay=self.config.trained_decay)
             self.ledger.remember("account", self.account.to_json())
-            self.ledger.remember("empty_steps", self.empty)
+            self.ledger.remember(DRY, self.dry.to_json())
         self.pool.refresh(train)
-        if self.empty >= self.config.empty_steps:
-            raise self._starved(step.version)
+        if self.dry.steps >= self.config.empty_steps:
+            raise starved(self.dry, self.pool, self.account.groups["trained"], step.version)
         return Chosen(train, counted, metrics, step.moved)
 
     def _metrics(self, step: Step, train: list[str], pool_rate: float, rates: list[float]) -> dict[str, float]:
@@ -172,25 +185,3 @@ class Curriculum:
         low, high = self.config.band
         down = self.config.raise_band * solved
         return max(low - down, 0.0), max(high - down, 0.0)
-
-    def _starved(self, version: int) -> RunFailed:
-        a, b = self.pool.posterior(np.arange(len(self.pool.ids)), version)
-        solved, resting = int((a > b).sum()), int(self.pool.resting.sum())
-        hopeless = len(a) - solved
-        counts = f"{solved} prompts look solved and {hopeless} out of reach, {resting} of them rest"
-        steps = f"{self.empty} steps in a row without a group that has passes and fails (step {version})"
-        if solved > hopeless:
-            return RunFailed(
-                f"no useful prompt is left: {counts}; {steps}",
-                "the pool is learnt: end RL here (fewer `steps`), or add harder prompts",
-            )
-        if before := self.account.groups["trained"]:
-            return RunFailed(
-                f"no prompt is solvable any more: {counts}; {steps}, after {before} groups that had both",
-                "lower learning_rate: training may have broken the policy (see reward in metrics.jsonl); or add easier "
-                "prompts",
-            )
-        return RunFailed(
-            f"no prompt is solvable: {counts}; {steps}",
-            "add easier prompts, train SFT longer, or raise group_size (curriculum.largest_group for hard ones alone)",
-        )

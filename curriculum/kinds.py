@@ -45,7 +45,7 @@ def refilter(step: Step) -> Decide:
     config = step.config
     assert isinstance(config, Refilter)
     if step.version % config.refilter_every == 0:
-        ids = list(step.pool.ids)
+        ids = [id for id, unfit in zip(step.pool.ids, step.pool.unfit, strict=True) if not unfit]
         outcomes = yield from step.probed(ids, config.probe_attempts)
         low, high = config.band
         graded = {
@@ -91,7 +91,7 @@ def _commit(step: Step, config: Posterior, ids: list[str]) -> Generator[list[Ask
     sure = {id for id, beta in believed if beta.mixed(sizes[id]) >= config.sure}
     whole = {id for id in ids if id in sure or not 0 < config.pilot < sizes[id]}
     yield [Ask(id, sizes[id], "group") if id in whole else Ask(id, config.pilot, "pilot") for id in ids]
-    piloted = [id for id in ids if id not in whole]
+    piloted = [id for id in ids if id not in whole and not step.rests(id)]
     rest = []
     for id, beta in step.believed(piloted):
         more = sizes[id] - config.pilot

@@ -85,6 +85,11 @@ class Pool:
         counts = np.bincount(capabilities, minlength=len(self.capabilities))
         return dict(zip(self.capabilities, counts.tolist(), strict=True))
 
+    @property
+    def unfit(self) -> Mask:
+        """Prompts that rest without a graded rollout: none can be rolled out (`UNFIT` in `common.faults`)."""
+        return self.resting & (self.passes + self.fails == 0)
+
     def free(self, exclude: Collection[str]) -> Mask:
         """Prompts that neither rest nor are in `exclude`."""
         mask = ~self.resting

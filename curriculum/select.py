@@ -130,12 +130,12 @@ def probes(pool: Pool, config: Posterior, budget: int, version: int, seed: int) 
     Of the practising ones, half are drawn by age and half by uncertainty: by certainty alone, a prompt believed to be
     hopeless would never be looked at again. Of the resting, a `review` share, the longest unseen more often.
     """
-    resting = pool.resting.sum()
-    review = min(math.ceil(config.review * resting), budget // 4)
+    resting = pool.resting & ~pool.unfit
+    review = min(math.ceil(config.review * resting.sum()), budget // 4)
     rng = np.random.default_rng(derive(seed, "probes"))
     chosen: list[str] = []
     for mask, weigh, count in (
-        (pool.resting, by_age, review),
+        (resting, by_age, review),
         (pool.free([]), by_age, (budget - review + 1) // 2),
         (pool.free([]), by_uncertainty, (budget - review) // 2),
     ):

@@ -61,6 +61,10 @@ class Step:
         """What is believed of some prompts now."""
         return list(zip(ids, self.pool.believed(ids, self.version), strict=True)) if ids else []
 
+    def rests(self, id: str) -> bool:
+        """Whether a prompt rests; one that cannot be rolled out does from the moment that this is found out."""
+        return bool(self.pool.resting[self.pool.place[id]])
+
     def mixed(self) -> list[str]:
         """The prompts whose groups have a spread of rewards."""
         return [id for id, tally in self.tallies.items() if tally.mixed]

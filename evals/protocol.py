@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from common.errors import BadInput
+from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG
 from common.intervals import wilson
 from evals.config import SuiteConfig
 from prompts.schema import Prompt
-from rewards.grade import CUT_OFF, grade
+from rewards.grade import grade
 
-TOO_LONG = "too_long"
-"""The prompt and the suite's longest answer together are longer than the context."""
-NOT_ENCODED = "not_encoded"
-"""The tokenizer or its chat template raised on the prompt, or made no tokens of it."""
 UNKNOWN_VERIFIER = "unknown_verifier"
 COUNTED = (None, TOO_LONG, CUT_OFF)
 """The faults of answers that are part of the score, as wrong ones."""

@@ -94,6 +94,9 @@ def audit(measured: Sequence[Measured], share: float, rates: bool, seed: int) ->
     drops = _false_drops(dropped_N, medium_N, weights_RN)
     decisive = rho is not None and 2 * min(solved_N.sum(), (~solved_N).sum()) >= FEWEST
     worth, said = _verdict(len(known), "AUC" if decisive else "rank correlation", area if decisive else rho)
+    if len(known) < FEWEST <= len(measured):
+        said += f" No attempt at the other {len(measured) - len(known)} could be graded: raise audit.max_tokens if "
+        said += "they are cut off, and look at the verifier if not."
     said += f"; {_cut(share, *drops[:2])}." if worth else ""
     return Audit(len(known), len(measured) - len(known), share, rho, area, error, curve, coverage, *drops, worth, said)
 

@@ -165,7 +165,10 @@ def _require_all_judged(opinions: Sequence[Opinion], ranked: Sequence[Opinion]) 
         raise RunFailed(
             f"no prompt of capability {capability!r} could be judged: {wrong} of {len(mine)} look broken (attempts "
             f"agree on another answer than the reference); {'; '.join(sorted({opinion.said for opinion in mine})[:3])}",
-            "check its reference answers, its verifier and the length of its prompts, or leave the capability out",
+            "check its reference answers and its verifier, or leave the capability out"
+            if 2 * wrong >= len(mine)
+            else "raise the judge's max_tokens where answers are cut_off, look at the verifier where it crashes and at "
+            "the length of the prompts; or leave the capability out",
         )
 
 

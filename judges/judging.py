@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from common.errors import Interrupted, RunFailed
+from common.faults import REMEDIES, main_fault, remedy_of
 from common.files import read_json, write_json
 from common.fingerprint import fingerprint
 from judges.cache import Cache
@@ -205,9 +206,14 @@ def _require_reached(answers: Mapping[str, Answer]) -> None:
 
 def _require_some(verdicts: Sequence[Verdict]) -> None:
     if not any(verdict.graded for verdict in verdicts):
-        counts = ", ".join(f"{fault} {count} times" for fault, count in faults_of(verdicts).items())
+        faults = faults_of(verdicts)
+        counts = ", ".join(f"{fault} {count} times" for fault, count in faults.items())
         said = quoted((reply.fault, reply.text) for verdict in verdicts for reply in verdict.replies)
+        reason = main_fault(faults, sum(faults.values()))
+        otherwise = (
+            "take a judge that answers in the form asked for, or check verifiers and lengths against its settings"
+        )
         raise RunFailed(
             f"not one of {len(verdicts)} prompts could be judged: {counts}{said}",
-            "take a judge that answers in the form asked for, or check verifiers and lengths against its settings",
+            f"of the judge: {remedy_of(reason)}" if reason in REMEDIES else otherwise,
         )

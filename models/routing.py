@@ -15,7 +15,7 @@ backward pass of whatever loss the trainer has.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -44,7 +44,9 @@ class RouterWatch:
 
     policy: nn.Module
     balance: float = 0.0
-    """Weight of the loss in one forward pass; divide by the passes of an optimiser step."""
+    """Weight of the loss."""
+    passes: Callable[[], int] = lambda: 1
+    """Forward passes of the present optimiser step: each has its share of the weight."""
     counts: dict[int, Tensor] = field(default_factory=dict)
     """Tokens by expert (E,), by layer, since the last `reset`."""
     losses: list[float] = field(default_factory=list)
@@ -87,7 +89,7 @@ class RouterWatch:
         loss = balance_loss(real_NE, counts_E)
         if self._within:
             self.losses.append(loss.item())
-        return Attach.apply(scores_TE, loss * self.balance), logits_TE
+        return Attach.apply(scores_TE, loss * (self.balance / self.passes())), logits_TE
 
 
 def balance_loss(logits_NE: Tensor, counts_E: Tensor) -> Tensor:

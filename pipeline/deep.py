@@ -10,13 +10,14 @@ from pipeline.plan import build_plan
 from pipeline.progress import Reporter
 from pipeline.recipe import Recipe
 from pipeline.runner import PREFLIGHT, Request, ask_early, run_plan
+from pipeline.user_files import kept_checksums
 from stages.reference import PROMPTS
 
 
 def deep_check(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
     """What was asked of how many prompts (`asked`) and what a person should know (`notes`); BadInput with all that
     would end the run later."""
-    plan = build_plan(recipe)
+    plan = build_plan(recipe, kept_checksums().of)
     with TemporaryDirectory(prefix="uphill-") as place:
         request = Request(plan, Path(place) / plan.name, until=PROMPTS, reporter=reporter)
         run_plan(request)

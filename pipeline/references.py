@@ -35,7 +35,7 @@ ACCEPTED = {
     ("dpo", "reference"): CHECKPOINT_KINDS,
     ("dpo", "pairs"): ("rl",),
     ("sft", "on"): ("judge_filter", "prompts"),
-    ("rl", "on"): ("judge_filter", "rl"),
+    ("rl", "on"): ("judge_filter", "prompts", "rl"),
 }
 """Which kinds of stage a field may name, by the kind of the stage that has the field."""
 

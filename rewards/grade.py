@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 
 from common.errors import BadInput
+from common.faults import CUT_OFF
 from common.thinking import answer_part
 from prompts.schema import Prompt
 from rewards.limits import TimeLimit, time_limit
@@ -11,8 +12,6 @@ from rewards.verifiers import VERIFIERS, BadReference, check_verifier
 
 __all__ = ["CUT_OFF", "SECONDS", "VERIFIERS", "Grade", "check_prompt", "check_verifier", "grade"]
 
-CUT_OFF = "cut_off"
-"""The fault of a completion whose thinking never ends: it was cut off before it could answer."""
 BAD_REFERENCE = "bad_reference"
 """The fault of every completion where the verifier cannot take the reference answer."""
 

@@ -4,7 +4,7 @@ The drift is measured on a fixed probe, some of the stage's own sequences, at ev
 goes a line into `routing.jsonl`: the share of tokens that each expert of each layer got since the line before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,11 @@ class RouterHealth:
         balance: float,
         every: int,
         start: Path | None,
+        passes: Callable[[], int] = lambda: 1,
     ) -> None:
         self.policy, self.path, self.every = policy, folder / FILE, every
         self.probe = [ids[:PROBE_TOKENS] for ids in spread_out(probe, PROBE)]
-        self.watch = RouterWatch(policy, balance)
+        self.watch = RouterWatch(policy, balance, passes)
         saved = read_json(start / STATE) if start else {}
         self.load: dict[int, Tensor] = {int(layer): tensor(counts) for layer, counts in saved.items()}
         """Tokens by expert (E,), by layer, since the last line; on the CPU, wherever the policy is."""

@@ -4,14 +4,18 @@ The limits are the recipe's `runtime.watch`. All history is in `metrics.jsonl`, 
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
 
+from common.faults import CUT_OFF, counted, main_fault, remedy_of
 from common.watch import WatchConfig
 
 Row = Mapping[str, float]
 FIRST = 5
 """Steps that say what is normal."""
+FAULTS = "faults/"
+"""What the names of the faults' counts begin with."""
 LOW = 3.0
 """A loss in nats below which the first step's says little: its few texts may happen to be easy ones."""
 
@@ -66,10 +70,25 @@ def nothing_to_learn(rows: Sequence[Row], watch: WatchConfig) -> tuple[str, str]
     last = rows[-watch.still_steps :]
     if len(last) < watch.still_steps or not _all(last, lambda row: row.get("mixed_share", 1.0) == 0):
         return None
+    ungraded, rollouts = _ungraded(last)
+    if reason := main_fault(ungraded, rollouts):
+        lost = f"{ungraded.total()} of {rollouts} rollouts could not be graded ({counted(ungraded)})"
+        return f"{lost} in {len(last)} steps: nothing can be learnt from them", remedy_of(reason)
     rewards = {row["reward"] for row in last}
     said = f"always {rewards.pop():g}" if len(rewards) == 1 else "the same within every group"
-    remedy = "take easier or harder prompts, or look at the verifier: groups.jsonl has what it graded"
+    remedy = "look at the verifier: groups.jsonl has what it graded; or take easier or harder prompts"
     return f"the reward was {said} for {len(last)} steps: nothing can be learnt from it", remedy
+
+
+def _ungraded(rows: Sequence[Row]) -> tuple[Counter[str], int]:
+    """Rollouts of some steps of RL without a verdict, by reason, those that `cut_off: zero` counts as wrong included;
+    and all of them."""
+    found: Counter[str] = Counter()
+    for row in rows:
+        faults = {name.removeprefix(FAULTS): int(n) for name, n in row.items() if name.startswith(FAULTS)}
+        cut_off = round(row.get("cut_off_share", 0.0) * row.get("rollouts", 0))
+        found.update(faults | {CUT_OFF: max(cut_off, faults.get(CUT_OFF, 0))})
+    return found, int(sum(row.get("rollouts", 0) for row in rows))
 
 
 def without_gradient(rows: Sequence[Row], watch: WatchConfig) -> tuple[str, str] | None:

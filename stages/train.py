@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from common.errors import Interrupted, RunFailed
 from common.files import append_json_line, read_json_lines
@@ -41,16 +41,16 @@ def load(config: TrainingStage, checkpoint: Path, seed: int) -> Trained:
 
 
 def arguments(config: TrainingStage, context: StageContext, rows: int, precision: str = "float32") -> dict[str, Any]:
-    """Trainer arguments of every stage. `rows` sequences an optimiser step, `rows_per_forward` or fewer at once."""
-    at_once = max(n for n in range(1, min(rows, config.rows_per_forward) + 1) if rows % n == 0)
+    """Trainer arguments of every stage. `rows` an optimiser step come as one batch: our trainers divide it into
+    forward passes themselves (`stages/accumulation.py`, `stages/rl/passes.py`)."""
     return {
         "output_dir": str(resume_folder(context)),
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": SCHEDULERS[config.schedule],
         "warmup_steps": config.warmup_steps,
         "weight_decay": config.weight_decay,
-        "per_device_train_batch_size": at_once,
-        "gradient_accumulation_steps": rows // at_once,
+        "per_device_train_batch_size": rows,
+        "gradient_accumulation_steps": 1,
         "seed": context.seed,
         "save_steps": config.save_every,
         "save_total_limit": 2,
@@ -103,7 +103,7 @@ class Metrics(TrainerCallback):
 
 
 def fit(
-    trainer: Trainer,
+    trainer: Any,
     config: TrainingStage,
     context: StageContext,
     *,
@@ -114,11 +114,12 @@ def fit(
 ) -> dict[str, float]:
     """Train to the end, from the checkpoint `start` if there is one; returns the last step's metrics.
 
+    `trainer` is TRL's with `passes`, the forward passes of the present optimiser step.
     `probe` are sequences (token ids) on which the routing's drift is measured. `extra` saves a stage's own state into
     a checkpoint folder. Raises Interrupted after a requested stop.
     """
-    balance = config.balance_loss / trainer.args.gradient_accumulation_steps
-    health = RouterHealth(trainer.model, probe, context.folder, balance, config.save_every, start)
+    every, passes = config.save_every, lambda: int(trainer.passes)
+    health = RouterHealth(trainer.model, probe, context.folder, config.balance_loss, every, start, passes)
 
     def keep(folder: Path) -> None:
         extra(folder)

@@ -217,3 +217,11 @@ def test_wrong_input_is_refused():
             replace(holdout([(1, 1)])[0], **wrong)
     with pytest.raises(ValueError, match="two measurements"):
         of(holdout([(1, 1)]) * 2)
+
+
+def test_a_policy_whose_attempts_could_not_be_graded_is_told_the_setting():
+    measured = [replace(one, passes=0, tries=0) for one in simulated(None, seed=0)]
+    result = of(measured)
+    assert (result.prompts, result.unmeasured) == (0, 200)
+    assert "at the other 200 could be graded: raise audit.max_tokens" in result.sentence
+    assert "could be graded" not in of(simulated(None, seed=0)[:5]).sentence

@@ -105,8 +105,14 @@ def test_the_share_is_rounded_as_it_is_written_and_a_floor_that_cannot_hold_is_r
 
 
 def test_a_capability_that_nobody_could_judge_ends_the_run():
-    with pytest.raises(RunFailed, match=r"no prompt of capability 'y' could be judged: 0 of 1 look broken .*; said"):
+    with pytest.raises(
+        RunFailed, match=r"no prompt of capability 'y' could be judged: 0 of 1 look broken .*; said"
+    ) as caught:
         cut_easiest([opinion("a", 0.5), opinion("b", None, "y")], cut(0.0))
+    assert "max_tokens" in caught.value.remedy
+    with pytest.raises(RunFailed) as caught:
+        cut_easiest([opinion("a", 0.5), opinion("b", 0.1, "y", evidence={"8": 4})], cut(0.0))
+    assert "reference answers" in caught.value.remedy
 
 
 def verdict(*answers, right=(), kind="attempts"):

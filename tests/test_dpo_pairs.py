@@ -1,11 +1,13 @@
 """Pairs for DPO: verified right against wrong from one group, and nothing else."""
 
 import random
+import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.dpo.pairs import mine
+from stages.dpo.pairs import mine, why_none
 
 
 def member(text, reward, fault=None, length=None):
@@ -89,3 +91,20 @@ def test_equal_seeds_give_equal_pairs_in_whatever_order_the_prompts_come():
     mixed = random.Random(0).sample(groups, len(groups))
     assert mine(mixed, 20, 2.0, 5) == pairs
     assert len({pair.rejected for pair in pairs}) == 2
+
+
+@pytest.mark.parametrize(
+    ("members", "why", "remedy"),
+    [
+        ([member("aa", 0.0, "cut_off")] * 3 + [member("b", 1.0)], "6 of 8 answers could not be graded", "max_tokens"),
+        ([member("aa", 0.0) | {"finish": "length"}] * 2, "4 of 4 answers .*4 cut_off", "max_tokens"),
+        ([member("aa", 0.0, "timeout")] * 2, "4 of 4 answers .*4 timeout", "verifier"),
+        ([member("a", 1.0), member("b" * 9, 0.0)], "in the 2 that have .* lengths differ", "max_length_ratio"),
+        ([member("a", 1.0), member("b", 1.0)], "none has a right and a wrong answer", "medium difficulty"),
+    ],
+)
+def test_why_there_is_no_pair_names_what_can_be_changed(members, why, remedy):
+    groups = [group(name, 1, *members) for name in "pq"]
+    assert mine(groups, 9, 2.0, 0) == []
+    said, do = why_none(groups)
+    assert re.search(why, said) and remedy in do

@@ -13,8 +13,9 @@ from judges.attempts import beta_interval, ease_of
 from judges.cache import Cache
 from judges.config import AttemptsJudge, JudgeConfig, PairwiseJudge, RubricJudge
 from judges.engine import EngineSource
-from judges.judging import likelihoods
+from judges.judging import _require_some, likelihoods
 from judges.source import Choice, Completion
+from judges.verdict import Reply, Verdict
 from rewards.grade import Grade
 
 
@@ -249,3 +250,13 @@ def test_a_prompt_without_room_is_a_fault_and_likelihoods_are_means(tmp_path):
 def test_nothing_graded_ends_the_run(tmp_path):
     with pytest.raises(RunFailed, match="verifier_crash 40 times"):
         ask(tmp_path, grade=lambda *_: Grade(0.0, "verifier_crash", None))
+
+
+@pytest.mark.parametrize(
+    ("fault", "remedy"), [("cut_off", "max_tokens"), ("verifier_crash", "verifier"), ("endpoint_refuses", "lengths")]
+)
+def test_a_judge_without_a_single_verdict_is_told_the_setting(fault, remedy):
+    verdict = Verdict("p", "attempts", [Reply("", "none", 0, None, None, fault)] * 3, None)
+    with pytest.raises(RunFailed, match=f"not one of 2 prompts could be judged: {fault} 6 times") as caught:
+        _require_some([verdict, verdict])
+    assert remedy in caught.value.remedy

@@ -7,27 +7,26 @@ from hypothesis import strategies as st
 from models.nano import nano_model, nano_tokenizer
 from rollouts.engine import Rollout
 from rollouts.parity import trainer_logprobs
-from stages.rl.groups import Group, Member
 from stages.rl.packed import attention_masks, logprobs_and_entropies, pack
+from stages.rl.passes import Part
 
 POLICY = nano_model(nano_tokenizer(), seed=3).train()
 TOKENS = st.lists(st.integers(7, 100), min_size=1, max_size=12)
 
 
 def group(prompt, completions):
-    members = [Member(Rollout(ids, [0.0] * len(ids), "", "stop"), 0.0, None) for ids in completions]
-    return Group("id", "words", prompt, members, probe=False)
+    return Part(prompt, [Rollout(ids, [0.0] * len(ids), "", "stop") for ids in completions], [0.0] * len(completions))
 
 
 def padded(groups):
-    rows = [torch.tensor(member.rollout.token_ids) for one in groups for member in one.members]
+    rows = [torch.tensor(completion) for one in groups for completion in one.completions]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
 
 def packed_logprobs(groups, temperature=1.0):
     ids = padded(groups)
     logprobs, entropies = logprobs_and_entropies(POLICY, pack(groups, 0), ids, temperature)
-    lengths = [len(member.rollout.token_ids) for one in groups for member in one.members]
+    lengths = [len(completion) for one in groups for completion in one.completions]
     return torch.cat([row[:n] for row, n in zip(logprobs, lengths, strict=True)]), entropies
 
 
@@ -35,8 +34,8 @@ def packed_logprobs(groups, temperature=1.0):
 @given(st.lists(st.tuples(TOKENS, st.lists(TOKENS, min_size=1, max_size=4)), min_size=1, max_size=3))
 def test_packed_equals_separate_sequences(shapes):
     groups = [group(prompt, completions) for prompt, completions in shapes]
-    prompts = [one.prompt_ids for one in groups for _ in one.members]
-    completions = [member.rollout.token_ids for one in groups for member in one.members]
+    prompts = [one.prompt_ids for one in groups for _ in one.completions]
+    completions = [completion for one in groups for completion in one.completions]
     expected = trainer_logprobs(POLICY, prompts, completions)
     torch.testing.assert_close(packed_logprobs(groups)[0].detach(), expected, rtol=0, atol=2e-5)
 

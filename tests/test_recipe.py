@@ -80,8 +80,18 @@ def refusal(path, settings=None):
         ("from: sft", "from: dpo", [":9: stages[2].from: 'dpo' does not come before this"]),
         (
             "on: filter, steps",
-            "on: prompts, steps",
-            [":9: stages[2].on: 'prompts' is a prompts stage", "known are: filter"],
+            "on: sft, steps",
+            [":9: stages[2].on: 'sft' is a sft stage, but judge_filter or prompts or rl", "known are: prompts, filter"],
+        ),
+        (
+            "- {id: dpo, kind: dpo, from: rl, pairs: rl",
+            "- {id: dpo, kind: sft, from: rl, on: rl",
+            [":10: stages[3].on: 'rl' is a rl stage, but judge_filter or prompts is needed", "prompts, filter"],
+        ),
+        (
+            "- {id: sft, kind: sft, on: filter",
+            "- {id: sft, kind: sft, on: base",
+            [":8: stages[1].on: 'base' is a base stage, but judge_filter or prompts is needed"],
         ),
         ("pairs: rl", "pairs: sft", [":10: stages[3].pairs: 'sft' is a sft stage, but rl is needed"]),
         ("pairs: rl", "pairs: ro", [":10: stages[3].pairs: there is no stage 'ro'"]),
@@ -117,6 +127,17 @@ def test_rl_goes_on_with_the_ledger_of_an_earlier_rl_stage(recipe):
     loaded = load_recipe(recipe(texts=[("evaluate:", f"  {again}evaluate:")]))
     assert build_plan(loaded)["more"].inputs == {"checkpoint": "rl", "filter": "rl"}
     assert "tokens_generated_at_most" in expected(loaded)["more"]
+
+
+@pytest.mark.parametrize("kind", ["posterior", "refilter"])
+def test_rl_practises_on_the_plain_prompts_too(recipe, kind):
+    without = ("  - {id: filter, kind: judge_filter, drop_easiest: 0.5, judge: {kind: attempts, model: "
+               "smollm2-135m-instruct}}\n  - {id: sft, kind: sft, on: filter, learning_rate: 1e-4}\n")  # fmt: skip
+    texts = [(without, ""), ("from: sft, on: filter", f"from: base, on: prompts, curriculum: {{kind: {kind}}}")]
+    loaded = load_recipe(recipe(texts=texts))
+    plan = build_plan(loaded)
+    assert plan["rl"].inputs == {"checkpoint": "base", "filter": "prompts"} and plan["dpo"].inputs["pairs"] == "rl"
+    assert expected(loaded)["rl"]["tokens_generated_at_most"] > 0
 
 
 def test_several_problems_come_in_one_message(recipe):

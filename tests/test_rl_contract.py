@@ -4,6 +4,7 @@ import inspect
 from importlib.metadata import version
 
 import pytest
+from transformers import Trainer
 from trl import GRPOConfig, GRPOTrainer
 
 
@@ -25,6 +26,8 @@ def test_the_version_is_the_one_that_was_read():
         ("_prepare_inputs", ["self", "generation_batch"]),
         ("_compute_loss", ["self", "model", "inputs"]),
         ("get_train_dataloader", ["self"]),
+        ("training_step", ["self", "model", "inputs", "num_items_in_batch"]),
+        ("_save_checkpoint", ["self", "model", "trial"]),
     ],
 )
 def test_overridden_methods_have_the_known_parameters(name, expected):
@@ -54,13 +57,13 @@ def test_the_kl_term_and_top_p_are_read_where_we_put_them():
     assert {"self.beta = args.beta", "self.top_p = args.top_p"} <= lines
 
 
-def test_batches_are_buffered_and_counted_where_we_do_it():
-    text = source("_prepare_inputs")
-    assert "self._step % generate_every == 0 or self._buffered_inputs is None" in text
-    assert "self._buffered_inputs[self._step % self.args.steps_per_generation]" in text
-    assert "self._step += 1" in source("training_step")
-    lines = {line.strip() for line in source("__init__").splitlines()}
-    assert {"self._buffered_inputs = None", "self._step = 0"} <= lines
+def test_a_pass_enters_where_we_hand_it_over_and_its_loss_is_divided_there_alone():
+    text = inspect.getsource(Trainer.training_step)
+    assert "inputs = self._prepare_inputs(inputs)" in text and "self.accelerator.backward(loss, **kwargs)" in text
+    assert GRPOTrainer.loss_is_scaled_for_ga
+    normaliser = "normalizer * self.current_gradient_accumulation_steps / self.args.steps_per_generation"
+    assert normaliser in source("_compute_loss")
+    assert "self._step" not in source("_compute_loss")
 
 
 def test_metrics_are_lists_by_mode_and_name():
@@ -68,8 +71,8 @@ def test_metrics_are_lists_by_mode_and_name():
     assert "for key, val in self._metrics[mode].items()" in source("log")
 
 
-def test_a_step_on_its_own_rollouts_needs_one_forward_pass_a_batch():
-    config = GRPOConfig(output_dir="unused", report_to=[], use_cpu=True, per_device_train_batch_size=4,
-                        gradient_accumulation_steps=2, num_generations=4)  # fmt: skip
-    assert (config.steps_per_generation, config.num_iterations, config.generation_batch_size) == (2, 1, 8)
+def test_a_step_on_its_own_rollouts_needs_one_forward_pass():
+    config = GRPOConfig(output_dir="unused", report_to=[], use_cpu=True, per_device_train_batch_size=8,
+                        gradient_accumulation_steps=1, num_generations=4)  # fmt: skip
+    assert (config.steps_per_generation, config.num_iterations, config.generation_batch_size) == (1, 1, 8)
     assert not config.use_vllm and config.temperature == 1.0

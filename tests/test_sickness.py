@@ -37,12 +37,31 @@ def rows(*changes, healthy=10):
             rows(*[{"mixed_share": 0.0, "reward": n / 20} for n in range(20)]),
             "the same within every group for 20 steps",
         ),
+        (
+            rows(*[{"mixed_share": 0.0, "reward": 0.0, "rollouts": 8, "faults/cut_off": 8, "cut_off_share": 1.0}] * 20),
+            "160 of 160 rollouts could not be graded (160 cut_off) in 20 steps",
+        ),
+        (
+            rows(*[{"mixed_share": 0.0, "reward": 0.0, "rollouts": 8, "cut_off_share": 0.75}] * 20),
+            "120 of 160 rollouts could not be graded (120 cut_off) in 20 steps",
+        ),
+        (
+            rows(*[{"mixed_share": 0.0, "reward": 0.0, "rollouts": 8, "faults/timeout": 3}] * 20),
+            "the reward was always 0 for 20 steps",
+        ),
         (rows(*[{"grad_norm": 0.0}] * 20), "every gradient was zero for 20 steps"),
     ],
 )
 def test_each_sign_is_seen_at_its_step_and_not_before(found, words):
     assert words in sickness(found, WATCH)[0]
     assert all(sickness(found[:end], WATCH) is None for end in range(1, len(found)))
+
+
+def test_answers_that_could_not_be_graded_name_the_setting_and_not_the_prompts():
+    dry = {"mixed_share": 0.0, "reward": 0.0, "rollouts": 8}
+    assert "max_tokens" in sickness(rows(*[dry | {"cut_off_share": 1.0}] * 20), WATCH)[1]
+    assert "verifier" in sickness(rows(*[dry | {"faults/timeout": 5}] * 20), WATCH)[1]
+    assert "prompts" in sickness(rows(*[dry] * 20), WATCH)[1]
 
 
 @pytest.mark.parametrize(

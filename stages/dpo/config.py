@@ -3,7 +3,7 @@
 import math
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages.training import TrainingStage
 
@@ -27,6 +27,14 @@ class DpoStage(TrainingStage):
 
     def steps_at_most(self) -> int:
         return math.ceil(self.max_pairs / self.batch_size)
+
+    @model_validator(mode="after")
+    def _a_pair_fits_a_pass(self) -> "DpoStage":
+        if self.rows_per_forward < 2:
+            raise ValueError(
+                f"rows_per_forward is {self.rows_per_forward}, and a pair is two sequences: give 2 or more"
+            )
+        return self
 
     def input_ids(self) -> dict[str, str]:
         return {"checkpoint": self.from_, "pairs": self.pairs, "reference": self.reference or self.from_}

@@ -1,9 +1,12 @@
 """Preference pairs from the RL stage's own groups: verified right against wrong, same prompt, like lengths."""
 
 import random
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from common.faults import CUT_OFF, counted, main_fault, remedy_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,23 @@ def mine(groups: Iterable[dict[str, Any]], max_pairs: int, max_length_ratio: flo
     shuffled = sorted(newest.values(), key=lambda pair: pair.prompt_id)
     random.Random(seed).shuffle(shuffled)
     return sorted(shuffled, key=lambda pair: -pair.step)[:max_pairs]
+
+
+def why_none(groups: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """Why no group has a pair, and what to do about it."""
+    members = [member for group in groups for member in group["members"]]
+    faults = Counter(
+        member["fault"] or CUT_OFF for member in members if member["fault"] or member["finish"] == "length"
+    )
+    if reason := main_fault(faults, len(members)):
+        return f"{faults.total()} of {len(members)} answers could not be graded ({counted(faults)})", remedy_of(reason)
+    both = sum(len({m["reward"] for m in group["members"] if m["fault"] is None} & {0.0, 1.0}) == 2 for group in groups)
+    if both:
+        return (
+            f"in the {both} that have a right and a wrong answer their lengths differ too much",
+            "raise max_length_ratio",
+        )
+    return "none has a right and a wrong answer", "practise on prompts of medium difficulty"
 
 
 def _pair(group: dict[str, Any], max_length_ratio: float, seed: int) -> Pair | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from trl import DPOConfig, DPOTrainer
+from trl import DPOConfig
 
 from common.errors import BadInput, RunFailed
 from common.files import read_json_lines, write_json_lines
@@ -17,7 +17,8 @@ from common.stage import Inputs, Outputs, StageContext
 from models.checkpoint import load_policy
 from prompts.schema import read_prompts, with_system
 from stages.dpo.config import DpoStage
-from stages.dpo.pairs import Pair, mine
+from stages.dpo.pairs import Pair, mine, why_none
+from stages.dpo.trainer import PairTrainer
 from stages.health import FIGURES
 from stages.resume import go_on
 from stages.train import arguments, fit, load, picked, save
@@ -29,21 +30,20 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
     groups = read_groups(inputs["pairs"] / "groups.jsonl")
     pairs = mine(groups, config.max_pairs, config.max_length_ratio, context.seed)
     if not pairs:
-        raise RunFailed(
-            f"no pair in {len(groups)} groups of stage {config.pairs!r}: none has a right and a wrong answer",
-            "raise max_length_ratio, or practise on prompts of medium difficulty",
-        )
+        why, remedy = why_none(groups)
+        raise RunFailed(f"no pair in {len(groups)} groups of stage {config.pairs!r}: {why}", remedy)
     messages = {prompt.id: prompt.messages for prompt in read_prompts(inputs["pairs"] / "prompts.parquet")}
     write_json_lines(context.folder / "pairs.jsonl", map(asdict, pairs))
     trained = load(config, inputs["checkpoint"] / "checkpoint", context.seed)
     examples = [_example(pair, messages) for pair in pairs]
-    trainer = DPOTrainer(
+    trainer = PairTrainer(
         model=trained.policy,
         ref_model=load_policy(inputs["reference"] / "checkpoint"),
         args=_arguments(config, context, len(pairs)),
         train_dataset=Dataset.from_list(examples),
         processing_class=trained.tokenizer,
     )
+    trainer.items = _at_once(config)
     probe = [_chosen(trained.tokenizer, example) for example in examples]
     last = fit(trainer, config, context, start=start, probe=probe, shown=("loss", "rewards/accuracies", "logps/chosen"))
     save(trained, context)
@@ -73,8 +73,14 @@ def _arguments(config: DpoStage, context: StageContext, pairs: int) -> DPOConfig
         loss_type=["sigmoid", "sft"] if config.sft_weight else ["sigmoid"],
         loss_weights=[1.0, config.sft_weight] if config.sft_weight else None,
         precompute_ref_log_probs=True,
+        precompute_ref_batch_size=_at_once(config),
         max_length=None,
     )
+
+
+def _at_once(config: DpoStage) -> int:
+    """Pairs in a pass: each is two sequences."""
+    return config.rows_per_forward // 2
 
 
 def _example(pair: Pair, messages: dict[str, list[dict[str, str]]]) -> dict[str, list[dict[str, str]]]:

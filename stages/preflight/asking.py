@@ -15,7 +15,7 @@ from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts
 from stages.preflight.chats import Talk, answering, judging, learning, rolling
 from stages.preflight.config import AdoptAsk, Ask, FilterAsk, LearnAsk, PreflightStage, RollAsk, SuiteAsk
-from stages.preflight.lengths import Chat, Measured, measure, named
+from stages.preflight.lengths import Chat, Measured, measure
 from stages.reference import PROMPTS
 
 HELD_OUT = "held_out"
@@ -68,7 +68,7 @@ class Preflight:
         trained = {prompt.capability for prompt in self._reaching[PROMPTS]}
         for capability in sorted({prompt.capability for prompt in self._held_out} - trained):
             held = [prompt for prompt in self._held_out if prompt.capability == capability]
-            message = f"{capability!r} has {len(held)} held-out prompts and none to train on, such as {named(held[0])}"
+            message = f"{capability!r} has {len(held)} held-out prompts and none to train on, such as {held[0].named}"
             remedy = "add prompts of that capability, or give its source `held_out: 0`"
             self.problems.append(Problem("prompts", message, remedy))
 
@@ -160,7 +160,7 @@ class Preflight:
             place = talk.system_place if added and talk.system_place else next(iter(given), talk.place)
             remedy = f"{OTHER}, or leave the system message out"
         message = f"the chat template of {self._whose(talk)} cannot take a chat of {spoken(shape)}"
-        self.problems.append(Problem(place, f"{message}, as {named(chat.prompt)} is: {wrong}", remedy))
+        self.problems.append(Problem(place, f"{message}, as {chat.prompt.named} is: {wrong}", remedy))
 
     def _refuse_template(self, talk: Talk, message: str, remedy: str) -> None:
         place = f"{talk.place}.model" if talk.model else "model"

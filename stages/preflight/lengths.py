@@ -42,14 +42,9 @@ class Measured:
     @property
     def named(self) -> str:
         """The longest of those that are too long."""
-        shown = ", ".join(f"{named(prompt)} ({tokens} tokens)" for tokens, prompt in self.too_long[:SHOWN])
+        shown = ", ".join(f"{prompt.named} ({tokens} tokens)" for tokens, prompt in self.too_long[:SHOWN])
         more = len(self.too_long) - SHOWN
         return f"{shown} and {more} more" if more > 0 else shown
-
-
-def named(prompt: Prompt) -> str:
-    """What a person knows a prompt by."""
-    return prompt.id
 
 
 def measure(speech: Speech, chats: Sequence[Chat], room: int, *, opened: bool) -> Measured:
@@ -73,7 +68,7 @@ def _tokens(bounds: "Bounds", chat: Chat) -> int:
     try:
         return bounds.exact(chat.messages)
     except FAILURES as error:
-        raise BadInput(f"prompt {named(chat.prompt)}: the chat template raises: {line_of(error)}", OTHER) from None
+        raise BadInput(f"{chat.prompt.named}: the chat template raises: {line_of(error)}", OTHER) from None
 
 
 class Bounds:

@@ -13,8 +13,8 @@ from stages.training import TrainingStage
 class RlStage(TrainingStage):
     kind: Literal["rl"]
     on: str
-    """Id of the judge filter whose kept prompts and priors the curriculum starts from, or of an RL stage, with whose
-    ledger it goes on."""
+    """Id of the judge filter whose kept prompts and priors the curriculum starts from; `prompts` for all training
+    prompts, of which nothing is known yet; or of an RL stage, with whose ledger it goes on."""
     steps: int = Field(ge=1)
     """Optimiser steps; each is on-policy: generate, score, train, sync."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"

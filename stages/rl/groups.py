@@ -8,8 +8,6 @@ from typing import Any
 
 from rollouts.engine import Rollout
 
-CUT_OFF = "cut_off"
-
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -20,6 +18,8 @@ class Member:
     """1 right, 0 wrong; without meaning when `fault` is set."""
     fault: str | None
     """Why the rollout counts neither as right nor as wrong: `cut_off`, or a verifier's fault."""
+    cut_off: bool = False
+    """It did not come to its end. Under `cut_off: zero` that is no fault, but a reward of 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +63,18 @@ class Group:
         return sum(len(member.rollout.token_ids) for member in self.members)
 
     @property
-    def longest(self) -> int:
-        return len(self.prompt_ids) + max(len(member.rollout.token_ids) for member in self.members)
+    def loss_tokens(self) -> int:
+        """Completion tokens that the loss is over: those of the usable members."""
+        return sum(len(member.rollout.token_ids) for member in self.usable)
 
     def advantages(self) -> list[float]:
-        """One a member: (reward - mean) / (standard deviation + 1e-4) over the usable ones, 0 for a fault.
+        """One a usable member: (reward - mean) / (standard deviation + 1e-4).
 
         GRPO, Shao et al. 2024 (arXiv:2402.03300), section 4.1.
         """
         rewards = [member.reward for member in self.usable]
         mean, spread = statistics.fmean(rewards), statistics.stdev(rewards)
-        return [0.0 if m.fault is not None else (m.reward - mean) / (spread + 1e-4) for m in self.members]
+        return [(reward - mean) / (spread + 1e-4) for reward in rewards]
 
     def to_json(self, step: int, system_prompts: Sequence[str]) -> dict[str, Any]:
         """One line of `groups.jsonl`. Its `system` is the text of the recipe's system prompt, None if it has none."""

@@ -15,8 +15,8 @@ from peft import PeftModel
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from stages.rl.groups import Group
 from stages.rl.nucleus import truncated
+from stages.rl.passes import Part
 
 LONGEST_ROW = 4096
 """Tokens in a packed row; below it Llama 4's temperature tuning, which counts from the row's start, is constant."""
@@ -26,7 +26,7 @@ HEAD_TOKENS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Groups as rows. R rows of length L; B completions of at most C tokens, in the order of the groups' members."""
+    """Parts of groups as rows. R rows of length L; B completions of at most C tokens, in the order of the parts."""
 
     ids: Tensor
     """Token ids (R, L), padded on the right."""
@@ -43,9 +43,9 @@ class Packed:
         return Packed(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
-def pack(groups: Sequence[Group], pad: int) -> Packed:
-    """Lay the groups out in rows."""
-    rows = [part for group in groups for part in shared_rows(group)]
+def pack(parts: Sequence[Part], pad: int) -> Packed:
+    """Lay the parts of a pass out in rows."""
+    rows = [row for part in parts for row in shared_rows(part)]
     length = max(len(prompt) + sum(map(len, completions)) for prompt, completions in rows)
     width = max(len(c) for _, completions in rows for c in completions)
     ids = torch.full((len(rows), length), pad)
@@ -66,14 +66,14 @@ def pack(groups: Sequence[Group], pad: int) -> Packed:
     return Packed(ids, positions, owner, torch.tensor(row_of), torch.tensor(source))
 
 
-def shared_rows(group: Group) -> Iterator[tuple[list[int], list[list[int]]]]:
+def shared_rows(part: Part) -> Iterator[tuple[list[int], list[list[int]]]]:
     """The prompt with all completions, or with each one where sharing a row would cost more than it saves."""
-    completions = [member.rollout.token_ids for member in group.members]
-    total = len(group.prompt_ids) + group.tokens
-    if group.tokens <= len(completions) * len(group.prompt_ids) and total <= LONGEST_ROW:
-        yield group.prompt_ids, completions
+    prompt, completions = part.prompt_ids, part.completions
+    tokens = sum(map(len, completions))
+    if tokens <= len(completions) * len(prompt) and len(prompt) + tokens <= LONGEST_ROW:
+        yield prompt, completions
     else:
-        yield from ((group.prompt_ids, [completion]) for completion in completions)
+        yield from ((prompt, [completion]) for completion in completions)
 
 
 def attention_masks(packed: Packed, chunk: int | None) -> dict[str, Tensor]:

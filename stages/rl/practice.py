@@ -1,10 +1,15 @@
 """One step's practice: roll out what the curriculum asks for, grade it, and hand over the groups that train."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
 from typing import Any
 
+from common.errors import BadInput
+from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG, remedy_of
 from common.seeds import derive
 from curriculum.asks import Ask, Outcome
 from curriculum.curriculum import FIRST_VERSION, Curriculum
@@ -14,7 +19,15 @@ from prompts.schema import Prompt, with_system
 from rewards.grade import Grade
 from stages.lengths import require_room
 from stages.rl.config import RlStage
-from stages.rl.groups import CUT_OFF, Group, Member
+from stages.rl.groups import Group, Member
+from stages.rl.passes import Part, forward_passes
+
+CHUNK = 512
+"""Rollouts asked of the engine at once: between two chunks progress is told and a stop is heeded. The engine drains at
+the end of each."""
+REMEMBERED = 4096
+"""Prompts whose tokens are kept."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -25,8 +38,12 @@ class Practised:
     """Groups with a spread of rewards, to train on."""
     everything: list[Group] = field(default_factory=list)
     """Every group rolled out, probes and pilots included."""
+    passes: list[list[Part]] = field(default_factory=list)
+    """What is trained on, by forward pass."""
     counted_tokens: int = 0
     """Completion tokens that the loss is divided by."""
+    unfit: dict[str, str] = field(default_factory=dict)
+    """Prompts that were drawn and cannot be rolled out, and why: `too_long`, `not_encoded`."""
     metrics: dict[str, float] = field(default_factory=dict)
     moved: dict[str, int] = field(default_factory=dict)
     """Places that capabilities gave up for want of useful prompts (negative) and took over."""
@@ -51,6 +68,8 @@ class Practice:
     ) -> None:
         self.config, self.prompts, self.ledger = config, prompts, ledger
         self.engine, self.grade, self.seed = engine, grade, seed
+        self.between: Callable[[bool], None] = lambda booked: None
+        """Called before every chunk of rollouts, with whether the step has booked any; what it raises ends the step."""
         self.curriculum = Curriculum(
             config.curriculum,
             ledger,
@@ -58,29 +77,36 @@ class Practice:
             group_size=config.group_size,
             seed=derive(seed, "curriculum"),
         )
-        systems: Sequence[str | None] = config.system_prompts or [None]
-        self.encoded = {
-            id: [engine.encode(with_system(prompt.messages, system)) for system in systems]
-            for id, prompt in prompts.items()
-        }
-        room = engine.max_model_len - config.max_tokens
-        lengths = {prompts[id].named: max(map(len, variants)) for id, variants in self.encoded.items()}
-        remedy = "raise rollouts.max_model_len, lower max_tokens, or set max_prompt_tokens of their source"
-        require_room(lengths, room, "rollouts.max_model_len less max_tokens, a room", remedy)
+        self.room: int = engine.max_model_len - config.max_tokens
+        """Longest prompt that leaves room for an answer, in tokens."""
+        self.encoded = lru_cache(maxsize=REMEMBERED)(self._encoded)
+        """Token ids of a prompt, by id, behind each of the system prompts: made when it is drawn, and kept a while."""
+
+    def fitting(self, count: int) -> list[str]:
+        """The first so many prompts that can be rolled out. BadInput if there is none."""
+        found = list(islice((id for id in self.prompts if not self.unfit(id)), count))
+        if not found:
+            longest = {id: max(map(len, self.encoded(id))) for id in self.prompts if self.unfit(id) == TOO_LONG}
+            lengths = {self.prompts[id].named: length for id, length in longest.items()}
+            remedy = "raise rollouts.max_model_len, lower max_tokens, or set max_prompt_tokens of their source"
+            require_room(lengths, self.room, "rollouts.max_model_len less max_tokens, a room", remedy)
+            raise BadInput(f"not one of {len(self.prompts)} prompts can be encoded", remedy_of(NOT_ENCODED))
+        return found
 
     def step(self, step: int) -> Practised:
         """Practise with the policy of step `step`; its version counts on from earlier stages on the same ledger."""
         asking = self.curriculum.step(self.ledger.remembered(FIRST_VERSION, 0) + step)
-        groups: dict[tuple[str, bool], Group] = {}
+        done, groups = Practised(), dict[tuple[str, bool], Group]()
         try:
             asks = next(asking)
             while True:
-                asks = asking.send([self._outcome(group) for group in self._roll(asks, step, groups)])
+                asks = asking.send(self._roll(asks, step, done, groups))
         except StopIteration as end:
             chosen = end.value
-        done = Practised(everything=list(groups.values()))
+        done.everything = list(groups.values())
         done.chosen = [groups[id, False] for id in chosen.train]
-        done.counted_tokens = sum(groups[id, False].tokens for id in chosen.counted)
+        done.passes = forward_passes(done.chosen, self.config.rows_per_forward)
+        done.counted_tokens = sum(groups[id, False].loss_tokens for id in chosen.counted if (id, False) in groups)
         done.metrics = {PREFIX + name: value for name, value in chosen.metrics.items()}
         done.moved = dict(chosen.moved)
         done.metrics |= self._by_system(done.everything)
@@ -90,40 +116,71 @@ class Practice:
         """Which of the system prompts a prompt is behind at a step."""
         return derive(self.seed, "system", step, id) % max(len(self.config.system_prompts), 1)
 
-    def _roll(self, asks: Sequence[Ask], step: int, groups: dict[tuple[str, bool], Group]) -> list[Group]:
-        """The rollouts asked for, one group an ask; added to the step's `groups` by prompt (probes apart)."""
-        found: list[Group] = []
+    def unfit(self, id: str) -> str | None:
+        """Why a prompt cannot be rolled out behind each of the system prompts; None if it can."""
+        variants = self.encoded(id)
+        if not all(variants):
+            return NOT_ENCODED
+        return TOO_LONG if max(map(len, variants)) > self.room else None
+
+    def _encoded(self, id: str) -> list[list[int]]:
+        systems: Sequence[str | None] = self.config.system_prompts or [None]
+        messages = [with_system(self.prompts[id].messages, system) for system in systems]
+        try:
+            return [self.engine.encode(one) for one in messages]
+        except Exception:  # a chat template is a program that came with the checkpoint: it may raise anything
+            _log.warning("prompt %s cannot be encoded", id, exc_info=True)
+            return [[] for _ in systems]
+
+    def _roll(
+        self, asks: Sequence[Ask], step: int, done: Practised, groups: dict[tuple[str, bool], Group]
+    ) -> list[Outcome]:
+        """Roll out what is asked for, one outcome an ask; the rollouts join the step's groups (probes apart)."""
+        booked, found = bool(groups or done.unfit), dict[str, Group]()
         for count in sorted({ask.rollouts for ask in asks}):
             same = [ask for ask in asks if ask.rollouts == count]
-            inputs = [self.encoded[ask.id][self.system_of(ask.id, step)] for ask in same]
-            rollouts = self.engine.generate(
-                inputs,
-                samples=count,
-                temperature=self.config.temperature,
-                top_p=self.config.top_p,
-                max_tokens=self.config.max_tokens,
-                seeds=[derive(self.seed, "rollout", step, ask.purpose, ask.id) for ask in same],
-            )
-            for ask, tokens, completions in zip(same, inputs, rollouts, strict=True):
-                prompt, probe = self.prompts[ask.id], ask.purpose == "probe"
-                members = [self._member(prompt, rollout) for rollout in completions]
-                found.append(Group(ask.id, prompt.capability, tokens, members, probe, self.system_of(ask.id, step)))
-        by_id = {group.prompt_id: group for group in found}
-        found = [by_id[ask.id] for ask in asks]
-        for group in found:
-            key = group.prompt_id, group.probe
+            at_once = max(CHUNK // count, 1)
+            for start in range(0, len(same), at_once):
+                self.between(booked)
+                fits = [ask for ask in same[start : start + at_once] if not self.unfit(ask.id)]
+                found |= {group.prompt_id: group for group in self._sample(fits, step, count)}
+        outcomes = []
+        for ask in asks:
+            if reason := self.unfit(ask.id):
+                done.unfit[ask.id] = reason
+                outcomes.append(Outcome(0, 0, {reason: 1}))
+                continue
+            group = found[ask.id]
+            key = ask.id, group.probe
             groups[key] = groups[key].joined(group) if key in groups else group
+            outcomes.append(_outcome(group))
+        return outcomes
+
+    def _sample(self, asks: Sequence[Ask], step: int, count: int) -> list[Group]:
+        """`count` graded rollouts of each ask."""
+        if not asks:
+            return []
+        inputs = [self.encoded(ask.id)[self.system_of(ask.id, step)] for ask in asks]
+        rollouts = self.engine.generate(
+            inputs,
+            samples=count,
+            temperature=self.config.temperature,
+            top_p=self.config.top_p,
+            max_tokens=self.config.max_tokens,
+            seeds=[derive(self.seed, "rollout", step, ask.purpose, ask.id) for ask in asks],
+        )
+        found = []
+        for ask, tokens, completions in zip(asks, inputs, rollouts, strict=True):
+            prompt, probe = self.prompts[ask.id], ask.purpose == "probe"
+            members = [self._member(prompt, rollout) for rollout in completions]
+            found.append(Group(ask.id, prompt.capability, tokens, members, probe, self.system_of(ask.id, step)))
         return found
 
     def _member(self, prompt: Prompt, rollout: Any) -> Member:
-        if rollout.finish == "length":
-            masked = self.config.cut_off == "mask"
-            return Member(rollout, 0.0, CUT_OFF if masked else None)
-        graded = self.grade(prompt, rollout.text)
+        graded = None if rollout.finish == "length" else self.grade(prompt, rollout.text)
+        if graded is None or graded.fault == CUT_OFF:  # at the engine's limit, or within its own thinking
+            return Member(rollout, 0.0, CUT_OFF if self.config.cut_off == "mask" else None, cut_off=True)
         return Member(rollout, 1.0 if graded.correct else 0.0, graded.fault)
-
-    def _outcome(self, group: Group) -> Outcome:
-        return Outcome(group.passes, len(group.usable) - group.passes, group.faults, group.tokens)
 
     def _by_system(self, groups: Sequence[Group]) -> dict[str, float]:
         """Pass rate by system prompt, where there are several."""
@@ -136,3 +193,8 @@ class Practice:
             passes[group.system] += group.passes
             graded[group.system] += len(group.usable)
         return {f"system/{n}/pass_rate": passes[n] / graded[n] for n in sorted(graded) if graded[n]}
+
+
+def _outcome(group: Group) -> Outcome:
+    cut_off = sum(member.cut_off for member in group.usable)
+    return Outcome(group.passes, len(group.usable) - group.passes, group.faults, group.tokens, cut_off)

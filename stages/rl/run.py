@@ -2,11 +2,14 @@
 
 import shutil
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from peft import PeftModel
 from trl import GRPOConfig
 
+from common.errors import Interrupted
+from common.faults import NOT_ENCODED
 from common.files import append_json_line, read_json_lines, write_json
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
@@ -15,17 +18,21 @@ from curriculum.curriculum import begin_stage
 from curriculum.database import settle
 from curriculum.ledger import Ledger
 from curriculum.plots import PREFIX, plot
+from curriculum.posterior import Beta
+from curriculum.rows import Entry
 from models.checkpoint import load_policy
-from prompts.schema import read_prompts
+from prompts.schema import Prompt, read_prompts
 from rewards.grade import grade
 from rollouts.engine import Engine
-from stages.health import FIGURES
+from stages.health import FIGURES, PROBE, spread_out
 from stages.resume import go_on
 from stages.rl.config import RlStage
 from stages.rl.kl import Reference
+from stages.rl.notes import Notes
 from stages.rl.packed import shared_rows
 from stages.rl.practice import Practice, Practised
 from stages.rl.trainer import CurriculumTrainer
+from stages.sickness import FAULTS
 from stages.train import Trained, arguments, fit, load, picked, save
 
 CURRICULUM = tuple(
@@ -38,6 +45,8 @@ CURRICULUM = tuple(
 """Figures of the curriculum that the stage's record keeps."""
 PROBES = 4
 """Sequences that the parity check compares after every sync."""
+FLAT = Beta(1.0, 1.0)
+"""Prior of a prompt that no judge saw: every pass rate is as likely."""
 
 
 def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
@@ -45,21 +54,19 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     the curriculum `curriculum.png` and `reliability.json`."""
     start = go_on(context)
     prompts = read_prompts(inputs["filter"] / "prompts.parquet")
-    # The judge's or an earlier RL stage's ledger on a fresh start, the checkpoint's when the stage goes on.
-    ledger = Ledger.restore((start or inputs["filter"]) / "ledger.sqlite", context.folder / "ledger.sqlite")
-    if start is None:
-        begin_stage(ledger)
+    ledger = open_ledger(prompts, start or inputs["filter"], context.folder / "ledger.sqlite", start is None)
     checkpoint = inputs["checkpoint"] / "checkpoint"
     engine = Engine(checkpoint, config.rollouts, derive(context.seed, "engine"))
     trained = load(config, checkpoint, context.seed)
     practice = Practice(config, {p.id: p for p in prompts}, ledger, engine, grade, derive(context.seed, "practice"))
     trainer = trainer_of(config, context, trained, practice, reference_of(config, trained, checkpoint))
+    practice.between = between(context, trainer)
     last = fit(
         trainer,
         config,
         context,
         start=start,
-        probe=[variants[0] for variants in practice.encoded.values()],
+        probe=[practice.encoded(p.id)[0] for p in spread_out(prompts, PROBE) if practice.unfit(p.id) != NOT_ENCODED],
         shown=("reward", "mixed_share", "parity/rollout_gap"),
         extra=lambda folder: ledger.snapshot(folder / "ledger.sqlite"),
     )
@@ -98,30 +105,41 @@ def reference_of(config: RlStage, trained: Trained, checkpoint: Path) -> Referen
     return Reference(config.kl_weight, policy, adapters)
 
 
+def open_ledger(prompts: Sequence[Prompt], source: Path, path: Path, fresh: bool) -> Ledger:
+    """The stage's ledger at `path`: a checkpoint's when the stage goes on; on a fresh start the judge's or an earlier
+    RL stage's, or where it practises on the plain prompts a new one, in which nothing is known of any."""
+    if fresh and (source / "held_out.parquet").exists():  # a `prompts` stage: nobody judged them
+        path.unlink(missing_ok=True)
+        ledger = Ledger(path)
+        ledger.add(Entry(p.id, p.capability, p.source, FLAT, settings=p.difficulty) for p in prompts)
+        return ledger
+    ledger = Ledger.restore(source / "ledger.sqlite", path)
+    if fresh:
+        begin_stage(ledger)
+    return ledger
+
+
 def trainer_of(
     config: RlStage, context: StageContext, trained: Trained, practice: Practice, reference: Reference | None = None
 ) -> CurriculumTrainer:
     """The trainer of a stage's policy, whose groups come from `practice`."""
     totals = _totals(context)
-    short: set[str] = set()
+    tell = Notes(practice.prompts, practice.room, context.note)
 
     def practise(step: int) -> Practised:
         done = practice.step(step)
-        new = {name for name, places in done.moved.items() if places < 0} - short
-        if new:
-            short.update(new)
-            context.note(f"step {step}: too few useful prompts of {', '.join(sorted(new))}; others take their places")
+        tell.step(step, done)
         for group in done.everything:
             append_json_line(context.folder / "groups.jsonl", group.to_json(step, config.system_prompts))
         totals["generated"] += done.tokens
-        rows = [row for group in done.chosen for row in shared_rows(group)]
+        rows = [row for parts in done.passes for part in parts for row in shared_rows(part)]
         totals["trained"] += sum(len(prompt) + sum(map(len, completions)) for prompt, completions in rows)
         done.metrics |= {**_metrics(done, practice.ledger), **{f"tokens_{k}_total": v for k, v in totals.items()}}
         return done
 
-    chosen = list(practice.prompts.values())[:PROBES]
-    answers = [practice.engine.encode_text(prompt.answer)[: config.max_tokens] for prompt in chosen]
-    probes = [practice.encoded[prompt.id][0] for prompt in chosen], answers
+    chosen = practice.fitting(PROBES)
+    answers = [practice.engine.encode_text(practice.prompts[id].answer)[: config.max_tokens] for id in chosen]
+    probes = [practice.encoded(id)[0] for id in chosen], answers
     return CurriculumTrainer(
         policy=trained.policy,
         args=_grpo(config, context),
@@ -132,6 +150,23 @@ def trainer_of(
         tolerance=config.parity_tolerance,
         reference=reference,
     )
+
+
+def between(context: StageContext, trainer: CurriculumTrainer) -> Callable[[bool], None]:
+    """What happens between two chunks of a step's rollouts: the run hears that the stage lives, and a stop is heeded.
+
+    A step that has booked rollouts is finished first: what goes on from a checkpoint begins its step anew.
+    """
+
+    def look(booked: bool) -> None:
+        step = trainer.state.global_step
+        context.progress(step, trainer.args.max_steps, unit="step")
+        if context.stop_requested() and not booked:
+            if step:
+                trainer.keep()
+            raise Interrupted("stopped as asked; the stage goes on from here", "run the same command again")
+
+    return look
 
 
 def _grpo(config: RlStage, context: StageContext) -> GRPOConfig:
@@ -154,16 +189,19 @@ def _grpo(config: RlStage, context: StageContext) -> GRPOConfig:
 def _metrics(done: Practised, ledger: Ledger) -> dict[str, float]:
     groups = [group for group in done.everything if not group.probe]
     graded = sum(len(group.usable) for group in groups)
-    faults = sum((group.faults for group in done.everything), Counter[str]())
+    faults = sum((group.faults for group in done.everything), Counter(done.unfit.values()))
+    cut_off = sum(member.cut_off for group in done.everything for member in group.members)
+    rollouts = sum(len(group.members) for group in done.everything)
     values = {
         "reward": sum(group.passes for group in groups) / graded if graded else 0.0,
         "mixed_share": len(done.chosen) / len(groups) if groups else 0.0,
         "groups": len(groups),
-        "rollouts": sum(len(group.members) for group in done.everything),
+        "rollouts": rollouts,
+        "cut_off_share": cut_off / rollouts if rollouts else 0.0,
         "tokens_generated": done.tokens,
         "probed": len(done.everything) - len(groups),
     }
-    values |= {f"faults/{reason}": count for reason, count in sorted(faults.items())}
+    values |= {f"{FAULTS}{reason}": count for reason, count in sorted(faults.items()) if count}
     return {**values, **{f"ledger/{state}": count for state, count in ledger.counts().items()}}
 
 

@@ -1,10 +1,13 @@
 """GRPO on TRL's trainer, with our rollouts: the curriculum decides what is practised, vLLM samples, parity is checked.
 
-TRL 1.16's private methods that this overrides: `_prepare_inputs` (where a batch of rollouts enters), `_compute_loss`
-and `_get_per_token_logps_and_entropies`. `tests/test_rl_contract.py` fails when they change.
+TRL 1.16's methods that this overrides: `training_step` (an optimiser step here, of several passes), `_prepare_inputs`
+(which would sample), `_compute_loss` and `_get_per_token_logps_and_entropies`. `tests/test_rl_contract.py` fails when
+they change. How many passes a step takes depends on what was sampled, so the trainer's own accumulation stays at 1.
 """
 
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,13 +15,15 @@ from datasets import Dataset
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
+from transformers import TrainerControl
 from trl import GRPOConfig, GRPOTrainer
 
 from models.adapters import policy_weights
 from rollouts import parity
-from stages.rl.groups import Group
+from stages.resume import MARKER
 from stages.rl.kl import Reference
 from stages.rl.packed import logprobs_and_entropies, pack
+from stages.rl.passes import Part
 from stages.rl.practice import Practised
 
 Batch = dict[str, Any]
@@ -43,9 +48,11 @@ class CurriculumTrainer(GRPOTrainer):
         self.reference = reference
         self.current: Batch | None = None
         self.latest_logprobs: Tensor | None = None
+        self.passes = 1
+        self._sums: dict[str, tuple[float, int]] = {}
+        self.control: TrainerControl
         # GRPOTrainer asks for prompts and a reward; both are the curriculum's here and neither is read.
         rows = Dataset.from_dict({"prompt": [""] * args.generation_batch_size})
-        self._buffered_inputs: list[Batch | None] | None
         super().__init__(
             model=policy, args=args, reward_funcs=[_graded_already], train_dataset=rows, processing_class=tokenizer
         )
@@ -55,19 +62,34 @@ class CurriculumTrainer(GRPOTrainer):
             reference.policy.to(self.accelerator.device)
 
     def get_train_dataloader(self) -> DataLoader:
-        """One item a forward pass: it only counts, the curriculum draws the prompts."""
-        passes: Any = [{} for _ in range(self.args.steps_per_generation)]
-        return DataLoader(passes, batch_size=None)
+        """One empty item, an optimiser step: the curriculum draws the prompts."""
+        items: Any = [{}]
+        return DataLoader(items, batch_size=None)
 
-    def _prepare_inputs(self, generation_batch: Any) -> Batch | None:
-        position = self._step % self.args.steps_per_generation
-        if position == 0 or self._buffered_inputs is None:
-            self.sync()
-            done = self.practise(self.state.global_step)
-            self._buffered_inputs = self._batches(done.chosen, done.counted_tokens)
-            for name, value in done.metrics.items():
-                self._metrics["train"][name].append(value)
-        return self._buffered_inputs[position]
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """A step's rollouts, then the forward and backward passes that they take; the step's loss."""
+        begin = time.perf_counter()
+        model.train()
+        self.sync()
+        done = self.practise(self.state.global_step)
+        for name, value in done.metrics.items():
+            self._metrics["train"][name].append(value)
+        self._sums.clear()
+        self.passes = max(len(done.passes), 1)
+        pad, run = self._tokenizer.pad_token_id, super().training_step
+        batches = (collate(parts, pad, done.counted_tokens) for parts in done.passes or [[]])
+        losses = [run(model, batch, num_items_in_batch) for batch in batches]
+        self._metrics["train"]["step_time"] = [time.perf_counter() - begin]
+        return torch.stack(losses).sum()
+
+    def _prepare_inputs(self, generation_batch: Any) -> Batch:
+        return {name: value.to(self.accelerator.device) for name, value in generation_batch.items()}
+
+    def keep(self) -> None:
+        """Save a checkpoint of the last whole step, in the middle of the next one, unless there is one."""
+        if not (Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}" / MARKER).exists():
+            self._save_checkpoint(self.model, trial=None)
+            self.control = self.callback_handler.on_save(self.args, self.state, self.control)
 
     def sync(self) -> None:
         """Put the policy into the engine and prove that it arrived."""
@@ -89,18 +111,6 @@ class CurriculumTrainer(GRPOTrainer):
         flat = torch.tensor([value for row in engine for value in row])
         return {"sequences": sequences, "mean_gap": parity.gap(flat, trainer).mean}
 
-    def _batches(self, groups: Sequence[Group], tokens: int) -> list[Batch | None]:
-        """Groups as one padded batch a forward pass, like lengths together; None where nothing is left to train on."""
-        ordered = sorted(groups, key=lambda group: (group.longest, group.prompt_id))
-        passes = self.args.steps_per_generation
-        sizes = [len(ordered) // passes + (i < len(ordered) % passes) for i in range(passes)]
-        batches: list[Batch | None] = []
-        for size in sizes:
-            part, ordered = ordered[:size], ordered[size:]
-            batch = collate(part, self._tokenizer.pad_token_id, tokens) if part else None
-            batches.append(batch and {name: value.to(self.accelerator.device) for name, value in batch.items()})
-        return batches
-
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor, None]:
         """TRL's hook for the policy's log-probabilities; prompts are computed once a group (`packed.py`)."""
         assert self.current is not None
@@ -111,9 +121,9 @@ class CurriculumTrainer(GRPOTrainer):
         self.latest_logprobs = logprobs.detach()
         return logprobs, entropies, None
 
-    def _compute_loss(self, model: Any, inputs: Batch | None) -> Tensor:
-        if inputs is None:
-            # A forward pass without groups: a zero that the optimiser's accumulation can go through.
+    def _compute_loss(self, model: Any, inputs: Batch) -> Tensor:
+        if not inputs:
+            # A step without groups: a zero that the optimiser can go through.
             return next(p for p in model.parameters() if p.requires_grad).sum() * 0.0
         self.current = inputs
         if self.reference is not None:
@@ -124,35 +134,41 @@ class CurriculumTrainer(GRPOTrainer):
         assert self.latest_logprobs is not None
         found = parity.gap(inputs["engine_logprobs"][mask], self.latest_logprobs[mask])
         parity.require(found, self.tolerance, f"on the rollouts of step {self.state.global_step}")
-        self._metrics["train"]["parity/rollout_gap"].append(found.mean)
-        largest = self._metrics["train"]["parity/largest_gap"]
-        largest[:] = [max([*largest, found.largest])]  # TRL logs the mean of what is listed here
+        figures = self._metrics["train"]
+        self._average("entropy", figures["entropy"].pop(), found.tokens)
+        if self.reference is not None:
+            self._average("kl", figures["kl"].pop(), found.tokens)
+        self._average("parity/rollout_gap", found.mean, found.tokens)
+        figures["parity/largest_gap"] = [max([*figures["parity/largest_gap"], found.largest])]
         return loss
 
+    def _average(self, name: str, value: float, tokens: int) -> None:
+        """List a figure's mean over the tokens of the step's passes so far: TRL would log the mean over the passes."""
+        total, count = self._sums.get(name, (0.0, 0))
+        self._sums[name] = total + value * tokens, count + tokens
+        self._metrics["train"][name] = [self._sums[name][0] / self._sums[name][1]]
 
-def collate(groups: Sequence[Group], pad: int, tokens: int) -> Batch:
-    """Padded tensors of some groups' members: prompts on the left, completions on the right.
 
-    `tokens` is the number of completion tokens by which TRL's "dapo" loss is normalised: those of the step's groups,
-    of the ones without a spread of rewards too where the curriculum counts them.
+def collate(parts: Sequence[Part], pad: int, tokens: int) -> Batch:
+    """Padded tensors of a forward pass: prompts on the left, completions on the right; nothing if it is empty.
+
+    `tokens` is the number of completion tokens by which TRL's "dapo" loss is normalised: those that the loss of the
+    whole step is over, of groups without a spread of rewards too where the curriculum counts them.
     """
-    rows = [(group.prompt_ids, member.rollout) for group in groups for member in group.members]
-    usable = torch.tensor([[member.fault is None] for group in groups for member in group.members])
-    prompts = [torch.tensor(prompt).flip(0) for prompt, _ in rows]
-    prompt_ids = pad_sequence(prompts, batch_first=True, padding_value=pad).flip(1)
-    prompt_mask = pad_sequence([torch.ones_like(p) for p in prompts], batch_first=True).flip(1)
-    completions = [torch.tensor(rollout.token_ids) for _, rollout in rows]
-    mask = pad_sequence([torch.ones_like(c) for c in completions], batch_first=True)
+    if not parts:
+        return {}
+    prompts = [torch.tensor(part.prompt_ids).flip(0) for part in parts for _ in part.rollouts]
+    rollouts = [rollout for part in parts for rollout in part.rollouts]
+    completions = [torch.tensor(rollout.token_ids) for rollout in rollouts]
     return {
-        "packed": pack(groups, pad),
-        "prompt_ids": prompt_ids,
-        "prompt_mask": prompt_mask,
+        "packed": pack(parts, pad),
+        "prompt_ids": pad_sequence(prompts, batch_first=True, padding_value=pad).flip(1),
+        "prompt_mask": pad_sequence([torch.ones_like(p) for p in prompts], batch_first=True).flip(1),
         "completion_ids": pad_sequence(completions, batch_first=True, padding_value=pad),
-        # Attention to a faulty rollout's tokens does no harm; its loss is masked here.
-        "completion_mask": mask * usable,
-        "advantages": torch.tensor([value for group in groups for value in group.advantages()]),
+        "completion_mask": pad_sequence([torch.ones_like(c) for c in completions], batch_first=True),
+        "advantages": torch.tensor([value for part in parts for value in part.advantages]),
         "num_items_in_batch": torch.tensor(tokens),
-        "engine_logprobs": pad_sequence([torch.tensor(r.logprobs) for _, r in rows], batch_first=True),
+        "engine_logprobs": pad_sequence([torch.tensor(rollout.logprobs) for rollout in rollouts], batch_first=True),
     }
 
 

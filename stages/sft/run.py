@@ -8,11 +8,16 @@ from trl import SFTConfig, SFTTrainer
 from common.stage import Inputs, Outputs, StageContext
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts
+from stages.accumulation import EvenPasses
 from stages.health import FIGURES
 from stages.lengths import require_room
 from stages.resume import go_on
 from stages.sft.config import SftStage
 from stages.train import arguments, fit, load, picked, save
+
+
+class RowTrainer(EvenPasses, SFTTrainer):
+    """`items` rows at most go through the model at once."""
 
 
 def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
@@ -28,7 +33,7 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
         lengths, context_length, "the model's context", "shorten them, or set max_prompt_tokens of their source"
     )
     rows = min(config.batch_size, len(prompts))
-    trainer = SFTTrainer(
+    trainer = RowTrainer(
         model=trained.policy,
         args=SFTConfig(
             **arguments(config, context, rows, config.precision),
@@ -39,6 +44,7 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
         train_dataset=Dataset.from_list(list(examples.values())),
         processing_class=trained.tokenizer,
     )
+    trainer.items = config.rows_per_forward
     probe = list(encoded.values())
     last = fit(trainer, config, context, start=start, probe=probe, shown=("loss", "mean_token_accuracy"))
     save(trained, context)
