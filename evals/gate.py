@@ -33,10 +33,11 @@ def check_gate(parent: dict[str, Any], child: dict[str, Any], suite: str, max_dr
 
 def _remedy(before: dict[str, Any], after: dict[str, Any]) -> str:
     """What to do; where the answers that were lost are answers cut off, the length comes first."""
-    cut_off, lost = after["cut_off"] - before["cut_off"], (before["score"] - after["score"]) * after["n"]
-    longer = f"raise the suite's max_tokens: {after['cut_off']} answers were cut off, {before['cut_off']} before; or "
+    cut, earlier = after.get("cut_off", 0), before.get("cut_off", 0)
+    lost = (before["score"] - after["score"]) * after["n"]
+    longer = f"raise the suite's max_tokens: {cut} answers were cut off, {earlier} before; or "
     train = "train less or lower the learning rate and redo the stage, or widen `gate.max_drop` in the recipe"
-    return f"{longer if 2 * cut_off >= lost else ''}{train}"
+    return f"{longer if 0 < lost <= 2 * (cut - earlier) else ''}{train}"
 
 
 def _suite(results: dict[str, Any], suite: str, whose: str) -> dict[str, Any]:

@@ -15,10 +15,8 @@ from benchmarks.resume import kill
 from benchmarks.same_run import differing
 from common.files import files_below, read_json, read_json_lines
 from curriculum.ledger import Ledger
-from curriculum.posterior import Beta
 from models.packaged import resolve_dense
 from pipeline.checkout import PACKAGES
-from prompts.schema import read_prompts
 from rollouts import environment
 
 ROOT = Path(__file__).parents[1]
@@ -227,33 +225,20 @@ def test_the_exported_checkpoint_gives_the_trainers_logprobs_without_our_code(ex
         assert row == pytest.approx(one["trainer"], abs=1e-4) and row == pytest.approx(one["engine"], abs=1e-4)
 
 
-def test_rl_on_stages_adopted_from_another_run_goes_as_it_went_there(runs, run):
-    rl = next(node["config"] for node in read_json(run / "plan.json")["nodes"] if node["id"] == "rl")
+def test_rl_on_stages_adopted_from_another_run_goes_as_it_went_there_and_needs_no_judge(runs, run):
+    configs = {node["id"]: node["config"] for node in read_json(run / "plan.json")["nodes"]}
     adopted = [{"id": name, "kind": "adopt", "folder": str(run / place)} for name, place in
                (("filter", "03-filter"), ("sft", "04-sft"))]  # fmt: skip
-    stages = json.dumps([*adopted, rl | {"steps": 2}])
+    rl, dpo = configs["rl"] | {"steps": 2}, configs["dpo"] | {"from": "plain", "pairs": "plain"}
+    stages = json.dumps([*adopted, rl, rl | {"id": "plain", "on": "prompts", "rows_per_forward": 3}, dpo])
     uphill([*command(runs / "adopting"), "--set", f"stages={stages}", "--set", "evaluate=null"])
-    mine, theirs = (read_json_lines(folder / "05-rl" / "groups.jsonl") for folder in (runs / "adopting" / "nano", run))
+    folder = runs / "adopting" / "nano"
+    mine, theirs = (read_json_lines(path / "05-rl" / "groups.jsonl") for path in (folder, run))
     assert {group["step"] for group in mine} == {0, 1} and mine == theirs[: len(mine)]
-
-
-def test_rl_and_dpo_on_plain_prompts_without_a_judge(runs, run):
-    configs = {node["id"]: node["config"] for node in read_json(run / "plan.json")["nodes"]}
-    sft = {"id": "sft", "kind": "adopt", "folder": str(run / "04-sft")}
-    # Fewer sequences in a pass than a group has.
-    rl = configs["rl"] | {"on": "prompts", "steps": 2, "rows_per_forward": 3, "curriculum": {"kind": "posterior"}}
-    stages = json.dumps([sft, rl, configs["dpo"] | {"max_pairs": 8}])
-    uphill([*command(runs / "plain"), "--set", f"stages={stages}", "--set", "evaluate=null"])
-    folder = runs / "plain" / "nano"
-    training = {prompt.id for prompt in read_prompts(folder / "01-prompts" / "prompts.parquet")}
-    with Ledger(folder / "04-rl" / "ledger.sqlite") as ledger:
-        rows = ledger.rows()
-        assert {row.id for row in rows} == training and {row.prior for row in rows} == {Beta(1.0, 1.0)}
-    groups = read_json_lines(folder / "04-rl" / "groups.jsonl")
-    assert {group["step"] for group in groups} == {0, 1} and {group["prompt_id"] for group in groups} <= training
-    metrics = read_json_lines(folder / "04-rl" / "metrics.jsonl")
-    assert all(row["grad_norm"] > 0 and row["parity/rollout_gap"] < 1e-4 for row in metrics)
-    assert read_json_lines(folder / "05-dpo" / "pairs.jsonl")
+    with Ledger(folder / "06-plain" / "ledger.sqlite") as ledger:
+        assert len(ledger.rows()) > 600 and {(row.prior.a, row.prior.b) for row in ledger.rows()} == {(1, 1)}
+    assert all(row["grad_norm"] > 0 for row in read_json_lines(folder / "06-plain" / "metrics.jsonl"))
+    assert read_json_lines(folder / "07-dpo" / "pairs.jsonl")
 
 
 def wait_for(process, partial, step, seconds=200):

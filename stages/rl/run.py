@@ -109,7 +109,6 @@ def open_ledger(prompts: Sequence[Prompt], source: Path, path: Path, fresh: bool
     """The stage's ledger at `path`: a checkpoint's when the stage goes on; on a fresh start the judge's or an earlier
     RL stage's, or where it practises on the plain prompts a new one, in which nothing is known of any."""
     if fresh and (source / "held_out.parquet").exists():  # a `prompts` stage: nobody judged them
-        path.unlink(missing_ok=True)
         ledger = Ledger(path)
         ledger.add(Entry(p.id, p.capability, p.source, FLAT, settings=p.difficulty) for p in prompts)
         return ledger
