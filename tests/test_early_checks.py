@@ -7,7 +7,7 @@ import pytest
 from early_recipes import DENSE, NANO, URL, dense_folder, early_check, prompt, refused, write_recipe
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_runs import toy_plan
+from toy_runs import found_in, toy_plan
 from toy_stages import ToyStage
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
 
@@ -244,3 +244,6 @@ def test_the_early_check_comes_before_what_costs_and_once_while_nothing_changes(
     moved = [f"{tmp_path / '02-costly'} moved to {tmp_path / 'replaced' / '02-costly'}"]
     assert toy(tmp_path, redo=["costly"]) == ([*moved, *first[:1], *second], None)
     assert toy(tmp_path, redo=["costly"], asks=2) == ([*moved, *first[:1], *early, *second], None)
+    assert found_in(tmp_path) == ""
+    (tmp_path / "preflight" / "count.txt").write_text("0")
+    assert f"{tmp_path / 'preflight' / 'count.txt'}: " in found_in(tmp_path)
