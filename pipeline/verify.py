@@ -7,7 +7,7 @@ from pipeline.adopted import origin_of, origin_problem
 from pipeline.plan import Node, Plan, folder_of
 from pipeline.record import problems_in, read_record, record_checksum
 from pipeline.run_folder import load_plan
-from pipeline.runner import why_stale
+from pipeline.runner import PREFLIGHT, why_stale
 from pipeline.state import NodeState, inspect
 
 WEIGHTS = "checkpoint/model.safetensors"
@@ -20,7 +20,15 @@ def verify_run(run: Path, stage: str | None = None) -> dict[str, Any]:
     wanted = _upstream(plan, stage) if stage else {node.id for node in plan.nodes}
     states = inspect(plan, run)
     rows = [_row(run, node, states[node.id]) for node in reversed(plan.nodes) if node.id in wanted]
-    return {"run": plan.name, "stages": rows, "problems": [text for row in rows for text in row["problems"]]}
+    problems = [text for row in rows for text in row["problems"]] + ([] if stage else _of_early_check(run))
+    return {"run": plan.name, "stages": rows, "problems": problems}
+
+
+def _of_early_check(run: Path) -> list[str]:
+    """What is wrong with the files of the early check, which is no stage."""
+    folder = run / PREFLIGHT
+    record = read_record(folder)
+    return [f"{path}: {problem}" for path, problem in problems_in(folder, record, whole=True)] if record else []
 
 
 def _upstream(plan: Plan, stage: str) -> set[str]:

@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from early_recipes import DENSE, NANO, URL, dense_folder, early_check, prompt, refused, write_recipe
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_runs import toy_plan
+from toy_runs import found_in, toy_plan
 from toy_stages import ToyStage
-from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
+from vllm._custom_ops import cpu_attn_get_scheduler_metadata
+from vllm.v1.attention.backends.cpu_attn import _get_attn_isa
 
 from common.errors import BadInput
 from judges.attempts import Attempts
@@ -99,16 +101,29 @@ def test_a_linear_rope_makes_the_context_longer(tmp_path):
     ("texts", "place"), [([(NANO, DENSE)], "model.upcycle"), ([(URL, "model: dense")], "stages[0].judge.model")]
 )
 def test_a_head_that_vllm_cannot_compute_here_is_refused_here_and_planned_for_elsewhere(tmp_path, texts, place):
-    dense_folder(tmp_path / "dense", head_dim=48)
+    dense_folder(tmp_path / "dense", head_dim=40)
     path = write_recipe(tmp_path, *texts)
     load_recipe(path)
     error = refused(load_recipe, path, here=True)
-    assert f"{place}: attention heads of 48, and vLLM on a CPU takes 32, 64, 80, " in error.message
+    assert f"{place}: attention heads of 40, and vLLM on a CPU takes 32, 48, 64, 80, " in error.message
     assert "head_dim is one of them (64, say)" in error.remedy
 
 
-def test_the_head_sizes_are_vllms():
-    assert list(ON_CPU) == CPUAttentionBackend.get_supported_head_sizes() and head_sizes() == ON_CPU
+def has_kernel(head_size, dtype):
+    one = {"num_reqs": 1, "num_heads": 2, "num_kv_heads": 2, "seq_lens": torch.tensor([8], dtype=torch.int32)}
+    how = {"causal": True, "sliding_window_size": -1, "enable_kv_split": False}
+    starts, isa = torch.tensor([0, 8], dtype=torch.int32), _get_attn_isa(dtype, 32, head_size)
+    try:
+        cpu_attn_get_scheduler_metadata(head_dim=head_size, dtype=dtype, query_start_loc=starts, isa=isa, **one, **how)
+    except RuntimeError as error:
+        assert "Unsupported CPU attention configuration" in str(error)
+        return False
+    return True
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_head_sizes_are_those_of_vllms_kernels(dtype):
+    assert tuple(size for size in range(2, 642, 2) if has_kernel(size, dtype)) == ON_CPU == head_sizes()
 
 
 def test_a_prompt_that_sft_has_no_room_for_is_named(tmp_path):
@@ -244,3 +259,6 @@ def test_the_early_check_comes_before_what_costs_and_once_while_nothing_changes(
     moved = [f"{tmp_path / '02-costly'} moved to {tmp_path / 'replaced' / '02-costly'}"]
     assert toy(tmp_path, redo=["costly"]) == ([*moved, *first[:1], *second], None)
     assert toy(tmp_path, redo=["costly"], asks=2) == ([*moved, *first[:1], *early, *second], None)
+    assert found_in(tmp_path) == ""
+    (tmp_path / "preflight" / "count.txt").write_text("0")
+    assert f"{tmp_path / 'preflight' / 'count.txt'}: " in found_in(tmp_path)
