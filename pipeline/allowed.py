@@ -26,6 +26,8 @@ EXAMPLES: Mapping[str, Any] = {
     "model_name": "llama-4-scout",
     "api_key_env": "JUDGE_KEY",
     "checkpoint": "../models/my-llama4",
+    "pad_token": "<|finetune_right_pad_id|>",
+    "chat_template": "chat.jinja",
     "family": "chain_sum",
     "settings": {"max_terms": 3},
     "graded_by": ["num_terms"],

@@ -1,7 +1,7 @@
 """DPO trains its pairs under the very prompt tokens that RL sampled them under, system prompts included."""
 
 import pytest
-from test_rl import RIGHT, WRONG, ScriptedEngine, graded
+from scripted_practice import RIGHT, WRONG, ScriptedEngine, graded
 
 from common.errors import BadInput
 from common.files import append_json_line, read_json_lines, write_json_lines

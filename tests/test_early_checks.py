@@ -131,7 +131,7 @@ def test_a_prompt_that_sft_has_no_room_for_is_named(tmp_path):
     first, second = error.message.splitlines()
     assert first == (
         "stages[1]: 1 of 2 prompts are longer than the model's context (max_position_embeddings), 512 tokens:"
-        " long (1007 tokens)"
+        " prompt long (1007 tokens)"
     )
     assert second.startswith("stages[2]: 1 of 2 prompts are longer than stages[2].rollouts.max_model_len (512) less")
     assert "max_prompt_tokens" in error.remedy
@@ -146,7 +146,7 @@ def test_a_prompt_that_rl_has_no_room_for_is_named(tmp_path):
     path = write_recipe(tmp_path, ("steps: 4", "steps: 4, system_prompts: [Be brief., Think.]"))
     error = refused(early_check, path, [prompt("a"), prompt("edge", "x" * 473), *map(prompt, "bcde")])
     room = "stages[2].rollouts.max_model_len (512) less max_tokens (32), 480 tokens"
-    assert error.message == f"stages[2]: 1 of 6 prompts are longer than {room}: edge (485 tokens)"
+    assert error.message == f"stages[2]: 1 of 6 prompts are longer than {room}: prompt edge (485 tokens)"
     assert error.remedy.startswith("raise stages[2].rollouts.max_model_len, lower max_tokens, or drop them with `max_")
     assert early_check(path, [prompt("edge", "x" * 460)])["asked"][1]["longest"] == 472
 
@@ -176,7 +176,7 @@ def test_what_an_evaluation_has_no_room_for_is_told(tmp_path):
     found = early_check(write_recipe(tmp_path), held_out=[prompt("g"), prompt("long", "x" * 460)])
     (note,) = found["notes"]
     assert note.startswith("evaluate.suites[0]: 1 of 2 prompts are longer than evaluate.rollouts.max_model_len (512)")
-    assert note.endswith("448 tokens: long (462 tokens); they will be counted as wrong")
+    assert note.endswith("448 tokens: prompt long (462 tokens); they will be counted as wrong")
 
 
 def test_held_out_prompts_that_are_asked_must_be_there(tmp_path):
@@ -188,7 +188,7 @@ def test_held_out_prompts_that_are_asked_must_be_there(tmp_path):
 
 def test_a_capability_that_is_evaluated_must_be_trained(tmp_path):
     error = refused(early_check, write_recipe(tmp_path), held_out=[prompt("g", capability="sums")])
-    assert error.message == "prompts: 'sums' has 1 held-out prompts and none to train on, such as g"
+    assert error.message == "prompts: 'sums' has 1 held-out prompts and none to train on, such as prompt g"
     assert error.remedy == "add prompts of that capability, or give its source `held_out: 0`"
 
 

@@ -10,7 +10,9 @@ from models.nano import CHAT_TEMPLATE as GOOD
 from models.packaged import resolve_dense
 
 NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + GOOD
-SYSTEMS = "the chat template of {} cannot take a chat of system, user, as {} is: it raises: System role not supported"
+SYSTEMS = (
+    "the chat template of {} cannot take a chat of system, user, as prompt {} is: it raises: System role not supported"
+)
 ENDLESS = GOOD.replace("<|end|>", "")
 LLAMA_2 = (
     "{% for message in messages %}{% if message.role == 'user' %}[INST] {{ message.content }} [/INST]"
@@ -33,7 +35,7 @@ def recipe(tmp_path):
 @pytest.mark.parametrize(
     ("template", "words"),
     [
-        ("{% for %}", "cannot take a chat of user, as a is: it raises: "),
+        ("{% for %}", "cannot take a chat of user, as prompt a is: it raises: "),
         ("{{ nothing.there }}" + GOOD, "it raises: 'nothing' is undefined"),
         (GOOD.replace("{{ message['content'] }}", "{{ message['role'] }}"), "it leaves the user's words out"),
         (GOOD.partition(AFTER_USER)[0], "it has no generation prompt: before an answer comes '<|assistant|>'"),
@@ -63,7 +65,7 @@ def test_several_turns_are_asked_of_the_template_where_a_prompt_has_them(recipe)
     chat = prompt("a", "x")
     chat.messages[:] = turns
     error = refused(early_check, recipe(reordering), [prompt("b"), chat])
-    assert "cannot take a chat of user, assistant, user, as a is: it puts the messages into another order" in str(error)
+    assert "chat of user, assistant, user, as prompt a is: it puts the messages into another order" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def test_a_template_without_a_system_role_is_refused_where_the_recipe_has_one(re
 
 def test_a_system_message_of_a_row_is_named_with_its_prompt(recipe):
     error = refused(early_check, recipe(NO_SYSTEM), [prompt("a"), prompt("b", system="Be brief.")])
-    assert error.message.startswith("stages[1]: ") and "as b is" in error.message
+    assert error.message.startswith("stages[1]: ") and "as prompt b is" in error.message
 
 
 def test_without_system_messages_such_a_template_is_no_fault(recipe):

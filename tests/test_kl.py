@@ -11,6 +11,7 @@ from rollouts.engine import Rollout
 from rollouts.parity import trainer_logprobs
 from stages.rl.config import RlStage
 from stages.rl.groups import Group, Member
+from stages.rl.passes import Part
 from stages.rl.run import _grpo, reference_of
 from stages.rl.trainer import CurriculumTrainer, collate
 from stages.train import load
@@ -66,7 +67,8 @@ def trainer_of(checkpoint, folder, **settings):
     )  # fmt: skip
     trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
     groups = groups_of(trained.policy)
-    return trainer, collate(groups, TOKENIZER.pad_token_id, tokens=11), groups
+    parts = [Part(g.prompt_ids, [member.rollout for member in g.members], g.advantages()) for g in groups]
+    return trainer, collate(parts, TOKENIZER.pad_token_id, tokens=11), groups
 
 
 def gradients(policy, loss):

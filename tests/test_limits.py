@@ -36,6 +36,7 @@ evaluate: {suites: [held_out, gsm8k], after: [base]}
         ("stages.sft.epochs=1e300", "stages[1].epochs: so large a number cannot be meant"),
         ("stages.sft.learning_rate=5", "stages[1].learning_rate: 5.0 cannot be meant: 1.0 is the most"),
         ("stages.rl.steps=1000000000", "stages[2].steps: 1,000,000,000 cannot be meant"),
+        ("stages.rl.steps=true", "stages[2].steps: must be a whole number of at least 1, got true"),
         ("stages.rl.group_size=1000000", "stages[2].group_size: 1,000,000 cannot be meant"),
         ("stages.rl.temperature=70", "stages[2].temperature: 70.0 cannot be meant"),
         ("stages.sft.lora.rank=1000", "stages[1].lora.rank: 1,000 is above the model's width, 576"),

@@ -295,8 +295,3 @@ def test_a_folder_is_found_under_another_number(recipe, tmp_path):
 
 def test_the_test_recipe_is_yaml_that_others_read_too():
     assert yaml.safe_load(RECIPE)["name"] == "small"
-
-
-def test_true_where_a_number_is_read_is_refused_with_its_line(recipe):
-    message = refusal(recipe(texts=[("steps: 4", "steps: true")]))
-    assert ":9: stages[2].steps: must be a whole number of at least 1, got true" in message and "steps: 20" in message

@@ -17,8 +17,8 @@ from models.nano import nano_model, nano_tokenizer
 from rollouts import parity, sync
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
-from stages.rl.groups import Group, Member
 from stages.rl.packed import logprobs_and_entropies, pack
+from stages.rl.passes import Part
 
 TOLERANCE = 1e-4
 ROOM = 96
@@ -193,8 +193,7 @@ def test_sampled_logprobs_are_those_of_the_tempered_policy(engine, policy, tempe
 def test_top_p_draws_from_the_likeliest_and_the_trainer_has_the_same_logprobs(engine, policy, top_p, temperature):
     prompts = prompts_of(engine)
     groups = sample(engine, prompts, range(8), top_p=top_p, temperature=temperature)
-    rolled = [Group("p", "w", prompt, [Member(one, 0.0, None) for one in group], probe=False)
-              for prompt, group in zip(prompts, groups, strict=True)]  # fmt: skip
+    rolled = [Part(prompt, group, [0.0] * len(group)) for prompt, group in zip(prompts, groups, strict=True)]
     rollouts = [one for group in groups for one in group]
     rows = [pad_sequence([torch.tensor(row) for row in column], batch_first=True)
             for column in zip(*((one.token_ids, one.logprobs) for one in rollouts), strict=True)]  # fmt: skip
