@@ -5,10 +5,10 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from nano_runs import FINISHED, ROOT, command, python_m, uphill
 from toy_runs import found_in
 
 from benchmarks.resume import kill
@@ -19,41 +19,6 @@ from models.packaged import resolve_dense
 from pipeline.checkout import PACKAGES
 from prompts.schema import read_prompts
 from rollouts import environment
-
-ROOT = Path(__file__).parents[1]
-SETTINGS = {
-    "prompts.0.count": 400,
-    "prompts.0.settings": "{min_word_len: 3, max_word_len: 3}",
-    "prompts.1.count": 400,
-    "prompts.1.settings": "{min_terms: 2, max_terms: 2, min_digits: 1, max_digits: 1}",
-    "stages.filter.limit": 24,
-    "stages.filter.drop_easiest": 0.25,
-    "stages.filter.more_judges": "[{kind: rubric, model: smollm2-135m-instruct, max_tokens: 8}]",
-    "stages.filter.audit": "{prompts: 8, max_tokens: 8}",
-    "stages.sft.epochs": 8,
-    "stages.sft.save_every": 5,
-    "stages.rl.steps": 6,
-    "stages.rl.save_every": 2,
-    "stages.rl.prompts_per_step": 6,
-    "stages.rl.curriculum": "{refilter_every: 2, probe_share: 0.2}",
-    "evaluate": "{suites: [{name: held_out, limit: 24}, {name: basic_arithmetic, limit: 24}], after: [sft, rl]}",
-}
-FINISHED = ["prompts", "base", "filter", "sft", "eval-sft", "rl", "eval-rl", "dpo"]
-
-
-def command(runs, *words):
-    settings = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
-    return [sys.executable, "-m", "pipeline", "run", "recipes/nano.yaml", "--runs-dir", str(runs), *settings, *words]
-
-
-def uphill(words):
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=400)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def python_m(*words):
-    return uphill([sys.executable, "-m", "pipeline", *words])
 
 
 def mtimes(folder):
@@ -107,6 +72,12 @@ def test_every_stage_is_finished_and_compared(run):
     assert all(0 <= row["low"] <= row["score"] <= row["high"] <= 1 for row in rows)
     generated = {stage["id"]: stage["tokens_generated"] for stage in status["stages"]}
     assert all(generated[name] > 0 for name in ("filter", "rl", "eval-rl"))
+
+
+def test_the_verifiers_that_graded_a_run_grade_it_so_again(run):
+    found = json.loads(python_m("regrade", f"{run}:rl", "--json").stdout)["stages"]
+    assert [row["stage"] for row in found] == ["rl", "eval-rl"]
+    assert all(row["answers"] > 40 and row["changed"] == 0 for row in found), found
 
 
 def test_two_judges_are_heard_checked_and_not_asked_twice(runs, run):
