@@ -9,7 +9,7 @@ import re
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _HASHES = re.compile(r"^[ \t]*####[ \t]*(\S[^\n]*)$", re.MULTILINE)
 _PHRASE = re.compile(
-    r"(?:\banswer\b[*_ \t]{0,4}(?:is\b|[:：])"
+    r"(?:\banswer\b(?:\s+to\s+[^.\n:]{1,60}?)?[*_ \t]{0,4}(?:(?:is|would be|must be|should be|equals)\b|[:：=])"
     r"|(?:答案|答え|答)[*_ \t]{0,4}(?:[是为為は]|[:：])"
     r"|\b(?:antwort|lösung|réponse|respuesta|risposta|resposta)\b[*_ \t]{0,4}(?:(?:ist|est|es|è|é)(?!\w)|\s?[:：]))"
     r"[:：*\s]{0,8}",

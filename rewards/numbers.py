@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from rewards.spelling import one_way, undressed
 from rewards.units import SYMBOLS, Unit, read_unit
+from rewards.wording import BEFORE, NEVER, OPERATOR, OTHERWISE
 
 _GROUPED = (
     r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,3}(?:[ '_][0-9]{3})+(?![0-9])"
@@ -33,29 +34,7 @@ _EQUALITY = re.compile(
     r"=|≈|→|⇒|\\(?:Rightarrow|implies|to)\b|:\s|\b(?:is|are|was|were|be|equals|equal to|makes)\b", re.IGNORECASE
 )
 _ASSIGNED = re.compile(r"(?<![\w\\])[A-Za-z](?:_?\w)?\s*(?:=|≈|\b(?:is|are|equals)\b)")
-_NEVER = re.compile(
-    r"[<>≤≥≠±∓]|\\(?:leq?|geq?|neq?|pm|mp|lt|gt|cup|in)\b|n't\b|\b(?:not|cannot|never|neither|nor|or|either|between|than"
-    r"|unless|except|excluding|but|wrong|incorrect|false"
-    r"|impossible|undefined|unknown|question|problem|asks?|given|least|most|up to|minimum|maximum|ago"
-    r"|and (?:above|up|over|more|below|under|less|higher|lower)"
-    r"|(?:no\.?|under|over|above|below|nearly|almost|within|until|beyond|exceeds?|exceeding) (?=[-+$€£]?[0-9])"
-    r"|nicht|kein\w*|oder|weder|mindestens|höchstens|zwischen|mehr|weniger|ou|pas|ni|entre|moins|plus de"
-    r"|menos|más|mais|nem|não|né|oppure|meno|più)\b|[不或非未]|至少|至多|大于|小于|超过|以上|以下|ない|または|より|番目|以内|이상|이하|미만|초과|아니|번째|नहीं|अधिक|ज़्यादा|कम|या|ليس|أو",
-    re.IGNORECASE,
-)
-"""What makes a sentence about a number another statement than that something is this number."""
-_OPERATOR = re.compile(
-    r"[!?;]|\\(?:sqrt|pi|infty)\b|\b(?:squared|cubed|factorial|half|halves|thirds?|quarters?|tenths?|twice|double|doubled|triple|root"
-    r"|sqrt|log|ln|sin|cos|tan|pi|mod|modulo|plus|minus|negative|divided|multiplied|power"
-    r"|zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b",
-    re.IGNORECASE,
-)
-"""What makes an expression of a number, and numbers in words beside it."""
-_OTHERWISE = re.compile(r"\b(?:or|not|nor|mod|base|wrong)\b|n't\b|[<>≤≥≠±?]", re.IGNORECASE)
-"""What a remark in brackets may not say, while it may say the number in words."""
 _SENTENCE_END = re.compile(r"(?<=[^\s.]{2}[.!?])\s+|(?<=[0-9][.!?])\s+(?=[A-Z])")
-_BEFORE = re.compile(r"[\x00-\u02ff\u2000-\u2bff]|答案|等于|一共|总共|大约|結果|结果|合計|正解|答え|[是为共约得は]")
-"""What may stand before a number: words in Latin letters, and what is known to say no more than "it is"."""
 _LEFT_OVER = re.compile(r"[\s,.;'\"\-/]|[^\W\d_]")
 _REPEATING = re.compile(r"(?<![0-9.,])([0-9]*)\.([0-9]*)\\overline\s*\{?([0-9]+)\}?")
 _COLON = re.compile(r"-?[0-9]{1,4}(?::[0-9]{1,2}){1,2}(?:\s*[ap]\.?m\.?)?", re.IGNORECASE)
@@ -90,7 +69,7 @@ def read_number(text: str, *, algebra: bool = False) -> Quantity | None:
         return Quantity(tuple(part.lstrip("0") or "0" for part in re.split(r":|\s+", plain.strip(" .$").lower())))
     remark = _REMARK.search(plain)
     if remark:
-        if _OTHERWISE.search(remark[1] or remark[2]):
+        if OTHERWISE.search(remark[1] or remark[2]):
             return None
         plain = plain[: remark.start()]
     plain = _unwrapped(plain)
@@ -141,7 +120,7 @@ def _unwrapped(text: str) -> str:
 def _in_words(text: str) -> Quantity | None:
     """The number of a sentence: of what follows its last "is" or `=`, or of all of it."""
     signed = re.sub(r"\b(?:minus|negative)\s+(?=[$€£]?[0-9])", "-", text, flags=re.IGNORECASE)
-    if _NEVER.search(signed):
+    if NEVER.search(signed):
         return None
     # "What is 5 + 7? 5 + 7 = 12": the last sentence that has a number.
     sentences = [part for part in _SENTENCE_END.split(signed) if re.search("[0-9]", part)]
@@ -152,7 +131,7 @@ def _in_words(text: str) -> Quantity | None:
         return None  # x=1, y=2
     if not re.search("[0-9]", last):
         last = signed if not re.search(r"[=≈]", signed) else ""
-    return None if _OPERATOR.search(last) else _strict(last)
+    return None if OPERATOR.search(last) else _strict(last)
 
 
 def _strict(text: str, *, algebra: bool = False) -> Quantity | None:
@@ -211,7 +190,7 @@ def _with_unit(value: Fraction, currency: str | None, before: str, after: str, a
 
 def _with_words(quantity: Quantity, before: str, after: str, algebra: bool) -> Quantity | None:
     """The quantity, if around it there are words only."""
-    if any(not _LEFT_OVER.fullmatch(c) and unicodedata.category(c)[0] != "M" for c in before + after) or _BEFORE.sub(
+    if any(not _LEFT_OVER.fullmatch(c) and unicodedata.category(c)[0] != "M" for c in before + after) or BEFORE.sub(
         "", before
     ):
         return None

@@ -18,8 +18,9 @@ from rewards.answers import read_answer
 from rewards.choices import letter_of, options_of, read_choice
 from rewards.exact import normalise
 from rewards.expressions import words
-from rewards.mathematics import is_mathematics, same, shape_of
+from rewards.mathematics import is_mathematics, same
 from rewards.numbers import plain, read_number, read_reference
+from rewards.shapes import shape_of
 
 Verdict = tuple[float, str]
 Verifier = Callable[[Prompt, str], Verdict]
