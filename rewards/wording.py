@@ -1,7 +1,7 @@
 """Words that make a sentence about a number another statement than that something is this number.
 
-What is not known here is taken for a noun, as in `12 apples`. So a missing word can pay for a wrong answer, and a word too
-many costs a right one.
+What is not known here is taken for a noun, as in `12 apples`. So a missing word can pay for a wrong answer, and a
+word too many costs a right one.
 """
 
 import re
