@@ -18,7 +18,9 @@ _LEADING = re.compile(
 )
 _DASHED = re.compile(r"([A-Z])\s+-\s+(.*)", re.DOTALL)
 _EXPLAINED = re.compile(
-    r"([A-Z]),?\s+(?:because|since|as|due to|is (?:the )?(?:correct|right|best|answer))\b.*", re.DOTALL
+    r"(?:[Oo]ption |[Cc]hoice |[Aa]nswer )?([A-Z]),?\s+"
+    r"(?:because|since|as|due to|is (?:the )?(?:correct|right|best|answer))\b.*",
+    re.DOTALL,
 )
 _SPELT = re.compile(r"([A-Z])\s+(.*)", re.DOTALL)
 _SAID = re.compile(
@@ -31,9 +33,11 @@ _NOT = re.compile(
     re.IGNORECASE,
 )
 _REJECTED = re.compile(
-    r"^\W*(?:is|are|was|seems|looks|can be|does)?\s*(?:not|n't|wrong|incorrect|false|isn't|ruled|eliminated)\b",
+    r"^\W*(?:is|are|was|seems|looks|can be|does)?\s*"
+    r"(?:not(?!\s+[(\[]?[A-Z]\b)|n't|wrong|incorrect|false|isn't|ruled|eliminated)\b",
     re.IGNORECASE,
 )
+"""What takes a letter back; "B, not C" does not."""
 _ANOTHER = re.compile(r"^\W*(?:or|and|/|,|&|\+)?\s*[(\[]?[A-Z][)\]]?\s*(?:[.,)]|$|or\b|and\b)")
 _JOINED = re.compile(
     r"^\s*(?:or|and|/|&|\+)\s*(?:[(\[]?[A-Z][)\]]?(?!\w)|both\b)"

@@ -33,7 +33,7 @@ _REMARK = re.compile(r"(?<=\S)(?:\s+\(([^()]*[^\W\d_]{2}[^()]*)\)|\s*\(([^()\x00
 _EQUALITY = re.compile(
     r"=|≈|→|⇒|\\(?:Rightarrow|implies|to)\b|:\s|\b(?:is|are|was|were|be|equals|equal to|makes)\b", re.IGNORECASE
 )
-_ASSIGNED = re.compile(r"(?<![\w\\])[A-Za-z](?:_?\w)?\s*(?:=|≈|\b(?:is|are|equals)\b)")
+_SAID_OF = re.compile(r"(?<![\w\\])[A-Za-z]\w*\s*[=≈:]|\b(?:is|are|was|were|equals|makes)\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[^\s.]{2}[.!?])\s+|(?<=[0-9][.!?])\s+(?=[A-Z])")
 _LEFT_OVER = re.compile(r"[\s,.;'\"\-/]|[^\W\d_]")
 _REPEATING = re.compile(r"(?<![0-9.,])([0-9]*)\.([0-9]*)\\overline\s*\{?([0-9]+)\}?")
@@ -73,7 +73,10 @@ def read_number(text: str, *, algebra: bool = False) -> Quantity | None:
             return None
         plain = plain[: remark.start()]
     plain = _unwrapped(plain)
-    return _strict(plain, algebra=True) if algebra else _in_words(plain)
+    if not algebra:
+        return _in_words(plain)
+    sentence = NEVER.search(plain) or OPERATOR.search(plain) or _EQUALITY.search(plain)
+    return None if sentence else _strict(plain, algebra=True)
 
 
 def read_reference(text: str) -> Quantity | None:
@@ -126,9 +129,9 @@ def _in_words(text: str) -> Quantity | None:
     sentences = [part for part in _SENTENCE_END.split(signed) if re.search("[0-9]", part)]
     signed = sentences[-1] if sentences else signed
     *before, last = _EQUALITY.split(signed)
-    assigned = len(_ASSIGNED.findall(signed)) > 1
-    if any(re.search(r"[;,]\s|\band\b", part) or (assigned and re.search("[0-9]", part)) for part in before[1:]):
-        return None  # x=1, y=2
+    several = len(_SAID_OF.findall(signed)) > 1
+    if several and any(re.search(r"[;,]\s|\band\b|[0-9]", part) for part in before[1:]):
+        return None  # x=1, y=2; but 3*3=9, so 9*60=540 says one thing
     if not re.search("[0-9]", last):
         last = signed if not re.search(r"[=≈]", signed) else ""
     return None if OPERATOR.search(last) else _strict(last)
