@@ -134,7 +134,8 @@ def _after_phrase(text: str) -> str | None:
     found = [end for end in found if text[end:].split("\n", maxsplit=1)[0].strip()]
     if not found or _CORRECTED.search(text[found[-1] :]):
         return None
-    return _CLAUSE_END.split(text[found[-1] :].split("\n", maxsplit=1)[0], maxsplit=1)[0]
+    said = text[found[-1] :].split("\n", maxsplit=1)[0].lstrip("} ")  # \text{The answer is } 42
+    return _CLAUSE_END.split(said, maxsplit=1)[0]
 
 
 def _last_line(text: str) -> str | None:

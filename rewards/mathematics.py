@@ -28,6 +28,8 @@ def same(reference: Shape, answer: Shape) -> bool:
         values = [part.parts[0] for part in answer.parts]
         return (reference.kind, reference.text) == ("sequence", "()") and _in_order(reference.parts, values)
     if {reference.kind, answer.kind} <= {"several", "set"}:
+        if {reference.text, answer.text} == {"or", "and"}:
+            return False
         return _in_any_order(reference.parts, answer.parts)
     if reference.kind != answer.kind:
         return {reference.kind, answer.kind} == {"value", "sequence"} and same_value(_text(reference), _text(answer))

@@ -184,6 +184,8 @@ def _with_unit(value: Fraction, currency: str | None, before: str, after: str, a
         return None
     if unit is None and attached and re.fullmatch("[A-Za-z\u0370-\u03ff]{1,2}", attached[0]):
         return None  # 2x, 3rd, 5ab
+    if attached and attached[0] == "s" and value >= 1000 and value % 10 == 0:
+        return None  # the 1990s
     if unit is not None:
         after = ""
     if currency:

@@ -41,7 +41,8 @@ class Shape:
     """`value`, `several`, `set`, `sequence`, `union` or `named`."""
     parts: tuple["Shape", ...] = ()
     text: str = ""
-    """Of a value its LaTeX, of a sequence its two brackets, of a named one the name."""
+    """Of a value its LaTeX, of a sequence its two brackets, of a named one the name, of several inequalities `or` or
+    `and`."""
 
 
 def shape_of(span: str) -> Shape:
@@ -60,7 +61,7 @@ def _shape(text: str) -> Shape:
     if len(parts := _split(text, _UNION)) > 1:
         return Shape("union", tuple(map(_shape, parts)))
     if not _is_grouped_number(text) and len(parts := _split(text, _OR)) > 1:
-        several = _several([_shape(part) for part in parts if part.strip()])
+        several = _several([_shape(part) for part in parts if part.strip()], _joint(text))
         # "x=3 or y=4" says less than "x=3, y=4", and of two names nothing that can be compared.
         named = [part.text for part in several.parts if part.kind == "named"]
         return Shape("value", text=text) if _EITHER.search(text) and len(named) > 1 else several
@@ -74,14 +75,21 @@ def _shape(text: str) -> Shape:
     return _equation(text)
 
 
-def _several(parts: Sequence[Shape]) -> Shape:
+def _joint(text: str) -> str:
+    """How inequalities are joined: `x<1 or x>2` is not `x<1 and x>2`. Between values both words only list them."""
+    if not _RELATION.search(text):
+        return ""
+    return "or" if _EITHER.search(text) else "and" if re.search(r"\band\b|\\(?:land|wedge)", text) else ""
+
+
+def _several(parts: Sequence[Shape], joint: str = "") -> Shape:
     """Several values; those of one name, as in `x = 1 or x = 2`, without it."""
     flat = [inner for part in parts for inner in (part.parts if part.kind == "several" else [part])]
     names = {part.text for part in flat if part.kind == "named"}
     if len(names) == 1:
         flat = [part.parts[0] if part.kind == "named" else part for part in flat]
         return Shape("named", (Shape("several", tuple(flat)),), names.pop())
-    return Shape("several", tuple(flat))
+    return Shape("several", tuple(flat), joint)
 
 
 def _equation(text: str) -> Shape:
