@@ -70,7 +70,7 @@ bench-resume: setup
 
 # Half an hour: damaged recipes and prompt files through whole runs. `make test` does a few.
 fuzz: setup
-	UPHILL_FUZZ=1000 $(PYTEST) -s tests/test_fuzz_runs.py
+	UPHILL_FUZZ=1000 $(PYTEST) -s tests/pipeline/execution/test_fuzz_runs.py
 
 clean:
 	rm -rf $(VENV) runs

@@ -2,10 +2,9 @@
 
     .venv/bin/python -m benchmarks.cost runs/quickstart
 
-`checking`: seconds of comparing a stage's inputs with their records and of recording its outputs (`record.json`);
-`checkpoints`: seconds of saving, checksums included, what a killed stage goes on from (`stage.log`); both against the
-seconds that the stages took. Writes `results/cost.json`.
-"""
+`checking`: seconds of comparing a stage's inputs with their records and of recording its outputs
+(`record.json`); `checkpoints`: seconds of saving, checksums included, what a killed stage goes on
+from (`stage.log`); both against the seconds that the stages took. Writes `results/cost.json`."""
 
 import re
 import sys
@@ -14,10 +13,10 @@ from typing import Any
 
 from benchmarks.harness import RESULTS, commit, machine
 from common.files import write_json
-from pipeline.job import LOG
-from pipeline.record import read_record
-from pipeline.run_folder import load_plan
-from pipeline.state import inspect
+from pipeline.execution.attempt import LOG
+from pipeline.execution.run_folder import load_plan
+from pipeline.execution.state import inspect
+from pipeline.store.record import read_record
 
 CHECKPOINT = re.compile(r"^checkpoint-\d+ took ([\d.]+) s$", re.MULTILINE)
 
@@ -30,7 +29,10 @@ def main() -> None:
         saves = [float(seconds) for seconds in CHECKPOINT.findall((state.folder / LOG).read_text())]
         parts = {"seconds": record["seconds"], "checking": record["seconds_checking"]}
         stages[stage] = {**parts, "checkpoints": round(sum(saves), 3), "saves": len(saves)}
-    total = {name: sum(stage[name] for stage in stages.values()) for name in ("seconds", "checking", "checkpoints")}
+    total = {
+        name: sum(stage[name] for stage in stages.values())
+        for name in ("seconds", "checking", "checkpoints")
+    }
     share = (total["checking"] + total["checkpoints"]) / (total["seconds"] + total["checking"])
     head = {"command": f"python -m benchmarks.cost {run}", "commit": commit(), "machine": machine()}
     figures = {**head, "share": round(share, 4), "total": total, "stages": stages}

@@ -1,17 +1,18 @@
 """The five kinds of curriculum on one pool of prompts: what a generated token teaches.
 
-    make bench-curriculum         # the five kinds, 8 seeds, and four parts left out; resumes what is there
-    make bench-curriculum-smollm2 # uniform against posterior, 3 seeds
+    make bench-curriculum         # the five kinds, 8 seeds, and four parts left out; resumes what
+    is there make bench-curriculum-smollm2 # uniform against posterior, 3 seeds
 
-Every arm trains the same start (taught a part of the pool's spread by SFT) on the same prompts for the same
-number of optimiser steps, with paired seeds, and is asked the same held-out prompts along the way: `score` is the mean
-probability of the reference answer, which is the pass rate at temperature 1 (what GRPO maximises) without the noise of
-sampling; `sampled` is that pass rate from rollouts, `greedy` the one at temperature 0 (both at the end, as a check).
-Probes and pilots count as generated tokens; held-out evaluations do not, nor does their time.
+Every arm trains the same start (taught a part of the pool's spread by SFT) on the same prompts for
+the same number of optimiser steps, with paired seeds, and is asked the same held-out prompts along
+the way: `score` is the mean probability of the reference answer, which is the pass rate at
+temperature 1 (what GRPO maximises) without the noise of sampling; `sampled` is that pass rate from
+rollouts, `greedy` the one at temperature 0 (both at the end, as a check). Probes and pilots count
+as generated tokens; held-out evaluations do not, nor does their time.
 
-Figures, for pairs of arms with the same seed (`benchmarks/curves.py`): generated tokens, and seconds, until the final
-held-out score of uniform GRPO; mean over seeds with a 95 % bootstrap interval.
-"""
+Figures, for pairs of arms with the same seed (`benchmarks/curves.py`): generated tokens, and
+seconds, until the final held-out score of uniform GRPO; mean over seeds with a 95 % bootstrap
+interval."""
 
 import argparse
 import json
@@ -28,15 +29,15 @@ from common.seeds import derive
 from common.stage import StageContext
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
-from curriculum.rows import Entry
+from curriculum.records import NewPrompt
 from prompts.schema import Prompt, read_prompts
 from rewards.grade import grade
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
+from stages.rl.collector import RolloutCollector, StepBatch
 from stages.rl.config import RlStage
-from stages.rl.practice import Practice, Practised
 from stages.rl.run import trainer_of
-from stages.train import Trained, fit, load
+from training.fit import Trained, fit, load
 
 ARMS: dict[str, dict[str, Any]] = {
     "uniform": {"kind": "uniform"},
@@ -49,7 +50,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "without_review": {"kind": "posterior", "probe_share": 0, "retire_above": 0.999},
     "without_exploration": {"kind": "posterior", "explore": 1e-9},
 }
-"""The last four leave one part of `posterior` out; a prior without its kind is flat, as no judge was asked here."""
+"""The last four leave one part of `posterior` out; a prior without its kind is flat, as no judge
+was asked here."""
 
 KINDS = tuple(arm for arm in ARMS if not arm.startswith("without"))
 
@@ -89,13 +91,23 @@ class Setting:
     def stage(self, arm: str) -> RlStage:
         return RlStage.model_validate(
             {
-                "id": "rl", "kind": "rl", "from": "sft", "on": "prompts", "train": self.train, "steps": self.steps,
-                "prompts_per_step": self.groups, "group_size": self.group_size, "max_tokens": self.max_tokens,
-                "cut_off": "zero", "learning_rate": self.learning_rate, "save_every": 10 * self.steps,
-                "rows_per_forward": self.groups * self.group_size, "curriculum": ARMS[arm],
+                "id": "rl",
+                "kind": "rl",
+                "from": "sft",
+                "on": "prompts",
+                "train": self.train,
+                "steps": self.steps,
+                "prompts_per_step": self.groups,
+                "group_size": self.group_size,
+                "max_tokens": self.max_tokens,
+                "cut_off": "zero",
+                "learning_rate": self.learning_rate,
+                "save_every": 10 * self.steps,
+                "rows_per_forward": self.groups * self.group_size,
+                "curriculum": ARMS[arm],
                 "rollouts": RolloutConfig(max_model_len=128).model_dump(),
             }
-        )  # fmt: skip
+        )
 
     def material(self) -> Material:
         """What `uphill run` of the recipe made."""
@@ -109,28 +121,57 @@ class Setting:
 
 SETTINGS = {
     "nano": Setting(
-        "curriculum", arms=KINDS, seeds=8, left_out=tuple(arm for arm in ARMS if arm not in KINDS), pool=3000,
-        held_out=800, samples=1, steps=60, every=6, groups=16, max_tokens=16, learning_rate=1e-4, train="full",
+        "curriculum",
+        arms=KINDS,
+        seeds=8,
+        left_out=tuple(arm for arm in ARMS if arm not in KINDS),
+        pool=3000,
+        held_out=800,
+        samples=1,
+        steps=60,
+        every=6,
+        groups=16,
+        max_tokens=16,
+        learning_rate=1e-4,
+        train="full",
         rows=400,
     ),
     "smollm2": Setting(
-        "curriculum-smollm2", arms=("uniform", "posterior"), seeds=3, left_out=(), pool=1200, held_out=160,
-        samples=1, steps=16, every=4, groups=12, max_tokens=20, learning_rate=1.5e-4, train="lora", rows=16,
+        "curriculum-smollm2",
+        arms=("uniform", "posterior"),
+        seeds=3,
+        left_out=(),
+        pool=1200,
+        held_out=160,
+        samples=1,
+        steps=16,
+        every=4,
+        groups=12,
+        max_tokens=20,
+        learning_rate=1.5e-4,
+        train="lora",
+        rows=16,
     ),
-}  # fmt: skip
+}
 
 
-class Measured(Practice):
-    """Practice that asks the held-out prompts every so many steps, outside of the clock and of the token count."""
+class Measured(RolloutCollector):
+    """Practice that asks the held-out prompts every so many steps, outside of the clock and of the
+    token count."""
 
     def start(self, setting: Setting, held_out: list[Prompt], trained: Trained, path: Path) -> None:
-        self.setting, self.held_out, self.policy, self.path = setting, held_out, trained.policy, path
+        self.setting, self.held_out, self.policy, self.path = (
+            setting,
+            held_out,
+            trained.policy,
+            path,
+        )
         self.asked = [self.engine.encode(prompt.messages) for prompt in held_out]
         end = trained.tokenizer.eos_token_id
         self.answers = [[*self.engine.encode_text(prompt.answer), end] for prompt in held_out]
         self.tokens, self.away, self.began = 0, 0.0, time.perf_counter()
 
-    def step(self, step: int) -> Practised:
+    def step(self, step: int) -> StepBatch:
         if step % self.setting.every == 0:
             self.measure(step)
         done = super().step(step)
@@ -140,7 +181,11 @@ class Measured(Practice):
     def measure(self, step: int) -> None:
         """One point of the curve, with the policy that the engine holds."""
         now = time.perf_counter()
-        point: dict[str, Any] = {"step": step, "tokens": self.tokens, "seconds": now - self.began - self.away}
+        point: dict[str, Any] = {
+            "step": step,
+            "tokens": self.tokens,
+            "seconds": now - self.began - self.away,
+        }
         point |= self.by_capability("score", self.probabilities())
         if step == self.setting.steps:
             point |= self.by_capability("sampled", self.right(1.0, self.setting.samples))
@@ -153,17 +198,25 @@ class Measured(Practice):
         parts: dict[str, list[float]] = {}
         for prompt, value in zip(self.held_out, values, strict=True):
             parts.setdefault(prompt.capability, []).append(value)
-        return {name: fmean(values), f"{name}_by_capability": {part: fmean(parts[part]) for part in sorted(parts)}}
+        return {
+            name: fmean(values),
+            f"{name}_by_capability": {part: fmean(parts[part]) for part in sorted(parts)},
+        }
 
     def probabilities(self) -> list[float]:
-        """Probability that the policy answers each held-out prompt with its reference answer and ends there."""
+        """Probability that the policy answers each held-out prompt with its reference answer and
+        ends there."""
         return answer_probabilities(self.policy, self.asked, self.answers, self.setting.rows)
 
     def right(self, temperature: float, samples: int) -> list[float]:
         """Share of right ones among sampled answers to each held-out prompt."""
         seeds = [derive(0, "held out", n) for n in range(len(self.asked))]
         answers = self.engine.generate(
-            self.asked, samples=samples, temperature=temperature, max_tokens=self.setting.max_tokens, seeds=seeds
+            self.asked,
+            samples=samples,
+            temperature=temperature,
+            max_tokens=self.setting.max_tokens,
+            seeds=seeds,
         )
         return [
             fmean(grade(prompt, answer.text).correct for answer in group)
@@ -172,9 +225,14 @@ class Measured(Practice):
 
 
 def run(
-    engine: Engine, setting: Setting, arm: str, seed: int, material: tuple[list[Prompt], list[Prompt], Path]
+    engine: Engine,
+    setting: Setting,
+    arm: str,
+    seed: int,
+    material: tuple[list[Prompt], list[Prompt], Path],
 ) -> Path:
-    """Train one arm with one seed; the folder with `curve.jsonl`, `metrics.jsonl` and, in the end, `done.json`."""
+    """Train one arm with one seed; the folder with `curve.jsonl`, `metrics.jsonl` and, in the end,
+    `done.json`."""
     pool, held_out, checkpoint = material
     folder = setting.work / "arms" / f"{arm}-{seed}"
     if (folder / "done.json").exists():
@@ -185,15 +243,17 @@ def run(
     config = setting.stage(arm)
     context = StageContext(folder, derive(seed, "bench"), lambda *_, **__: None, lambda: False, 2)
     ledger = Ledger(None)
-    ledger.add(Entry(p.id, p.capability, p.source, Beta(1.0, 1.0), settings=p.difficulty) for p in pool)
+    ledger.add(
+        NewPrompt(p.id, p.capability, p.source, Beta(1.0, 1.0), settings=p.difficulty) for p in pool
+    )
     trained = load(config, checkpoint, context.seed)
-    practice = Measured(config, {p.id: p for p in pool}, ledger, engine, grade, context.seed)
-    trainer = trainer_of(config, context, trained, practice)
-    practice.start(setting, held_out, trained, folder / "curve.jsonl")
-    fit(trainer, config, context, start=None, probe=[practice.asked[0]], shown=())
+    collector = Measured(config, {p.id: p for p in pool}, ledger, engine, grade, context.seed)
+    trainer = trainer_of(config, context, trained, collector)
+    collector.start(setting, held_out, trained, folder / "curve.jsonl")
+    fit(trainer, config, context, start=None, probe=[collector.asked[0]], shown=())
     trainer.sync()
-    practice.measure(setting.steps)
-    write_json(folder / "calibration.json", practice.curriculum.account.to_json())
+    collector.measure(setting.steps)
+    write_json(folder / "calibration.json", collector.curriculum.accounting.to_json())
     write_json(folder / "done.json", {"commit": commit(), "curriculum": ARMS[arm]})
     return folder
 
@@ -207,7 +267,9 @@ def runs(setting: Setting) -> list[tuple[int, str]]:
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--setting", choices=SETTINGS, default="nano")
-    arguments.add_argument("--share", default="0/1", help="0/2 and 1/2: every other run, for two processes")
+    arguments.add_argument(
+        "--share", default="0/1", help="0/2 and 1/2: every other run, for two processes"
+    )
     chosen = arguments.parse_args()
     setting = SETTINGS[chosen.setting]
     place, of = map(int, chosen.share.split("/"))

@@ -1,12 +1,14 @@
-"""From curves of held-out score to figures: tokens until a score, paired ratios with intervals, the plot.
+"""From curves of held-out score to figures: tokens until a score, paired ratios with intervals, the
+plot.
 
-    .venv/bin/python -m benchmarks.curves       # writes benchmarks/results/curriculum*.json and .png
+    .venv/bin/python -m benchmarks.curves       # writes benchmarks/results/curriculum*.json and
+    .png
 
-A curve is smoothed by the mean of three neighbouring points. The target of a seed is the end of uniform's smoothed
-curve; an arm reaches it where its smoothed curve, linear between points, first does. An arm that never does counts with
-all that it generated, which flatters it, and is counted under `unreached`. Ratios are averaged as logarithms; the
-interval is the 2.5th to 97.5th percentile of 10,000 resamplings of the seeds.
-"""
+A curve is smoothed by the mean of three neighbouring points. The target of a seed is the end of
+uniform's smoothed curve; an arm reaches it where its smoothed curve, linear between points, first
+does. An arm that never does counts with all that it generated, which flatters it, and is counted
+under `unreached`. Ratios are averaged as logarithms; the interval is the 2.5th to 97.5th percentile
+of 10,000 resamplings of the seeds."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -21,7 +23,8 @@ from common.files import read_json, read_json_lines, write_json
 Curve = list[dict[str, Any]]
 RESAMPLES = 10_000
 BASELINES = ("uniform", "dynamic_sampling", "posterior")
-"""What a kind is held against: the first two; what `posterior` without one of its parts: itself as a whole."""
+"""What a kind is held against: the first two; what `posterior` without one of its parts: itself as
+a whole."""
 
 
 def smoothed(curve: Curve) -> list[float]:
@@ -30,7 +33,8 @@ def smoothed(curve: Curve) -> list[float]:
 
 
 def until(curve: Curve, target: float, axis: str) -> float | None:
-    """What `axis` had reached when the smoothed score first came to `target`; None if it never did."""
+    """What `axis` had reached when the smoothed score first came to `target`; None if it never
+    did."""
     scores, values = smoothed(curve), [point[axis] for point in curve]
     for i, score in enumerate(scores):
         if score >= target:
@@ -48,8 +52,11 @@ def interval(values: list[float]) -> dict[str, float]:
     return {"mean": float(np.mean(values)), "low": float(low), "high": float(high)}
 
 
-def ratio(curves: dict[str, dict[int, Curve]], baseline: str, arm: str, axis: str) -> dict[str, Any]:
-    """How many times less of `axis` the arm takes to uniform's final score than the baseline, over paired seeds."""
+def ratio(
+    curves: dict[str, dict[int, Curve]], baseline: str, arm: str, axis: str
+) -> dict[str, Any]:
+    """How many times less of `axis` the arm takes to uniform's final score than the baseline, over
+    paired seeds."""
     logs, unreached = [], 0
     for seed in sorted(set(curves["uniform"]) & set(curves[baseline]) & set(curves[arm])):
         target = smoothed(curves["uniform"][seed])[-1]
@@ -66,30 +73,50 @@ def ratio(curves: dict[str, dict[int, Curve]], baseline: str, arm: str, axis: st
     return {**figures, "seeds": len(logs), "unreached": unreached}
 
 
-def gain(curves: dict[str, dict[int, Curve]], arm: str, capability: str | None = None) -> dict[str, Any]:
+def gain(
+    curves: dict[str, dict[int, Curve]], arm: str, capability: str | None = None
+) -> dict[str, Any]:
     """Final score (mean of the last three points) less uniform's, paired, in points of 0 to 1."""
 
     def final(curve: Curve) -> float:
         last = curve[-3:]
         return float(
-            np.mean([p["score"] if capability is None else p["score_by_capability"][capability] for p in last])
+            np.mean(
+                [
+                    p["score"] if capability is None else p["score_by_capability"][capability]
+                    for p in last
+                ]
+            )
         )
 
     seeds = sorted(set(curves["uniform"]) & set(curves[arm]))
     differences = [final(curves[arm][seed]) - final(curves["uniform"][seed]) for seed in seeds]
-    return {**interval(differences), "final": float(np.mean([final(curves[arm][seed]) for seed in seeds]))}
+    return {
+        **interval(differences),
+        "final": float(np.mean([final(curves[arm][seed]) for seed in seeds])),
+    }
 
 
 def summary(folders: dict[str, dict[int, Path]]) -> dict[str, Any]:
-    curves = {arm: {s: read_json_lines(f / "curve.jsonl") for s, f in found.items()} for arm, found in folders.items()}
+    curves = {
+        arm: {s: read_json_lines(f / "curve.jsonl") for s, f in found.items()}
+        for arm, found in folders.items()
+    }
     capabilities = sorted(next(iter(curves["uniform"].values()))[0]["score_by_capability"])
-    figures: dict[str, Any] = {"ratios": {}, "final_against_uniform": {}, "curriculum": {}, "curves": {}}
+    figures: dict[str, Any] = {
+        "ratios": {},
+        "final_against_uniform": {},
+        "curriculum": {},
+        "curves": {},
+    }
     for arm in curves:
         for axis in ("tokens", "seconds"):
             for baseline in BASELINES:
                 whole = arm in KINDS and arm != baseline and baseline != "posterior"
                 if baseline in curves and (whole or (arm not in KINDS and baseline == "posterior")):
-                    figures["ratios"][f"{axis}_{baseline}_over_{arm}"] = ratio(curves, baseline, arm, axis)
+                    figures["ratios"][f"{axis}_{baseline}_over_{arm}"] = ratio(
+                        curves, baseline, arm, axis
+                    )
         figures["final_against_uniform"][arm] = {"all": gain(curves, arm)} | {
             name: gain(curves, arm, name) for name in capabilities
         }
@@ -112,13 +139,16 @@ def of_curriculum(folders: dict[int, Path]) -> dict[str, Any]:
             "curriculum/committed/calibration_error",
         ):
             found[name.removeprefix("curriculum/")].append(rows[-1][name])
-        found["groups_trained"].append(np.mean([row["mixed_share"] * row["groups"] for row in rows]))
+        found["groups_trained"].append(
+            np.mean([row["mixed_share"] * row["groups"] for row in rows])
+        )
         found["tokens"].append(rows[-1]["tokens_generated_total"])
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
 def plot(curves: dict[str, dict[str, Curve]], path: Path) -> None:
-    """Held-out score against generated tokens, and against seconds; a line an arm, the mean over seeds."""
+    """Held-out score against generated tokens, and against seconds; a line an arm, the mean over
+    seeds."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), sharey=True, layout="constrained")
@@ -130,7 +160,9 @@ def plot(curves: dict[str, dict[str, Curve]], path: Path) -> None:
             y = np.mean([smoothed(run)[:points] for run in runs], axis=0)
             style = "--" if arm.startswith("without") else "-"
             axis.plot(x, y, style, label=arm, alpha=0.6 if style == "--" else 1.0)
-        axis.set_xlabel({"tokens": "generated tokens, probes and pilots included", "seconds": "seconds"}[name])
+        axis.set_xlabel(
+            {"tokens": "generated tokens, probes and pilots included", "seconds": "seconds"}[name]
+        )
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("held-out score (mean of seeds, smoothed)")
     axes[0].legend(fontsize=8)
@@ -150,7 +182,9 @@ def write(setting: Setting, command: str) -> None:
     if not folders:
         return
     figures = summary(folders)
-    commits = sorted({read_json(f / "done.json")["commit"] for found in folders.values() for f in found.values()})
+    commits = sorted(
+        {read_json(f / "done.json")["commit"] for found in folders.values() for f in found.values()}
+    )
     head = {"command": command, "commit": commit(), "runs_at": commits, "machine": machine()}
     write_json(RESULTS / f"{setting.name}.json", {**head, **figures})
     plot(figures["curves"], RESULTS / f"{setting.name}.png")

@@ -1,18 +1,21 @@
 """Does a judge's cut help? The score after RL on what five cuts of one pool leave, all else equal.
 
-    make bench-cut                # judge, random, reverse, policy, none; 4 paired seeds; resumes what is there
+    make bench-cut                # judge, random, reverse, policy, none; 4 paired seeds; resumes
+    what is there
 
-As in the quickstart, a schooled model goes through a filter, a light SFT and RL: the nano that the curriculum's
-benchmark starts from, and its pool of trivial, medium and unreachable prompts. SmolLM2 judges the pool once (attempts,
-with examples), half of every capability goes:
+As in the quickstart, a schooled model goes through a filter, a light SFT and RL: the nano that the
+curriculum's benchmark starts from, and its pool of trivial, medium and unreachable prompts. SmolLM2
+judges the pool once (attempts, with examples), half of every capability goes:
 
-- `judge`: the easiest half, as `judge_filter` does it; `reverse`: the hardest; `random`: any half; `none`: nothing;
-- `policy`: the half whose answers the schooled model itself finds likeliest, what a perfect judge of ease would drop.
+- `judge`: the easiest half, as `judge_filter` does it; `reverse`: the hardest; `random`: any half;
+  `none`: nothing;
+- `policy`: the half whose answers the schooled model itself finds likeliest, what a perfect judge
+  of ease would drop.
 
-SFT takes equally many prompts of what is left, RL as many steps, with the `posterior` curriculum and no prior from the
-judge, so that the cut alone differs. `score` is the mean probability of the reference answer over held-out prompts of
-the whole spread. The audit's word on the judge is beside it.
-"""
+SFT takes equally many prompts of what is left, RL as many steps, with the `posterior` curriculum
+and no prior from the judge, so that the cut alone differs. `score` is the mean probability of the
+reference answer over held-out prompts of the whole spread. The audit's word on the judge is beside
+it."""
 
 import argparse
 import shutil
@@ -31,7 +34,7 @@ from common.seeds import derive
 from common.stage import StageContext
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
-from curriculum.rows import Entry
+from curriculum.records import NewPrompt
 from models.chat import encode_text
 from models.checkpoint import load_policy, load_tokenizer
 from prompts.schema import Prompt, write_prompts
@@ -58,13 +61,23 @@ FILTER = JudgeFilterStage.model_validate(
             "kind": "attempts",
             "model": "smollm2-135m-instruct",
             "max_tokens": 16,
-            "examples": {name: [{"question": q, "answer": a} for q, a in tasks] for name, tasks in EXAMPLES.items()},
+            "examples": {
+                name: [{"question": q, "answer": a} for q, a in tasks]
+                for name, tasks in EXAMPLES.items()
+            },
         },
         "drop_easiest": 0.5,
         "audit": {"prompts": 200, "max_tokens": NANO.max_tokens},
     }
 )
-SFT = {"id": "sft", "kind": "sft", "on": "filter", "train": "full", "limit": SFT_PROMPTS, "batch_size": 16}
+SFT = {
+    "id": "sft",
+    "kind": "sft",
+    "on": "filter",
+    "train": "full",
+    "limit": SFT_PROMPTS,
+    "batch_size": 16,
+}
 RL = NANO.stage("posterior").model_dump(by_alias=True) | {"on": "filter", "steps": STEPS}
 
 
@@ -84,8 +97,13 @@ def judge(pool: list[Prompt], start: Path) -> None:
 
 
 def left(cut: str, pool: Sequence[Prompt], seed: int, start: Path) -> list[Prompt]:
-    """What a cut leaves of the judged prompts. Every capability loses as many as to the judge, but for `none`."""
-    likely = dict(zip((p.id for p in pool), probabilities(start, pool), strict=True)) if cut == "policy" else {}
+    """What a cut leaves of the judged prompts. Every capability loses as many as to the judge, but
+    for `none`."""
+    likely = (
+        dict(zip((p.id for p in pool), probabilities(start, pool), strict=True))
+        if cut == "policy"
+        else {}
+    )
     decisions = {line["id"]: line for line in read_json_lines(WORK / "filter" / "reasons.jsonl")}
     capabilities = defaultdict(list)
     for prompt in pool:
@@ -93,15 +111,22 @@ def left(cut: str, pool: Sequence[Prompt], seed: int, start: Path) -> list[Promp
             capabilities[prompt.capability].append(prompt)
     kept = []
     for found in capabilities.values():
-        dropped = 0 if cut == "none" else sum(decisions[p.id]["decision"] == "dropped" for p in found)
+        dropped = (
+            0 if cut == "none" else sum(decisions[p.id]["decision"] == "dropped" for p in found)
+        )
         orders = {"judge": 1, "reverse": -1}
-        rank = {p.id: -likely[p.id] if likely else orders.get(cut, 0) * decisions[p.id]["rank"] for p in found}
+        rank = {
+            p.id: -likely[p.id] if likely else orders.get(cut, 0) * decisions[p.id]["rank"]
+            for p in found
+        }
         found.sort(key=lambda p: (rank[p.id], derive(seed, "random", p.id)))
         kept += found[dropped:]
     return kept
 
 
-def run(cut: str, seed: int, pool: Sequence[Prompt], held_out: Sequence[Prompt], start: Path) -> dict[str, Any]:
+def run(
+    cut: str, seed: int, pool: Sequence[Prompt], held_out: Sequence[Prompt], start: Path
+) -> dict[str, Any]:
     """The scores of one cut and seed."""
     folder = WORK / "arms" / f"{cut}-{seed}"
     if not (folder / "done.json").exists():
@@ -110,15 +135,27 @@ def run(cut: str, seed: int, pool: Sequence[Prompt], held_out: Sequence[Prompt],
         cut_folder = folder / "cut"
         write_prompts(cut_folder / "prompts.parquet", prompts)
         with Ledger(None) as ledger:
-            ledger.add(Entry(p.id, p.capability, p.source, Beta(1.0, 1.0), settings=p.difficulty) for p in prompts)
+            ledger.add(
+                NewPrompt(p.id, p.capability, p.source, Beta(1.0, 1.0), settings=p.difficulty)
+                for p in prompts
+            )
             ledger.snapshot(cut_folder / "ledger.sqlite")
         light = SftStage.model_validate(SFT | {"learning_rate": 3.0e-4, "save_every": 1000})
-        sft(light, {"prompts": cut_folder, "checkpoint": start}, context(folder / "sft", derive(seed, "sft")))
-        practice = RlStage.model_validate(RL)
+        sft(
+            light,
+            {"prompts": cut_folder, "checkpoint": start},
+            context(folder / "sft", derive(seed, "sft")),
+        )
+        collector = RlStage.model_validate(RL)
         inputs = {"filter": cut_folder, "checkpoint": folder / "sft"}
-        outputs = rl(practice, inputs, context(folder / "rl", derive(seed, "rl")))
+        outputs = rl(collector, inputs, context(folder / "rl", derive(seed, "rl")))
         scores = {name: score(folder / name / "checkpoint", held_out) for name in ("sft", "rl")}
-        done = {"commit": commit(), "prompts": len(prompts), "tokens": outputs.tokens_generated, **scores}
+        done = {
+            "commit": commit(),
+            "prompts": len(prompts),
+            "tokens": outputs.tokens_generated,
+            **scores,
+        }
         for stage in ("sft", "rl"):
             shutil.rmtree(folder / stage)
         write_json(folder / "done.json", done)
@@ -138,30 +175,49 @@ def score(checkpoint: Path, held_out: Sequence[Prompt]) -> dict[str, float]:
 def probabilities(checkpoint: Path, prompts: Sequence[Prompt]) -> list[float]:
     """Of every prompt's reference answer."""
     policy, tokenizer = load_policy(checkpoint), load_tokenizer(checkpoint)
-    asked = [tokenizer.apply_chat_template(p.messages, add_generation_prompt=True, return_dict=False) for p in prompts]
+    asked = [
+        tokenizer.apply_chat_template(p.messages, add_generation_prompt=True, return_dict=False)
+        for p in prompts
+    ]
     answers = [[*encode_text(tokenizer, p.answer), tokenizer.eos_token_id] for p in prompts]
     return answer_probabilities(policy, asked, answers, NANO.rows)
 
 
 def summary(held_out: Sequence[Prompt], start: Path) -> None:
-    """Write `results/cut.json`: every arm's scores, and each cut against the random one, paired by seed."""
-    arms = {cut: [read_json(WORK / "arms" / f"{cut}-{seed}" / "done.json") for seed in range(SEEDS)] for cut in CUTS}
-    figures: dict[str, Any] = {"start": score(start / "checkpoint", held_out), "mean": {}, "against_random": {}}
+    """Write `results/cut.json`: every arm's scores, and each cut against the random one, paired by
+    seed."""
+    arms = {
+        cut: [read_json(WORK / "arms" / f"{cut}-{seed}" / "done.json") for seed in range(SEEDS)]
+        for cut in CUTS
+    }
+    figures: dict[str, Any] = {
+        "start": score(start / "checkpoint", held_out),
+        "mean": {},
+        "against_random": {},
+    }
     for cut, found in arms.items():
-        figures["mean"][cut] = {stage: fmean(one[stage]["all"] for one in found) for stage in ("sft", "rl")}
+        figures["mean"][cut] = {
+            stage: fmean(one[stage]["all"] for one in found) for stage in ("sft", "rl")
+        }
         pairs = zip(found, arms["random"], strict=True)
-        figures["against_random"][cut] = interval([one["rl"]["all"] - other["rl"]["all"] for one, other in pairs])
+        figures["against_random"][cut] = interval(
+            [one["rl"]["all"] - other["rl"]["all"] for one, other in pairs]
+        )
     audit = read_json(WORK / "filter" / "audit.json")[0]
     metrics = read_json(WORK / "metrics.json")
     head = {"command": "make bench-cut", "commit": commit(), "machine": machine()}
-    write_json(RESULTS / "cut.json", {**head, **figures, "arms": arms, "judge": metrics, "audit": audit})
+    write_json(
+        RESULTS / "cut.json", {**head, **figures, "arms": arms, "judge": metrics, "audit": audit}
+    )
     print({name: figures[name] for name in ("start", "mean", "against_random")}, audit["sentence"])
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("part", choices=("judge", "arms", "summary"))
-    arguments.add_argument("--share", default="0/1", help="0/2 and 1/2: every other arm, for two processes")
+    arguments.add_argument(
+        "--share", default="0/1", help="0/2 and 1/2: every other arm, for two processes"
+    )
     chosen = arguments.parse_args()
     pool, held_out, checkpoint = NANO.material()
     start, pool = checkpoint.parent, pool[:POOL]

@@ -1,4 +1,5 @@
-"""How likely a policy is to give held-out prompts their reference answers: its pass rate without sampling noise."""
+"""How likely a policy is to give held-out prompts their reference answers: its pass rate without
+sampling noise."""
 
 import math
 from typing import Any
@@ -12,8 +13,11 @@ from stages.rl.passes import Part
 
 
 @torch.no_grad()
-def answer_probabilities(policy: Any, asked: list[list[int]], answers: list[list[int]], rows: int) -> list[float]:
-    """Probability of each answer right after its prompt (token ids, the end token included), `rows` at once."""
+def answer_probabilities(
+    policy: Any, asked: list[list[int]], answers: list[list[int]], rows: int
+) -> list[float]:
+    """Probability of each answer right after its prompt (token ids, the end token included), `rows`
+    at once."""
     was_training, found = policy.training, []
     policy.eval()
     for start in range(0, len(asked), rows):
@@ -25,6 +29,9 @@ def answer_probabilities(policy: Any, asked: list[list[int]], answers: list[list
         padded = pad_sequence([torch.tensor(answer) for answer in answers[part]], batch_first=True)
         logprobs, _ = logprobs_and_entropies(policy, pack(parts, 0), padded, 1.0)
         lengths = map(len, answers[part])
-        found += [math.exp(row[:length].sum().item()) for row, length in zip(logprobs, lengths, strict=True)]
+        found += [
+            math.exp(row[:length].sum().item())
+            for row, length in zip(logprobs, lengths, strict=True)
+        ]
     policy.train(was_training)
     return found

@@ -1,14 +1,16 @@
-"""SIGTERM, a full disk, and one that vanishes, in every stage: how it ends, how soon, whether the run gets over it.
+"""SIGTERM, a full disk, and one that vanishes, in every stage: how it ends, how soon, whether the
+run gets over it.
 
-    make bench-resume             # after the kills; `full` and `vanished` mount a tmpfs, for which it must be root
+    make bench-resume             # after the kills; `full` and `vanished` mount a tmpfs, for which
+    it must be root
 
-`sigterm`: a run is asked to stop at a random moment of each stage. `seconds` is from the signal to the end of the
-command, whose exit code must be 130. `full`: a run on a disk of its own, which has 16 kB left from the moment that a
-stage begins; the command must say so and end with exit code 1, and goes on when there is room again. `vanished`: the
-disk of the run is mounted elsewhere while a stage works, so that the run folder is gone; the command must say so, end
-with exit code 1 and leave nothing in its place, and goes on when the disk is back. In the end each run is compared with
-the one that nobody disturbed. Writes `results/interruptions.json`.
-"""
+`sigterm`: a run is asked to stop at a random moment of each stage. `seconds` is from the signal to
+the end of the command, whose exit code must be 130. `full`: a run on a disk of its own, which has
+16 kB left from the moment that a stage begins; the command must say so and end with exit code 1,
+and goes on when there is room again. `vanished`: the disk of the run is mounted elsewhere while a
+stage works, so that the run folder is gone; the command must say so, end with exit code 1 and leave
+nothing in its place, and goes on when the disk is back. In the end each run is compared with the
+one that nobody disturbed. Writes `results/interruptions.json`."""
 
 import os
 import random
@@ -22,7 +24,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import RESULTS, ROOT, commit, machine
-from benchmarks.resume import FOLDERS, ORDER, RECIPE, WORK, finish, left_different, start, wait_for_stage, whole
+from benchmarks.resume import (
+    FOLDERS,
+    ORDER,
+    RECIPE,
+    WORK,
+    finish,
+    left_different,
+    start,
+    wait_for_stage,
+    whole,
+)
 from common.files import read_json, write_json
 
 DISK_MIB, LEFT = 600, 16 * 1024
@@ -45,7 +57,9 @@ def sigterm(folder: Path, reference: Path) -> list[dict[str, Any]]:
         begin = time.monotonic()
         code = process.wait(600)
         seconds = round(time.monotonic() - begin, 1)
-        found.append({"stage": stage, "seconds": seconds, "exit_code": code, "said": last_words(folder)})
+        found.append(
+            {"stage": stage, "seconds": seconds, "exit_code": code, "said": last_words(folder)}
+        )
         print(found[-1], flush=True)
     return found
 
@@ -54,7 +68,9 @@ def sigterm(folder: Path, reference: Path) -> list[dict[str, Any]]:
 def small_disk(folder: Path) -> Iterator[None]:
     """A file system of its own at `folder`."""
     folder.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "none", str(folder)], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "none", str(folder)], check=True
+    )
     try:
         yield
     finally:
@@ -74,7 +90,9 @@ def full(folder: Path, reference: Path) -> list[dict[str, Any]]:
         ballast.unlink()
         record = (folder / RECIPE.stem / FOLDERS[stage] / "record.json").exists()
         traceback = "this is a bug" in (folder / "run.log").read_text()
-        found.append({"stage": stage, "exit_code": code, "said": last_words(folder), "finished": record})
+        found.append(
+            {"stage": stage, "exit_code": code, "said": last_words(folder), "finished": record}
+        )
         print(found[-1], flush=True)
         assert not traceback, folder
     return found

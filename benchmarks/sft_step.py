@@ -1,9 +1,10 @@
-"""One SFT step of SmolLM2, dense and upcycled to a mixture of experts, on the same tokens; called by `benchmarks.moe`.
+"""One SFT step of SmolLM2, dense and upcycled to a mixture of experts, on the same tokens; called
+by `benchmarks.moe`.
 
     python -m benchmarks.sft_step full|lora float32|bfloat16 dense,moe
 
-Prints median seconds by side and the peak memory of the process, as JSON. `bfloat16` is autocast over float32 weights.
-"""
+Prints median seconds by side and the peak memory of the process, as JSON. `bfloat16` is autocast
+over float32 weights."""
 
 import json
 import sys
@@ -28,13 +29,21 @@ EXPERTS, MOE_EVERY = 4, 3
 
 
 def model(side: str, train: str) -> Any:
-    """SmolLM2 or its upcycled form, all weights trained or adapters of rank 16 on every linear layer and expert."""
+    """SmolLM2 or its upcycled form, all weights trained or adapters of rank 16 on every linear
+    layer and expert."""
     dense = load_dense(resolve_dense("smollm2-135m-instruct"))
-    policy: Any = dense if side == "dense" else upcycle(dense, experts=EXPERTS, moe_every=MOE_EVERY, seed=0)
+    policy: Any = (
+        dense if side == "dense" else upcycle(dense, experts=EXPERTS, moe_every=MOE_EVERY, seed=0)
+    )
     policy.config.use_cache = False
     if train == "lora":
         lora = LoraConfig()
-        plain = PeftLora(r=lora.rank, lora_alpha=lora.alpha, target_modules=r".*\.(\w+_proj)", task_type="CAUSAL_LM")
+        plain = PeftLora(
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            target_modules=r".*\.(\w+_proj)",
+            task_type="CAUSAL_LM",
+        )
         policy = get_peft_model(policy, plain) if side == "dense" else adapted(policy, lora)
     return policy.train()
 
@@ -63,8 +72,11 @@ def main() -> None:
 
 
 def peak_gib() -> float:
-    """Most memory this program held. Not `ru_maxrss`, which begins with that of the process that started it."""
-    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
+    """Most memory this program held. Not `ru_maxrss`, which begins with that of the process that
+    started it."""
+    line = next(
+        x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM")
+    )
     return int(line.split()[1]) / 2**20
 
 

@@ -1,1 +1,2 @@
-"""Small shared nouns: errors, strict configs, atomic files, fingerprints, seeds. Imports nothing of ours."""
+"""Small shared nouns: errors, strict configs, atomic files, fingerprints, seeds. Imports nothing of
+ours."""

@@ -1,7 +1,7 @@
 """Checksums of large files, kept so that a file that has not changed is not read again.
 
-Each is a small sealed file in one folder, named by the path it is of: whole or not there, so several runs may write it
-at once; and not believed when it is damaged. Deleting the folder is safe.
+Each is a small sealed file in one folder, named by the path it is of: whole or not there, so
+several runs may write it at once; and not believed when it is damaged. Deleting the folder is safe.
 """
 
 import hashlib
@@ -17,13 +17,15 @@ from common.files import checksum, read_sealed, write_sealed
 LARGE = 1 << 20
 """Smaller files are read every time, which takes milliseconds."""
 SETTLED_NS = 2 * 10**9
-"""The coarsest clock of a file system (FAT's ticks). A file that changed less than this before it was read may change
-once more and keep its times, so that its checksum is not kept: git calls it racily clean."""
+"""The coarsest clock of a file system (FAT's ticks). A file that changed less than this before it
+was read may change once more and keep its times, so that its checksum is not kept: git calls it
+racily clean."""
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """By what a file is taken to be unchanged. Its modification time can be set back, that of its inode cannot."""
+    """By what a file is taken to be unchanged. Its modification time can be set back, that of its
+    inode cannot."""
 
     size: int
     modified_ns: int
@@ -55,7 +57,8 @@ class Checksums:
         """Why checksums could not be kept, which costs time only."""
 
     def of(self, path: Path) -> str:
-        """The SHA-256 of a file: that of its bytes, or the kept one of a file with the same stamp."""
+        """The SHA-256 of a file: that of its bytes, or the kept one of a file with the same
+        stamp."""
         before, now = Stamp.of(path), time.time_ns()
         if before.size < LARGE:
             return checksum(path)
@@ -84,11 +87,17 @@ class Checksums:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_sealed(self._place(path), {"path": name, "stamp": str(stamp), "checksum": found})
         except OSError as error:
-            self.problem = f"checksums cannot be kept in {self.folder} ({error.strerror}): files are read every time"
+            self.problem = (
+                f"checksums cannot be kept in {self.folder} ({error.strerror}): files are read"
+                " every time"
+            )
 
     def remarks(self) -> list[str]:
         """What a person should know: of what no byte was read, a line a folder."""
-        return [*trust_lines(list(map(str, self.trusted)), self.folder), *([self.problem] if self.problem else [])]
+        return [
+            *trust_lines(list(map(str, self.trusted)), self.folder),
+            *([self.problem] if self.problem else []),
+        ]
 
 
 def trust_lines(files: Sequence[str], folder: Path) -> list[str]:
@@ -96,9 +105,14 @@ def trust_lines(files: Sequence[str], folder: Path) -> list[str]:
     names = defaultdict(list)
     for file in files:
         names[os.path.dirname(file)].append(os.path.basename(file))
-    unchanged = f"trusted from {folder} (size, times and inode unchanged; delete that folder to have it read again)"
+    unchanged = (
+        f"trusted from {folder} (size, times and inode unchanged; delete that folder to have it"
+        " read again)"
+    )
     lines = []
     for place, found in names.items():
-        what = os.path.join(place, found[0]) if len(found) == 1 else f"{len(found)} files in {place}"
+        what = (
+            os.path.join(place, found[0]) if len(found) == 1 else f"{len(found)} files in {place}"
+        )
         lines.append(f"checksum of {what} {unchanged}")
     return lines

@@ -9,7 +9,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 class Config(BaseModel):
     """A recipe section. Unknown fields are errors; values cannot change after validation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class Wrong(ValueError):

@@ -1,8 +1,7 @@
 """The ways a command can end badly, each with its exit code.
 
-A message says what is wrong, where, and with which value; `remedy` says what to do about it. The command line
-prints both without a traceback.
-"""
+A message says what is wrong, where, and with which value; `remedy` says what to do about it. The
+command line prints both without a traceback."""
 
 
 class UphillError(Exception):

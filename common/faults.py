@@ -1,4 +1,5 @@
-"""Why an answer could not be graded, and which setting mends it: what to look at before prompts are blamed."""
+"""Why an answer could not be graded, and which setting mends it: what to look at before prompts are
+blamed."""
 
 from collections.abc import Mapping
 
@@ -12,11 +13,19 @@ UNFIT = frozenset({TOO_LONG, NOT_ENCODED})
 """Faults of a prompt itself, which another try would find again."""
 REMEDIES = {
     CUT_OFF: "raise max_tokens: the answers do not come to an end within it",
-    TOO_LONG: "raise rollouts.max_model_len or lower max_tokens: the prompts leave no room for an answer",
-    NOT_ENCODED: "look at the chat template: it raises on these messages, and the stage's log says why",
+    TOO_LONG: (
+        "raise rollouts.max_model_len or lower max_tokens: the prompts leave no room for an answer"
+    ),
+    NOT_ENCODED: (
+        "look at the chat template: it raises on these messages, and the stage's log says why"
+    ),
     "timeout": "look at the verifier: it runs out of time on these answers",
-    "verifier_crash": "look at the verifier: it crashes on these answers, and the stage's log has the tracebacks",
-    "bad_reference": "correct the reference answers, or take another verifier: it cannot compare with them",
+    "verifier_crash": (
+        "look at the verifier: it crashes on these answers, and the stage's log has the tracebacks"
+    ),
+    "bad_reference": (
+        "correct the reference answers, or take another verifier: it cannot compare with them"
+    ),
     "unreadable": "take a judge that answers in the form asked for",
     "refused": "take a judge that answers such prompts",
 }
@@ -24,7 +33,8 @@ OTHERWISE = "look at what stands under `fault` in the stage's files and at its l
 
 
 def main_fault(faults: Mapping[str, int], answers: int) -> str | None:
-    """The most frequent fault, when at least half of so many answers have one; None where the prompts may be it."""
+    """The most frequent fault, when at least half of so many answers have one; None where the
+    prompts may be it."""
     if not answers or 2 * sum(faults.values()) < answers:
         return None
     return max(sorted(faults), key=lambda reason: faults[reason])

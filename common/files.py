@@ -1,4 +1,5 @@
-"""Files that are either whole or absent, and how damage to them is found: checksums beside them or inside them."""
+"""Files that are either whole or absent, and how damage to them is found: checksums beside them or
+inside them."""
 
 import hashlib
 import json
@@ -9,7 +10,8 @@ from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` so that a crash leaves either the old content or the new, never a part.
+    """Write `text` to `path` so that a crash leaves either the old content or the new, never a
+    part.
 
     The folder must be there: one that is not may have been on a disk that was unmounted.
     """
@@ -42,7 +44,8 @@ def write_sealed(path: Path, value: dict[str, Any]) -> None:
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """What `write_sealed` wrote. ValueError when a byte of it is another one; OSError when it is not there."""
+    """What `write_sealed` wrote. ValueError when a byte of it is another one; OSError when it is
+    not there."""
     data = path.read_bytes()
     try:
         value = json.loads(data)
@@ -85,7 +88,8 @@ def checksum(path: Path) -> str:
 
 
 def same_file(handle: int, path: Path) -> bool:
-    """Whether `path` still leads to the open file: not where a disk was unmounted, or a folder moved or replaced."""
+    """Whether `path` still leads to the open file: not where a disk was unmounted, or a folder
+    moved or replaced."""
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,5 @@
-"""One fingerprint for one meaning: SHA-256 over canonical JSON, refusing what JSON cannot say exactly."""
+"""One fingerprint for one meaning: SHA-256 over canonical JSON, refusing what JSON cannot say
+exactly."""
 
 import hashlib
 import json
@@ -32,12 +33,17 @@ def fingerprint(value: Any) -> str:
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
-    """The leaves in which two canonical values differ, as (dotted path, old, new); a missing side is None."""
+    """The leaves in which two canonical values differ, as (dotted path, old, new); a missing side
+    is None."""
     if isinstance(old, dict) and isinstance(new, dict):
         found = []
         for key in sorted({*old, *new}):
             found += differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
         return found
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return [d for i, (a, b) in enumerate(zip(old, new, strict=True)) for d in differences(a, b, f"{path}[{i}]")]
+        return [
+            d
+            for i, (a, b) in enumerate(zip(old, new, strict=True))
+            for d in differences(a, b, f"{path}[{i}]")
+        ]
     return [] if old == new else [(path, old, new)]

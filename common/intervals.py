@@ -19,8 +19,8 @@ class Estimate:
 def wilson(correct: int, n: int) -> tuple[float, float]:
     """Wilson's score interval of `correct` out of `n` (n >= 1), within [0, 1].
 
-    E. B. Wilson (1927), Probable inference, the law of succession, and statistical inference. JASA 22, 209-212.
-    """
+    E. B. Wilson (1927), Probable inference, the law of succession, and statistical inference. JASA
+    22, 209-212."""
     if not 0 <= correct <= n or n < 1:
         raise ValueError(f"need 0 <= correct <= n and n >= 1, got {correct} of {n}")
     share, z2 = correct / n, Z * Z

@@ -6,30 +6,41 @@ from common.seeds import derive
 
 
 def even_parts(count: int, most: int) -> list[int]:
-    """`count` in as few whole parts of at most `most` as there can be, none more than 1 larger than another."""
+    """`count` in as few whole parts of at most `most` as there can be, none more than 1 larger than
+    another."""
     parts = -(-count // most)
     return [count // parts + (place < count % parts) for place in range(parts)]
 
 
 def apportion(
-    total: int, sizes: Mapping[str, int], capacity: Mapping[str, int] | None = None, seed: int | None = None
+    total: int,
+    sizes: Mapping[str, int],
+    capacity: Mapping[str, int] | None = None,
+    seed: int | None = None,
 ) -> dict[str, int]:
-    """Give `total` places to the names of `sizes` in proportion; the values returned add up to `total` exactly.
+    """Give `total` places to the names of `sizes` in proportion; the values returned add up to
+    `total` exactly.
 
-    Every name gets the whole part of its ideal share. The places left go to the largest remainders (ties by name) or,
-    with a `seed`, are drawn with the remainders as probabilities: then each name gets its ideal share on average,
-    where small names would otherwise come away empty every time. No name gets more than its `capacity` (default: no
-    limit); what it cannot take goes to the others in proportion. Raises ValueError if `total` does not fit.
-    """
+    Every name gets the whole part of its ideal share. The places left go to the largest remainders
+    (ties by name) or, with a `seed`, are drawn with the remainders as probabilities: then each name
+    gets its ideal share on average, where small names would otherwise come away empty every time.
+    No name gets more than its `capacity` (default: no limit); what it cannot take goes to the
+    others in proportion. Raises ValueError if `total` does not fit."""
     limits = {name: total if capacity is None else capacity[name] for name in sizes}
     if total < 0 or min([0, *sizes.values(), *limits.values()]) < 0:
-        raise ValueError(f"cannot apportion {total} places over {dict(sizes)} with capacities {limits}")
+        raise ValueError(
+            f"cannot apportion {total} places over {dict(sizes)} with capacities {limits}"
+        )
     open_names = sorted(name for name, size in sizes.items() if size > 0)
     if total > sum(limits[name] for name in open_names):
         raise ValueError(f"{total} places do not fit into capacities {limits}")
     given = dict.fromkeys(sizes, 0)
     left = total
-    while full := [name for name in open_names if left * sizes[name] > limits[name] * _weight(sizes, open_names)]:
+    while full := [
+        name
+        for name in open_names
+        if left * sizes[name] > limits[name] * _weight(sizes, open_names)
+    ]:
         for name in full:
             given[name] = limits[name]
         left -= sum(limits[name] for name in full)
@@ -59,11 +70,11 @@ def _round(total: int, sizes: dict[str, int], seed: int | None) -> dict[str, int
 
 
 def _systematic(remainders: dict[str, int], weight: int, seed: int) -> list[str]:
-    """Names hit by a comb of teeth `weight` apart, laid at random over the remainders put end to end.
+    """Names hit by a comb of teeth `weight` apart, laid at random over the remainders put end to
+    end.
 
-    The remainders add up to a whole number of weights, so the count is exact, and each is hit at most once, with
-    probability remainder / weight.
-    """
+    The remainders add up to a whole number of weights, so the count is exact, and each is hit at
+    most once, with probability remainder / weight."""
     winners = []
     end, tooth = 0, derive(seed, "comb") % weight
     for name in sorted(remainders, key=lambda name: (derive(seed, "order", name), name)):

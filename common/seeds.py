@@ -1,4 +1,5 @@
-"""Independent seeds from one: every use of randomness names itself, so adding one moves no other."""
+"""Independent seeds from one: every use of randomness names itself, so adding one moves no
+other."""
 
 import hashlib
 

@@ -12,7 +12,8 @@ class _Common(Config):
     decay: float = Field(default=0.95, gt=0, le=1)
     """Factor on old evidence a policy version: 1 never forgets."""
     trained_decay: float = Field(default=0.5, gt=0, le=1)
-    """Factor on a prompt's own evidence when it is trained on, which moves its pass rate more than others'."""
+    """Factor on a prompt's own evidence when it is trained on, which moves its pass rate more than
+    others'."""
     shares: Mapping[str, float] = Field(default_factory=dict)
     """Share of each capability in what is trained on; empty: as in the pool."""
     empty_steps: int = Field(default=5, ge=1)
@@ -20,26 +21,31 @@ class _Common(Config):
 
     @model_validator(mode="after")
     def _shares_are_shares(self) -> "_Common":
-        if self.shares and (min(self.shares.values()) < 0 or not 0.999 < sum(self.shares.values()) < 1.001):
+        if self.shares and (
+            min(self.shares.values()) < 0 or not 0.999 < sum(self.shares.values()) < 1.001
+        ):
             message = f"shares must be positive and add up to 1, got {dict(self.shares)}"
             raise Wrong(message, "write for example `shares: {arithmetic: 0.7, spelling: 0.3}`")
         return self
 
 
 class Uniform(_Common):
-    """Prompts at random; every group counts in the loss, those without a spread of rewards as zeros (GRPO)."""
+    """Prompts at random; every group counts in the loss, those without a spread of rewards as zeros
+    (GRPO)."""
 
     kind: Literal["uniform"] = "uniform"
 
 
 class DropZeroVariance(_Common):
-    """Prompts at random; groups without a spread of rewards are left out of the loss and its normalisation."""
+    """Prompts at random; groups without a spread of rewards are left out of the loss and its
+    normalisation."""
 
     kind: Literal["drop_zero_variance"] = "drop_zero_variance"
 
 
 class DynamicSampling(_Common):
-    """Prompts at random, whole batches of them until enough groups have a spread; the surplus is dropped (DAPO)."""
+    """Prompts at random, whole batches of them until enough groups have a spread; the surplus is
+    dropped (DAPO)."""
 
     kind: Literal["dynamic_sampling"] = "dynamic_sampling"
     max_rounds: int = Field(default=10, ge=1)
@@ -64,18 +70,20 @@ class _Banded(_Common):
 
 
 class Refilter(_Banded):
-    """Llama 4's recipe to the letter: every so many steps the policy tries the whole pool, and practises at random on
-    what lies in the band until the next time."""
+    """Llama 4's recipe to the letter: every so many steps the policy tries the whole pool, and
+    practises at random on what lies in the band until the next time."""
 
     kind: Literal["refilter"] = "refilter"
 
 
 class Posterior(_Banded):
-    """Predict from what is remembered, pilot a few rollouts, commit the rest where they promise a spread."""
+    """Predict from what is remembered, pilot a few rollouts, commit the rest where they promise a
+    spread."""
 
     kind: Literal["posterior"] = "posterior"
     prior: Literal["cells", "judge"] = "cells"
-    """What an untried prompt is believed to be: what its kind turned out to be, or only what the judge said of it."""
+    """What an untried prompt is believed to be: what its kind turned out to be, or only what the
+    judge said of it."""
     pilot: int = Field(default=2, ge=0)
     """Rollouts of a prompt before its group is committed to; 0 commits at once."""
     sure: float = Field(default=0.97, ge=0, le=1)
@@ -85,11 +93,13 @@ class Posterior(_Banded):
     largest_group: int = Field(default=0, ge=0)
     """Rollouts that a hard prompt's group may grow to; 0: groups do not grow."""
     explore: float = Field(default=0.05, gt=0, le=1)
-    """Share of draws taken at random, the longest unseen more often, so that no estimate goes unchecked."""
+    """Share of draws taken at random, the longest unseen more often, so that no estimate goes
+    unchecked."""
     max_rounds: int = Field(default=4, ge=1)
     """Draws in one step before training goes on with fewer groups than asked."""
     raise_band: float = Field(default=0.1, ge=0, lt=1)
-    """How far the band has moved to harder prompts when the pool is solved; in proportion before."""
+    """How far the band has moved to harder prompts when the pool is solved; in proportion
+    before."""
     probe_share: float = Field(default=0.02, ge=0, lt=1)
     """Rollouts that re-filtering may spend, as a share of those that training asks for."""
     retire_above: float = Field(default=0.9, gt=0, lt=1)
@@ -101,13 +111,16 @@ class Posterior(_Banded):
     def _rest_lies_above_the_band(self) -> "Posterior":
         if self.retire_above < self.band[1]:
             raise ValueError(
-                f"retire_above ({self.retire_above}) lies inside the band, whose upper end is {self.band[1]}"
+                f"retire_above ({self.retire_above}) lies inside the band, whose upper end is"
+                f" {self.band[1]}"
             )
         return self
 
 
 def _kind(value: Any) -> str:
-    return str(value.get("kind", "posterior") if isinstance(value, dict) else getattr(value, "kind", None))
+    return str(
+        value.get("kind", "posterior") if isinstance(value, dict) else getattr(value, "kind", None)
+    )
 
 
 CurriculumConfig = Annotated[
@@ -118,5 +131,5 @@ CurriculumConfig = Annotated[
     | Annotated[Posterior, Tag("posterior")],
     Discriminator(_kind),
 ]
-"""Which prompts the policy practises on, and how its own results keep changing that; `kind` is `posterior` unless
-said otherwise."""
+"""Which prompts the policy practises on, and how its own results keep changing that; `kind` is
+`posterior` unless said otherwise."""

@@ -1,4 +1,5 @@
-"""The curriculum: asks for rollouts, books them in the ledger, and says what to train on. Works with any trainer.
+"""The curriculum: asks for rollouts, books them in the ledger, and says what to train on. Works
+with any trainer.
 
     curriculum = Curriculum(Posterior(), ledger, groups=16, group_size=8, seed=0)
     step = curriculum.step(version)
@@ -22,18 +23,18 @@ import numpy as np
 from common.errors import BadInput
 from common.faults import UNFIT
 from common.seeds import derive
-from curriculum.account import Account, Tally, difficulty_shares
-from curriculum.asks import Ask, Chosen, Outcome
+from curriculum.accounting import GroupCounts, RolloutAccounting, difficulty_shares
 from curriculum.config import CurriculumConfig, Posterior
 from curriculum.kinds import KINDS
 from curriculum.ledger import Ledger
 from curriculum.pool import Pool, Weigh
 from curriculum.posterior import Beta, mixed
-from curriculum.rows import Observation
+from curriculum.records import Observation
+from curriculum.requests import RolloutRequest, RolloutResult, StepSelection
 from curriculum.starved import Dry, starved
 from curriculum.step import Step
 
-Asking = Generator[list[Ask], Sequence[Outcome], Chosen]
+Requesting = Generator[list[RolloutRequest], Sequence[RolloutResult], StepSelection]
 FIRST_VERSION = "first_version"
 """Under this name: the version of the policy that the stage began with; 0 if nothing is there."""
 START = "start"
@@ -45,13 +46,16 @@ DRY = "dry"
 
 
 def begin_stage(ledger: Ledger) -> None:
-    """Begin a stage on what another one learnt: its sums go, and the policy's versions count on from its last.
+    """Begin a stage on what another one learnt: its sums go, and the policy's versions count on
+    from its last.
 
-    What had no room for an answer there comes back: it may have room here. A ledger without rollouts, a judge's, stays
-    as it is.
-    """
+    What had no room for an answer there comes back: it may have room here. A ledger without
+    rollouts, a judge's, stays as it is."""
     seen = [
-        version for row in ledger.columns("seen_version", "state_version") for version in row if version is not None
+        version
+        for row in ledger.columns("seen_version", "state_version")
+        for version in row
+        if version is not None
     ]
     if seen:
         with ledger.transaction():
@@ -59,27 +63,35 @@ def begin_stage(ledger: Ledger) -> None:
             ledger.remember(DRY, None)
             ledger.remember(FIRST_VERSION, max(seen) + 1)
             rows = ledger.columns("id", "state", "passes", "fails")
-            unfit = [id for id, state, passes, fails in rows if state == "retired" and not passes + fails]
+            unfit = [
+                id for id, state, passes, fails in rows if state == "retired" and not passes + fails
+            ]
             ledger.recall(unfit, max(seen) + 1)
 
 
 class Curriculum:
     """Chooses `groups` prompts a step for groups of `group_size` rollouts."""
 
-    def __init__(self, config: CurriculumConfig, ledger: Ledger, *, groups: int, group_size: int, seed: int) -> None:
+    def __init__(
+        self, config: CurriculumConfig, ledger: Ledger, *, groups: int, group_size: int, seed: int
+    ) -> None:
         self.config, self.ledger = config, ledger
         self.groups, self.group_size, self.seed = groups, group_size, seed
         self.pool = Pool(ledger, decay=config.decay, prior=getattr(config, "prior", "cells"))
         if unknown := sorted(set(config.shares) - set(self.pool.capabilities)):
             have = ", ".join(self.pool.capabilities)
-            raise BadInput(f"curriculum.shares names {', '.join(unknown)}", f"the prompts' capabilities are: {have}")
+            raise BadInput(
+                f"curriculum.shares names {', '.join(unknown)}",
+                f"the prompts' capabilities are: {have}",
+            )
         kept = ledger.remembered("account", None)
-        self.account = Account() if kept is None else Account.from_json(kept)
+        self.accounting = RolloutAccounting() if kept is None else RolloutAccounting.from_json(kept)
         dry = ledger.remembered(DRY, None)
         self.dry = Dry() if dry is None else Dry.from_json(dry)
 
-    def step(self, version: int) -> Asking:
-        """A step of policy `version`: yields lists of asks, wants their outcomes, returns what to train on.
+    def step(self, version: int) -> Requesting:
+        """A step of policy `version`: yields lists of asks, wants their outcomes, returns what to
+        train on.
 
         Raises RunFailed after `empty_steps` steps in a row without a group to learn from.
         """
@@ -93,77 +105,107 @@ class Curriculum:
         rates: list[float] = []  # believed of what is drawn
         decide = KINDS[self.config.kind](step)
         try:
-            asks = next(decide)
+            requests = next(decide)
             while True:
-                foretold = self.pool.believed([ask.id for ask in asks], version)
-                drawn = [ask.purpose in ("group", "pilot") for ask in asks]
-                rates += [beta.mean for beta, mine in zip(foretold, drawn, strict=True) if mine]
-                outcomes = yield asks
-                self._book(step, asks, foretold, outcomes)
-                asks = next(decide)
+                predicted = self.pool.believed([request.id for request in requests], version)
+                drawn = [request.purpose in ("group", "pilot") for request in requests]
+                rates += [beta.mean for beta, mine in zip(predicted, drawn, strict=True) if mine]
+                outcomes = yield requests
+                self._book(step, requests, predicted, outcomes)
+                requests = next(decide)
         except StopIteration as end:
             counted: list[str] = end.value
         return self._close(step, counted, pool_rate, rates)
 
-    def _book(self, step: Step, asks: Sequence[Ask], foretold: Sequence[Beta], outcomes: Sequence[Outcome]) -> None:
+    def _book(
+        self,
+        step: Step,
+        requests: Sequence[RolloutRequest],
+        predicted: Sequence[Beta],
+        outcomes: Sequence[RolloutResult],
+    ) -> None:
         beliefs = self.pool.cell_beliefs(step.version)
         observations = []
-        for ask, beta, seen in zip(asks, foretold, outcomes, strict=True):
-            place, graded = self.pool.place[ask.id], seen.passes + seen.fails
+        for request, beta, seen in zip(requests, predicted, outcomes, strict=True):
+            place, graded = self.pool.place[request.id], seen.passes + seen.fails
             surprise = None
             if self.pool.seen[place] >= 0 and graded:
-                surprise = seen.passes / graded - beta.mean + beliefs[int(self.pool.cell[place])].mean
-            more = ask.purpose == "rest"
-            observations.append(Observation(ask.id, seen.passes, seen.fails, seen.faults, surprise, more))
-            if ask.purpose == "probe":
-                tally = Tally(seen.passes, seen.fails, sum(seen.faults.values()), seen.tokens)
-                step.probes[ask.id] = tally
-                self.account.book(tally, "probed")
-                chance = beta.mixed(ask.rollouts)
+                surprise = (
+                    seen.passes / graded
+                    - beta.mean
+                    + beliefs[int(self.pool.difficulty_group[place])].mean
+                )
+            more = request.purpose == "rest"
+            observations.append(
+                Observation(request.id, seen.passes, seen.fails, seen.faults, surprise, more)
+            )
+            if request.purpose == "probe":
+                tally = GroupCounts(seen.passes, seen.fails, sum(seen.faults.values()), seen.tokens)
+                step.probes[request.id] = tally
+                self.accounting.book(tally, "probed")
+                chance = beta.mixed(request.rollouts)
             else:
-                tally = step.tallies.setdefault(ask.id, Tally())
-                chance = tally.chance(beta, ask.rollouts)
+                tally = step.tallies.setdefault(request.id, GroupCounts())
+                chance = tally.chance(beta, request.rollouts)
                 tally.add(seen.passes, seen.fails, sum(seen.faults.values()), seen.tokens)
-                tally.full = ask.purpose != "pilot"
+                tally.full = request.purpose != "pilot"
             if chance < 1 and not seen.faults:
-                kind = self.account.committed if more else self.account.foretold
+                kind = self.accounting.committed if more else self.accounting.predicted
                 kind.book(chance, tally.mixed)
         self.ledger.observe(observations, step.version, decay=self.config.decay)
-        self.pool.refresh(ask.id for ask in asks)
+        self.pool.refresh(request.id for request in requests)
         self.dry.book(outcomes)
-        unfit = {ask.id for ask, seen in zip(asks, outcomes, strict=True) if not UNFIT.isdisjoint(seen.faults)}
+        unfit = {
+            request.id
+            for request, seen in zip(requests, outcomes, strict=True)
+            if not UNFIT.isdisjoint(seen.faults)
+        }
         step.move(sorted(id for id in unfit if not step.rests(id)), [])
 
-    def _close(self, step: Step, counted: list[str], pool_rate: float, rates: list[float]) -> Chosen:
+    def _close(
+        self, step: Step, counted: list[str], pool_rate: float, rates: list[float]
+    ) -> StepSelection:
         train = [id for id in counted if step.tallies[id].mixed]
         for id, tally in step.tallies.items():
-            self.account.book(tally, tally.fate(id in train))
+            self.accounting.book(tally, tally.fate(id in train))
         at_random = self._mean(lambda a, b, age: mixed(a, b, self.group_size), step.version)
         spent = [*step.tallies.values(), *step.probes.values()]
-        rollouts, tokens = sum(tally.rollouts for tally in spent), sum(tally.tokens for tally in spent)
-        self.account.book_saved(len(step.mixed()), rollouts, tokens, at_random, self.group_size)
+        rollouts, tokens = (
+            sum(tally.rollouts for tally in spent),
+            sum(tally.tokens for tally in spent),
+        )
+        self.accounting.book_saved(len(step.mixed()), rollouts, tokens, at_random, self.group_size)
         self.dry = Dry() if train else replace(self.dry, steps=self.dry.steps + 1)
-        metrics = self.account.metrics() | self._metrics(step, train, pool_rate, rates)
+        metrics = self.accounting.metrics() | self._metrics(step, train, pool_rate, rates)
         with self.ledger.transaction():
             self.ledger.trained(train, decay=self.config.trained_decay)
-            self.ledger.remember("account", self.account.to_json())
+            self.ledger.remember("account", self.accounting.to_json())
             self.ledger.remember(DRY, self.dry.to_json())
         self.pool.refresh(train)
         if self.dry.steps >= self.config.empty_steps:
-            raise starved(self.dry, self.pool, self.account.groups["trained"], step.version)
-        return Chosen(train, counted, metrics, step.moved)
+            raise starved(self.dry, self.pool, self.accounting.groups["trained"], step.version)
+        return StepSelection(train, counted, metrics, step.quota_shift)
 
-    def _metrics(self, step: Step, train: list[str], pool_rate: float, rates: list[float]) -> dict[str, float]:
+    def _metrics(
+        self, step: Step, train: list[str], pool_rate: float, rates: list[float]
+    ) -> dict[str, float]:
         start = self.ledger.remembered(START, {}).get("cells")
-        cells = [str(self.pool.cell[self.pool.place[id]]) for id in train]
+        difficulty_groups = [str(self.pool.difficulty_group[self.pool.place[id]]) for id in train]
         metrics = {"pool_rate": pool_rate, "drawn_rate": fmean(rates) if rates else 0.0}
-        if start and cells:
+        if start and difficulty_groups:
             # How hard what is practised now was for the policy that RL began with.
-            metrics["start_difficulty"] = 1 - fmean(start[cell] for cell in cells)
+            metrics["start_difficulty"] = 1 - fmean(
+                start[difficulty_group] for difficulty_group in difficulty_groups
+            )
         if isinstance(self.config, Posterior):
             metrics |= {"band_low": step.band[0], "band_high": step.band[1]}
-        moved = {f"moved/{name}": float(count) for name, count in step.moved.items()}
-        return metrics | difficulty_shares(rates) | moved | {"retired": step.retired, "recalled": step.recalled}
+        quota_shift = {f"moved/{name}": float(count) for name, count in step.quota_shift.items()}
+        return (
+            metrics
+            | difficulty_shares(rates)
+            | quota_shift
+            | {"retired": step.retired, "recalled": step.recalled}
+        )
 
     def _mean(self, value: Weigh, version: int) -> float:
         """The mean over the whole pool of a function of what is believed."""
@@ -171,13 +213,18 @@ class Curriculum:
         return self.pool.weighed(everyone, value, version).mean_weight
 
     def _start(self, version: int, pool_rate: float) -> None:
-        """Remember once how hard the pool was for the policy that training began with, when enough has been seen."""
+        """Remember once how hard the pool was for the policy that training began with, when enough
+        has been seen."""
         if version >= SETTLED and self.ledger.remembered(START, None) is None:
-            cells = {str(cell): belief.mean for cell, belief in self.pool.cell_beliefs(version).items()}
-            self.ledger.remember(START, {"pool_rate": pool_rate, "cells": cells})
+            difficulty_groups = {
+                str(difficulty_group): belief.mean
+                for difficulty_group, belief in self.pool.cell_beliefs(version).items()
+            }
+            self.ledger.remember(START, {"pool_rate": pool_rate, "cells": difficulty_groups})
 
     def _band(self, pool_rate: float) -> tuple[float, float]:
-        """The band, moved to harder prompts in proportion to how much of the pool was solved since the start."""
+        """The band, moved to harder prompts in proportion to how much of the pool was solved since
+        the start."""
         if not isinstance(self.config, Posterior):
             return 0.0, 1.0
         start = self.ledger.remembered(START, {"pool_rate": pool_rate})["pool_rate"]

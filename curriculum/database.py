@@ -1,4 +1,5 @@
-"""The ledger's file: SQLite tables, made and copied so that a file is either a whole ledger or refused by name."""
+"""The ledger's file: SQLite tables, made and copied so that a file is either a whole ledger or
+refused by name."""
 
 import os
 import sqlite3
@@ -46,7 +47,8 @@ _BROKEN = "redo the stage that writes it, or put back a copy"
 
 
 def connect(target: str) -> sqlite3.Connection:
-    """A connection without implicit transactions, as the ledger opens its own. Creates a file that is absent."""
+    """A connection without implicit transactions, as the ledger opens its own. Creates a file that
+    is absent."""
     db = sqlite3.connect(target, isolation_level=None)
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA synchronous = FULL")
@@ -71,7 +73,8 @@ def create_file(path: Path) -> None:
 
 
 def open_file(path: Path) -> sqlite3.Connection:
-    """A connection to a file that proved to be a whole ledger; RunFailed names the file otherwise."""
+    """A connection to a file that proved to be a whole ledger; RunFailed names the file
+    otherwise."""
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
     except sqlite3.OperationalError as error:
@@ -95,8 +98,8 @@ def open_file(path: Path) -> sqlite3.Connection:
 def settle(path: Path) -> None:
     """Rewrite a closed ledger so that its bytes say what it holds and not how it came to it.
 
-    SQLite counts changes in a file's header; `VACUUM INTO` begins at one, and lays the pages out in order.
-    """
+    SQLite counts changes in a file's header; `VACUUM INTO` begins at one, and lays the pages out in
+    order."""
     db = open_file(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     partial.unlink(missing_ok=True)
@@ -106,7 +109,8 @@ def settle(path: Path) -> None:
 
 
 def write_copy(source: sqlite3.Connection, path: Path) -> None:
-    """Copy a database to `path` through a temporary file; a journal left by what was there before goes first."""
+    """Copy a database to `path` through a temporary file; a journal left by what was there before
+    goes first."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     partial.unlink(missing_ok=True)
     target = connect(str(partial))

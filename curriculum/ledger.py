@@ -1,8 +1,9 @@
-"""The difficulty ledger: one SQLite row a prompt and one a cell, kept from the judge filter through RL to DPO.
+"""The difficulty ledger: one SQLite row a prompt and one a cell, kept from the judge filter through
+RL to DPO.
 
-Changes are transactions, so a crash leaves the ledger before or after a change. A file that is not a whole ledger is
-refused by name. What the numbers mean is in `curriculum.rows` and `curriculum.posterior`.
-"""
+Changes are transactions, so a crash leaves the ledger before or after a change. A file that is not
+a whole ledger is refused by name. What the numbers mean is in `curriculum.records` and
+`curriculum.posterior`."""
 
 import json
 import math
@@ -15,17 +16,27 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import RunFailed
-from curriculum.cells import Cell
-from curriculum.database import CELLS, PROMPTS, TABLES, connect, create, create_file, open_file, write_copy
+from curriculum.database import (
+    CELLS,
+    PROMPTS,
+    TABLES,
+    connect,
+    create,
+    create_file,
+    open_file,
+    write_copy,
+)
+from curriculum.difficulty_groups import DifficultyGroup
 from curriculum.posterior import Beta
-from curriculum.rows import Entry, Observation, Row, State
+from curriculum.records import NewPrompt, Observation, PromptRecord, PromptState
 
-_STATES: tuple[State, ...] = ("active", "retired", "recalled")
+_STATES: tuple[PromptState, ...] = ("active", "retired", "recalled")
 _IN_USE = "make sure that no other run uses this folder and that the disk is writable and not full"
 
 
 class Ledger:
-    """An open ledger. `path` None keeps it in memory; an absent file is created, a broken one raises RunFailed."""
+    """An open ledger. `path` None keeps it in memory; an absent file is created, a broken one
+    raises RunFailed."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -41,7 +52,8 @@ class Ledger:
 
     @classmethod
     def restore(cls, snapshot: Path, path: Path) -> "Ledger":
-        """Open a copy of `snapshot` at `path`, in place of whatever was there. RunFailed if it is no whole ledger."""
+        """Open a copy of `snapshot` at `path`, in place of whatever was there. RunFailed if it is
+        no whole ledger."""
         if not snapshot.exists():
             raise RunFailed(f"there is no ledger at {snapshot}", "redo the stage that writes it")
         source = open_file(snapshot)
@@ -62,7 +74,8 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything changed inside is written together or not at all. May be nested: the outermost one counts."""
+        """Everything changed inside is written together or not at all. May be nested: the outermost
+        one counts."""
         if self._depth == 0:
             self._execute("BEGIN IMMEDIATE")
         self._depth += 1
@@ -78,24 +91,33 @@ class Ledger:
         if self._depth == 0:
             self._execute("COMMIT")
 
-    def add(self, entries: Iterable[Entry]) -> None:
-        """Take prompts in, all or none. One that is there already is left alone; RunFailed if it differs."""
+    def add(self, entries: Iterable[NewPrompt]) -> None:
+        """Take prompts in, all or none. One that is there already is left alone; RunFailed if it
+        differs."""
         joined: dict[int, list[float]] = {}
         with self.transaction():
             for entry in entries:
                 if self._holds(entry):
                     continue
                 path = self._path(entry)
-                plain = (entry.id, entry.capability, entry.source, entry.prior, entry.settings, path[-1])
-                self._put(Row(*plain, verdict=entry.verdict))
-                for cell in path:
-                    joined.setdefault(cell, []).append(entry.prior.mean)
-            for cell, means in joined.items():
+                plain = (
+                    entry.id,
+                    entry.capability,
+                    entry.source,
+                    entry.prior,
+                    entry.settings,
+                    path[-1],
+                )
+                self._put(PromptRecord(*plain, verdict=entry.verdict))
+                for difficulty_group in path:
+                    joined.setdefault(difficulty_group, []).append(entry.prior.mean)
+            for difficulty_group, means in joined.items():
                 statement = "UPDATE cells SET members = members + ?, base = base + ? WHERE id = ?"
-                self._execute(statement, (len(means), math.fsum(means), cell))
+                self._execute(statement, (len(means), math.fsum(means), difficulty_group))
 
     def observe(self, observations: Iterable[Observation], version: int, *, decay: float) -> None:
-        """Book groups of rollouts sampled from policy `version`; older evidence is faded by `decay` a version first.
+        """Book groups of rollouts sampled from policy `version`; older evidence is faded by `decay`
+        a version first.
 
         Raises ValueError for a version before the last one seen, and books nothing then.
         """
@@ -104,7 +126,7 @@ class Ledger:
                 row = self.row(seen.id)
                 passes, fails = row.evidence(decay, version)
                 if seen.passes + seen.fails and not seen.more:
-                    self._teach(row.cell, seen, version, decay)
+                    self._teach(row.difficulty_group, seen, version, decay)
                 self._put(
                     replace(
                         row,
@@ -117,25 +139,27 @@ class Ledger:
                 )
 
     def trained(self, ids: Iterable[str], *, decay: float) -> None:
-        """Fade some prompts' own evidence once by `decay`, as they were trained on and will not be what they were."""
+        """Fade some prompts' own evidence once by `decay`, as they were trained on and will not be
+        what they were."""
         with self.transaction():
             for id in ids:
                 row = self.row(id)
                 self._put(replace(row, passes=decay * row.passes, fails=decay * row.fails))
 
     def merge(self, other: "Ledger", *, decay: float) -> None:
-        """Add what another ledger of the same prompts saw, and take its states where they are the later ones.
+        """Add what another ledger of the same prompts saw, and take its states where they are the
+        later ones.
 
-        Both must come from the same start, each with observations of its own: what both hold counts twice.
-        """
+        Both must come from the same start, each with observations of its own: what both hold counts
+        twice."""
         with self.transaction():
             for theirs in other.rows():
                 mine = self.row(theirs.id)
                 self._put(_merged(mine, theirs, decay))
-            cells = self.cells()
-            for id, cell in other.cells().items():
-                if cell.version or cell.groups:
-                    self._put_cell(id, cells[id].merged(cell, decay))
+            difficulty_groups = self.difficulty_groups()
+            for id, difficulty_group in other.difficulty_groups().items():
+                if difficulty_group.version or difficulty_group.groups:
+                    self._put_cell(id, difficulty_groups[id].merged(difficulty_group, decay))
 
     def retire(self, ids: Iterable[str], version: int) -> None:
         """Let active or recalled prompts rest. Raises ValueError if one rests already."""
@@ -145,30 +169,35 @@ class Ledger:
         """Put retired prompts back. Raises ValueError if one is not retired."""
         self._move(ids, ("retired",), "recalled", version)
 
-    def row(self, id: str) -> Row:
+    def row(self, id: str) -> PromptRecord:
         """One prompt. Raises KeyError if the ledger does not hold it."""
         found = self._execute("SELECT * FROM prompts WHERE id = ?", (id,)).fetchone()
         if found is None:
             raise KeyError(f"the ledger {self._name} holds no prompt {id}")
         return _row(found)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[PromptRecord]:
         """Every prompt, ordered by id."""
         return [_row(found) for found in self._execute("SELECT * FROM prompts ORDER BY id")]
 
     def columns(self, *names: str) -> list[tuple[Any, ...]]:
         """Some columns of every prompt, ordered by id."""
-        return [tuple(found) for found in self._execute(f"SELECT {', '.join(names)} FROM prompts ORDER BY id")]
+        return [
+            tuple(found)
+            for found in self._execute(f"SELECT {', '.join(names)} FROM prompts ORDER BY id")
+        ]
 
-    def cells(self) -> dict[int, Cell]:
+    def difficulty_groups(self) -> dict[int, DifficultyGroup]:
         """Every cell by id."""
         found = (dict(row) for row in self._execute("SELECT * FROM cells ORDER BY id"))
-        return {values.pop("id"): Cell(**values) for values in found}
+        return {values.pop("id"): DifficultyGroup(**values) for values in found}
 
     def remember(self, name: str, value: Any) -> None:
         """Keep a JSON value under a name."""
         with self.transaction():
-            self._execute("INSERT OR REPLACE INTO memory (name, value) VALUES (?, ?)", (name, _json(value)))
+            self._execute(
+                "INSERT OR REPLACE INTO memory (name, value) VALUES (?, ?)", (name, _json(value))
+            )
 
     def remembered(self, name: str, otherwise: Any) -> Any:
         """The value kept under a name."""
@@ -186,13 +215,17 @@ class Ledger:
         for table, columns in TABLES.items():
             lines.append([table, *columns])
             order = next(iter(columns))
-            lines += map(list, self._execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order}"))
+            lines += map(
+                list, self._execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order}")
+            )
         return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
 
     def snapshot(self, path: Path) -> None:
         """Copy the ledger to `path`: whole or not at all. Not inside a transaction (ValueError)."""
         if self._depth:
-            raise ValueError("a snapshot inside a transaction would hold what may yet be taken back")
+            raise ValueError(
+                "a snapshot inside a transaction would hold what may yet be taken back"
+            )
         write_copy(self._db, path)
 
     @property
@@ -206,9 +239,12 @@ class Ledger:
             raise RunFailed(f"the ledger {self._name} cannot be used: {error}", _IN_USE) from error
 
     def _known_cells(self) -> dict[tuple[int | None, str], int]:
-        return {(cell.parent, cell.name): id for id, cell in self.cells().items()}
+        return {
+            (difficulty_group.parent, difficulty_group.name): id
+            for id, difficulty_group in self.difficulty_groups().items()
+        }
 
-    def _holds(self, entry: Entry) -> bool:
+    def _holds(self, entry: NewPrompt) -> bool:
         """Whether the prompt is there already; RunFailed if it is there as another."""
         found = self._execute("SELECT * FROM prompts WHERE id = ?", (entry.id,)).fetchone()
         if found is None:
@@ -217,36 +253,45 @@ class Ledger:
         for name in ("capability", "source", "settings", "prior", "verdict"):
             if getattr(old, name) != getattr(entry, name):
                 raise RunFailed(
-                    f"the ledger {self._name} holds prompt {entry.id} with {name} {getattr(old, name)!r}, "
-                    f"but now it comes with {getattr(entry, name)!r}",
+                    f"the ledger {self._name} holds prompt {entry.id} with {name}"
+                    f" {getattr(old, name)!r}, but now it comes with {getattr(entry, name)!r}",
                     "redo the stage that wrote the ledger",
                 )
         return True
 
-    def _path(self, entry: Entry) -> list[int]:
+    def _path(self, entry: NewPrompt) -> list[int]:
         """The prompt's cells from wide to narrow; those that are not there yet are made."""
         path: list[int] = []
         for name in entry.path:
             key = (path[-1] if path else None, name)
             if key not in self._places:
                 self._places[key] = len(self._places) + 1
-                self._put_cell(self._places[key], Cell(*key))
+                self._put_cell(self._places[key], DifficultyGroup(*key))
             path.append(self._places[key])
         return path
 
-    def _teach(self, cell: int | None, seen: Observation, version: int, decay: float) -> None:
+    def _teach(
+        self, difficulty_group: int | None, seen: Observation, version: int, decay: float
+    ) -> None:
         """Tell a prompt's cell, and those around it, of a group."""
-        while cell is not None:
-            values = dict(self._execute("SELECT * FROM cells WHERE id = ?", (cell,)).fetchone())
-            id, known = values.pop("id"), Cell(**values).at(version, decay)
+        while difficulty_group is not None:
+            values = dict(
+                self._execute("SELECT * FROM cells WHERE id = ?", (difficulty_group,)).fetchone()
+            )
+            id, known = values.pop("id"), DifficultyGroup(**values).at(version, decay)
             self._put_cell(id, known.with_group(seen.passes, seen.fails, seen.surprise))
-            cell = known.parent
+            difficulty_group = known.parent
 
-    def _put_cell(self, id: int, cell: Cell) -> None:
+    def _put_cell(self, id: int, difficulty_group: DifficultyGroup) -> None:
         marks = ", ".join("?" * len(CELLS))
-        self._execute(f"INSERT OR REPLACE INTO cells ({', '.join(CELLS)}) VALUES ({marks})", (id, *astuple(cell)))
+        self._execute(
+            f"INSERT OR REPLACE INTO cells ({', '.join(CELLS)}) VALUES ({marks})",
+            (id, *astuple(difficulty_group)),
+        )
 
-    def _move(self, ids: Iterable[str], before: tuple[State, ...], after: State, version: int) -> None:
+    def _move(
+        self, ids: Iterable[str], before: tuple[PromptState, ...], after: PromptState, version: int
+    ) -> None:
         with self.transaction():
             for id in ids:
                 row = self.row(id)
@@ -254,20 +299,29 @@ class Ledger:
                     raise ValueError(f"prompt {id} is {row.state} and cannot become {after}")
                 self._put(replace(row, state=after, state_version=version))
 
-    def _put(self, row: Row) -> None:
+    def _put(self, row: PromptRecord) -> None:
         marks = ", ".join("?" * len(PROMPTS))
-        self._execute(f"INSERT OR REPLACE INTO prompts ({', '.join(PROMPTS)}) VALUES ({marks})", _values(row))
+        self._execute(
+            f"INSERT OR REPLACE INTO prompts ({', '.join(PROMPTS)}) VALUES ({marks})", _values(row)
+        )
 
 
 def _added(mine: Mapping[str, int], theirs: Mapping[str, int]) -> dict[str, int]:
-    return {name: count for name, count in sorted((Counter(mine) + Counter(theirs)).items()) if count}
+    return {
+        name: count for name, count in sorted((Counter(mine) + Counter(theirs)).items()) if count
+    }
 
 
-def _merged(mine: Row, theirs: Row, decay: float) -> Row:
+def _merged(mine: PromptRecord, theirs: PromptRecord, decay: float) -> PromptRecord:
     """Both rows' evidence, faded to the later version; the later change of state."""
-    seen = max((row.seen_version for row in (mine, theirs) if row.seen_version is not None), default=None)
+    seen = max(
+        (row.seen_version for row in (mine, theirs) if row.seen_version is not None), default=None
+    )
     (one, two), (other, another) = (row.evidence(decay, seen or 0) for row in (mine, theirs))
-    latest = max((mine, theirs), key=lambda row: (-1 if row.state_version is None else row.state_version, row.state))
+    latest = max(
+        (mine, theirs),
+        key=lambda row: (-1 if row.state_version is None else row.state_version, row.state),
+    )
     return replace(
         mine,
         passes=one + other,
@@ -280,7 +334,7 @@ def _merged(mine: Row, theirs: Row, decay: float) -> Row:
     )
 
 
-def _values(row: Row) -> tuple[Any, ...]:
+def _values(row: PromptRecord) -> tuple[Any, ...]:
     values = {name: getattr(row, name) for name in PROMPTS if name not in ("prior_a", "prior_b")}
     values |= {"prior_a": row.prior.a, "prior_b": row.prior.b, "faults": _json(row.faults)}
     values["verdict"] = None if row.verdict is None else _json(row.verdict)
@@ -291,9 +345,9 @@ def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
-def _row(found: sqlite3.Row) -> Row:
+def _row(found: sqlite3.Row) -> PromptRecord:
     values = dict(found)
     prior = Beta(values.pop("prior_a"), values.pop("prior_b"))
     values["faults"] = json.loads(values["faults"])
     values["verdict"] = None if values["verdict"] is None else json.loads(values["verdict"])
-    return Row(prior=prior, **values)
+    return PromptRecord(prior=prior, **values)

@@ -1,9 +1,9 @@
-"""What is believed of a prompt's pass rate: a Beta distribution whose evidence fades as the policy moves on.
+"""What is believed of a prompt's pass rate: a Beta distribution whose evidence fades as the policy
+moves on.
 
-Pure maths on floats, and on arrays where a whole pool is asked about. Evidence is a pair (passes, fails), not
-necessarily whole: old evidence is multiplied by `decay` for every policy version since, and added to a prior that never
-fades.
-"""
+Pure maths on floats, and on arrays where a whole pool is asked about. Evidence is a pair (passes,
+fails), not necessarily whole: old evidence is multiplied by `decay` for every policy version since,
+and added to a prior that never fades."""
 
 import math
 from dataclasses import dataclass
@@ -48,7 +48,8 @@ class Beta:
         return float(all_pass(self.b, self.a, count))
 
     def mixed(self, group_size: int) -> float:
-        """Probability that a group of rollouts has a spread of rewards, and so says anything to the policy."""
+        """Probability that a group of rollouts has a spread of rewards, and so says anything to the
+        policy."""
         return float(mixed(self.a, self.b, group_size))
 
     @property
@@ -61,8 +62,8 @@ class Beta:
 def all_pass(a: Number, b: Number, count: int) -> Number:
     """E[p^count] under Beta(a, b), of numbers or of arrays.
 
-    B(a + n, b) / B(a, b) with the beta function, which is the product of (a + i) / (a + b + i) for i < n.
-    """
+    B(a + n, b) / B(a, b) with the beta function, which is the product of (a + i) / (a + b + i) for
+    i < n."""
     result = a * 0 + 1.0
     for i in range(count):
         result = result * (a + i) / (a + b + i)
@@ -70,7 +71,8 @@ def all_pass(a: Number, b: Number, count: int) -> Number:
 
 
 def mixed(a: Number, b: Number, group_size: int) -> Number:
-    """P(a group of `group_size` rollouts has passes and fails) = 1 - E[p^G] - E[(1-p)^G]; never negative."""
+    """P(a group of `group_size` rollouts has passes and fails) = 1 - E[p^G] - E[(1-p)^G]; never
+    negative."""
     if group_size < 1:
         raise ValueError(f"a group has at least one rollout, got {group_size}")
     rest = 1.0 - all_pass(a, b, group_size) - all_pass(b, a, group_size)
@@ -82,19 +84,23 @@ def faded(evidence: float, decay: float, versions: int) -> float:
     if not 0 < decay <= 1:
         raise ValueError(f"decay must lie in (0, 1], got {decay}")
     if versions < 0:
-        raise ValueError(f"evidence cannot fade over {versions} versions: it was seen with a later policy")
+        raise ValueError(
+            f"evidence cannot fade over {versions} versions: it was seen with a later policy"
+        )
     return evidence * decay**versions
 
 
 def judge_prior(passed: float, graded: float, pooled_passed: float, pooled_graded: float) -> Beta:
-    """The prior that a judge's verdict on a prompt is worth, `PRIOR_STRENGTH` pseudo-observations in all.
+    """The prior that a judge's verdict on a prompt is worth, `PRIOR_STRENGTH` pseudo-observations
+    in all.
 
-    Its mean is the prompt's own pass rate shrunk towards the rate of its capability (`pooled_*`: sums over the
-    capability's judged prompts) as if the capability's rate had been seen twice:
-    mean = (passed + 2 r) / (graded + 2), r = (pooled_passed + 1) / (pooled_graded + 2).
-    """
+    Its mean is the prompt's own pass rate shrunk towards the rate of its capability (`pooled_*`:
+    sums over the capability's judged prompts) as if the capability's rate had been seen twice: mean
+    = (passed + 2 r) / (graded + 2), r = (pooled_passed + 1) / (pooled_graded + 2)."""
     if not (0 <= passed <= graded and 0 <= pooled_passed <= pooled_graded):
-        raise ValueError(f"passes exceed attempts: {passed} of {graded}, {pooled_passed} of {pooled_graded}")
+        raise ValueError(
+            f"passes exceed attempts: {passed} of {graded}, {pooled_passed} of {pooled_graded}"
+        )
     pooled = (pooled_passed + 1) / (pooled_graded + 2)
     mean = (passed + PRIOR_STRENGTH * pooled) / (graded + PRIOR_STRENGTH)
     return Beta(PRIOR_STRENGTH * mean, PRIOR_STRENGTH * (1 - mean))

@@ -1,15 +1,16 @@
-"""One step as the kinds of curriculum see it: the pool, what was rolled out so far, and the moves they can make."""
+"""One step as the kinds of curriculum see it: the pool, what was rolled out so far, and the moves
+they can make."""
 
 from collections.abc import Generator, Mapping, Sequence
 
 from common.quotas import apportion
 from common.seeds import derive
-from curriculum.account import Tally
-from curriculum.asks import Ask
+from curriculum.accounting import GroupCounts
 from curriculum.config import CurriculumConfig
 from curriculum.ledger import Ledger
 from curriculum.pool import Pool
 from curriculum.posterior import Beta
+from curriculum.requests import RolloutRequest
 from curriculum.select import at_random, draw
 
 
@@ -33,28 +34,35 @@ class Step:
         self.band = band
         """Pass rates of medium difficulty at this step."""
         self.seed = seed
-        self.tallies: dict[str, Tally] = {}
+        self.tallies: dict[str, GroupCounts] = {}
         """The step's groups by prompt, in the order of their first rollouts."""
-        self.probes: dict[str, Tally] = {}
-        self.moved: dict[str, int] = {}
+        self.probes: dict[str, GroupCounts] = {}
+        self.quota_shift: dict[str, int] = {}
         self.retired = self.recalled = 0
 
     def at_random(self, round_: int) -> list[str]:
-        """A batch of prompts that do not rest and were not rolled out in this step, at random by capability."""
+        """A batch of prompts that do not rest and were not rolled out in this step, at random by
+        capability."""
         free = self.pool.free(self.tallies)
         room, shares = self.pool.sizes(free), self.config.shares
-        sizes = {name: round(shares.get(name, 0.0) * 1_000_000) for name in room} if shares else self.pool.sizes()
+        sizes = (
+            {name: round(shares.get(name, 0.0) * 1_000_000) for name in room}
+            if shares
+            else self.pool.sizes()
+        )
         room = {name: count if sizes[name] else 0 for name, count in room.items()}
         seed = derive(self.seed, "batch", round_)
         wanted = apportion(min(self.groups, sum(room.values())), sizes, room, seed=seed)
         return draw(self.pool.weighed(free, at_random, self.version), wanted, seed).ids
 
-    def whole(self, ids: Sequence[str]) -> list[Ask]:
-        return [Ask(id, self.group_size, "group") for id in ids]
+    def whole(self, ids: Sequence[str]) -> list[RolloutRequest]:
+        return [RolloutRequest(id, self.group_size, "group") for id in ids]
 
-    def probed(self, ids: Sequence[str], attempts: int) -> Generator[list[Ask], None, Mapping[str, Tally]]:
+    def probed(
+        self, ids: Sequence[str], attempts: int
+    ) -> Generator[list[RolloutRequest], None, Mapping[str, GroupCounts]]:
         """Roll prompts out to measure them; what came, by prompt."""
-        yield [Ask(id, attempts, "probe") for id in ids]
+        yield [RolloutRequest(id, attempts, "probe") for id in ids]
         return {id: self.probes[id] for id in ids}
 
     def believed(self, ids: Sequence[str]) -> list[tuple[str, Beta]]:
@@ -62,7 +70,8 @@ class Step:
         return list(zip(ids, self.pool.believed(ids, self.version), strict=True)) if ids else []
 
     def rests(self, id: str) -> bool:
-        """Whether a prompt rests; one that cannot be rolled out does from the moment that this is found out."""
+        """Whether a prompt rests; one that cannot be rolled out does from the moment that this is
+        found out."""
         return bool(self.pool.resting[self.pool.place[id]])
 
     def mixed(self) -> list[str]:

@@ -1,4 +1,5 @@
-"""Checkpoints side by side: each suite's score, and its difference to the parent on the same prompts."""
+"""Checkpoints side by side: each suite's score, and its difference to the parent on the same
+prompts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,11 +27,12 @@ class Evaluation:
 
 
 def compare_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
-    """A row for each suite of each evaluation of one run; `held_out` has one more for each capability.
+    """A row for each suite of each evaluation of one run; `held_out` has one more for each
+    capability.
 
-    Keys: checkpoint, stage, suite, score, low, high, n, delta, delta_low, delta_high. Deltas are against the parent on
-    the prompts that both answered, and None where there is no such evaluation. Raises BadInput on unreadable files.
-    """
+    Keys: checkpoint, stage, suite, score, low, high, n, delta, delta_low, delta_high. Deltas are
+    against the parent on the prompts that both answered, and None where there is no such
+    evaluation. Raises BadInput on unreadable files."""
     by_stage = {evaluation.stage: evaluation for evaluation in evaluations}
     answers = {stage: _read_answers(evaluation.folder) for stage, evaluation in by_stage.items()}
     rows = []
@@ -39,7 +41,9 @@ def compare_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
         for suite, result in _read_results(evaluation.folder).items():
             names = [(suite, result)]
             if suite == "held_out":
-                names += [(f"{suite}/{name}", part) for name, part in result["by_capability"].items()]
+                names += [
+                    (f"{suite}/{name}", part) for name, part in result["by_capability"].items()
+                ]
             for name, part in names:
                 delta, low, high = _delta(before, answers[evaluation.stage], name)
                 rows.append(
@@ -60,9 +64,13 @@ _Answers = dict[tuple[str, str], bool]
 """(suite or suite/capability, prompt id) to correct."""
 
 
-def _delta(before: _Answers | None, after: _Answers, name: str) -> tuple[float | None, float | None, float | None]:
+def _delta(
+    before: _Answers | None, after: _Answers, name: str
+) -> tuple[float | None, float | None, float | None]:
     pairs = [
-        (before[key], right) for key, right in after.items() if before is not None and key[0] == name and key in before
+        (before[key], right)
+        for key, right in after.items()
+        if before is not None and key[0] == name and key in before
     ]
     if not pairs:
         return None, None, None
@@ -79,7 +87,9 @@ def _read_results(folder: Path) -> dict[str, dict[str, Any]]:
     try:
         suites: dict[str, dict[str, Any]] = read_json(path)["suites"]
     except (OSError, ValueError, KeyError) as error:
-        raise BadInput(f"{path}: not a readable evaluation: {error}", "redo the evaluation") from error
+        raise BadInput(
+            f"{path}: not a readable evaluation: {error}", "redo the evaluation"
+        ) from error
     return suites
 
 

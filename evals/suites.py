@@ -1,4 +1,5 @@
-"""From a suite's name to its prompts: the same ones, in the same order, for every checkpoint and every run."""
+"""From a suite's name to its prompts: the same ones, in the same order, for every checkpoint and
+every run."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,28 +16,37 @@ _PACKAGED = {"gsm8k": packaged.gsm8k, "basic_arithmetic": packaged.basic_arithme
 
 
 def load_suite(config: SuiteConfig, prompts_folder: Path | None) -> list[Prompt]:
-    """The prompts of a suite. `prompts_folder` is the finished prompts stage, which `held_out` is read from.
+    """The prompts of a suite. `prompts_folder` is the finished prompts stage, which `held_out` is
+    read from.
 
     Raises BadInput if a suite's data is not there.
     """
     if config.name != "held_out":
         prompts = _PACKAGED[config.name]()
     elif prompts_folder is None:
-        raise BadInput("the suite held_out needs a run with a finished prompts stage", "name a run, or another suite")
+        raise BadInput(
+            "the suite held_out needs a run with a finished prompts stage",
+            "name a run, or another suite",
+        )
     else:
         prompts = read_prompts(prompts_folder / "held_out.parquet")
     if config.system is not None:
-        prompts = [replace(prompt, messages=with_system(prompt.messages, config.system)) for prompt in prompts]
+        prompts = [
+            replace(prompt, messages=with_system(prompt.messages, config.system))
+            for prompt in prompts
+        ]
     return sample(prompts, config.name, config.limit)
 
 
 def packaged_prompts() -> list[tuple[str, Prompt]]:
-    """Every prompt of every packaged suite, with the suite's name. Raises BadInput if a suite's data is not there."""
+    """Every prompt of every packaged suite, with the suite's name. Raises BadInput if a suite's
+    data is not there."""
     return [(name, prompt) for name, load in _PACKAGED.items() for prompt in load()]
 
 
 def sample(prompts: list[Prompt], suite: str, limit: int | None) -> list[Prompt]:
-    """`limit` prompts drawn by their ids, in their own order; a smaller limit draws a part of a larger one's."""
+    """`limit` prompts drawn by their ids, in their own order; a smaller limit draws a part of a
+    larger one's."""
     if limit is None or limit >= len(prompts):
         return prompts
     ranked = sorted(prompts, key=lambda prompt: (derive(SAMPLE_SEED, suite, prompt.id), prompt.id))

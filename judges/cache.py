@@ -1,8 +1,9 @@
-"""What judges said, kept over runs: a second run asks nothing, a larger pool asks for the new prompts only.
+"""What judges said, kept over runs: a second run asks nothing, a larger pool asks for the new
+prompts only.
 
-SQLite, one row an answer. Its key is made of all that decides the answer (`judges.judging`), so nothing is ever out of
-date; each row carries a checksum of its text, so that a damaged one is found when it is read.
-"""
+SQLite, one row an answer. Its key is made of all that decides the answer (`judges.ask`), so nothing
+is ever out of date; each row carries a checksum of its text, so that a damaged one is found when it
+is read."""
 
 import json
 import sqlite3
@@ -18,8 +19,14 @@ from common.files import checksum, files_below
 from common.fingerprint import fingerprint
 
 _TABLES = (
-    "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value TEXT NOT NULL, sum TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS files (name TEXT PRIMARY KEY, stamp TEXT NOT NULL, sum TEXT NOT NULL) WITHOUT ROWID",
+    (
+        "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value TEXT NOT NULL, sum TEXT"
+        " NOT NULL) WITHOUT ROWID"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS files (name TEXT PRIMARY KEY, stamp TEXT NOT NULL, sum TEXT NOT"
+        " NULL) WITHOUT ROWID"
+    ),
 )
 _AT_ONCE = 500
 """Keys in one query."""
@@ -35,7 +42,9 @@ class Cache:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._db = sqlite3.connect(str(path or ":memory:"), isolation_level=None, timeout=_WAIT_S)
+            self._db = sqlite3.connect(
+                str(path or ":memory:"), isolation_level=None, timeout=_WAIT_S
+            )
             self._db.execute("PRAGMA journal_mode = WAL")
             for table in _TABLES:
                 self._db.execute(table)
@@ -45,7 +54,12 @@ class Cache:
     def __enter__(self) -> "Cache":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self._db.close()
 
     def get(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -54,7 +68,9 @@ class Cache:
         for start in range(0, len(wanted), _AT_ONCE):
             part = wanted[start : start + _AT_ONCE]
             marks = ", ".join("?" * len(part))
-            for key, value, sum_ in self._run(f"SELECT key, value, sum FROM answers WHERE key IN ({marks})", part):
+            for key, value, sum_ in self._run(
+                f"SELECT key, value, sum FROM answers WHERE key IN ({marks})", part
+            ):
                 if fingerprint([key, value]) != sum_:
                     raise self._broken(f"the answer {key[:12]} is damaged")
                 found[key] = json.loads(value)
@@ -62,18 +78,27 @@ class Cache:
 
     def put(self, answers: Mapping[str, dict[str, Any]]) -> None:
         """Keep answers, all or none."""
-        texts = {key: json.dumps(value, ensure_ascii=True, allow_nan=False) for key, value in answers.items()}
+        texts = {
+            key: json.dumps(value, ensure_ascii=True, allow_nan=False)
+            for key, value in answers.items()
+        }
         self._run("BEGIN IMMEDIATE")
         for key, text in texts.items():
-            self._run("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", [key, text, fingerprint([key, text])])
+            self._run(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
+                [key, text, fingerprint([key, text])],
+            )
         self._run("COMMIT")
 
     def folder_sum(self, folder: Path) -> str:
-        """A checksum over a checkpoint's files. A file is read again when its size, times or inode differ."""
+        """A checksum over a checkpoint's files. A file is read again when its size, times or inode
+        differ."""
         sums = {}
         for path in files_below(folder):
             name, stamp, now = str(path.resolve()), Stamp.of(path), time.time_ns()
-            known = self._run("SELECT sum FROM files WHERE name = ? AND stamp = ?", [name, str(stamp)])
+            known = self._run(
+                "SELECT sum FROM files WHERE name = ? AND stamp = ?", [name, str(stamp)]
+            )
             sums[str(path.relative_to(folder))] = sum_ = known[0][0] if known else checksum(path)
             if not known and stamp.settled(now) and Stamp.of(path) == stamp:
                 self._run("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", [name, str(stamp), sum_])
@@ -88,5 +113,6 @@ class Cache:
     def _broken(self, why: str) -> RunFailed:
         return RunFailed(
             f"the verdict cache {self._path or 'in memory'} cannot be used: {why}",
-            "make room on the disk if it is full; otherwise delete the file, and the judges are asked again",
+            "make room on the disk if it is full; otherwise delete the file, and the judges are"
+            " asked again",
         )

@@ -1,9 +1,9 @@
 """Requests to an OpenAI-compatible URL, asked in the way that it takes them.
 
-The HTTP client repeats what the server refuses for now (429 and 5xx, with backoff, as long as `Retry-After` says); an
-endpoint that is gone is waited for as long as `patience_s`. A parameter that is refused is done without, which is said
-once; the first request goes alone, so that it is found out once.
-"""
+The HTTP client repeats what the server refuses for now (429 and 5xx, with backoff, as long as
+`Retry-After` says); an endpoint that is gone is waited for as long as `patience_s`. A parameter
+that is refused is done without, which is said once; the first request goes alone, so that it is
+found out once."""
 
 import os
 import threading
@@ -11,11 +11,11 @@ import time
 from typing import Any
 
 from common.errors import BadInput, RunFailed
+from judges.backend import Line
 from judges.config import JudgeConfig
 from judges.parameters import Parameters, Wish, parameters_of
 from judges.refusal import NoReply, refusal, shortened
 from judges.response import Response, read
-from judges.source import Line
 
 ATTEMPTS = 4
 """Times that the client repeats a request that was refused for now."""
@@ -34,7 +34,10 @@ class Client:
         self._config, self._line = config, line
         self._key = _api_key(config)
         self._http = openai.OpenAI(
-            base_url=config.url, api_key=self._key or "EMPTY", timeout=config.timeout_s, max_retries=ATTEMPTS
+            base_url=config.url,
+            api_key=self._key or "EMPTY",
+            timeout=config.timeout_s,
+            max_retries=ATTEMPTS,
         )
         self.parameters = parameters_of(config)
         """As far as is known by now."""
@@ -46,7 +49,8 @@ class Client:
         self._http.close()
 
     def ask(self, wish: Wish, **more: Any) -> Response:
-        """A request without the parameters that the endpoint refuses. `more` goes beside what `extra` says.
+        """A request without the parameters that the endpoint refuses. `more` goes beside what
+        `extra` says.
 
         Raises NoReply, and BadInput or RunFailed for what every further request would meet as well.
         """
@@ -63,8 +67,8 @@ class Client:
     def _adapted(self, wish: Wish, more: dict[str, Any]) -> Response:
         """What is done without counts from now on only if the request went through in the end.
 
-        One for log-probabilities that are not to be had is not sent without them: nobody has a use for that.
-        """
+        One for log-probabilities that are not to be had is not sent without them: nobody has a use
+        for that."""
         start = tried = self.parameters
         while True:
             if wish.logprobs and not tried.top:
@@ -84,11 +88,16 @@ class Client:
     def adopt(self, found: Parameters, start: Parameters | None = None) -> None:
         """Ask as `found` from now on, which a request that began with `start` has found out."""
         with self._lock:
-            before, self.parameters = self.parameters, self.parameters.also(found, start or self.parameters)
+            before, self.parameters = (
+                self.parameters,
+                self.parameters.also(found, start or self.parameters),
+            )
         news = self.parameters.since(before, self._config.samples)
         if news:
             setting = self.parameters.setting(parameters_of(self._config))
-            self._line.note(f"{self._config.url}: {'; '.join(news)} (to ask so from the start: {setting})")
+            self._line.note(
+                f"{self._config.url}: {'; '.join(news)} (to ask so from the start: {setting})"
+            )
 
     def _post(self, wish: Wish, parameters: Parameters, more: dict[str, Any]) -> Response:
         """One request. An endpoint that is gone is waited for."""
@@ -99,7 +108,12 @@ class Client:
         while True:
             try:
                 body = {**self._config.extra, **more}
-                raw = chat.create(model=self._config.model_name, messages=wish.messages, extra_body=body, **settings)
+                raw = chat.create(
+                    model=self._config.model_name,
+                    messages=wish.messages,
+                    extra_body=body,
+                    **settings,
+                )
             except openai.APIStatusError as error:
                 self._gone_since = None
                 raise refusal(error.status_code, _body(error.response), self._key) from None
@@ -123,11 +137,14 @@ class Client:
         url, name = self._config.url, self._config.api_key_env
         if error.unpaid:
             raise RunFailed(
-                f"{url} wants to be paid: {error.said}", "add credit there; the same command asks what is missing"
+                f"{url} wants to be paid: {error.said}",
+                "add credit there; the same command asks what is missing",
             )
         if error.fault != "refused" and error.status in (401, 403):
             given = f"the key in {name}" if name else "a request without a key"
-            raise BadInput(f"{url} refuses {given}: {error.said}", "set api_key_env to a variable with a key")
+            raise BadInput(
+                f"{url} refuses {given}: {error.said}", "set api_key_env to a variable with a key"
+            )
         if error.status == 404:
             raise BadInput(
                 f"{url} does not know the model {self._config.model_name!r}: {error.said}",
@@ -141,7 +158,8 @@ def _api_key(config: JudgeConfig) -> str | None:
     key = os.environ.get(config.api_key_env)
     if not key:
         raise BadInput(
-            f"api_key_env names {config.api_key_env}, which is not set", f"export {config.api_key_env} or leave it out"
+            f"api_key_env names {config.api_key_env}, which is not set",
+            f"export {config.api_key_env} or leave it out",
         )
     return key
 

@@ -10,10 +10,27 @@ from rollouts.config import RolloutConfig
 ROOM = 8
 """Tokens that a reply with a label may take besides its reason."""
 _OF_MODEL = ("rollouts",)
-_OF_REQUEST = ("extra", "leave_out", "length_parameter", "top_logprobs", "samples", "thinking_tokens")
+_OF_REQUEST = (
+    "extra",
+    "leave_out",
+    "length_parameter",
+    "top_logprobs",
+    "samples",
+    "thinking_tokens",
+)
 _OF_URL = ("model_name", "api_key_env", "concurrency", "timeout_s", "patience_s", *_OF_REQUEST)
 _OURS = frozenset(
-    {"model", "messages", "stream", "max_tokens", "max_completion_tokens", "n", "seed", "temperature", "logprobs"}
+    {
+        "model",
+        "messages",
+        "stream",
+        "max_tokens",
+        "max_completion_tokens",
+        "n",
+        "seed",
+        "temperature",
+        "logprobs",
+    }
     | {"top_logprobs", "prompt_logprobs", "add_generation_prompt", "continue_final_message"}
 )
 """Request parameters that `extra` cannot set."""
@@ -22,8 +39,8 @@ _OURS = frozenset(
 class _Judge(Config):
     """A Llama that is asked about prompts.
 
-    Names exactly one origin: `model` (run here, through vLLM) or `url` (an OpenAI-compatible endpoint).
-    """
+    Names exactly one origin: `model` (run here, through vLLM) or `url` (an OpenAI-compatible
+    endpoint)."""
 
     model: str | None = None
     """A dense Llama: `smollm2-135m-instruct` or a checkpoint folder."""
@@ -38,47 +55,70 @@ class _Judge(Config):
     timeout_s: float = Field(default=120.0, gt=0)
     """Longest wait for one response, in seconds (with `url`)."""
     patience_s: float = Field(default=120.0, ge=0)
-    """How long an endpoint that cannot be reached any more is waited for, in seconds (with `url`)."""
+    """How long an endpoint that cannot be reached any more is waited for, in seconds (with
+    `url`)."""
     extra: dict[str, JsonValue] = Field(default_factory=dict)
-    """Further request parameters, such as `{reasoning_effort: low}` (with `url`). Records keep them: no secrets."""
+    """Further request parameters, such as `{reasoning_effort: low}` (with `url`). Records keep
+    them: no secrets."""
     leave_out: tuple[Literal["seed", "temperature", "n"], ...] = ()
-    """Request parameters that are not sent: replies cannot be repeated, are sampled at the endpoint's own temperature,
-    come one a request (with `url`)."""
+    """Request parameters that are not sent: replies cannot be repeated, are sampled at the
+    endpoint's own temperature, come one a request (with `url`)."""
     length_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the endpoint calls the longest reply (with `url`)."""
     top_logprobs: int = Field(default=20, ge=0, le=20)
-    """Likeliest tokens that a rating, comparison or grade is read from; 0: it is sampled instead (with `url`)."""
+    """Likeliest tokens that a rating, comparison or grade is read from; 0: it is sampled instead
+    (with `url`)."""
     samples: int = Field(default=5, ge=1)
-    """Replies whose share of each label stands for its probability, without log-probabilities (with `url`)."""
+    """Replies whose share of each label stands for its probability, without log-probabilities (with
+    `url`)."""
     thinking_tokens: int = Field(default=0, ge=0)
     """Tokens of reasoning that may come before a reply, on top of its own (with `url`)."""
     seed: int = 0
-    """Seed of the sampling. Not the recipe's: the same judge says the same of a prompt in every run."""
+    """Seed of the sampling. Not the recipe's: the same judge says the same of a prompt in every
+    run."""
     rollouts: RolloutConfig = RolloutConfig()
-    """The engine (with `model`). Nothing is trained against a judge, so it may compute in bfloat16."""
+    """The engine (with `model`). Nothing is trained against a judge, so it may compute in
+    bfloat16."""
 
     @model_validator(mode="after")
     def _exactly_one_origin(self) -> "_Judge":
         if (self.model is None) == (self.url is None):
-            raise ValueError(f"name exactly one of model and url; got {'neither' if self.model is None else 'both'}")
-        # By value, not by what was written: a config that went through JSON must read back the same.
+            raise ValueError(
+                "name exactly one of model and url; got"
+                f" {'neither' if self.model is None else 'both'}"
+            )
+        # By value, not by what was written: a config that went through JSON must read back the
+        # same.
         others = _OF_MODEL if self.url is not None else _OF_URL
         fields = type(self).model_fields
-        unread = [name for name in others if getattr(self, name) != fields[name].get_default(call_default_factory=True)]
+        unread = [
+            name
+            for name in others
+            if getattr(self, name) != fields[name].get_default(call_default_factory=True)
+        ]
         if unread:
-            raise ValueError(f"{', '.join(unread)} only apply to {'model' if self.url is not None else 'url'}")
+            raise ValueError(
+                f"{', '.join(unread)} only apply to {'model' if self.url is not None else 'url'}"
+            )
         if self.url is not None and not self.url.startswith(("http://", "https://")):
             raise ValueError(f"url must start with http:// or https://, got {self.url!r}")
         if self.url is not None and "@" in self.url.split("/")[2]:
-            raise ValueError("url must not hold a name or password: records keep it; give a key with api_key_env")
+            raise ValueError(
+                "url must not hold a name or password: records keep it; give a key with api_key_env"
+            )
         if self.url is not None and not self.model_name:
             raise ValueError("url needs model_name: what the endpoint calls the model")
         taken = sorted(_OURS & self.extra.keys())
         if taken:
-            raise ValueError(f"extra must not hold {', '.join(taken)}: the judge's own settings decide them")
+            raise ValueError(
+                f"extra must not hold {', '.join(taken)}: the judge's own settings decide them"
+            )
         if self.model is not None and self.longest >= self.rollouts.max_model_len:
             limit = self.rollouts.max_model_len
-            raise ValueError(f"max_tokens ({self.longest}) leaves no room for a prompt in max_model_len ({limit})")
+            raise ValueError(
+                f"max_tokens ({self.longest}) leaves no room for a prompt in max_model_len"
+                f" ({limit})"
+            )
         return self
 
     @property
@@ -101,9 +141,12 @@ class _Judge(Config):
         return self.replies
 
     def _choosing(self, reason: int, retries: int) -> int:
-        """Completion tokens that a reply with a label may take, with a reason of so many, repetitions included."""
+        """Completion tokens that a reply with a label may take, with a reason of so many,
+        repetitions included."""
         samples = self.samples if self.url is not None else 1
-        return samples * sum((reason + self.thinking_tokens + ROOM) * n for n in range(1, retries + 2))
+        return samples * sum(
+            (reason + self.thinking_tokens + ROOM) * n for n in range(1, retries + 2)
+        )
 
     def origin(self) -> dict[str, Any]:
         """What of the settings decides what a text's likelihood is."""
@@ -114,12 +157,22 @@ class _Judge(Config):
         return {"dtype": self.rollouts.dtype, "max_model_len": self.rollouts.max_model_len}
 
     def asked(self) -> dict[str, Any]:
-        """What of the settings decides a reply: not where the judge runs, nor how patiently it is asked.
+        """What of the settings decides a reply: not where the judge runs, nor how patiently it is
+        asked.
 
-        Nor what a request calls its length or how many come in one. What an endpoint turns out to refuse is not here
-        either: that follows from the endpoint, and each reply says how it was come by.
-        """
-        where = {"model", "url", "api_key_env", "concurrency", "timeout_s", "patience_s", "rollouts", *_OF_REQUEST}
+        Nor what a request calls its length or how many come in one. What an endpoint turns out to
+        refuse is not here either: that follows from the endpoint, and each reply says how it was
+        come by."""
+        where = {
+            "model",
+            "url",
+            "api_key_env",
+            "concurrency",
+            "timeout_s",
+            "patience_s",
+            "rollouts",
+            *_OF_REQUEST,
+        }
         request = {
             "extra": self.extra,
             "own_temperature": "temperature" in self.leave_out,
@@ -149,19 +202,27 @@ class AttemptsJudge(_Judge):
     max_tokens: int = Field(default=32, ge=1)
     """Longest attempt, in tokens."""
     examples: dict[str, tuple[Example, ...]] = Field(default_factory=dict)
-    """By capability: solved tasks that come before its prompts, as earlier turns. They show a small model the form of
-    an answer, so that its attempts end, and what it gets wrong is the task."""
+    """By capability: solved tasks that come before its prompts, as earlier turns. They show a small
+    model the form of an answer, so that its attempts end, and what it gets wrong is the task."""
     graded_by: Literal["verifier", "judge"] = "verifier"
     """Who grades an attempt: the prompt's verifier, or the judge against the reference answer."""
     retries: int = Field(default=1, ge=0)
-    """Times that an attempt is asked for again which is unreadable, refused or cut off (then at twice the length)."""
+    """Times that an attempt is asked for again which is unreadable, refused or cut off (then at
+    twice the length)."""
 
     @model_validator(mode="after")
     def _labels_are_read(self) -> "AttemptsJudge":
         fields = type(self).model_fields
-        unread = [name for name in ("top_logprobs", "samples") if getattr(self, name) != fields[name].default]
+        unread = [
+            name
+            for name in ("top_logprobs", "samples")
+            if getattr(self, name) != fields[name].default
+        ]
         if unread and self.graded_by == "verifier":
-            raise ValueError(f"{', '.join(unread)} only apply to graded_by: judge; a verifier reads no probabilities")
+            raise ValueError(
+                f"{', '.join(unread)} only apply to graded_by: judge; a verifier reads no"
+                " probabilities"
+            )
         return self
 
     @property
@@ -185,12 +246,15 @@ class AttemptsJudge(_Judge):
     def tokens(self) -> int:
         length = self.max_tokens + self.thinking_tokens
         # Each round of attempts is graded, and a grade may itself be asked for again.
-        grading = self._choosing(0, self.retries) * (1 + self.retries) if self.graded_by == "judge" else 0
+        grading = (
+            self._choosing(0, self.retries) * (1 + self.retries) if self.graded_by == "judge" else 0
+        )
         return self.attempts * (length * (1 + 2 * self.retries) + grading)
 
 
 class RubricJudge(_Judge):
-    """Rates every prompt easy, medium or hard; the probabilities of the three ratings make the score."""
+    """Rates every prompt easy, medium or hard; the probabilities of the three ratings make the
+    score."""
 
     kind: Literal["rubric"]
     max_tokens: int = Field(default=48, ge=1)

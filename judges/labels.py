@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
+from judges.backend import Question
 from judges.engine import weights_of
 from judges.response import IMPOSSIBLE, Token
-from judges.source import Question
 
 _AROUND = " \n\t*().,:;!-#\"'▁Ġ"
 """What may stand around a label."""
@@ -14,7 +14,8 @@ _ECHO = re.compile(r"\W*\w+(, \w+)* or \w+\)")
 
 
 def written(text: str, question: Question) -> str | None:
-    """The label that a reply gives: right after the lead, or, where the lead was not written, as its first word."""
+    """The label that a reply gives: right after the lead, or, where the lead was not written, as
+    its first word."""
     start = _start(text, question)
     word = next((word for word in text[start:].split() if word.strip(_AROUND)), "")
     return None if _ECHO.match(text[start:]) else _label(word, question.labels)
@@ -55,7 +56,8 @@ def _offset(text: str, tokens: Sequence[Token], start: int) -> int:
     place = whole.rfind(text)
     if place < 0 and whole[:start] != text[:start]:
         raise ValueError("tokens of another text")
-    # A letter of several tokens reads differently in them; up to the label they are the text's all the same.
+    # A letter of several tokens reads differently in them; up to the label they are the text's all
+    # the same.
     return max(place, 0)
 
 
@@ -68,4 +70,7 @@ def _start(text: str, question: Question) -> int:
 def _label(token: str, labels: Sequence[str]) -> str | None:
     """The label that a token is: an `a` is no A, but a `Yes` is a yes."""
     bare = token.strip(_AROUND)
-    return next((label for label in labels if bare == label or (label.islower() and bare.lower() == label)), None)
+    return next(
+        (label for label in labels if bare == label or (label.islower() and bare.lower() == label)),
+        None,
+    )

@@ -1,8 +1,8 @@
-"""Which of two prompts is harder, asked in both orders, over a sparse tournament; a Bradley-Terry model ranks all.
+"""Which of two prompts is harder, asked in both orders, over a sparse tournament; a Bradley-Terry
+model ranks all.
 
-Whom a prompt is compared with depends on the two prompts alone (the nearest of all by a hash of the pair), so a larger
-pool asks only for comparisons with the new ones.
-"""
+Whom a prompt is compared with depends on the two prompts alone (the nearest of all by a hash of the
+pair), so a larger pool asks only for comparisons with the new ones."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 
 from common.errors import BadInput
 from common.seeds import derive
+from judges.backend import Backend, Question, choose_again, in_one
 from judges.config import PairwiseJudge
-from judges.source import Question, Source, choose_again, in_one
 from judges.texts import question, task
 from judges.verdict import Kind, Reply, Verdict
 from prompts.schema import Prompt
 
 LABELS = ("A", "B")
 PRIOR = 0.1
-"""Weight of the prior in the fit (a Gaussian on log-strengths): keeps a prompt that won everything finite."""
+"""Weight of the prior in the fit (a Gaussian on log-strengths): keeps a prompt that won everything
+finite."""
 
 
 class Pairwise:
@@ -29,7 +30,7 @@ class Pairwise:
 
     kind: Kind = "pairwise"
 
-    def __init__(self, config: PairwiseJudge, source: Source) -> None:
+    def __init__(self, config: PairwiseJudge, source: Backend) -> None:
         self.config, self.source = config, source
         self._texts: tuple[str, ...] = ()
         self._pairs: list[tuple[int, int]] = []
@@ -37,10 +38,16 @@ class Pairwise:
     def items(self, prompts: Sequence[Prompt]) -> dict[str, tuple[Prompt, ...]]:
         """Every pair in both orders, by name."""
         if len(prompts) < 2:
-            raise BadInput(f"a pairwise judge compares prompts, and there are {len(prompts)}", "judge two or more")
+            raise BadInput(
+                f"a pairwise judge compares prompts, and there are {len(prompts)}",
+                "judge two or more",
+            )
         texts = tuple(task(prompt.messages) for prompt in prompts)
         if texts != self._texts:
-            self._texts, self._pairs = texts, tournament(texts, self.config.opponents, self.config.seed)
+            self._texts, self._pairs = (
+                texts,
+                tournament(texts, self.config.opponents, self.config.seed),
+            )
         orders = [order for one, other in self._pairs for order in ((one, other), (other, one))]
         return {_name(prompts[a].id, prompts[b].id): (prompts[a], prompts[b]) for a, b in orders}
 
@@ -48,10 +55,16 @@ class Pairwise:
         """Of each pair the probability that the first is the harder one."""
         questions = [_question(first, second) for first, second in items]
         found = [in_one(said) for said in choose_again(self.source, questions, self.config.retries)]
-        return [{"replies": [{"first": c.weights["A"] if c.weights else None, **c.said()}]} for c in found]
+        return [
+            {"replies": [{"first": c.weights["A"] if c.weights else None, **c.said()}]}
+            for c in found
+        ]
 
-    def verdicts(self, prompts: Sequence[Prompt], answers: Mapping[str, dict[str, Any]]) -> list[Verdict]:
-        """Ease is 1 less the probability to be harder than the mean prompt; None for a prompt never compared."""
+    def verdicts(
+        self, prompts: Sequence[Prompt], answers: Mapping[str, dict[str, Any]]
+    ) -> list[Verdict]:
+        """Ease is 1 less the probability to be harder than the mean prompt; None for a prompt never
+        compared."""
         place = {prompt.id: n for n, prompt in enumerate(prompts)}
         replies: defaultdict[str, list[Reply]] = defaultdict(list)
         harder = []
@@ -60,9 +73,25 @@ class Pairwise:
             p = said["first"]
             if p is not None:
                 harder.append((place[first.id], place[second.id], p))
-            for mine, other, value, tokens in ((first, second, p, said["tokens"]), (second, first, _less(p), 0)):
-                finish, how = "none" if p is None else said.get("finish", "stop"), said.get("how", "")
-                reply = Reply(said["text"], finish, tokens, None, value, said["fault"], other.id, mine is first, how)
+            for mine, other, value, tokens in (
+                (first, second, p, said["tokens"]),
+                (second, first, _less(p), 0),
+            ):
+                finish, how = (
+                    "none" if p is None else said.get("finish", "stop"),
+                    said.get("how", ""),
+                )
+                reply = Reply(
+                    said["text"],
+                    finish,
+                    tokens,
+                    None,
+                    value,
+                    said["fault"],
+                    other.id,
+                    mine is first,
+                    how,
+                )
                 replies[mine.id].append(reply)
         strengths = bradley_terry(len(prompts), harder)
         compared = {n for one, other, _ in harder for n in (one, other)}
@@ -81,13 +110,15 @@ def position_bias(verdicts: Sequence[Verdict]) -> float | None:
 
 
 def tournament(texts: Sequence[str], opponents: int, seed: int) -> list[tuple[int, int]]:
-    """Pairs of places, each place in at least `opponents` of them (or in all there are), none twice."""
+    """Pairs of places, each place in at least `opponents` of them (or in all there are), none
+    twice."""
     count = len(texts)
     keys = np.array([derive(seed, "tournament", text) for text in texts], dtype=np.uint64)
     pairs: set[tuple[int, int]] = set()
     for place in range(count):
         distance = _mixed(keys ^ keys[place])
-        # Two prompts with the same words are at distance 0 of everyone alike: the place tells them apart.
+        # Two prompts with the same words are at distance 0 of everyone alike: the place tells them
+        # apart.
         near = np.argpartition(distance, min(opponents, count - 1))[: opponents + 1]
         nearest = sorted(near.tolist(), key=lambda n: (n == place, distance[n], n))
         others = [n for n in nearest if n != place][:opponents]
@@ -98,9 +129,9 @@ def tournament(texts: Sequence[str], opponents: int, seed: int) -> list[tuple[in
 def bradley_terry(count: int, harder: Sequence[tuple[int, int, float]]) -> NDArray[np.float64]:
     """Log-strengths, mean 0, from (one, other, probability that one is harder).
 
-    Maximum a posteriori of the Bradley-Terry model with soft outcomes and a Gaussian prior of weight PRIOR, by Newton's
-    method. R. A. Bradley and M. E. Terry (1952), Rank analysis of incomplete block designs. Biometrika 39, 324-345.
-    """
+    Maximum a posteriori of the Bradley-Terry model with soft outcomes and a Gaussian prior of
+    weight PRIOR, by Newton's method. R. A. Bradley and M. E. Terry (1952), Rank analysis of
+    incomplete block designs. Biometrika 39, 324-345."""
     strengths = np.zeros(count)
     if not harder:
         return strengths

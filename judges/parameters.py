@@ -1,13 +1,14 @@
-"""Which request parameters an endpoint takes: those of the config, less what it turns out to refuse."""
+"""Which request parameters an endpoint takes: those of the config, less what it turns out to
+refuse."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from judges.backend import Messages
 from judges.config import JudgeConfig
 from judges.refusal import NoReply
-from judges.source import Messages
 
 _LENGTHS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 """The two names of the length limit, each with the other one."""
@@ -51,14 +52,21 @@ class Parameters:
         return {name: value for name, value in found.items() if name not in self.left_out}
 
     def less(self, error: NoReply, wish: Wish) -> "Parameters | None":
-        """Without the parameters that `error` names; None if it names none that can be done without."""
+        """Without the parameters that `error` names; None if it names none that can be done
+        without."""
         named = _named(error, self.settings(wish)) if error.of_form else set()
         found = replace(self, left_out=self.left_out | (named & _LEFT_OUT.keys()))
         if self.length in named and _LENGTHS[self.length] not in self.refused:
-            found = replace(found, length=_LENGTHS[self.length], refused=self.refused | {self.length})
+            found = replace(
+                found, length=_LENGTHS[self.length], refused=self.refused | {self.length}
+            )
         if named & {"logprobs", "top_logprobs"}:
             # "At most 5" is a number below ours; without one there are none to have.
-            lower = [number for number in map(int, re.findall(r"\d+", _own_words(error))) if number < self.top]
+            lower = [
+                number
+                for number in map(int, re.findall(r"\d+", _own_words(error)))
+                if number < self.top
+            ]
             found = replace(found, top=max(lower, default=0))
         return None if found == self else found
 
@@ -66,23 +74,29 @@ class Parameters:
         return replace(self, top=0)
 
     def also(self, found: "Parameters", start: "Parameters") -> "Parameters":
-        """With what a request that began with `start` and went through with `found` has found out."""
+        """With what a request that began with `start` and went through with `found` has found
+        out."""
         changed = found if found.length != start.length else self
         left_out, top = self.left_out | found.left_out, min(self.top, found.top)
         return Parameters(changed.length, left_out, top, self.refused | found.refused)
 
     def since(self, before: "Parameters", samples: int) -> list[str]:
         """What is another than `before`, in words."""
-        found = [f"the length limit is sent as {self.length}"] if self.length != before.length else []
+        found = (
+            [f"the length limit is sent as {self.length}"] if self.length != before.length else []
+        )
         found += [_LEFT_OUT[name] for name in sorted(self.left_out - before.left_out)]
         if self.top != before.top and self.top:
             found.append(f"top_logprobs is {self.top}, not {before.top}")
         elif self.top != before.top:
-            found.append(f"there are no log-probabilities, so labels are shares of {samples} sampled replies")
+            found.append(
+                f"there are no log-probabilities, so labels are shares of {samples} sampled replies"
+            )
         return found
 
     def setting(self, configured: "Parameters") -> str:
-        """What the judge's settings would have to say, other than now, to ask in this way from the start."""
+        """What the judge's settings would have to say, other than now, to ask in this way from the
+        start."""
         found = [f"length_parameter: {self.length}"] if self.length != configured.length else []
         if self.left_out != configured.left_out:
             found.append(f"leave_out: [{', '.join(sorted(self.left_out))}]")
@@ -100,7 +114,8 @@ def _own_words(error: NoReply) -> str:
 
 
 def _named(error: NoReply, sent: Mapping[str, Any]) -> set[str]:
-    """The parameters that a refusal is about: the one it points at, else all that its words name."""
+    """The parameters that a refusal is about: the one it points at, else all that its words
+    name."""
     if error.param in sent:
         return {error.param}
     # The backslash: no parameter in a line break that was written as \n.

@@ -7,18 +7,32 @@ from typing import Any
 SAID = 300
 """Characters that are kept of an endpoint's words."""
 _TOO_LONG = (
-    "context_length", "context length", "context size", "context window", "exceed_context", "prompt is too long",
-    "input is too long", "maximum input length", "too many tokens",
-)  # fmt: skip
+    "context_length",
+    "context length",
+    "context size",
+    "context window",
+    "exceed_context",
+    "prompt is too long",
+    "input is too long",
+    "maximum input length",
+    "too many tokens",
+)
 _MODERATED = (
-    "content_filter", "content_policy", "content management policy", "content exists risk", "responsibleai",
-    "data_inspection_failed", "moderation", "flagged",
-)  # fmt: skip
+    "content_filter",
+    "content_policy",
+    "content management policy",
+    "content exists risk",
+    "responsibleai",
+    "data_inspection_failed",
+    "moderation",
+    "flagged",
+)
 """What providers write about a prompt that they do not let through."""
 
 
 class NoReply(Exception):
-    """A request without a reply. `status` is the HTTP status, or the one that an error inside a 200 names; 0: none."""
+    """A request without a reply. `status` is the HTTP status, or the one that an error inside a 200
+    names; 0: none."""
 
     def __init__(self, said: str, status: int = 0, param: str = "", fault: str = "") -> None:
         super().__init__(said)
@@ -32,7 +46,8 @@ class NoReply(Exception):
 
     @property
     def of_form(self) -> bool:
-        """Whether the request's form may be what is refused, and not its prompt; some say 403 to a parameter."""
+        """Whether the request's form may be what is refused, and not its prompt; some say 403 to a
+        parameter."""
         return self.fault == "endpoint_refuses" or (self.status == 403 and self.fault != "refused")
 
 
@@ -46,7 +61,8 @@ def _fault(status: int, said: str) -> str:
 
 
 def refusal(status: int, body: Any, key: str | None) -> NoReply:
-    """The refusal that `body` is, JSON or text, that came with HTTP `status`. `key` never gets into its words."""
+    """The refusal that `body` is, JSON or text, that came with HTTP `status`. `key` never gets into
+    its words."""
     inner = error_in(body) if isinstance(body, Mapping) else None
     inner = {"message": body} if inner is None else inner
     code = inner.get("code")
@@ -67,15 +83,23 @@ def error_in(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def shortened(text: str, key: str | None) -> str:
-    """One line of at most SAID characters. The key is taken out first: half of one would not be recognised."""
+    """One line of at most SAID characters. The key is taken out first: half of one would not be
+    recognised."""
     line = " ".join((text.replace(key, "***") if key else text).split())
     return line if len(line) <= SAID else f"{line[: SAID - 3]}..."
 
 
 def _words(error: Mapping[str, Any]) -> str:
-    """The message of an error object. A router's own says little: what the server behind it said comes with it."""
-    found = next((error[name] for name in ("message", "detail", "error", "errors") if error.get(name)), error)
+    """The message of an error object. A router's own says little: what the server behind it said
+    comes with it."""
+    found = next(
+        (error[name] for name in ("message", "detail", "error", "errors") if error.get(name)), error
+    )
     text = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
     behind = error.get("metadata")
     raw = behind.get("raw") if isinstance(behind, Mapping) else None
-    return f"{text}: {raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False)}" if raw else text
+    return (
+        f"{text}: {raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False)}"
+        if raw
+        else text
+    )

@@ -1,4 +1,5 @@
-"""What is read of a chat completion. Servers differ in all the rest, so only what is needed must be there."""
+"""What is read of a chat completion. Servers differ in all the rest, so only what is needed must be
+there."""
 
 import json
 import math
@@ -6,16 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from judges.backend import Completion
 from judges.refusal import NoReply, error_in, refusal, shortened
-from judges.source import Completion
 
 IMPOSSIBLE = -9999.0
 """What vLLM writes for a log-probability of minus infinity, as JSON has none."""
 _CUT_OFF = {"length", "max_tokens", "model_length", "max_output_tokens"}
-_FILTERED = {"content_filter", "safety", "sensitive", "recitation", "prohibited_content", "blocklist", "refusal"}
+_FILTERED = {
+    "content_filter",
+    "safety",
+    "sensitive",
+    "recitation",
+    "prohibited_content",
+    "blocklist",
+    "refusal",
+}
 _BROKEN_OFF = {"error", "abort", "network_error", "insufficient_system_resource"}
 _OTHER_USE = {"tool_calls", "function_call", "tool_use"}
-"""Words for how a reply ended, in lower case. Any other word, and none, is that of a whole reply if there is text."""
+"""Words for how a reply ended, in lower case. Any other word, and none, is that of a whole reply if
+there is text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,8 @@ class Response:
 
 
 def read(content: bytes, key: str | None) -> Response:
-    """The response in an HTTP 200. Raises NoReply if it is none: an error all the same, or something else."""
+    """The response in an HTTP 200. Raises NoReply if it is none: an error all the same, or
+    something else."""
     try:
         body = json.loads(content)
     except ValueError:
@@ -64,11 +75,18 @@ def read(content: bytes, key: str | None) -> Response:
     if error_in(body) is not None:
         raise refusal(200, body, key)
     usage = _mapping(body.get("usage"))
-    prompt, completion = _number(usage.get("prompt_tokens")), _number(usage.get("completion_tokens"))
+    prompt, completion = (
+        _number(usage.get("prompt_tokens")),
+        _number(usage.get("completion_tokens")),
+    )
     choices = [_choice(_mapping(choice), key) for choice in _list(body["choices"])]
     entries = [_mapping(entry).values() for entry in _list(body.get("prompt_logprobs"))]
-    prompt_logprobs = [[_logprob(_mapping(one).get("logprob")) for one in entry] for entry in entries]
-    return Response(choices, None if prompt is None else int(prompt), int(completion or 0), prompt_logprobs)
+    prompt_logprobs = [
+        [_logprob(_mapping(one).get("logprob")) for one in entry] for entry in entries
+    ]
+    return Response(
+        choices, None if prompt is None else int(prompt), int(completion or 0), prompt_logprobs
+    )
 
 
 def completions(response: Response, how: str = "") -> list[Completion]:
@@ -84,7 +102,9 @@ def completions(response: Response, how: str = "") -> list[Completion]:
             # Reasoning alone is a reply that has not got to its answer, whatever its last word.
             found.append(Completion(text, "length", tokens, how=how))
         elif word in _BROKEN_OFF:
-            found.append(Completion(said.error or said.finish, "none", tokens, fault="endpoint_error"))
+            found.append(
+                Completion(said.error or said.finish, "none", tokens, fault="endpoint_error")
+            )
         elif word in _OTHER_USE:
             found.append(Completion(text, "none", tokens, fault=f"finish_{word}"))
         elif said.text is None:
@@ -103,7 +123,9 @@ def _logprob(value: Any) -> float:
 def _choice(choice: Mapping[str, Any], key: str | None) -> Said:
     message = _mapping(choice.get("message"))
     parts = message.get("content")
-    apart = any(message.get(name) for name in ("reasoning_content", "reasoning", "reasoning_details"))
+    apart = any(
+        message.get(name) for name in ("reasoning_content", "reasoning", "reasoning_details")
+    )
     inside = any(_mapping(part).get("type") in ("thinking", "reasoning") for part in _list(parts))
     finish = choice.get("finish_reason")
     refused = message.get("refusal")
@@ -118,26 +140,34 @@ def _choice(choice: Mapping[str, Any], key: str | None) -> Said:
 
 
 def _text(content: Any) -> str | None:
-    """The text of a message's content, which is a string or a list of parts; None if it holds none."""
+    """The text of a message's content, which is a string or a list of parts; None if it holds
+    none."""
     if isinstance(content, str):
         return content
-    parts = [part if isinstance(part, str) else _mapping(part).get("text") for part in _list(content)]
+    parts = [
+        part if isinstance(part, str) else _mapping(part).get("text") for part in _list(content)
+    ]
     texts = [part for part in parts if isinstance(part, str)]
     return "".join(texts) if texts else None
 
 
 def _tokens(content: Any) -> tuple[Token, ...]:
-    """The tokens, or none at all if one cannot be read: then nobody knows where the others stand."""
+    """The tokens, or none at all if one cannot be read: then nobody knows where the others
+    stand."""
     entries = [_mapping(entry) for entry in _list(content)]
     if any(not isinstance(entry.get("token"), str) for entry in entries):
         return ()
-    return tuple(Token(entry["token"], _logprob(entry.get("logprob")), _top(entry)) for entry in entries)
+    return tuple(
+        Token(entry["token"], _logprob(entry.get("logprob")), _top(entry)) for entry in entries
+    )
 
 
 def _top(entry: Mapping[str, Any]) -> tuple[Token, ...]:
     others = [_mapping(other) for other in _list(entry.get("top_logprobs"))]
     return tuple(
-        Token(other["token"], _logprob(other.get("logprob"))) for other in others if isinstance(other.get("token"), str)
+        Token(other["token"], _logprob(other.get("logprob")))
+        for other in others
+        if isinstance(other.get("token"), str)
     )
 
 

@@ -1,13 +1,13 @@
 """How hard a prompt looks to a model: easy, medium or hard, with a reason.
 
-The score is the mean rating under the probabilities of the three digits, not the digit that was written.
-"""
+The score is the mean rating under the probabilities of the three digits, not the digit that was
+written."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from judges.backend import Backend, Question, choose_again
 from judges.config import RubricJudge
-from judges.source import Question, Source, choose_again
 from judges.texts import question, task
 from judges.verdict import Kind, Reply, Verdict
 from prompts.schema import Prompt
@@ -21,7 +21,7 @@ class Rubric:
 
     kind: Kind = "rubric"
 
-    def __init__(self, config: RubricJudge, source: Source) -> None:
+    def __init__(self, config: RubricJudge, source: Backend) -> None:
         self.config, self.source = config, source
 
     def items(self, prompts: Sequence[Prompt]) -> dict[str, tuple[Prompt, ...]]:
@@ -30,14 +30,21 @@ class Rubric:
 
     def ask(self, items: Sequence[tuple[Prompt, ...]]) -> list[dict[str, Any]]:
         """Each prompt's rating; an unreadable one is asked for again, with twice the room."""
-        replies = choose_again(self.source, [self._question(prompt) for (prompt,) in items], self.config.retries)
-        return [{"replies": [{"weights": one.weights, **one.said()} for one in said]} for said in replies]
+        replies = choose_again(
+            self.source, [self._question(prompt) for (prompt,) in items], self.config.retries
+        )
+        return [
+            {"replies": [{"weights": one.weights, **one.said()} for one in said]}
+            for said in replies
+        ]
 
     def _question(self, prompt: Prompt) -> Question:
         messages = question("rubric", task=task(prompt.messages))
         return Question(messages, "Rating:", LABELS, "\nReason:", self.config.max_tokens)
 
-    def verdicts(self, prompts: Sequence[Prompt], answers: Mapping[str, dict[str, Any]]) -> list[Verdict]:
+    def verdicts(
+        self, prompts: Sequence[Prompt], answers: Mapping[str, dict[str, Any]]
+    ) -> list[Verdict]:
         return [_verdict(prompt, answers[prompt.id]["replies"]) for prompt in prompts]
 
 

@@ -1,11 +1,12 @@
-"""The questions that judges are asked: text files in `judges/texts/`, free to edit; a change asks everything anew."""
+"""The questions that judges are asked: text files in `judges/texts/`, free to edit; a change asks
+everything anew."""
 
 from functools import cache
 from pathlib import Path
 from string import Template
 
 from common.fingerprint import fingerprint
-from judges.source import Messages
+from judges.backend import Messages
 
 FOLDER = Path(__file__).parent / "texts"
 
@@ -19,11 +20,12 @@ def template(name: str) -> str:
 def question(name: str, **parts: str) -> Messages:
     """A chat that asks the text `name` with its parts put in.
 
-    The parts stand between lines that nobody can know before all parts are written (a hash over them), so none can end
-    its own quotation.
-    """
+    The parts stand between lines that nobody can know before all parts are written (a hash over
+    them), so none can end its own quotation."""
     fence = f"==== {fingerprint([name, parts])[:16]} ===="
-    return [{"role": "user", "content": Template(template(name)).substitute(parts, fence=fence).strip()}]
+    return [
+        {"role": "user", "content": Template(template(name)).substitute(parts, fence=fence).strip()}
+    ]
 
 
 def task(messages: Messages) -> str:

@@ -1,4 +1,5 @@
-"""Many requests at once whose answers are kept as they come: a stop, or an end of it all, costs those in flight."""
+"""Many requests at once whose answers are kept as they come: a stop, or an end of it all, costs
+those in flight."""
 
 import queue
 import threading
@@ -20,10 +21,11 @@ def ask_together(
     heard: Callable[[int], None],
     stop_requested: Callable[[], bool],
 ) -> tuple[list[_Answer | None], Exception | None]:
-    """Each item's answer in order, None for those not asked any more, and the exception of `ask` that ended it.
+    """Each item's answer in order, None for those not asked any more, and the exception of `ask`
+    that ended it.
 
-    `heard` gets the number of answers after each; it and `stop_requested` are called in the caller's thread.
-    """
+    `heard` gets the number of answers after each; it and `stop_requested` are called in the
+    caller's thread."""
     todo, done, halt = (
         queue.SimpleQueue[int](),
         queue.SimpleQueue[tuple[int, _Answer] | Exception | None](),

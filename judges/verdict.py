@@ -12,7 +12,8 @@ TRANSPORT = UNREACHED | {"endpoint_error", "not_asked"}
 UNKEPT = TRANSPORT | {"endpoint_refuses"}
 """Faults that another setting or day may do away with: such a reply does not stay in the cache."""
 REPEATED = frozenset({"unreadable", "refused", "cut_off", "empty_reply"})
-"""Faults of the reply itself: another one may be without, so they are asked for again, `retries` times."""
+"""Faults of the reply itself: another one may be without, so they are asked for again, `retries`
+times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +22,15 @@ class Reply:
 
     text: str
     finish: str
-    """How it ended: `stop`, `length` (cut off at its limit) or `none` (there is no reply). An endpoint's other word for
-    the end of a whole reply stays as it is."""
+    """How it ended: `stop`, `length` (cut off at its limit) or `none` (there is no reply). An
+    endpoint's other word for the end of a whole reply stays as it is."""
     tokens: int
     """Completion tokens, where known; 0 otherwise."""
     answer: str | None
     """What was read out of the text; None with a fault."""
     value: float | None
-    """An attempt: 1 passed, 0 failed. A rating: its mean over the token probabilities, 1 to 3. A comparison: the
-    probability that this prompt is the harder one. None with a fault."""
+    """An attempt: 1 passed, 0 failed. A rating: its mean over the token probabilities, 1 to 3. A
+    comparison: the probability that this prompt is the harder one. None with a fault."""
     fault: str | None
     """Why there is no value: `unreadable`, `refused`, `cut_off`, `too_long`, `timeout`, ..."""
     about: str | None = None
@@ -37,7 +38,8 @@ class Reply:
     first: bool = False
     """Of a comparison: whether this prompt stood first."""
     how: str = ""
-    """How it was come by, where the endpoint does not take a request as usual: `5 samples`, `its own temperature`."""
+    """How it was come by, where the endpoint does not take a request as usual: `5 samples`, `its
+    own temperature`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ class Verdict:
 
     @property
     def graded(self) -> int:
-        """Replies with a value. The others are faults and count neither for nor against the prompt."""
+        """Replies with a value. The others are faults and count neither for nor against the
+        prompt."""
         return sum(reply.fault is None for reply in self.replies)
 
     @property
@@ -66,7 +69,11 @@ class Verdict:
     @property
     def faults(self) -> dict[str, int]:
         """Replies without a value, by reason."""
-        return dict(sorted(Counter(reply.fault for reply in self.replies if reply.fault is not None).items()))
+        return dict(
+            sorted(
+                Counter(reply.fault for reply in self.replies if reply.fault is not None).items()
+            )
+        )
 
     @property
     def said(self) -> str:
@@ -88,11 +95,16 @@ class Verdict:
         return {name: getattr(self, name) for name in names} | passed
 
     def to_json(self) -> dict[str, Any]:
-        return {"id": self.id} | self.summary() | {"replies": [asdict(reply) for reply in self.replies]}
+        return (
+            {"id": self.id}
+            | self.summary()
+            | {"replies": [asdict(reply) for reply in self.replies]}
+        )
 
 
 def quoted(replies: Iterable[tuple[str | None, str]]) -> str:
-    """What an endpoint said, once, of (fault, text) pairs in which it gave no reply; empty if there are none."""
+    """What an endpoint said, once, of (fault, text) pairs in which it gave no reply; empty if there
+    are none."""
     said = Counter(text for fault, text in replies if text and fault in UNKEPT)
     return f'; the endpoint said "{said.most_common(1)[0][0]}"' if said else ""
 

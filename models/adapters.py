@@ -1,11 +1,12 @@
-"""Which weights train: low-rank adapters, or a choice of the policy's own; and the exact weights it computes with.
+"""Which weights train: low-rank adapters, or a choice of the policy's own; and the exact weights it
+computes with.
 
-PEFT adapts linear layers by name and the stacked experts, which are plain parameters, through `target_parameters`.
-There it adds the change to the whole stack before every forward pass. `FactoredExperts` hands the two low-rank factors
-to the experts instead, which compute them on their own tokens: same parameters, same merging, a fraction of the work.
-vLLM does not serve such adapters for Llama 4, so the engine and the checkpoint get merged weights: W + (alpha / r) B A,
-as PEFT itself merges them (LoRA, Hu et al. 2021, arXiv:2106.09685, eq. 3).
-"""
+PEFT adapts linear layers by name and the stacked experts, which are plain parameters, through
+`target_parameters`. There it adds the change to the whole stack before every forward pass.
+`FactoredExperts` hands the two low-rank factors to the experts instead, which compute them on their
+own tokens: same parameters, same merging, a fraction of the work. vLLM does not serve such adapters
+for Llama 4, so the engine and the checkpoint get merged weights: W + (alpha / r) B A, as PEFT
+itself merges them (LoRA, Hu et al. 2021, arXiv:2106.09685, eq. 3)."""
 
 import re
 from collections.abc import Iterator
@@ -32,10 +33,12 @@ PREFIX = "base_model.model."
 
 
 class FactoredExperts(ParamWrapper):
-    """PEFT's adapter on one stacked parameter, applied to the experts' tokens instead of to the weight."""
+    """PEFT's adapter on one stacked parameter, applied to the experts' tokens instead of to the
+    weight."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """As the experts' forward; adds this parameter's factors to those of the wrapper around it."""
+        """As the experts' forward; adds this parameter's factors to those of the wrapper around
+        it."""
         if not self.disable_adapters and not self.merged:
             (adapter,) = self.active_adapters
             kwargs[self.parameter_name] = self.get_delta_factors(adapter)
@@ -43,17 +46,23 @@ class FactoredExperts(ParamWrapper):
 
 
 def peft_lora(policy: Any, config: LoraConfig) -> PeftLora:
-    """PEFT's config for the parts and layers asked for. BadInput for a layer or a part that the policy lacks."""
+    """PEFT's config for the parts and layers asked for. BadInput for a layer or a part that the
+    policy lacks."""
     count = policy.config.num_hidden_layers
     layers = range(count) if config.layers is None else config.layers
     if outside := sorted({layer for layer in layers if layer >= count}):
-        raise BadInput(f"lora.layers: {outside}, but the model's layers are 0 to {count - 1}", "name others")
+        raise BadInput(
+            f"lora.layers: {outside}, but the model's layers are 0 to {count - 1}", "name others"
+        )
     routed = set(policy.config.moe_layers).intersection(layers)
     present: set[Part] = {"attention"}
     present |= {"shared_expert", "routed_experts"} if routed else set()
     present |= {"mlp"} if routed != set(layers) else set()
     if config.layers is not None and (absent := set(config.parts) - present) == set(config.parts):
-        raise BadInput(f"lora.parts: layers {list(layers)} have no {', '.join(sorted(absent))}", "name other layers")
+        raise BadInput(
+            f"lora.parts: layers {list(layers)} have no {', '.join(sorted(absent))}",
+            "name other layers",
+        )
     linear = "|".join(LINEAR[part] for part in config.parts if part in LINEAR)
     numbers = "|".join(map(str, sorted(set(layers))))
     stacked = [f"model.layers.{layer}.{name}" for layer in sorted(routed) for name in EXPERTS]
@@ -68,7 +77,8 @@ def peft_lora(policy: Any, config: LoraConfig) -> PeftLora:
 
 
 def adapted(policy: nn.Module, config: LoraConfig) -> PeftModel:
-    """`policy` with fresh adapters (B starts at zero: the function does not change); its own weights are frozen."""
+    """`policy` with fresh adapters (B starts at zero: the function does not change); its own
+    weights are frozen."""
     model = get_peft_model(policy, peft_lora(policy, config))
     for module in model.modules():
         if type(module) is ParamWrapper:
@@ -77,18 +87,22 @@ def adapted(policy: nn.Module, config: LoraConfig) -> PeftModel:
 
 
 def trainable(policy: nn.Module, train: str, lora: LoraConfig) -> nn.Module:
-    """`policy` ready for a stage's `train` setting: `lora`, `full`, `all_but_router` or `experts`."""
+    """`policy` ready for a stage's `train` setting: `lora`, `full`, `all_but_router` or
+    `experts`."""
     if train == "lora":
         return adapted(policy, lora)
     for name, parameter in policy.named_parameters():
         routed, router = bool(ROUTED.search(name)), bool(ROUTER.search(name))
-        parameter.requires_grad_({"full": True, "all_but_router": not router, "experts": routed}[train])
+        parameter.requires_grad_(
+            {"full": True, "all_but_router": not router, "experts": routed}[train]
+        )
     return policy
 
 
 @torch.no_grad()
 def policy_weights(policy: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of the plain policy's state dict, adapters merged in; the policy itself is left as it is."""
+    """Names and tensors of the plain policy's state dict, adapters merged in; the policy itself is
+    left as it is."""
     if not isinstance(policy, PeftModel):
         yield from policy.state_dict().items()
         return

@@ -1,8 +1,8 @@
-"""Checkpoint folders: safetensors, config, tokenizer; loadable by plain transformers and by plain vLLM.
+"""Checkpoint folders: safetensors, config, tokenizer; loadable by plain transformers and by plain
+vLLM.
 
-Strict and safe: every tensor of the model comes from the folder and every tensor of the folder goes into the model,
-weights are never unpickled, and code that a folder brings along is never run.
-"""
+Strict and safe: every tensor of the model comes from the folder and every tensor of the folder goes
+into the model, weights are never unpickled, and code that a folder brings along is never run."""
 
 import json
 import re
@@ -26,7 +26,9 @@ FREQUENCIES = r"\.rotary_emb\.inv_freq$"
 """Tensors that old Llama checkpoints stored although they follow from the config."""
 REFUSED = {
     "quantization_config": "start from the checkpoint before quantisation",
-    "transformers_weights": "rename the weights to model.safetensors and take the field out of config.json",
+    "transformers_weights": (
+        "rename the weights to model.safetensors and take the field out of config.json"
+    ),
 }
 """Fields of config.json that change what the weights mean or where they are."""
 
@@ -41,31 +43,49 @@ def require_checkpoint(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise BadInput(f"{folder}: no config.json", "name a Hugging Face checkpoint folder")
     if not any(folder.glob("*.safetensors")):
-        raise BadInput(f"{folder}: no *.safetensors weights", "convert the weights to safetensors; pickle is refused")
+        raise BadInput(
+            f"{folder}: no *.safetensors weights",
+            "convert the weights to safetensors; pickle is refused",
+        )
 
 
 def model_type(folder: Path) -> str | None:
-    """What config.json says the model is. BadInput if `folder` is no checkpoint or one that cannot be taken exactly."""
+    """What config.json says the model is. BadInput if `folder` is no checkpoint or one that cannot
+    be taken exactly."""
     require_checkpoint(folder)
     try:
         settings = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError) as error:
-        raise BadInput(f"{folder / 'config.json'}: cannot be read: {error}", "repair the file") from None
+        raise BadInput(
+            f"{folder / 'config.json'}: cannot be read: {error}", "repair the file"
+        ) from None
     if not isinstance(settings, dict):
         raise BadInput(f"{folder / 'config.json'}: not a JSON object", "repair the file")
     for field, remedy in REFUSED.items():
         if settings.get(field) or (settings.get("text_config") or {}).get(field):
-            raise BadInput(f"{folder / 'config.json'}: {field} is set, which is not supported", remedy)
+            raise BadInput(
+                f"{folder / 'config.json'}: {field} is set, which is not supported", remedy
+            )
     return settings.get("model_type")
 
 
 def read_config(kind: Any, folder: Path) -> Any:
-    """config.json as a `kind`: the class is ours to choose, so that the file's `auto_map` is never followed."""
+    """config.json as a `kind`: the class is ours to choose, so that the file's `auto_map` is never
+    followed."""
     try:
         return kind.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, StrictDataclassError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        StrictDataclassError,
+    ) as error:
         text = " ".join(str(error).split())
-        raise BadInput(f"{folder / 'config.json'}: not a valid {kind.__name__}: {text}", "repair the file") from None
+        raise BadInput(
+            f"{folder / 'config.json'}: not a valid {kind.__name__}: {text}", "repair the file"
+        ) from None
 
 
 def load_policy(folder: Path, dtype: torch.dtype = torch.float32) -> MoeForCausalLM:
@@ -88,24 +108,35 @@ def load_policy(folder: Path, dtype: torch.dtype = torch.float32) -> MoeForCausa
 
 
 def _require_servable(config: Llama4TextConfig, folder: Path) -> None:
-    """BadInput for what transformers computes and vLLM, which has it fixed, would silently compute otherwise."""
+    """BadInput for what transformers computes and vLLM, which has it fixed, would silently compute
+    otherwise."""
     step = config.interleave_moe_layer_step
     every = list(range(step - 1, config.num_hidden_layers, step)) if step > 0 else []
-    for field, expected in (("hidden_act", "silu"), ("attention_bias", False), ("moe_layers", every)):
+    for field, expected in (
+        ("hidden_act", "silu"),
+        ("attention_bias", False),
+        ("moe_layers", every),
+    ):
         if (value := getattr(config, field)) != expected:
             raise BadInput(
-                f"{folder / 'config.json'}: {field} is {value!r}, but vLLM's Llama 4 computes with {expected!r}",
+                f"{folder / 'config.json'}: {field} is {value!r}, but vLLM's Llama 4 computes with"
+                f" {expected!r}",
                 "start from another checkpoint",
             )
 
 
-def load_whole(kind: Any, folder: Path, config: Any, dtype: torch.dtype = torch.float32, part: str = "") -> Any:
-    """A model of class `kind` with every tensor from the safetensors in `folder`; BadInput names what does not fit.
+def load_whole(
+    kind: Any, folder: Path, config: Any, dtype: torch.dtype = torch.float32, part: str = ""
+) -> Any:
+    """A model of class `kind` with every tensor from the safetensors in `folder`; BadInput names
+    what does not fit.
 
     With `part`, a prefix of tensor names, the model is that part of a larger one.
     """
     aside = re.compile(VISION if part else FREQUENCIES)
-    stored = {name: tensor for name, tensor in stored_tensors(folder).items() if not aside.search(name)}
+    stored = {
+        name: tensor for name, tensor in stored_tensors(folder).items() if not aside.search(name)
+    }
     with torch.device("meta"):
         require_fit(folder, stored, kind(config), part)
     model, info = kind.from_pretrained(
@@ -119,7 +150,9 @@ def load_whole(kind: Any, folder: Path, config: Any, dtype: torch.dtype = torch.
         local_files_only=True,
         trust_remote_code=False,
     )
-    if wrong := sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"], *info["error_msgs"]])):
+    if wrong := sorted(
+        map(str, [*info["missing_keys"], *info["mismatched_keys"], *info["error_msgs"]])
+    ):
         raise RuntimeError(f"{folder}: transformers did not load {wrong[:5]}, although they fit")
     return model
 
@@ -127,37 +160,55 @@ def load_whole(kind: Any, folder: Path, config: Any, dtype: torch.dtype = torch.
 def load_tokenizer(
     folder: Path, *, pad_token: str | None = None, chat_template: str | None = None
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer in `folder`, which must know how to render a chat and how to pad; both can be given instead.
+    """The tokenizer in `folder`, which must know how to render a chat and how to pad; both can be
+    given instead.
 
     What a message says never becomes a control token (`models.chat`).
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
     except (OSError, ValueError) as error:
-        raise BadInput(f"{folder}: no usable tokenizer: {' '.join(str(error).split())}", "add its files") from None
+        raise BadInput(
+            f"{folder}: no usable tokenizer: {' '.join(str(error).split())}", "add its files"
+        ) from None
     if chat_template is not None:
         tokenizer.chat_template = chat_template
     if pad_token is not None:
         _set_pad_token(tokenizer, pad_token, folder)
     if not tokenizer.chat_template:
-        what = "lacks a chat template" if tokenizer.chat_template is None else "has an empty chat template"
-        remedy = "give one: `chat_template: FILE.jinja` under `model` of the recipe, or that file in the folder"
+        what = (
+            "lacks a chat template"
+            if tokenizer.chat_template is None
+            else "has an empty chat template"
+        )
+        remedy = (
+            "give one: `chat_template: FILE.jinja` under `model` of the recipe, or that file in the"
+            " folder"
+        )
         raise BadInput(f"{folder}: the tokenizer {what}", remedy)
     if tokenizer.pad_token_id is None:
         spare = _spare_token(tokenizer)
-        remedy = f"name one, such as {spare!r}: `pad_token` under `model` of the recipe, or in the folder"
+        remedy = (
+            f"name one, such as {spare!r}: `pad_token` under `model` of the recipe, or in the"
+            " folder"
+        )
         raise BadInput(f"{folder}: the tokenizer lacks a pad token", remedy)
     return guard(tokenizer)
 
 
 def _set_pad_token(tokenizer: PreTrainedTokenizerBase, pad_token: str, folder: Path) -> None:
-    """BadInput unless it is a token of the vocabulary, so that no embedding has to be added, and not one that ends
-    answers: whoever pads with that cannot tell an end from padding by the token."""
+    """BadInput unless it is a token of the vocabulary, so that no embedding has to be added, and
+    not one that ends answers: whoever pads with that cannot tell an end from padding by the
+    token."""
     remedy = f"name a token that nothing else uses, such as {_spare_token(tokenizer)!r}"
     if pad_token not in tokenizer.get_vocab():
         raise BadInput(f"{folder}: pad_token: the tokenizer has no token {pad_token!r}", remedy)
     if pad_token == tokenizer.eos_token:
-        raise BadInput(f"{folder}: pad_token: {pad_token!r} is the token that ends an answer", remedy)
+        raise BadInput(
+            f"{folder}: pad_token: {pad_token!r} is the token that ends an answer", remedy
+        )
     tokenizer.pad_token = pad_token
 
 
@@ -169,8 +220,10 @@ def _spare_token(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a checkpoint that needs no code of ours to be loaded. `model` is a plain, adapter-free policy."""
-    # In our own names also where the model was loaded as a part of a larger one, whose names would else come back.
+    """Write a checkpoint that needs no code of ours to be loaded. `model` is a plain, adapter-free
+    policy."""
+    # In our own names also where the model was loaded as a part of a larger one, whose names would
+    # else come back.
     model.save_pretrained(folder, save_original_format=False)
     tokenizer.save_pretrained(folder)
     path = folder / "config.json"

@@ -10,7 +10,8 @@ UPCYCLE_DEFAULTS = {"experts": 4, "experts_per_token": 1, "moe_every": 3, "start
 
 
 def is_template(text: str) -> bool:
-    """Whether a text is a chat template and not the name of a file with one: it writes or decides something."""
+    """Whether a text is a chat template and not the name of a file with one: it writes or decides
+    something."""
     return "{{" in text or "{%" in text
 
 
@@ -18,11 +19,14 @@ class ModelConfig(Config):
     """Exactly one of `preset`, `upcycle` and `checkpoint`."""
 
     preset: Literal["nano", "scout", "maverick", "behemoth"] | None = None
-    """`nano` starts from random weights, with a tokenizer of its own; the others are for `uphill plan` only."""
+    """`nano` starts from random weights, with a tokenizer of its own; the others are for `uphill
+    plan` only."""
     upcycle: str | None = None
-    """A dense Llama to turn into a mixture of experts: `smollm2-135m-instruct` or a checkpoint folder."""
+    """A dense Llama to turn into a mixture of experts: `smollm2-135m-instruct` or a checkpoint
+    folder."""
     checkpoint: str | None = None
-    """A Llama 4 checkpoint folder (safetensors) to start from; of a multimodal one the text part."""
+    """A Llama 4 checkpoint folder (safetensors) to start from; of a multimodal one the text
+    part."""
     experts: int | None = Field(default=None, ge=1)
     """Routed experts a MoE layer (with `upcycle`; 4 if left out)."""
     experts_per_token: int | None = Field(default=None, ge=1)
@@ -30,18 +34,22 @@ class ModelConfig(Config):
     moe_every: int | None = Field(default=None, ge=1)
     """Every how many layers one is a MoE layer (with `upcycle`; 3 if left out)."""
     start: Literal["silent", "noise", "split"] | None = None
-    """How the routed experts begin (with `upcycle`; `silent` if left out), see `models/upcycle.py`."""
+    """How the routed experts begin (with `upcycle`; `silent` if left out), see
+    `models/upcycle.py`."""
     pad_token: str | None = Field(default=None, min_length=1)
-    """The token that fills sequences up, in place of the tokenizer's own (with `upcycle` and `checkpoint`)."""
-    chat_template: str | None = None
-    """The chat template in place of the tokenizer's own: a file (`.jinja`), or the template itself (with `upcycle` and
+    """The token that fills sequences up, in place of the tokenizer's own (with `upcycle` and
     `checkpoint`)."""
+    chat_template: str | None = None
+    """The chat template in place of the tokenizer's own: a file (`.jinja`), or the template itself
+    (with `upcycle` and `checkpoint`)."""
 
     @model_validator(mode="before")
     @classmethod
     def _upcycling_has_defaults(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("upcycle") is not None:
-            missing = {name: value for name, value in UPCYCLE_DEFAULTS.items() if values.get(name) is None}
+            missing = {
+                name: value for name, value in UPCYCLE_DEFAULTS.items() if values.get(name) is None
+            }
             return {**values, **missing}
         return values
 
@@ -49,22 +57,34 @@ class ModelConfig(Config):
     @classmethod
     def _a_template_renders_something(cls, value: str | None) -> str | None:
         if value is not None and not value.strip():
-            raise ValueError("an empty template renders every chat as nothing; name a .jinja file, such as chat.jinja")
+            raise ValueError(
+                "an empty template renders every chat as nothing; name a .jinja file, such as"
+                " chat.jinja"
+            )
         return value
 
     @model_validator(mode="after")
     def _exactly_one_origin(self) -> "ModelConfig":
-        given = [name for name in ("preset", "upcycle", "checkpoint") if getattr(self, name) is not None]
+        given = [
+            name for name in ("preset", "upcycle", "checkpoint") if getattr(self, name) is not None
+        ]
         if len(given) != 1:
-            raise ValueError(f"name exactly one of preset, upcycle, checkpoint; got {', '.join(given) or 'none'}")
+            raise ValueError(
+                f"name exactly one of preset, upcycle, checkpoint; got {', '.join(given) or 'none'}"
+            )
         unread = [name for name in UPCYCLE_DEFAULTS if getattr(self, name) is not None]
         if given != ["upcycle"] and unread:
             raise ValueError(f"{', '.join(unread)} only apply to upcycle")
-        unread = [name for name in ("pad_token", "chat_template") if getattr(self, name) is not None]
+        unread = [
+            name for name in ("pad_token", "chat_template") if getattr(self, name) is not None
+        ]
         if given == ["preset"] and unread:
             raise ValueError(f"{', '.join(unread)} only apply to upcycle and checkpoint")
         if self.experts and self.experts_per_token and self.experts_per_token > self.experts:
-            raise ValueError(f"experts_per_token ({self.experts_per_token}) is more than experts ({self.experts})")
+            raise ValueError(
+                f"experts_per_token ({self.experts_per_token}) is more than experts"
+                f" ({self.experts})"
+            )
         return self
 
 

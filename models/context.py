@@ -1,4 +1,5 @@
-"""How long a sequence may be for a model, from its `config.json` alone; light, loads neither torch nor transformers."""
+"""How long a sequence may be for a model, from its `config.json` alone; light, loads neither torch
+nor transformers."""
 
 import json
 from collections.abc import Mapping
@@ -10,11 +11,13 @@ from models.packaged import CONFIGS
 from models.presets import PRESETS
 
 SCALED_ALREADY = ("llama3", "yarn", "longrope")
-"""Rotary types whose `max_position_embeddings` is the length after scaling; of the others `factor` multiplies it."""
+"""Rotary types whose `max_position_embeddings` is the length after scaling; of the others `factor`
+multiplies it."""
 
 
 def context_of(model: ModelConfig) -> int | None:
-    """Most positions of a recipe's starting model; None where nothing that can be read says them."""
+    """Most positions of a recipe's starting model; None where nothing that can be read says
+    them."""
     if model.preset is not None:
         return positions(PRESETS[model.preset])
     return context_in(model.upcycle or model.checkpoint or "")
@@ -27,7 +30,8 @@ def context_in(name_or_folder: str) -> int | None:
 
 
 def read_settings(folder: Path, name: str = "config.json") -> Mapping[str, Any]:
-    """A JSON object among a checkpoint's files, of a multimodal Llama 4 its text part; empty where there is none."""
+    """A JSON object among a checkpoint's files, of a multimodal Llama 4 its text part; empty where
+    there is none."""
     try:
         settings = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -39,7 +43,8 @@ def read_settings(folder: Path, name: str = "config.json") -> Mapping[str, Any]:
 
 
 def positions(settings: Mapping[str, Any]) -> int | None:
-    """The longest sequence that vLLM serves of a model with these settings (its `_get_and_verify_max_len`)."""
+    """The longest sequence that vLLM serves of a model with these settings (its
+    `_get_and_verify_max_len`)."""
     found = settings.get("max_position_embeddings")
     rope = settings.get("rope_parameters") or settings.get("rope_scaling") or {}
     if not isinstance(found, int) or not isinstance(rope, dict):

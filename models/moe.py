@@ -1,13 +1,16 @@
-"""The one model definition: transformers' Llama 4 text model with experts that run only where they are chosen.
+"""The one model definition: transformers' Llama 4 text model with experts that run only where they
+are chosen.
 
-Parameters, names and state dict are transformers' own, so any checkpoint goes either way unchanged and plain
-transformers or vLLM load what we save. What differs is listed here, in one place:
+Parameters, names and state dict are transformers' own, so any checkpoint goes either way unchanged
+and plain transformers or vLLM load what we save. What differs is listed here, in one place:
 
-- `SparseMoe` computes the routed experts on their own tokens. Stock `Llama4TextMoe` sends every token through every
-  expert with its input scaled by the router's score, which is exactly 0 where the expert was not chosen: same result.
-- `base_model_prefix`: stock says "language_model", an attribute that does not exist, and TRL reads it.
-- `router_aux_loss_coef = 0`: TRL enables a load-balancing loss for any coefficient above 0, and Llama 4 has none.
-"""
+- `SparseMoe` computes the routed experts on their own tokens. Stock `Llama4TextMoe` sends every
+  token through every expert with its input scaled by the router's score, which is exactly 0 where
+  the expert was not chosen: same result.
+- `base_model_prefix`: stock says "language_model", an attribute that does not exist, and TRL reads
+  it.
+- `router_aux_loss_coef = 0`: TRL enables a load-balancing loss for any coefficient above 0, and
+  Llama 4 has none."""
 
 from typing import Any
 
@@ -19,17 +22,19 @@ from transformers import Llama4ForCausalLM, Llama4TextConfig
 from transformers.models.llama4.modeling_llama4 import Llama4TextExperts, Llama4TextMoe
 
 Factors = tuple[Tensor, Tensor, float]
-"""Low-rank change of a stacked weight: (experts, in, rank), (experts, rank, out) and the scale of their product."""
+"""Low-rank change of a stacked weight: (experts, in, rank), (experts, rank, out) and the scale of
+their product."""
 
 
 class SparseMoe(Llama4TextMoe):
     """Shared expert plus the top-k routed experts of each token.
 
-    T tokens, K experts a token, S = T K pairs of token and expert, E experts, D width, H width of an expert.
-    """
+    T tokens, K experts a token, S = T K pairs of token and expert, E experts, D width, H width of
+    an expert."""
 
     def forward(self, hidden_states: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden states (batch, length, width) to outputs (tokens, width) and router logits (tokens, experts)."""
+        """Hidden states (batch, length, width) to outputs (tokens, width) and router logits
+        (tokens, experts)."""
         tokens_TD = hidden_states.reshape(-1, self.hidden_dim)
         scores_TE, logits_TE = self.router(tokens_TD)
         chosen_TK = logits_TE.topk(self.top_k, dim=1).indices
@@ -39,26 +44,37 @@ class SparseMoe(Llama4TextMoe):
         inputs_SD = Spread.apply(tokens_TD, order_S, self.top_k) * weight_S[:, None]
         routed_SD = self.experts(inputs_SD, ends_E)
         shared_TD = self.shared_expert(tokens_TD)
-        return shared_TD + Gather.apply(routed_SD, order_S, self.top_k).to(shared_TD.dtype), logits_TE
+        return shared_TD + Gather.apply(routed_SD, order_S, self.top_k).to(
+            shared_TD.dtype
+        ), logits_TE
 
 
 class SparseExperts(Llama4TextExperts):
-    """The stacked routed experts. A module with a forward of its own, so that PEFT can wrap its parameters."""
+    """The stacked routed experts. A module with a forward of its own, so that PEFT can wrap its
+    parameters."""
 
     def forward(self, inputs_SD: Tensor, ends_E: Tensor, **factors: Factors) -> Tensor:
-        """Rows sorted by expert through their expert's gated MLP; `ends_E` are the cumulative row counts.
+        """Rows sorted by expert through their expert's gated MLP; `ends_E` are the cumulative row
+        counts.
 
         `factors` are low-rank changes by the name of the parameter that they belong to.
         """
         if torch.is_autocast_enabled(inputs_SD.device.type):  # autocast does not know grouped_mm
             inputs_SD = inputs_SD.to(torch.get_autocast_dtype(inputs_SD.device.type))
-        gate_up_S2H = _grouped_linear(inputs_SD, self.gate_up_proj, ends_E, factors.get("gate_up_proj"))
+        gate_up_S2H = _grouped_linear(
+            inputs_SD, self.gate_up_proj, ends_E, factors.get("gate_up_proj")
+        )
         gate_SH, up_SH = gate_up_S2H.chunk(2, dim=-1)
-        return _grouped_linear(up_SH * self.act_fn(gate_SH), self.down_proj, ends_E, factors.get("down_proj"))
+        return _grouped_linear(
+            up_SH * self.act_fn(gate_SH), self.down_proj, ends_E, factors.get("down_proj")
+        )
 
 
-def _grouped_linear(rows: Tensor, weight: Tensor, ends_E: Tensor, factors: Factors | None) -> Tensor:
-    """Each row times its expert's matrix, plus its low-rank change, which is never multiplied out."""
+def _grouped_linear(
+    rows: Tensor, weight: Tensor, ends_E: Tensor, factors: Factors | None
+) -> Tensor:
+    """Each row times its expert's matrix, plus its low-rank change, which is never multiplied
+    out."""
     result = _grouped_mm(rows, weight, ends_E)
     if factors is None:
         return result
@@ -68,7 +84,8 @@ def _grouped_linear(rows: Tensor, weight: Tensor, ends_E: Tensor, factors: Facto
 
 
 def _grouped_mm(rows_SI: Tensor, weight_EIO: Tensor, ends_E: Tensor) -> Tensor:
-    """`grouped_mm` for any width and layout: it takes rows of whole 16 bytes, one of the last two strides being 1."""
+    """`grouped_mm` for any width and layout: it takes rows of whole 16 bytes, one of the last two
+    strides being 1."""
     width, multiple = weight_EIO.shape[2], 16 // rows_SI.element_size()
     short_I, short_O = (-size % multiple for size in weight_EIO.shape[1:])
     weight_EIO = weight_EIO.to(rows_SI.dtype)
@@ -80,9 +97,12 @@ def _grouped_mm(rows_SI: Tensor, weight_EIO: Tensor, ends_E: Tensor) -> Tensor:
 
 
 def _sorted_by_expert(chosen_TK: Tensor, experts: int) -> tuple[Tensor, Tensor]:
-    """Stable order of the (token, choice) pairs by expert, and where each expert's rows end in it (int32)."""
+    """Stable order of the (token, choice) pairs by expert, and where each expert's rows end in it
+    (int32)."""
     flat = chosen_TK.flatten()
-    return flat.argsort(stable=True), torch.bincount(flat, minlength=experts).cumsum(0).to(torch.int32)
+    return flat.argsort(stable=True), torch.bincount(flat, minlength=experts).cumsum(0).to(
+        torch.int32
+    )
 
 
 def _spread(tokens_TD: Tensor, order_S: Tensor, top_k: int) -> Tensor:
@@ -97,9 +117,8 @@ def _gather(rows_SD: Tensor, order_S: Tensor, top_k: int) -> Tensor:
 class Spread(torch.autograd.Function):
     """Tokens (T, D) to one row a pair of token and expert (S, D), sorted by expert.
 
-    Its gradient and its inverse are `Gather`: both copy rows, where autograd would add them up one by one, on a GPU
-    in no fixed order.
-    """
+    Its gradient and its inverse are `Gather`: both copy rows, where autograd would add them up one
+    by one, on a GPU in no fixed order."""
 
     @staticmethod
     def forward(ctx: Any, tokens_TD: Tensor, order_S: Tensor, top_k: int) -> Tensor:

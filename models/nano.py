@@ -1,8 +1,8 @@
 """The `nano` preset: a Llama 4 MoE of under 3M parameters with a character tokenizer of its own.
 
-Small enough to learn from random weights in a minute on two cores, real enough to go through every stage: shared
-expert, top-1 sigmoid router, alternating dense and MoE layers, QK norm, NoPE every fourth layer.
-"""
+Small enough to learn from random weights in a minute on two cores, real enough to go through every
+stage: shared expert, top-1 sigmoid router, alternating dense and MoE layers, QK norm, NoPE every
+fourth layer."""
 
 import string
 

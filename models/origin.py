@@ -1,4 +1,5 @@
-"""How a model is spoken to before any of its weights are read: tokenizer, chat template, what ends its answers."""
+"""How a model is spoken to before any of its weights are read: tokenizer, chat template, what ends
+its answers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ class Speech:
 
     tokenizer: PreTrainedTokenizerBase
     ends: frozenset[int]
-    """Token ids at which the engine stops: the tokenizer's end token and those of `generation_config.json`."""
+    """Token ids at which the engine stops: the tokenizer's end token and those of
+    `generation_config.json`."""
     context: int | None
     """Most positions; None where the config does not say."""
 
@@ -30,12 +32,15 @@ def speech_of(model: ModelConfig) -> Speech:
     """That of a recipe's starting model. BadInput for what cannot be spoken to."""
     tokenizer = tokenizer_of(model)
     if model.preset is not None:
-        return Speech(tokenizer, frozenset({tokenizer.eos_token_id}), positions(PRESETS[model.preset]))
+        return Speech(
+            tokenizer, frozenset({tokenizer.eos_token_id}), positions(PRESETS[model.preset])
+        )
     return _speech(origin_folder(model), tokenizer)
 
 
 def tokenizer_of(model: ModelConfig) -> PreTrainedTokenizerBase:
-    """The tokenizer of a recipe's model, the same that `base` saves with its checkpoint, before there is one."""
+    """The tokenizer of a recipe's model, the same that `base` saves with its checkpoint, before
+    there is one."""
     if model.preset is None:
         return origin_tokenizer(model, origin_folder(model))
     from models.nano import nano_tokenizer
@@ -51,11 +56,14 @@ def speech_of_judge(name_or_folder: str) -> Speech:
 
 def origin_folder(model: ModelConfig) -> Path:
     """The checkpoint folder that a recipe's model comes from."""
-    return resolve_dense(model.upcycle) if model.upcycle is not None else Path(model.checkpoint or "")
+    return (
+        resolve_dense(model.upcycle) if model.upcycle is not None else Path(model.checkpoint or "")
+    )
 
 
 def origin_tokenizer(model: ModelConfig, folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a recipe's model: that in `folder` with what the recipe gives in place of its own."""
+    """The tokenizer of a recipe's model: that in `folder` with what the recipe gives in place of
+    its own."""
     return load_tokenizer(folder, pad_token=model.pad_token, chat_template=_template(model))
 
 
@@ -69,15 +77,20 @@ def _speech(folder: Path, tokenizer: PreTrainedTokenizerBase) -> Speech:
     model_type(folder)  # refuses what is no checkpoint
     settings = read_settings(folder)
     require_embeddings(tokenizer, settings.get("vocab_size"), folder)
-    said = read_settings(folder, "generation_config.json").get("eos_token_id", settings.get("eos_token_id"))
+    said = read_settings(folder, "generation_config.json").get(
+        "eos_token_id", settings.get("eos_token_id")
+    )
     listed = said if isinstance(said, list) else [said]
-    return Speech(tokenizer, frozenset({tokenizer.eos_token_id, *listed} - {None}), positions(settings))
+    return Speech(
+        tokenizer, frozenset({tokenizer.eos_token_id, *listed} - {None}), positions(settings)
+    )
 
 
 def require_embeddings(tokenizer: PreTrainedTokenizerBase, vocabulary: Any, folder: Path) -> None:
     """BadInput when the tokenizer has tokens that the model has no embedding for."""
     if isinstance(vocabulary, int) and len(tokenizer) > vocabulary:
         raise BadInput(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model embeddings for {vocabulary}",
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model embeddings for"
+            f" {vocabulary}",
             "give the folder the tokenizer that its model was trained with",
         )

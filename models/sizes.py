@@ -1,9 +1,8 @@
 """Parameter counts from dimensions alone: exact, and without torch, transformers or weights.
 
-The counts are those of `models/moe.py` (tests compare them parameter by parameter). `active` is what one token meets:
-everything but the routed experts it is not sent to. All embeddings are in it, as in the published figures (17B for
-Llama 4 Scout and Maverick).
-"""
+The counts are those of `models/moe.py` (tests compare them parameter by parameter). `active` is
+what one token meets: everything but the routed experts it is not sent to. All embeddings are in it,
+as in the published figures (17B for Llama 4 Scout and Maverick)."""
 
 import json
 from collections.abc import Mapping
@@ -28,7 +27,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "tie_word_embeddings": False,
     },
 }
-"""What transformers takes for the fields that a `config.json` leaves out; for Llama 4 they are Scout's sizes."""
+"""What transformers takes for the fields that a `config.json` leaves out; for Llama 4 they are
+Scout's sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,19 @@ class Dimensions:
 
 
 def dimensions_of(model: ModelConfig) -> Dimensions | None:
-    """The dimensions of a recipe's starting model; None where nothing that can be read says them."""
+    """The dimensions of a recipe's starting model; None where nothing that can be read says
+    them."""
     if model.preset is not None:
         return from_config(PRESETS[model.preset])
     if model.checkpoint is not None:
         return from_folder(Path(model.checkpoint), "llama4_text")
-    assert model.upcycle and model.experts and model.experts_per_token and model.moe_every  # the config has seen to it
+    assert (
+        model.upcycle and model.experts and model.experts_per_token and model.moe_every
+    )  # the config has seen to it
     dense = dense_dimensions(model.upcycle)
-    return dense and upcycled(dense, model.experts, model.experts_per_token, model.moe_every, model.start == "split")
+    return dense and upcycled(
+        dense, model.experts, model.experts_per_token, model.moe_every, model.start == "split"
+    )
 
 
 def dense_dimensions(name_or_folder: str) -> Dimensions | None:
@@ -70,8 +75,11 @@ def dense_dimensions(name_or_folder: str) -> Dimensions | None:
     return from_config(packaged) if packaged else from_folder(Path(name_or_folder), "llama")
 
 
-def upcycled(dense: Dimensions, experts: int, experts_per_token: int, moe_every: int, split: bool) -> Dimensions | None:
-    """What `models/upcycle.py` makes of a dense model; None where the MLP cannot be split into equal parts."""
+def upcycled(
+    dense: Dimensions, experts: int, experts_per_token: int, moe_every: int, split: bool
+) -> Dimensions | None:
+    """What `models/upcycle.py` makes of a dense model; None where the MLP cannot be split into
+    equal parts."""
     parts = experts + 1 if split else 1
     if dense.mlp_width % parts:
         return None
@@ -94,12 +102,19 @@ def from_folder(folder: Path, kind: str) -> Dimensions | None:
         if config["model_type"] == "llama4":
             config = {**config["text_config"], "model_type": "llama4_text"}
         return from_config(config) if config["model_type"] == kind else None
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):  # not there, not JSON, or not a config
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        RecursionError,
+    ):  # not there, not JSON, or not a config
         return None
 
 
 def from_config(config: Mapping[str, Any]) -> Dimensions | None:
-    """The dimensions in a parsed `config.json` of type `llama` or `llama4_text`; what is left out is in `DEFAULTS`."""
+    """The dimensions in a parsed `config.json` of type `llama` or `llama4_text`; what is left out
+    is in `DEFAULTS`."""
     kind = str(config.get("model_type"))
     if kind not in DEFAULTS or config.get("attention_bias") or config.get("mlp_bias"):
         return None  # uphill trains no model with biases
@@ -110,7 +125,9 @@ def from_config(config: Mapping[str, Any]) -> Dimensions | None:
 
 
 def _dimensions(fields: Mapping[str, Any], llama4: bool) -> Dimensions:
-    width, layers, heads = (int(fields[name]) for name in ("hidden_size", "num_hidden_layers", "num_attention_heads"))
+    width, layers, heads = (
+        int(fields[name]) for name in ("hidden_size", "num_hidden_layers", "num_attention_heads")
+    )
     moe_layers = _moe_layers(fields, layers) if llama4 else ()
     return Dimensions(
         vocabulary=int(fields["vocab_size"]),
@@ -157,13 +174,15 @@ def routers(d: Dimensions) -> int:
 
 
 def active(d: Dimensions) -> int:
-    """Parameters that one token meets: of the routed experts its own, of the rest all, embeddings included."""
+    """Parameters that one token meets: of the routed experts its own, of the rest all, embeddings
+    included."""
     met = 3 * d.width * d.expert_width * d.experts_per_token * len(d.moe_layers)
     return total(d) - routed(d) + met
 
 
 def adapters(d: Dimensions, lora: LoraConfig) -> int:
-    """Parameters of low-rank adapters: rank * (in + out) for each matrix, for routed experts for each expert's."""
+    """Parameters of low-rank adapters: rank * (in + out) for each matrix, for routed experts for
+    each expert's."""
     query, key = d.head_dim * d.heads, d.head_dim * d.kv_heads
     attention = 2 * (d.width + query) + 2 * (d.width + key)
     gated = {"mlp": 3 * (d.width + d.mlp_width), "shared_expert": 3 * (d.width + d.expert_width)}
@@ -171,7 +190,12 @@ def adapters(d: Dimensions, lora: LoraConfig) -> int:
     sums = {**gated, "attention": attention, "routed_experts": d.experts * (gate_and_up + down)}
     layers = set(range(d.layers)) if lora.layers is None else set(lora.layers)
     moe = len(layers.intersection(d.moe_layers))
-    counts = {"attention": len(layers), "mlp": len(layers) - moe, "shared_expert": moe, "routed_experts": moe}
+    counts = {
+        "attention": len(layers),
+        "mlp": len(layers) - moe,
+        "shared_expert": moe,
+        "routed_experts": moe,
+    }
     return lora.rank * sum(sums[part] * counts[part] for part in set(lora.parts))
 
 
@@ -183,5 +207,6 @@ def trainable(d: Dimensions, train: str, lora: LoraConfig) -> int:
 
 
 def cache_bytes(d: Dimensions, bytes_per_value: int) -> int:
-    """Key-value cache of one token. Layers with chunked attention need no more than a chunk of them: an upper bound."""
+    """Key-value cache of one token. Layers with chunked attention need no more than a chunk of
+    them: an upper bound."""
     return 2 * d.layers * d.kv_heads * d.head_dim * bytes_per_value

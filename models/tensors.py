@@ -1,7 +1,7 @@
 """What the safetensors of a checkpoint folder hold, read from their headers alone.
 
-Names, shapes and types are compared with the model's own before anything is loaded: a folder of a hundred gigabytes is
-refused in a second, and what does not fit is named. Pickle is never opened.
+Names, shapes and types are compared with the model's own before anything is loaded: a folder of a
+hundred gigabytes is refused in a second, and what does not fit is named. Pickle is never opened.
 """
 
 import json
@@ -22,7 +22,7 @@ AGAIN = "download or copy the folder again"
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTensor:
     """One tensor as its file describes it."""
 
     shape: tuple[int, ...]
@@ -31,45 +31,59 @@ class Stored:
     file: Path
 
 
-def stored_tensors(folder: Path) -> dict[str, Stored]:
+def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     """Every tensor in the weight files that transformers would load from `folder`, by name."""
-    found: dict[str, Stored] = {}
+    found: dict[str, StoredTensor] = {}
     for file in _weight_files(folder):
         for name, stored in _header(file):
             if name in found:
-                raise BadInput(f"{folder}: tensor {name} is in {found[name].file.name} and in {file.name}", AGAIN)
+                raise BadInput(
+                    f"{folder}: tensor {name} is in {found[name].file.name} and in {file.name}",
+                    AGAIN,
+                )
             found[name] = stored
     return found
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The single weight file, or the shards that the index names; as transformers, the single one goes first."""
+    """The single weight file, or the shards that the index names; as transformers, the single one
+    goes first."""
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     if not (folder / INDEX).is_file():
-        raise BadInput(f"{folder}: neither {SINGLE} nor {INDEX}", "save the model with `save_pretrained`")
+        raise BadInput(
+            f"{folder}: neither {SINGLE} nor {INDEX}", "save the model with `save_pretrained`"
+        )
     try:
-        shards = sorted(set(map(str, json.loads((folder / INDEX).read_text())["weight_map"].values())))
+        shards = sorted(
+            set(map(str, json.loads((folder / INDEX).read_text())["weight_map"].values()))
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"{folder / INDEX}: not an index of weight files: {error!r}", AGAIN) from None
+        raise BadInput(
+            f"{folder / INDEX}: not an index of weight files: {error!r}", AGAIN
+        ) from None
     if absent := [shard for shard in shards if not (folder / shard).is_file()]:
-        raise BadInput(f"{folder}: {INDEX} names files that are not there: {', '.join(absent[:5])}", AGAIN)
+        raise BadInput(
+            f"{folder}: {INDEX} names files that are not there: {', '.join(absent[:5])}", AGAIN
+        )
     return [folder / shard for shard in shards]
 
 
-def _header(file: Path) -> Iterator[tuple[str, Stored]]:
+def _header(file: Path) -> Iterator[tuple[str, StoredTensor]]:
     try:
         with safe_open(file, framework="pt") as handle:
             for name in sorted(handle.keys()):
                 part = handle.get_slice(name)
-                yield name, Stored(tuple(part.get_shape()), part.get_dtype(), file)
+                yield name, StoredTensor(tuple(part.get_shape()), part.get_dtype(), file)
     except (SafetensorError, OSError) as error:
-        # A cut file fails here, as the header says how long it must be; so does the pointer that git LFS leaves.
+        # A cut file fails here, as the header says how long it must be; so does the pointer that
+        # git LFS leaves.
         raise BadInput(f"{file}: cannot be read as safetensors: {error}", AGAIN) from None
 
 
-def require_fit(folder: Path, stored: dict[str, Stored], model: Any, part: str = "") -> None:
-    """BadInput unless `stored` has exactly the tensors of `model` in their shapes, named with the prefix `part`."""
+def require_fit(folder: Path, stored: dict[str, StoredTensor], model: Any, part: str = "") -> None:
+    """BadInput unless `stored` has exactly the tensors of `model` in their shapes, named with the
+    prefix `part`."""
     wanted = {f"{part}{name}": tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     # Tied weights are stored once, mostly; a copy that differs would be two models in one folder.
     tied = {f"{part}lm_head.weight"} if model.config.tie_word_embeddings else set()
@@ -81,15 +95,24 @@ def require_fit(folder: Path, stored: dict[str, Stored], model: Any, part: str =
             for name, shape in wanted.items()
             if name in stored and stored[name].shape != shape
         ],
-        "quantised": [f"{name} ({tensor.dtype})" for name, tensor in stored.items() if tensor.dtype not in FLOATS],
+        "quantised": [
+            f"{name} ({tensor.dtype})"
+            for name, tensor in stored.items()
+            if tensor.dtype not in FLOATS
+        ],
     }
     if problems := [f"{what} tensors: {_listed(names)}" for what, names in wrong.items() if names]:
-        raise BadInput(f"{folder}: {'; '.join(problems)}", "the weights must be those that its config.json describes")
+        raise BadInput(
+            f"{folder}: {'; '.join(problems)}",
+            "the weights must be those that its config.json describes",
+        )
     for head in tied & stored.keys():
         _require_tied(folder, stored, head, f"{part}model.embed_tokens.weight")
 
 
-def _require_tied(folder: Path, stored: dict[str, Stored], head: str, embeddings: str) -> None:
+def _require_tied(
+    folder: Path, stored: dict[str, StoredTensor], head: str, embeddings: str
+) -> None:
     if not torch.equal(_read(stored, head), _read(stored, embeddings)):
         raise BadInput(
             f"{folder}: {head} differs from {embeddings}, but config.json has tie_word_embeddings",
@@ -97,7 +120,7 @@ def _require_tied(folder: Path, stored: dict[str, Stored], head: str, embeddings
         )
 
 
-def _read(stored: dict[str, Stored], name: str) -> Tensor:
+def _read(stored: dict[str, StoredTensor], name: str) -> Tensor:
     with safe_open(stored[name].file, framework="pt") as handle:
         return handle.get_tensor(name)
 

@@ -1,9 +1,9 @@
 """From any dense Llama checkpoint to a Llama 4 mixture of experts.
 
-Every `moe_every`-th MLP becomes a shared and several routed experts (`models/starts.py` says how they begin); all else
-is taken over as it is. Llama rotates the halves of a head, Llama 4 interleaved pairs: the rows of q and k are reordered
-to match. What Llama 4 cannot express, or vLLM would compute otherwise, is refused by name.
-"""
+Every `moe_every`-th MLP becomes a shared and several routed experts (`models/expert_init.py` says
+how they begin); all else is taken over as it is. Llama rotates the halves of a head, Llama 4
+interleaved pairs: the rows of q and k are reordered to match. What Llama 4 cannot express, or vLLM
+would compute otherwise, is refused by name."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,8 +16,8 @@ from transformers.initialization import no_init_weights
 
 from common.errors import BadInput
 from models.checkpoint import load_whole, model_type, read_config
+from models.expert_init import Mlp, Start, expert_size, moe_tensors
 from models.moe import MoeForCausalLM
-from models.starts import Mlp, Start, expert_size, moe_tensors
 
 EXPRESSED = (
     ("hidden_act", "silu"),  # vLLM's Llama 4 has it fixed
@@ -31,13 +31,17 @@ EXPRESSED = (
 """Fields of a Llama's config and the one value of each with which Llama 4 computes the same."""
 
 ROPE_TYPES = ("default", "linear", "llama3", "yarn")
-"""Rotary embeddings that do not depend on how long the sequence is: Llama, Llama 4 and vLLM share the formula."""
+"""Rotary embeddings that do not depend on how long the sequence is: Llama, Llama 4 and vLLM share
+the formula."""
 
 
 def load_dense(folder: Path) -> LlamaForCausalLM:
-    """The dense Llama in `folder`, float32. BadInput if it is another kind of model, or one that cannot be upcycled."""
+    """The dense Llama in `folder`, float32. BadInput if it is another kind of model, or one that
+    cannot be upcycled."""
     if (found := model_type(folder)) != "llama":
-        raise BadInput(f"{folder}: model type {found!r} is not a dense Llama", "name a Llama checkpoint")
+        raise BadInput(
+            f"{folder}: model type {found!r} is not a dense Llama", "name a Llama checkpoint"
+        )
     config = read_config(LlamaConfig, folder)
     _require_expressible(config, str(folder))
     return load_whole(LlamaForCausalLM, folder, config)
@@ -52,7 +56,8 @@ def _require_expressible(dense: LlamaConfig, where: str = "upcycle") -> None:
     for field, expected in EXPRESSED:
         if asked[field] not in (None, expected):
             raise BadInput(
-                f"{where}: {field} is {asked[field]!r}, which Llama 4 cannot express (only {expected!r})",
+                f"{where}: {field} is {asked[field]!r}, which Llama 4 cannot express (only"
+                f" {expected!r})",
                 "start from another checkpoint",
             )
     if rope["rope_type"] not in ROPE_TYPES:
@@ -62,17 +67,25 @@ def _require_expressible(dense: LlamaConfig, where: str = "upcycle") -> None:
         )
     if dense.head_dim % 2:
         raise BadInput(
-            f"{where}: head_dim {dense.head_dim} is odd, but rotary embeddings turn pairs", "repair config.json"
+            f"{where}: head_dim {dense.head_dim} is odd, but rotary embeddings turn pairs",
+            "repair config.json",
         )
 
 
 def upcycled_config(
-    dense: LlamaConfig, experts: int, moe_every: int, experts_per_token: int = 1, start: Start = "silent"
+    dense: LlamaConfig,
+    experts: int,
+    moe_every: int,
+    experts_per_token: int = 1,
+    start: Start = "silent",
 ) -> Llama4TextConfig:
     """The Llama 4 config that can express `dense`, with a MoE layer every `moe_every` layers."""
     layers = dense.num_hidden_layers
     if moe_every > layers:
-        raise BadInput(f"moe_every: {moe_every} leaves no MoE layer in a model of {layers}", f"use at most {layers}")
+        raise BadInput(
+            f"moe_every: {moe_every} leaves no MoE layer in a model of {layers}",
+            f"use at most {layers}",
+        )
     _require_expressible(dense)
     return Llama4TextConfig(
         vocab_size=dense.vocab_size,
@@ -118,7 +131,8 @@ def upcycle(
     experts_per_token: int = 1,
     start: Start = "silent",
 ) -> MoeForCausalLM:
-    """`dense` as a mixture of experts; with `silent` the logits are the same (float32, up to rounding)."""
+    """`dense` as a mixture of experts; with `silent` the logits are the same (float32, up to
+    rounding)."""
     config = upcycled_config(dense.config, experts, moe_every, experts_per_token, start)
     with no_init_weights():  # every weight is set below
         model = MoeForCausalLM(config).to(next(dense.parameters()).dtype)
@@ -127,8 +141,12 @@ def upcycle(
     for index, layer in enumerate(dense.model.layers):
         mlp = Mlp(layer.mlp.gate_proj.weight, layer.mlp.up_proj.weight, layer.mlp.down_proj.weight)
         moe = index in config.moe_layers
-        tensors = moe_tensors(start, mlp, experts, experts_per_token, generator) if moe else mlp.tensors()
-        state |= {f"model.layers.{index}.feed_forward.{name}": tensor for name, tensor in tensors.items()}
+        tensors = (
+            moe_tensors(start, mlp, experts, experts_per_token, generator) if moe else mlp.tensors()
+        )
+        state |= {
+            f"model.layers.{index}.feed_forward.{name}": tensor for name, tensor in tensors.items()
+        }
     model.load_state_dict(state)
     model.tie_weights()
     # Instruction-tuned Llamas list there what else ends an answer, such as <|eot_id|>.
@@ -153,11 +171,14 @@ def _interleaved(weight: Tensor, head_dim: int) -> Tensor:
 
 @torch.no_grad()
 def gap(dense: LlamaForCausalLM, moe: MoeForCausalLM, texts: Sequence[Tensor]) -> float:
-    """Mean KL divergence of `moe` from `dense` in nats a token, over the token ids (1, length) of each of `texts`."""
+    """Mean KL divergence of `moe` from `dense` in nats a token, over the token ids (1, length) of
+    each of `texts`."""
     total, tokens = 0.0, 0
     for ids_1T in texts:
         # In float64, because the smallest gap is below float32's rounding of a log-probability.
-        expected, found = (model(input_ids=ids_1T).logits.double().log_softmax(-1) for model in (dense, moe))
+        expected, found = (
+            model(input_ids=ids_1T).logits.double().log_softmax(-1) for model in (dense, moe)
+        )
         total += (expected.exp() * (expected - found)).sum().item()
         tokens += ids_1T.numel()
     return total / tokens

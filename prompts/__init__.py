@@ -1,1 +1,2 @@
-"""Where prompts come from, their one schema, and the split that keeps evaluation prompts out of training."""
+"""Where prompts come from, their one schema, and the split that keeps evaluation prompts out of
+training."""

@@ -16,7 +16,8 @@ class _Source(Config):
     system: Text | None = None
     """System message put before prompts that have none."""
     max_prompt_tokens: int | None = Field(default=None, ge=1)
-    """Longest prompt, in tokens of the recipe's model with its chat template; longer ones are dropped and listed."""
+    """Longest prompt, in tokens of the recipe's model with its chat template; longer ones are
+    dropped and listed."""
 
 
 class ReasoningGymSource(_Source):
@@ -34,17 +35,21 @@ class ReasoningGymSource(_Source):
     capability: Text | None = None
     """Group for quotas and scores; without it the family's name."""
     question: Text | None = None
-    """Other wording of the task over the item's metadata, e.g. `reverse {word}`; `{question}` is the family's own."""
+    """Other wording of the task over the item's metadata, e.g. `reverse {word}`; `{question}` is
+    the family's own."""
     graded_by: tuple[Text, ...] = ()
-    """Fields of the item's metadata that say how hard it is, e.g. `[num_terms]`: prompts of equal fields share what the
-    curriculum learns about them. Without any, all prompts of the source's settings do."""
+    """Fields of the item's metadata that say how hard it is, e.g. `[num_terms]`: prompts of equal
+    fields share what the curriculum learns about them. Without any, all prompts of the source's
+    settings do."""
 
     @field_validator("settings")
     @classmethod
     def _settings_leave_seed_and_size(cls, value: dict[str, Any]) -> dict[str, Any]:
         taken = sorted({"seed", "size"} & value.keys())
         if taken:
-            raise Wrong(f"{taken[0]} does not belong in settings", "use the source's `seed` and `count`")
+            raise Wrong(
+                f"{taken[0]} does not belong in settings", "use the source's `seed` and `count`"
+            )
         return value
 
     @field_validator("question")
@@ -63,8 +68,8 @@ class _RowSource(_Source):
     """What the sources that read a person's own rows have."""
 
     path: Text
-    """Where the rows are. A row has `messages` or `prompt`, and `answer`; optionally id, verifier, capability,
-    solution, metadata."""
+    """Where the rows are. A row has `messages` or `prompt`, and `answer`; optionally id, verifier,
+    capability, solution, metadata."""
     capability: Text | None = None
     """Group of the rows that name none."""
     verifier: Text | None = None
@@ -96,13 +101,16 @@ PromptSource = Annotated[
 
 
 def template_fields(template: str) -> list[str]:
-    """Names in a wording template. Raises ValueError on anything but literal text and plain `{name}` fields."""
+    """Names in a wording template. Raises ValueError on anything but literal text and plain
+    `{name}` fields."""
     names = []
     for _, name, spec, conversion in Formatter().parse(template):
         if name is None:
             continue
         if spec or conversion or not name.isidentifier():
-            message = f"only plain {{name}} fields are allowed in a question, got {{{name}}} with extras"
+            message = (
+                f"only plain {{name}} fields are allowed in a question, got {{{name}}} with extras"
+            )
             raise Wrong(message, "write for example `question: reverse {word}`")
         names.append(name)
     if not names:

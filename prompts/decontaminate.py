@@ -1,12 +1,13 @@
-"""Training prompts that overlap evaluation prompts, so that they are dropped before anything is judged or learnt.
+"""Training prompts that overlap evaluation prompts, so that they are dropped before anything is
+judged or learnt.
 
 An overlap is either of
 
 - `exact`: the two prompts have the same text, as `normalised` evens it out;
-- `ngram`: a text of the training prompt shares 13 words in a row with one of the evaluation prompt. The texts of both
-  are what is asked and what SFT would learn (the worked solution, or else the answer). 13 is the N of GPT-3's
-  overlap analysis (Brown et al. 2020, appendix C). A text of fewer words has no n-gram: of it, exact is all there is.
-"""
+- `ngram`: a text of the training prompt shares 13 words in a row with one of the evaluation prompt.
+  The texts of both are what is asked and what SFT would learn (the worked solution, or else the
+  answer). 13 is the N of GPT-3's overlap analysis (Brown et al. 2020, appendix C). A text of fewer
+  words has no n-gram: of it, exact is all there is."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +31,8 @@ Evaluation = tuple[str, Prompt]
 
 @dataclass(frozen=True)
 class Finding:
-    """A training prompt and the evaluation prompt that it overlaps: the first found, exact before n-gram."""
+    """A training prompt and the evaluation prompt that it overlaps: the first found, exact before
+    n-gram."""
 
     id: str
     place: str
@@ -63,8 +65,11 @@ class _Index:
         return index
 
 
-def decontaminate(training: Sequence[Prompt], evaluation: Iterable[Evaluation]) -> tuple[list[Prompt], list[Finding]]:
-    """The prompts of `training` that overlap nothing of `evaluation`, and a finding for each of the others.
+def decontaminate(
+    training: Sequence[Prompt], evaluation: Iterable[Evaluation]
+) -> tuple[list[Prompt], list[Finding]]:
+    """The prompts of `training` that overlap nothing of `evaluation`, and a finding for each of the
+    others.
 
     Both keep the order of `training`. Time is linear in the words of both.
     """
@@ -91,10 +96,14 @@ def _overlap(prompt: Prompt, index: _Index) -> Finding | None:
     return None
 
 
-def _finding(prompt: Prompt, how: Literal["exact", "ngram"], pair: Evaluation, text: str) -> Finding:
+def _finding(
+    prompt: Prompt, how: Literal["exact", "ngram"], pair: Evaluation, text: str
+) -> Finding:
     suite, matched = pair
     excerpt = text[:LONGEST_EXCERPT]
-    return Finding(prompt.id, prompt.place, prompt.source, prompt.capability, how, suite, matched.id, excerpt)
+    return Finding(
+        prompt.id, prompt.place, prompt.source, prompt.capability, how, suite, matched.id, excerpt
+    )
 
 
 def _learnt(prompt: Prompt) -> str:

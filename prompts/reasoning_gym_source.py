@@ -1,8 +1,8 @@
 """Tasks from reasoning-gym, and the library made safe to import and to grade with.
 
-The library imports `pycosat` for a single family (zebra_puzzles); that package needs a C compiler, so it is not
-required here. Some of its graders call `eval` on the text they grade; here they get `ast.literal_eval` instead.
-"""
+The library imports `pycosat` for a single family (zebra_puzzles); that package needs a C compiler,
+so it is not required here. Some of its graders call `eval` on the text they grade; here they get
+`ast.literal_eval` instead."""
 
 import ast
 import difflib
@@ -19,13 +19,25 @@ from prompts.schema import Prompt, content_id, with_system
 
 NEEDS_PYCOSAT = frozenset({"zebra_puzzles"})
 _EVALUATING = ("binary_matrix", "spiral_matrix", "string_insertion", "n_queens")
-_GENERATOR_ERRORS = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, ArithmeticError)
+_GENERATOR_ERRORS = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+)
 
 
 def load(config: ReasoningGymSource) -> list[Prompt]:
-    """Generate the tasks of `config`. Raises BadInput on an unknown family, bad settings or a bad template."""
-    # Item i of seed s is item 0 of seed s + i, so seeds next to each other would give nearly the same tasks.
-    dataset = create(config.family, config.settings, seed=derive(config.seed, "reasoning_gym"), size=config.count)
+    """Generate the tasks of `config`. Raises BadInput on an unknown family, bad settings or a bad
+    template."""
+    # Item i of seed s is item 0 of seed s + i, so seeds next to each other would give nearly the
+    # same tasks.
+    dataset = create(
+        config.family, config.settings, seed=derive(config.seed, "reasoning_gym"), size=config.count
+    )
     prompts = []
     for index in range(config.count):
         try:
@@ -37,15 +49,22 @@ def load(config: ReasoningGymSource) -> list[Prompt]:
 
 
 def create(family: str, settings: dict[str, Any], *, seed: int = 0, size: int = 1) -> Any:
-    """The library's dataset object of `family`. Raises BadInput on an unknown family or settings it refuses."""
+    """The library's dataset object of `family`. Raises BadInput on an unknown family or settings it
+    refuses."""
     library = library_module()
     known = library.factory.DATASETS
     if family not in known:
         near = difflib.get_close_matches(family, known, n=3, cutoff=0.5)
-        remedy = f"did you mean {', '.join(near)}?" if near else f"the families are: {', '.join(sorted(known))}"
+        remedy = (
+            f"did you mean {', '.join(near)}?"
+            if near
+            else f"the families are: {', '.join(sorted(known))}"
+        )
         raise BadInput(f"prompts: reasoning_gym has no family {family!r}", remedy)
     if family in NEEDS_PYCOSAT and pycosat_missing():
-        raise BadInput(f"prompts: the family {family!r} needs the package pycosat", "pip install pycosat")
+        raise BadInput(
+            f"prompts: the family {family!r} needs the package pycosat", "pip install pycosat"
+        )
     try:
         return library.create_dataset(family, seed=seed, size=size, **settings)
     except _GENERATOR_ERRORS as error:
@@ -79,14 +98,18 @@ class _Absent(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise RunFailed(f"{self.__name__}.{name} was called, but {self.__name__} is not installed", "pip install it")
+        raise RunFailed(
+            f"{self.__name__}.{name} was called, but {self.__name__} is not installed",
+            "pip install it",
+        )
 
 
 def _prompt(config: ReasoningGymSource, entry: dict[str, Any], index: int) -> Prompt:
     family = config.family
     if not isinstance(entry["answer"], str) or not entry["answer"].strip():
         raise BadInput(
-            f"prompts: the family {family!r} has tasks without a reference answer, which judging and SFT need",
+            f"prompts: the family {family!r} has tasks without a reference answer, which judging"
+            " and SFT need",
             "take another family",
         )
     question = worded(config, entry)
@@ -128,12 +151,15 @@ def worded(config: ReasoningGymSource, entry: dict[str, Any]) -> str:
     """The task's wording: the family's, or the template filled in. Lists are written `1, 2, 3`."""
     if config.question is None:
         return str(entry["question"])
-    available = {name: value for name, value in entry["metadata"].items() if not isinstance(value, dict)}
+    available = {
+        name: value for name, value in entry["metadata"].items() if not isinstance(value, dict)
+    }
     available["question"] = entry["question"]
     for name in template_fields(config.question):
         if name not in available:
             raise BadInput(
-                f"prompts: question {config.question!r} names {{{name}}}, which tasks of {config.family!r} do not have",
+                f"prompts: question {config.question!r} names {{{name}}}, which tasks of"
+                f" {config.family!r} do not have",
                 f"available fields: {', '.join(sorted(available))}",
             )
     return config.question.format_map({name: _plain(value) for name, value in available.items()})
@@ -144,7 +170,8 @@ def _plain(value: Any) -> str:
 
 
 def to_json(value: Any) -> Any:
-    """`value` as JSON values that `from_json` turns back exactly: graders tell tuples and integer keys apart."""
+    """`value` as JSON values that `from_json` turns back exactly: graders tell tuples and integer
+    keys apart."""
     if isinstance(value, tuple):
         return {"!tuple": [to_json(item) for item in value]}
     if isinstance(value, (set, frozenset)):

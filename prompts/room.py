@@ -29,12 +29,15 @@ def drop_too_long(
         if tokens <= limit:
             kept.append(prompt)
         else:
-            dropped.append(TooLong(prompt.id, prompt.place, prompt.source, prompt.capability, tokens, limit))
+            dropped.append(
+                TooLong(prompt.id, prompt.place, prompt.source, prompt.capability, tokens, limit)
+            )
     if dropped and not kept:
         shortest = min(dropped, key=lambda one: one.tokens)
         raise BadInput(
-            f"prompts: all {len(dropped)} prompts of {shortest.source} are longer than max_prompt_tokens {limit}; "
-            f"the shortest, at {shortest.place}, has {shortest.tokens} tokens",
+            f"prompts: all {len(dropped)} prompts of {shortest.source} are longer than"
+            f" max_prompt_tokens {limit}; the shortest, at {shortest.place}, has {shortest.tokens}"
+            " tokens",
             "raise max_prompt_tokens of the source, or remove the source",
         )
     return kept, dropped

@@ -12,7 +12,10 @@ from common.errors import BadInput
 
 ALLOWED = {
     "id": ("a text or a whole number", '"id": "q-17"'),
-    "messages": ("a list of messages", '"messages": [{"role": "user", "content": "What is 2 + 3?"}]'),
+    "messages": (
+        "a list of messages",
+        '"messages": [{"role": "user", "content": "What is 2 + 3?"}]',
+    ),
     "role": ("system, user or assistant", '"role": "user"'),
     "content": ("a text", '"content": "What is 2 + 3?"'),
     "prompt": ("a text", '"prompt": "What is 2 + 3?"'),
@@ -32,7 +35,7 @@ class Message(BaseModel):
     content: str
 
 
-class Row(BaseModel):
+class PromptRow(BaseModel):
     """What is read of a row; other fields are left alone."""
 
     model_config = ConfigDict(strict=True)
@@ -53,12 +56,17 @@ class Row(BaseModel):
     @field_validator("messages")
     @classmethod
     def _a_blank_system_message_is_absent(cls, value: list[Message] | None) -> list[Message] | None:
-        return value and [message for message in value if message.role != "system" or message.content.strip()]
+        return value and [
+            message for message in value if message.role != "system" or message.content.strip()
+        ]
 
     @model_validator(mode="after")
-    def _asks_one_thing(self) -> "Row":
+    def _asks_one_thing(self) -> "PromptRow":
         if (self.messages is None) == (self.prompt is None):
-            raise ValueError(f"needs exactly one of prompt, messages; got {'none' if self.prompt is None else 'both'}")
+            raise ValueError(
+                "needs exactly one of prompt, messages; got"
+                f" {'none' if self.prompt is None else 'both'}"
+            )
         chat = self.chat()
         if not chat or not chat[-1]["content"].strip():
             raise ValueError("the prompt is empty")
@@ -66,7 +74,10 @@ class Row(BaseModel):
             raise ValueError(f"messages must end with the user's, got role {chat[-1]['role']!r}")
         blank = [message["role"] for message in chat if not message["content"].strip()]
         if blank:
-            raise ValueError(f"messages hold a blank message of the {blank[0]}: leave it out, or say what it says")
+            raise ValueError(
+                f"messages hold a blank message of the {blank[0]}: leave it out, or say what it"
+                " says"
+            )
         if not str(self.answer).strip():
             raise ValueError("answer is empty")
         return self
@@ -77,16 +88,19 @@ class Row(BaseModel):
         return [message.model_dump() for message in self.messages]
 
 
-def read_row(where: str, raw: Any) -> Row:
-    """`raw`, found at `where`, as a row. BadInput says what is wrong, what is allowed, and gives an example."""
+def read_row(where: str, raw: Any) -> PromptRow:
+    """`raw`, found at `where`, as a row. BadInput says what is wrong, what is allowed, and gives an
+    example."""
     try:
-        row = Row.model_validate(raw)
+        row = PromptRow.model_validate(raw)
     except ValidationError as error:
         _refuse(where, error)
     try:
         json.dumps(row.model_dump(), allow_nan=False, ensure_ascii=False).encode("utf-8")
     except (TypeError, ValueError) as error:
-        raise BadInput(f"{where}: cannot be stored: {error}", "use plain JSON values and valid Unicode") from error
+        raise BadInput(
+            f"{where}: cannot be stored: {error}", "use plain JSON values and valid Unicode"
+        ) from error
     return row
 
 
@@ -96,12 +110,18 @@ def _refuse(where: str, error: ValidationError) -> NoReturn:
     parts = [str(part) for part in first["loc"] if isinstance(part, int) or part in ALLOWED]
     field = ".".join(parts)
     if first["type"] == "value_error":
-        raise BadInput(f"{where}: {first['msg'].removeprefix('Value error, ')}", _ROW_REMEDY) from error
+        raise BadInput(
+            f"{where}: {first['msg'].removeprefix('Value error, ')}", _ROW_REMEDY
+        ) from error
     if first["type"] == "missing":
-        raise BadInput(f"{where}: {field}: is required", f"{_ROW_REMEDY}, such as {ALLOWED[parts[-1]][1]}") from error
+        raise BadInput(
+            f"{where}: {field}: is required", f"{_ROW_REMEDY}, such as {ALLOWED[parts[-1]][1]}"
+        ) from error
     name = next((part for part in reversed(parts) if part in ALLOWED), "")
     if not name or parts[-1].isdigit():
-        raise BadInput(f"{where}: {field or 'a row'} must be an object of names and values", _ROW_REMEDY) from error
+        raise BadInput(
+            f"{where}: {field or 'a row'} must be an object of names and values", _ROW_REMEDY
+        ) from error
     allowed, example = ALLOWED[name]
     value = first["input"]
     message = f"{where}: {field}: must be {allowed}, got {_shown(value)}"

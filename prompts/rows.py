@@ -8,16 +8,19 @@ from typing import Any
 
 from common.errors import BadInput
 from prompts.config import RowSource
-from prompts.row import Row, read_row
+from prompts.row import PromptRow, read_row
 from prompts.schema import Prompt, content_id, with_system
 from prompts.shards import name_of, read_bytes, shards
 
 
 def load(config: RowSource) -> list[Prompt]:
-    """The prompts of a person's file or folder. Raises BadInput naming file and line (or row) on anything wrong."""
+    """The prompts of a person's file or folder. Raises BadInput naming file and line (or row) on
+    anything wrong."""
     path = Path(config.path)
     if not path.exists():
-        raise BadInput(f"{path}: no such file or folder", "correct `path` in the recipe's `prompts`")
+        raise BadInput(
+            f"{path}: no such file or folder", "correct `path` in the recipe's `prompts`"
+        )
     read = {"jsonl": _jsonl, "parquet": _parquet, "datasets": _datasets}[config.source]
     prompts: list[Prompt] = []
     known: dict[str, Prompt] = {}
@@ -28,22 +31,29 @@ def load(config: RowSource) -> list[Prompt]:
         other = known.setdefault(prompt.id, prompt)
         if row.id is not None and other is not prompt:
             raise BadInput(
-                f"{where}: id {row.id!r} is already used at {path.parent / other.place}", "give rows unique ids"
+                f"{where}: id {row.id!r} is already used at {path.parent / other.place}",
+                "give rows unique ids",
             )
         if other.verifier != prompt.verifier:
-            # The same task under another verifier is another prompt; the id of the first one stays what it was.
-            prompt = replace(prompt, id=content_id(path.name, prompt.messages, prompt.answer, prompt.verifier))
+            # The same task under another verifier is another prompt; the id of the first one stays
+            # what it was.
+            prompt = replace(
+                prompt, id=content_id(path.name, prompt.messages, prompt.answer, prompt.verifier)
+            )
         prompts.append(prompt)
     if not prompts:
         raise BadInput(f"{path}: holds no prompts", "put at least two rows into it")
     return prompts
 
 
-def _prompt(config: RowSource, name: str, where: str, place: str, row: Row) -> Prompt:
+def _prompt(config: RowSource, name: str, where: str, place: str, row: PromptRow) -> Prompt:
     verifier, capability = row.verifier or config.verifier, row.capability or config.capability
     for field, value in (("verifier", verifier), ("capability", capability)):
         if not value:
-            raise BadInput(f"{where}: names no {field}, and neither does the source", f"give the source a `{field}`")
+            raise BadInput(
+                f"{where}: names no {field}, and neither does the source",
+                f"give the source a `{field}`",
+            )
     answer, messages = str(row.answer), with_system(row.chat(), config.system)
     return Prompt(
         id=f"{name}:{row.id}" if row.id is not None else content_id(name, messages, answer),
@@ -72,11 +82,16 @@ def _object(line: bytes, number: int, where: str) -> dict[str, Any]:
         row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError as error:
         remedy = "save it as UTF-8 text, plain or packed as .gz, .bz2 or .xz"
-        raise BadInput(f"{where}: not UTF-8: {error.reason} (byte {error.start})", remedy) from error
+        raise BadInput(
+            f"{where}: not UTF-8: {error.reason} (byte {error.start})", remedy
+        ) from error
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{where}: not JSON: {error}", "put one JSON object on each line") from error
     if not isinstance(row, dict):
-        raise BadInput(f"{where}: not a JSON object but {type(row).__name__}", "put one JSON object on each line")
+        raise BadInput(
+            f"{where}: not a JSON object but {type(row).__name__}",
+            "put one JSON object on each line",
+        )
     return row
 
 
@@ -86,7 +101,8 @@ def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
     for shard in shards(path, "parquet"):
         try:
-            # Opened by us: a path would make pyarrow look for partitions in the names of its folders.
+            # Opened by us: a path would make pyarrow look for partitions in the names of its
+            # folders.
             with shard.open("rb") as handle:
                 rows = pq.read_table(handle).to_pylist()
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -105,6 +121,9 @@ def _datasets(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         remedy = "give a folder written by Dataset.save_to_disk"
         raise BadInput(f"{path}: not a readable datasets folder: {error}", remedy) from error
     if isinstance(loaded, datasets.DatasetDict):
-        raise BadInput(f"{path}: holds the splits {', '.join(map(str, loaded))}", "give the folder of one split")
+        raise BadInput(
+            f"{path}: holds the splits {', '.join(map(str, loaded))}",
+            "give the folder of one split",
+        )
     for number, row in enumerate(loaded, start=1):
         yield f"{path.name}: row {number}", row

@@ -14,7 +14,9 @@ def sample(prompts: Sequence[Prompt], limit: int | None, seed: int) -> list[Prom
         return list(prompts)
     places = apportion(limit, Counter(prompt.capability for prompt in prompts))
     chosen = set()
-    for prompt in sorted(prompts, key=lambda prompt: (derive(seed, "sample", prompt.id), prompt.id)):
+    for prompt in sorted(
+        prompts, key=lambda prompt: (derive(seed, "sample", prompt.id), prompt.id)
+    ):
         if places[prompt.capability]:
             places[prompt.capability] -= 1
             chosen.add(prompt.id)

@@ -10,7 +10,17 @@ from typing import Any
 from common.errors import BadInput
 from common.fingerprint import fingerprint
 
-COLUMNS = ("id", "messages", "answer", "verifier", "capability", "source", "solution", "metadata", "place")
+COLUMNS = (
+    "id",
+    "messages",
+    "answer",
+    "verifier",
+    "capability",
+    "source",
+    "solution",
+    "metadata",
+    "place",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +28,8 @@ class Prompt:
     """One task with its reference answer and the verifier that grades attempts at it."""
 
     id: str
-    """Unique in a run and stable: derived from source, settings and content, or given by the person."""
+    """Unique in a run and stable: derived from source, settings and content, or given by the
+    person."""
     messages: list[dict[str, str]]
     """Chat messages with `role` and `content`; the last is the user's."""
     answer: str
@@ -32,10 +43,11 @@ class Prompt:
     solution: str | None
     """Worked solution for SFT; without one the answer itself is learnt."""
     metadata: dict[str, Any]
-    """What the verifier needs beyond the answer, as plain JSON values; `difficulty` says what grades the prompt."""
+    """What the verifier needs beyond the answer, as plain JSON values; `difficulty` says what
+    grades the prompt."""
     place: str = ""
-    """Where a person finds it: file and line or row, or the generator and its item. Without the folder that the file is
-    in, so that a moved file gives the same prompts."""
+    """Where a person finds it: file and line or row, or the generator and its item. Without the
+    folder that the file is in, so that a moved file gives the same prompts."""
 
     @property
     def named(self) -> str:
@@ -44,7 +56,8 @@ class Prompt:
 
     @property
     def difficulty(self) -> str:
-        """Difficulty settings as canonical text: those given, or the generator's own; empty where there are none."""
+        """Difficulty settings as canonical text: those given, or the generator's own; empty where
+        there are none."""
         settings = self.metadata.get("difficulty", self.metadata.get("settings"))
         return json.dumps(settings, sort_keys=True, ensure_ascii=False) if settings else ""
 
@@ -77,14 +90,17 @@ def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
     rows = [{name: getattr(prompt, name) for name in COLUMNS} for prompt in prompts]
     for row in rows:
         row["metadata"] = json.dumps(row["metadata"], ensure_ascii=False, allow_nan=False)
-    table = pa.Table.from_pylist(rows, schema=pa.schema([(name, kinds.get(name, text)) for name in COLUMNS]))
+    table = pa.Table.from_pylist(
+        rows, schema=pa.schema([(name, kinds.get(name, text)) for name in COLUMNS])
+    )
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     pq.write_table(table, partial)
     partial.replace(path)
 
 
 def read_prompts(path: Path, *, may_be_empty: bool = False) -> list[Prompt]:
-    """The prompts of a file that `write_prompts` wrote. BadInput on anything else, and on one without prompts."""
+    """The prompts of a file that `write_prompts` wrote. BadInput on anything else, and on one
+    without prompts."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -99,7 +115,10 @@ def read_prompts(path: Path, *, may_be_empty: bool = False) -> list[Prompt]:
     if missing:
         raise BadInput(f"{path}: not a prompts file, it has no column {', '.join(missing)}", remedy)
     if not table.num_rows and not may_be_empty:
-        raise BadInput(f"{path}: holds no prompts", "ask for more prompts in the recipe's `prompts` (count, held_out)")
+        raise BadInput(
+            f"{path}: holds no prompts",
+            "ask for more prompts in the recipe's `prompts` (count, held_out)",
+        )
     rows = table.select(list(COLUMNS)).to_pylist()
     try:
         return [Prompt(**{**row, "metadata": json.loads(row["metadata"])}) for row in rows]

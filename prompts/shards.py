@@ -1,4 +1,5 @@
-"""The files of a source: one file, or all shards right in a folder; packed ones are unpacked. Light."""
+"""The files of a source: one file, or all shards right in a folder; packed ones are unpacked.
+Light."""
 
 import bz2
 import gzip
@@ -27,22 +28,34 @@ _CANNOT = (
 
 
 def shards(path: Path, kind: str) -> list[Path]:
-    """The files to read, in the order of their names. BadInput if `path` is a folder without any, or nothing at all."""
+    """The files to read, in the order of their names. BadInput if `path` is a folder without any,
+    or nothing at all."""
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise BadInput(f"{path}: no such file or folder", "correct `path` in the recipe's `prompts`")
+        raise BadInput(
+            f"{path}: no such file or folder", "correct `path` in the recipe's `prompts`"
+        )
     found = sorted(file for file in path.iterdir() if file.is_file() and _is_shard(file.name, kind))
     if not found:
         endings = " or ".join(f"*{ending}" for ending in ENDINGS[kind])
-        below = sorted(folder.name for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-        remedy = f"name one of its folders: {', '.join(below[:5])}" if below else "name a file, or a folder of shards"
+        below = sorted(
+            folder.name
+            for folder in path.iterdir()
+            if folder.is_dir() and not folder.name.startswith(".")
+        )
+        remedy = (
+            f"name one of its folders: {', '.join(below[:5])}"
+            if below
+            else "name a file, or a folder of shards"
+        )
         raise BadInput(f"{path}: a folder without {endings} in it", remedy)
     return found
 
 
 def name_of(shard: Path, path: Path) -> str:
-    """How a person finds a shard of the source at `path`, without the folder that the source is in."""
+    """How a person finds a shard of the source at `path`, without the folder that the source is
+    in."""
     return path.name if shard == path else f"{path.name}/{shard.name}"
 
 
@@ -55,14 +68,17 @@ def read_bytes(path: Path) -> bytes:
     for start, packer in _CANNOT:
         if data.startswith(start):
             raise BadInput(
-                f"{path}: packed with {packer}, which is not read", "unpack it, or pack it as .gz, .bz2 or .xz"
+                f"{path}: packed with {packer}, which is not read",
+                "unpack it, or pack it as .gz, .bz2 or .xz",
             )
     for start, unpack in _UNPACK:
         if data.startswith(start):
             try:
                 return unpack(data)
             except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-                raise BadInput(f"{path}: damaged, it does not unpack: {error}", "copy or pack it again") from error
+                raise BadInput(
+                    f"{path}: damaged, it does not unpack: {error}", "copy or pack it again"
+                ) from error
     return data
 
 

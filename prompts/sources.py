@@ -6,5 +6,10 @@ from prompts.schema import Prompt
 
 
 def load_source(config: PromptSource) -> list[Prompt]:
-    """Every prompt of `config`, duplicates included, in a stable order. Raises BadInput on anything wrong."""
-    return reasoning_gym_source.load(config) if isinstance(config, ReasoningGymSource) else rows.load(config)
+    """Every prompt of `config`, duplicates included, in a stable order. Raises BadInput on anything
+    wrong."""
+    return (
+        reasoning_gym_source.load(config)
+        if isinstance(config, ReasoningGymSource)
+        else rows.load(config)
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from common.errors import BadInput
 from common.seeds import derive
-from prompts.repeats import Fate, Repeat, content, normalised
+from prompts.repeats import Repeat, RepeatKind, content, normalised
 from prompts.schema import Prompt
 
 
@@ -18,23 +18,28 @@ class Split:
     held_out: list[Prompt]
     repeats: list[Repeat] = field(default_factory=list)
 
-    def dropped(self, fate: Fate) -> Counter[str]:
+    def dropped(self, fate: RepeatKind) -> Counter[str]:
         """Prompts of this fate, by source."""
         return Counter(repeat.source for repeat in self.repeats if repeat.fate == fate)
 
 
 def split(sources: Sequence[tuple[Sequence[Prompt], float]], seed: int) -> Split:
-    """Hold out a share of each source, in every capability alike, by a draw that depends on `seed` and ids only.
+    """Hold out a share of each source, in every capability alike, by a draw that depends on `seed`
+    and ids only.
 
-    `sources` are (prompts, share to hold out). Prompts with nearly the same text come to the same side, or are dropped
-    from training where another source holds that text out. Raises BadInput when one id names two prompts, or when a
-    source has nothing left to train on.
-    """
+    `sources` are (prompts, share to hold out). Prompts with nearly the same text come to the same
+    side, or are dropped from training where another source holds that text out. Raises BadInput
+    when one id names two prompts, or when a source has nothing left to train on."""
     result = Split([], [])
     pools = [(_without_repeats(prompts, result.repeats), share) for prompts, share in sources]
     _check_ids([prompt for pool, _ in pools for prompt in pool])
     chosen = [_draw(pool, share, seed) for pool, share in pools]
-    held = [prompt for (pool, _), ids in zip(pools, chosen, strict=True) for prompt in pool if prompt.id in ids]
+    held = [
+        prompt
+        for (pool, _), ids in zip(pools, chosen, strict=True)
+        for prompt in pool
+        if prompt.id in ids
+    ]
     result.held_out.extend(_without_repeats(held, result.repeats))
     held_texts = {normalised(prompt): prompt for prompt in reversed(held)}
     seen: dict[object, Prompt] = {}
@@ -69,15 +74,16 @@ def _without_repeats(prompts: Sequence[Prompt], repeats: list[Repeat]) -> list[P
 def _draw(pool: Sequence[Prompt], share: float, seed: int) -> set[str]:
     """Ids to hold out: `share` of every capability, at least one of two, and never all of one.
 
-    What is drawn are texts, each with all prompts that nearly have it; a text belongs to the capability of the first
-    of them in the order of the draw.
-    """
+    What is drawn are texts, each with all prompts that nearly have it; a text belongs to the
+    capability of the first of them in the order of the draw."""
     texts: dict[str, list[Prompt]] = {}
     for prompt in pool:
         texts.setdefault(normalised(prompt), []).append(prompt)
     groups: dict[str, list[tuple[tuple[int, str], list[Prompt]]]] = {}
     for alike in texts.values():
-        place, capability = min(((derive(seed, "held_out", one.id), one.id), one.capability) for one in alike)
+        place, capability = min(
+            ((derive(seed, "held_out", one.id), one.id), one.capability) for one in alike
+        )
         groups.setdefault(capability, []).append((place, alike))
     chosen: set[str] = set()
     for group in groups.values():
@@ -93,7 +99,8 @@ def _check_ids(prompts: Sequence[Prompt]) -> None:
         other = known.setdefault(prompt.id, prompt)
         if content(other) != content(prompt):
             raise BadInput(
-                f"prompts: id {prompt.id!r} names two different prompts, at {other.place} and {prompt.place}",
+                f"prompts: id {prompt.id!r} names two different prompts, at {other.place} and"
+                f" {prompt.place}",
                 "give prompts unique ids, and files of one name another name each",
             )
 
@@ -101,7 +108,7 @@ def _check_ids(prompts: Sequence[Prompt]) -> None:
 def _nothing_left(number: int, prompts: Sequence[Prompt], share: float) -> BadInput:
     name = prompts[0].source if prompts else "no prompts"
     return BadInput(
-        f"prompts[{number}] ({name}): of {len(prompts)} prompts none is left to train on (held_out: {share}); "
-        "the rest are duplicates or held out by another source",
+        f"prompts[{number}] ({name}): of {len(prompts)} prompts none is left to train on (held_out:"
+        f" {share}); the rest are duplicates or held out by another source",
         "ask for more prompts, another seed or wider settings, or remove the source",
     )

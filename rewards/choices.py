@@ -1,4 +1,5 @@
-"""Reading which option of a multiple-choice question an answer names. A capital that is a word names none."""
+"""Reading which option of a multiple-choice question an answer names. A capital that is a word
+names none."""
 
 import re
 from collections.abc import Mapping
@@ -41,14 +42,16 @@ _REJECTED = re.compile(
 _ANOTHER = re.compile(r"^\W*(?:or|and|/|,|&|\+)?\s*[(\[]?[A-Z][)\]]?\s*(?:[.,)]|$|or\b|and\b)")
 _JOINED = re.compile(
     r"^\s*(?:or|and|/|&|\+)\s*(?:[(\[]?[A-Z][)\]]?(?!\w)|both\b)"
-    r"|\b(?:or|and|maybe|perhaps|possibly)\s+(?:maybe |perhaps |possibly |even |also )?[(\[]?[A-Z][)\]]?(?!\w)"
+    r"|\b(?:or|and|maybe|perhaps|possibly)\s+(?:maybe |perhaps |possibly |even |also"
+    r" )?[(\[]?[A-Z][)\]]?(?!\w)"
 )
 _WORD_AFTER_DOT = re.compile(r"[A-Z]\.\s+(?!because\b|since\b|as\b|the\b|it\b|this\b)[a-z]")
 """`E. coli` begins with a letter and a full stop too."""
 
 
 def options_of(prompt: Prompt) -> dict[str, str]:
-    """The options of a question by letter, from `metadata.options` or from its text; empty if it lists none."""
+    """The options of a question by letter, from `metadata.options` or from its text; empty if it
+    lists none."""
     given = prompt.metadata.get("options")
     if isinstance(given, Mapping):
         return {str(letter).upper(): str(text) for letter, text in given.items()}
@@ -63,12 +66,15 @@ def options_of(prompt: Prompt) -> dict[str, str]:
         end = found[n + 1].start() if n + 1 < len(found) else len(text)
         if _name(found[n]) != chr(ord("A") + len(options)):
             break
-        options[_name(found[n])] = text[found[n].end() : end].strip().split("\n")[0].strip().rstrip(",;")
+        options[_name(found[n])] = (
+            text[found[n].end() : end].strip().split("\n")[0].strip().rstrip(",;")
+        )
     return options if len(options) > 1 else {}
 
 
 def read_choice(text: str, options: Mapping[str, str]) -> tuple[str | None, str]:
-    """The letter that a completion (without thinking) names, None if it names none, and the span that was read."""
+    """The letter that a completion (without thinking) names, None if it names none, and the span
+    that was read."""
     places = candidates(text)
     if not places:
         return None, ""
@@ -90,7 +96,9 @@ def letter_of(span: str, options: Mapping[str, str]) -> str | None:
     span = _plain(span)
     said = re.split(r"\b(?:is|are|be)\s+", span)[-1]
     for text in (span, said) if not _NOT.search(span) else (span,):
-        spelt = [letter for letter, option in options.items() if normalise(text) == normalise(option)]
+        spelt = [
+            letter for letter, option in options.items() if normalise(text) == normalise(option)
+        ]
         if len(spelt) == 1:
             return spelt[0]
     letter, rest = _leading(span) or _spelt(span, options) or _within(span) or (None, "")
@@ -118,7 +126,11 @@ def _leading(span: str) -> tuple[str, str] | None:
 def _spelt(span: str, options: Mapping[str, str]) -> tuple[str, str] | None:
     """A letter with its own option's text behind it, without a mark between them, or after `E.`"""
     match = _SPELT.fullmatch(span) or re.fullmatch(r"([A-Z])\.\s+(.*)", span, re.DOTALL)
-    own = match is not None and match[1] in options and normalise(match[2]) == normalise(options[match[1]])
+    own = (
+        match is not None
+        and match[1] in options
+        and normalise(match[2]) == normalise(options[match[1]])
+    )
     return (match[1], "") if match and own else None
 
 
@@ -126,21 +138,29 @@ def _within(span: str) -> tuple[str, str] | None:
     """The one letter that a sentence ends in saying, or has in brackets."""
     if _NOT.search(span):
         return None
-    standing = [m[1] for m in _STANDING.finditer(span) if m[1] not in "AI" or not re.match(r"\s+\w", span[m.end() :])]
+    standing = [
+        m[1]
+        for m in _STANDING.finditer(span)
+        if m[1] not in "AI" or not re.match(r"\s+\w", span[m.end() :])
+    ]
     others = [
-        m[1] for m in _STANDING.finditer(span) if m[1] != "I" and re.match(r"\s+(?:or|and|to)\b", span[m.end() :])
+        m[1]
+        for m in _STANDING.finditer(span)
+        if m[1] != "I" and re.match(r"\s+(?:or|and|to)\b", span[m.end() :])
     ]
     named = _SAID.search(span) or _BRACKETED.search(span)
     return (named[1], "") if named and not others and set(standing) == {named[1]} else None
 
 
 def _consistent(letter: str, rest: str, options: Mapping[str, str]) -> bool:
-    """Whether what follows a letter does not take it back, name another one beside it, or spell another option."""
+    """Whether what follows a letter does not take it back, name another one beside it, or spell
+    another option."""
     if _REJECTED.search(rest) or _JOINED.search(rest) or (rest and _ANOTHER.search(rest)):
         return False
     said = normalise(rest)
     return not any(
-        other != letter and said == normalise(text) != normalise(options[letter]) for other, text in options.items()
+        other != letter and said == normalise(text) != normalise(options[letter])
+        for other, text in options.items()
     )
 
 

@@ -10,7 +10,8 @@ _FORMULA = re.compile(r"\$([^$]+)\$|\\\((.+)\\\)")
 
 
 def normalise(text: str) -> str:
-    """`text` for comparison. Numbers, superscripts and accents stay what they are; never emptied."""
+    """`text` for comparison. Numbers, superscripts and accents stay what they are; never
+    emptied."""
     even = tidy(one_way(text, numbers=False))
     for wrapped in (_FORMULA, _TEXT):
         match = wrapped.fullmatch(even)

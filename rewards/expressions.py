@@ -1,8 +1,8 @@
 """Whether two expressions have the same value: math-verify reads them, sympy compares them exactly.
 
-math-verify's own comparison rounds to six decimals, so that 2**-99 equals 2**-98 for it. Its reader takes as much of a
-text as it understands and ignores the rest, so what it would not read whole is not given to it.
-"""
+math-verify's own comparison rounds to six decimals, so that 2**-99 equals 2**-98 for it. Its reader
+takes as much of a text as it understands and ignores the rest, so what it would not read whole is
+not given to it."""
 
 import logging
 import re
@@ -38,7 +38,8 @@ _INFINITY = re.compile(r"(?<![\\A-Za-z])(?:infinity|inf|oo)(?![A-Za-z])")
 _POWER_IN_BRACKETS = re.compile(r"\^\s*\(([^()]*)\)")
 _PLAIN_FRACTION = re.compile(r"\(([^()]*)\)\s*/\s*\(([^()]*)\)")
 _LONG_POWER = re.compile(r"\^\s*\{?\s*[-+]?[0-9]{5}|[0-9]{5}\s*!|!\s*!|\^\s*\{?\s*[0-9]+\s*\^")
-"""Numbers of which only the digits would take minutes: towers of powers, factorials of factorials."""
+"""Numbers of which only the digits would take minutes: towers of powers, factorials of
+factorials."""
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{\w+\*?\}")
 _WORD = re.compile(r"[A-Za-z]{3,}")
@@ -54,7 +55,8 @@ LONGEST = 400
 
 
 def latex(text: str) -> str:
-    """`text` as LaTeX: what people and programs write instead, such as `√2`, `sqrt(2)` or `x**2`, spelt as commands."""
+    """`text` as LaTeX: what people and programs write instead, such as `√2`, `sqrt(2)` or `x**2`,
+    spelt as commands."""
     text = undressed(one_way(text), fractions=False).replace("**", "^")
     for sign, command in _SYMBOLS.items():
         text = text.replace(sign, command)
@@ -62,7 +64,9 @@ def latex(text: str) -> str:
     text = _PLAIN_ROOT.sub(lambda m: rf"\sqrt{{{m[1] or m[2]}}}", text)
     text = _PLAIN_NAME.sub(r"\\\1 ", _INFINITY.sub(r"\\infty ", text))
     text = _PLAIN_FRACTION.sub(r"\\frac{\1}{\2}", _POWER_IN_BRACKETS.sub(r"^{\1}", text))
-    return " ".join(text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("$", " ").split())
+    return " ".join(
+        text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("$", " ").split()
+    )
 
 
 def words(text: str) -> set[str]:
@@ -103,17 +107,22 @@ def _read(text: str) -> Any:
     # It warns that its own time limit is off; ours is around this call (see `rewards.grade`).
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
     # A unit that it would drop may be a variable: 42m.
-    rules = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=False, boxed="none")
+    rules = NormalizationConfig(
+        basic_latex=True, units=False, malformed_operators=True, nits=False, boxed="none"
+    )
     reading = LatexExtractionConfig(normalization_config=rules)
     try:
         found = parse(f"${text}$", [reading], fallback_mode="no_fallback", parsing_timeout=None)
-    except Exception:  # a parser that gives up has not read it; what it should have read is no mathematics to us
+    except (
+        Exception
+    ):  # a parser that gives up has not read it; what it should have read is no mathematics to us
         return None
     return found[0] if found and not isinstance(found[0], str) else None
 
 
 def _in_base(whole: str, behind: str, base: int) -> Any:
-    """The value of digits in a base, `behind` those behind the point; None if they are no digits of it."""
+    """The value of digits in a base, `behind` those behind the point; None if they are no digits of
+    it."""
     from sympy import Rational
 
     try:
@@ -130,12 +139,15 @@ def _equal(wanted: Any, found: Any) -> bool:
     if any(sets):
         return all(sets) and _same_solutions(wanted, found)
     if isinstance(wanted, MatrixBase) or isinstance(found, MatrixBase):
-        return getattr(wanted, "shape", 0) == getattr(found, "shape", 1) and all(map(_exactly, wanted, found))
+        return getattr(wanted, "shape", 0) == getattr(found, "shape", 1) and all(
+            map(_exactly, wanted, found)
+        )
     return _exactly(wanted, found)
 
 
 def _exactly(wanted: Any, found: Any) -> bool:
-    """Whether two values are equal, decimals taken as the fractions that they are, and `i` as the imaginary unit."""
+    """Whether two values are equal, decimals taken as the fractions that they are, and `i` as the
+    imaginary unit."""
     from sympy import I, nsimplify, simplify
 
     if wanted == found:
@@ -157,7 +169,10 @@ def _same_solutions(wanted: Any, found: Any) -> bool:
     if isinstance(wanted, Eq) and isinstance(found, Eq):
         return _same_equation(wanted, found)
     try:
-        sides = [nsimplify(value, rational=True) if hasattr(value, "lhs") else value for value in (wanted, found)]
+        sides = [
+            nsimplify(value, rational=True) if hasattr(value, "lhs") else value
+            for value in (wanted, found)
+        ]
         first, second = (value.as_set() if hasattr(value, "as_set") else value for value in sides)
     except (NotImplementedError, AttributeError, TypeError, ValueError):
         return False
@@ -177,5 +192,7 @@ def _same_equation(wanted: Any, found: Any) -> bool:
 
 def _other_case(reference: str, answer: str) -> bool:
     """Whether the answer has a letter that the reference has in the other case only."""
-    ours, theirs = (set(re.findall("[A-Za-z]", _COMMAND.sub(" ", text))) for text in (reference, answer))
+    ours, theirs = (
+        set(re.findall("[A-Za-z]", _COMMAND.sub(" ", text))) for text in (reference, answer)
+    )
     return any(letter not in ours and letter.swapcase() in ours for letter in theirs)

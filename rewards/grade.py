@@ -1,4 +1,5 @@
-"""Grading one completion. A fault (the verifier crashed or ran out of time) is never a reward of zero."""
+"""Grading one completion. A fault (the verifier crashed or ran out of time) is never a reward of
+zero."""
 
 import logging
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ class Grade:
     reward: float
     """0 to 1; meaningless when `fault` is set. Some reasoning-gym families give partial credit."""
     fault: str | None
-    """`verifier_crash`, `timeout`, `bad_reference` or `cut_off` (unclosed thinking); None if it could be told."""
+    """`verifier_crash`, `timeout`, `bad_reference` or `cut_off` (unclosed thinking); None if it
+    could be told."""
     answer: str | None
     """What was read out of the completion; None with a fault."""
 
@@ -38,8 +40,8 @@ class Grade:
 
 
 def grade(prompt: Prompt, completion: str) -> Grade:
-    """Grade `completion`, its thinking left out, by the prompt's verifier. Raises BadInput on an unknown verifier,
-    nothing else."""
+    """Grade `completion`, its thinking left out, by the prompt's verifier. Raises BadInput on an
+    unknown verifier, nothing else."""
     check_verifier(prompt.verifier)
     shown = completion if completion.strip() == prompt.answer.strip() else answer_part(completion)
     if shown is None:
@@ -51,14 +53,17 @@ def grade(prompt: Prompt, completion: str) -> Grade:
         return Grade(0.0, "timeout", None)
     except BadReference:
         return Grade(0.0, BAD_REFERENCE, None)
-    except Exception:  # any crash of a grader, ours or a library's, is a fault to count, not a reason to stop
+    except (
+        Exception
+    ):  # any crash of a grader, ours or a library's, is a fault to count, not a reason to stop
         _log.warning("verifier %s crashed on %s", prompt.verifier, prompt.named, exc_info=True)
         return Grade(0.0, "verifier_crash", None)
     return Grade(min(1.0, max(0.0, reward)), None, answer)
 
 
 def check_prompt(prompt: Prompt) -> None:
-    """Raise BadInput unless the prompt's verifier exists and accepts the prompt's own reference answer."""
+    """Raise BadInput unless the prompt's verifier exists and accepts the prompt's own reference
+    answer."""
     try:
         check_verifier(prompt.verifier)
     except BadInput as error:
@@ -66,16 +71,23 @@ def check_prompt(prompt: Prompt) -> None:
     result = grade(prompt, prompt.answer)
     if result.correct:
         return
-    said = f"{prompt.named}: verifier {prompt.verifier} does not accept its reference answer {prompt.answer!r:.80}"
+    said = (
+        f"{prompt.named}: verifier {prompt.verifier} does not accept its reference answer"
+        f" {prompt.answer!r:.80}"
+    )
     remedy = "correct the answer or take another verifier"
     if result.fault == BAD_REFERENCE:
         reason, remedy = reference_problem(prompt)
         raise BadInput(f"{said}: it {reason}", remedy)
-    raise BadInput(f"{said} ({result.fault or f'reward {result.reward:g}'}), so no attempt could be right", remedy)
+    raise BadInput(
+        f"{said} ({result.fault or f'reward {result.reward:g}'}), so no attempt could be right",
+        remedy,
+    )
 
 
 def reference_problem(prompt: Prompt) -> tuple[str, str]:
-    """Why the prompt's verifier cannot take its reference answer, and what to do; empty texts if it can."""
+    """Why the prompt's verifier cannot take its reference answer, and what to do; empty texts if it
+    can."""
     try:
         VERIFIERS[prompt.verifier](prompt, "")
     except BadReference as error:

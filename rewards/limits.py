@@ -8,13 +8,14 @@ from types import FrameType
 
 
 class TimeLimit(BaseException):
-    """The limit passed. Not an Exception: the graders' own `except Exception` must not swallow it."""
+    """The limit passed. Not an Exception: the graders' own `except Exception` must not swallow
+    it."""
 
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeLimit in the body after `seconds`. Works in the main thread only; elsewhere there is no limit, as
-    Python delivers signals to the main thread alone."""
+    """Raise TimeLimit in the body after `seconds`. Works in the main thread only; elsewhere there
+    is no limit, as Python delivers signals to the main thread alone."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,8 +1,7 @@
 """Whether a mathematical answer is the reference: shapes are compared, and the values in them.
 
-A point is compared in order, a set and several values in any; what is assigned to names is compared by name. Values are
-numbers (`rewards.numbers`), words or expressions (`rewards.expressions`).
-"""
+A point is compared in order, a set and several values in any; what is assigned to names is compared
+by name. Values are numbers (`rewards.numbers`), words or expressions (`rewards.expressions`)."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +12,8 @@ from rewards.shapes import Shape
 from rewards.units import Unit, read_unit
 
 _UNIT_BEHIND = re.compile(
-    r"(.*[0-9})A-Za-z])\s+([A-Za-z]{2,}(?: [A-Za-z]{2,}){0,3}(?:\s?\^\s?\{?[23]\}?)?(?:/[A-Za-z]+)?)\.?"
+    r"(.*[0-9})A-Za-z])\s+([A-Za-z]{2,}(?:"
+    r" [A-Za-z]{2,}){0,3}(?:\s?\^\s?\{?[23]\}?)?(?:/[A-Za-z]+)?)\.?"
 )
 
 
@@ -26,13 +26,17 @@ def same(reference: Shape, answer: Shape) -> bool:
         return _same_assignments(reference, answer)
     if _assigns(answer):
         values = [part.parts[0] for part in answer.parts]
-        return (reference.kind, reference.text) == ("sequence", "()") and _in_order(reference.parts, values)
+        return (reference.kind, reference.text) == ("sequence", "()") and _in_order(
+            reference.parts, values
+        )
     if {reference.kind, answer.kind} <= {"several", "set"}:
         if {reference.text, answer.text} == {"or", "and"}:
             return False
         return _in_any_order(reference.parts, answer.parts)
     if reference.kind != answer.kind:
-        return {reference.kind, answer.kind} == {"value", "sequence"} and same_value(_text(reference), _text(answer))
+        return {reference.kind, answer.kind} == {"value", "sequence"} and same_value(
+            _text(reference), _text(answer)
+        )
     if reference.kind == "union":
         return _in_any_order(reference.parts, answer.parts)
     if reference.kind == "sequence":
@@ -54,7 +58,9 @@ def _assigns(shape: Shape) -> bool:
 
 def _single(shape: Shape) -> Shape:
     """One value alone, also where it is written as the only one of a set."""
-    alone = shape.kind in ("several", "set") and len(shape.parts) == 1 and shape.parts[0].kind != "set"
+    alone = (
+        shape.kind in ("several", "set") and len(shape.parts) == 1 and shape.parts[0].kind != "set"
+    )
     return _single(shape.parts[0]) if alone else shape
 
 
@@ -72,11 +78,14 @@ def _same_named(reference: Shape, answer: Shape) -> bool:
 
 
 def _same_assignments(reference: Shape, answer: Shape) -> bool:
-    """`x=3, y=4` against the same by name, or against `(3,4)` and `3, 4`, in the reference's order."""
+    """`x=3, y=4` against the same by name, or against `(3,4)` and `3, 4`, in the reference's
+    order."""
     if all(part.kind == "named" for part in answer.parts):
         values = {part.text: part.parts[0] for part in answer.parts}
         wanted = {part.text: part.parts[0] for part in reference.parts}
-        return values.keys() == wanted.keys() and all(same(wanted[name], values[name]) for name in wanted)
+        return values.keys() == wanted.keys() and all(
+            same(wanted[name], values[name]) for name in wanted
+        )
     ordered = answer.kind == "several" or (answer.kind == "sequence" and answer.text == "()")
     return ordered and _in_order([part.parts[0] for part in reference.parts], answer.parts)
 
@@ -86,7 +95,8 @@ def _in_order(reference: Sequence[Shape], answer: Sequence[Shape]) -> bool:
 
 
 def _in_any_order(reference: Sequence[Shape], answer: Sequence[Shape]) -> bool:
-    """Whether each part of one has a part of the other to itself; being equal is transitive, so the first will do."""
+    """Whether each part of one has a part of the other to itself; being equal is transitive, so the
+    first will do."""
     left = list(answer)
     for wanted in reference:
         place = next((n for n, found in enumerate(left) if same(wanted, found)), None)
@@ -116,7 +126,8 @@ def _unit_apart(text: str) -> tuple[str, Unit | None]:
 
 
 def _text(shape: Shape) -> str:
-    """A value, an equation or a sequence as one expression, for an interval against an inequality."""
+    """A value, an equation or a sequence as one expression, for an interval against an
+    inequality."""
     if shape.kind == "value":
         return shape.text
     if shape.kind == "named":

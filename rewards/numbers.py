@@ -1,7 +1,8 @@
-"""Reading a span of text as one number with its dress: separators, currency, percent sign, unit, noun.
+"""Reading a span of text as one number with its dress: separators, currency, percent sign, unit,
+noun.
 
-Nothing is picked out: a span with a second number, an operator, a bound or a negation is not a number.
-"""
+Nothing is picked out: a span with a second number, an operator, a bound or a negation is not a
+number."""
 
 import re
 import unicodedata
@@ -31,9 +32,12 @@ _SCALE = re.compile(r"\s*(hundred|thousand|million|billion|trillion|dozen)\b", r
 _PERCENT = re.compile(r"\s*(?:%|percent\b|per cent\b)", re.IGNORECASE)
 _REMARK = re.compile(r"(?<=\S)(?:\s+\(([^()]*[^\W\d_]{2}[^()]*)\)|\s*\(([^()\x00-\x7f]+)\))\s*$")
 _EQUALITY = re.compile(
-    r"=|≈|→|⇒|\\(?:Rightarrow|implies|to)\b|:\s|\b(?:is|are|was|were|be|equals|equal to|makes)\b", re.IGNORECASE
+    r"=|≈|→|⇒|\\(?:Rightarrow|implies|to)\b|:\s|\b(?:is|are|was|were|be|equals|equal to|makes)\b",
+    re.IGNORECASE,
 )
-_SAID_OF = re.compile(r"(?<![\w\\])[A-Za-z]\w*\s*[=≈:]|\b(?:is|are|was|were|equals|makes)\b", re.IGNORECASE)
+_SAID_OF = re.compile(
+    r"(?<![\w\\])[A-Za-z]\w*\s*[=≈:]|\b(?:is|are|was|were|equals|makes)\b", re.IGNORECASE
+)
 _SENTENCE_END = re.compile(r"(?<=[^\s.]{2}[.!?])\s+|(?<=[0-9][.!?])\s+(?=[A-Z])")
 _LEFT_OVER = re.compile(r"[\s,.;'\"\-/]|[^\W\d_]")
 _REPEATING = re.compile(r"(?<![0-9.,])([0-9]*)\.([0-9]*)\\overline\s*\{?([0-9]+)\}?")
@@ -51,8 +55,14 @@ class Quantity:
     """None without a unit that is known."""
 
     def equals(self, other: "Quantity") -> bool:
-        """Whether both are the same; a unit that only one of them has, and an unknown one, do not matter."""
-        if isinstance(self.value, tuple) or isinstance(other.value, tuple) or not self.unit or not other.unit:
+        """Whether both are the same; a unit that only one of them has, and an unknown one, do not
+        matter."""
+        if (
+            isinstance(self.value, tuple)
+            or isinstance(other.value, tuple)
+            or not self.unit
+            or not other.unit
+        ):
             return self.value == other.value
         kinds, factor = self.unit
         other_kinds, other_factor = other.unit
@@ -60,13 +70,20 @@ class Quantity:
 
 
 def read_number(text: str, *, algebra: bool = False) -> Quantity | None:
-    """The number that `text` is, with its dress and the words around it; None if it is anything else.
+    """The number that `text` is, with its dress and the words around it; None if it is anything
+    else.
 
-    With `algebra` a letter directly after the digits is a variable, as in `42m`, and words are no part of a number.
-    """
-    plain = re.sub(r"\*\*(.+?)\*\*", r" \1 ", undressed(_REPEATING.sub(_as_fraction, one_way(text))))
+    With `algebra` a letter directly after the digits is a variable, as in `42m`, and words are no
+    part of a number."""
+    plain = re.sub(
+        r"\*\*(.+?)\*\*", r" \1 ", undressed(_REPEATING.sub(_as_fraction, one_way(text)))
+    )
     if _COLON.fullmatch(plain.strip(" .$")):
-        return Quantity(tuple(part.lstrip("0") or "0" for part in re.split(r":|\s+", plain.strip(" .$").lower())))
+        return Quantity(
+            tuple(
+                part.lstrip("0") or "0" for part in re.split(r":|\s+", plain.strip(" .$").lower())
+            )
+        )
     remark = _REMARK.search(plain)
     if remark:
         if OTHERWISE.search(remark[1] or remark[2]):
@@ -114,7 +131,9 @@ def _unwrapped(text: str) -> str:
     """Without the dollar signs of a formula, and without brackets around everything."""
     text = re.sub(r"\$([^$]*[^$\s][^$]*)\$(?![0-9])", r" \1 ", text).strip()
     while (
-        (text[:1], text[-1:]) in {("(", ")"), ("{", "}")} and not re.search(r"[(){}]", text[1:-1]) and "," not in text
+        (text[:1], text[-1:]) in {("(", ")"), ("{", "}")}
+        and not re.search(r"[(){}]", text[1:-1])
+        and "," not in text
     ):
         text = text[1:-1].strip()
     return text
@@ -159,7 +178,9 @@ def _strict(text: str, *, algebra: bool = False) -> Quantity | None:
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
-    signs = [part for part in (match["word"], match["sign"], match["inner"]) if part and part.strip()]
+    signs = [
+        part for part in (match["word"], match["sign"], match["inner"]) if part and part.strip()
+    ]
     if len(signs) > 1:
         return None
     if match["alone"]:
@@ -176,7 +197,9 @@ def _value(match: re.Match[str]) -> Fraction | None:
     return -size if negative else size
 
 
-def _with_unit(value: Fraction, currency: str | None, before: str, after: str, algebra: bool) -> Quantity | None:
+def _with_unit(
+    value: Fraction, currency: str | None, before: str, after: str, algebra: bool
+) -> Quantity | None:
     attached = re.match(r"[^\W\d_]+|°", after)
     words = after.strip().rstrip(".,").strip()
     unit = read_unit(words) if words else None
@@ -195,9 +218,9 @@ def _with_unit(value: Fraction, currency: str | None, before: str, after: str, a
 
 def _with_words(quantity: Quantity, before: str, after: str, algebra: bool) -> Quantity | None:
     """The quantity, if around it there are words only."""
-    if any(not _LEFT_OVER.fullmatch(c) and unicodedata.category(c)[0] != "M" for c in before + after) or BEFORE.sub(
-        "", before
-    ):
+    if any(
+        not _LEFT_OVER.fullmatch(c) and unicodedata.category(c)[0] != "M" for c in before + after
+    ) or BEFORE.sub("", before):
         return None
     if re.search(r"\d", before + after) or re.search(r"^\s*-\s*(?![^\W\d_]{2})|^\s*/", after):
         return None

@@ -1,8 +1,8 @@
-"""The shape of a mathematical answer: a value, several values, a set, a point or interval, a union, assignments.
+"""The shape of a mathematical answer: a value, several values, a set, a point or interval, a union,
+assignments.
 
-Text is taken apart at what stands in no brackets; what cannot be taken apart is a value, and `rewards.mathematics` sees
-whether it can be read.
-"""
+Text is taken apart at what stands in no brackets; what cannot be taken apart is a value, and
+`rewards.mathematics` sees whether it can be read."""
 
 import re
 from collections.abc import Sequence
@@ -26,10 +26,15 @@ _UNION = re.compile(r"\\cup(?![A-Za-z])")
 _MEMBER = re.compile(r"^\s*[A-Za-z]\s*\\in(?![A-Za-z])\s*")
 _SIGNS = re.compile(r"\\(pm|mp)(?![A-Za-z])")
 _PROSE = re.compile(
-    r".*(?:\b(?:is|are|be|equals|equal to)\b|\\(?:Rightarrow|implies)\b|⇒|:\s)", re.IGNORECASE | re.DOTALL
+    r".*(?:\b(?:is|are|be|equals|equal to)\b|\\(?:Rightarrow|implies)\b|⇒|:\s)",
+    re.IGNORECASE | re.DOTALL,
 )
-_SAID_BEFORE = re.compile(r"(?:\b(?:is|are|equals)\b|[=:])[^=]*[0-9].*(?:[,;]|\b(?:and|or|while|but)\b)", re.IGNORECASE)
-_NEGATED = re.compile(r"\b(?:not|neither|nor|either|between|than|least|most|wrong|incorrect)\b|n't\b", re.IGNORECASE)
+_SAID_BEFORE = re.compile(
+    r"(?:\b(?:is|are|equals)\b|[=:])[^=]*[0-9].*(?:[,;]|\b(?:and|or|while|but)\b)", re.IGNORECASE
+)
+_NEGATED = re.compile(
+    r"\b(?:not|neither|nor|either|between|than|least|most|wrong|incorrect)\b|n't\b", re.IGNORECASE
+)
 _CLOSING = {"(": ")", "[": "]"}
 
 
@@ -41,8 +46,8 @@ class Shape:
     """`value`, `several`, `set`, `sequence`, `union` or `named`."""
     parts: tuple["Shape", ...] = ()
     text: str = ""
-    """Of a value its LaTeX, of a sequence its two brackets, of a named one the name, of several inequalities `or` or
-    `and`."""
+    """Of a value its LaTeX, of a sequence its two brackets, of a named one the name, of several
+    inequalities `or` or `and`."""
 
 
 def shape_of(span: str) -> Shape:
@@ -76,10 +81,17 @@ def _shape(text: str) -> Shape:
 
 
 def _joint(text: str) -> str:
-    """How inequalities are joined: `x<1 or x>2` is not `x<1 and x>2`. Between values both words only list them."""
+    """How inequalities are joined: `x<1 or x>2` is not `x<1 and x>2`. Between values both words
+    only list them."""
     if not _RELATION.search(text):
         return ""
-    return "or" if _EITHER.search(text) else "and" if re.search(r"\band\b|\\(?:land|wedge)", text) else ""
+    return (
+        "or"
+        if _EITHER.search(text)
+        else "and"
+        if re.search(r"\band\b|\\(?:land|wedge)", text)
+        else ""
+    )
 
 
 def _several(parts: Sequence[Shape], joint: str = "") -> Shape:
@@ -98,7 +110,12 @@ def _equation(text: str) -> Shape:
     if len(sides) < 2 or _RELATION.search(text):
         return Shape("value", text=text)
     names, values = _sequence(sides[0]), _sequence(sides[-1])
-    if names and values and len(names.parts) == len(values.parts) and all(_NAME.fullmatch(n.text) for n in names.parts):
+    if (
+        names
+        and values
+        and len(names.parts) == len(values.parts)
+        and all(_NAME.fullmatch(n.text) for n in names.parts)
+    ):
         pairs = zip(names.parts, values.parts, strict=True)
         return Shape("several", tuple(Shape("named", (value,), name.text) for name, value in pairs))
     if _NAME.fullmatch(sides[0]):
@@ -126,7 +143,9 @@ def _sequence(text: str) -> Shape | None:
 
 def _braces(text: str) -> str | None:
     """What is in the braces of a set that is all of `text`."""
-    match = re.fullmatch(r"\\\{(.*)\\\}", text, re.DOTALL) or re.fullmatch(r"\{([^{}]*,[^{}]*)\}", text, re.DOTALL)
+    match = re.fullmatch(r"\\\{(.*)\\\}", text, re.DOTALL) or re.fullmatch(
+        r"\{([^{}]*,[^{}]*)\}", text, re.DOTALL
+    )
     return match[1] if match and "\\}" not in match[1] else None
 
 
@@ -134,14 +153,19 @@ def _split(text: str, separator: re.Pattern[str]) -> list[str]:
     """The parts of `text` between separators that are in no brackets."""
     parts, start = [], 0
     for match in separator.finditer(text):
-        if match.end() > match.start() and _balanced(text[start : match.start()]) and match.start() >= start:
+        if (
+            match.end() > match.start()
+            and _balanced(text[start : match.start()])
+            and match.start() >= start
+        ):
             parts.append(text[start : match.start()])
             start = match.end()
     return [*parts, text[start:]]
 
 
 def _balanced(text: str) -> bool:
-    """Whether no bracket is open at the end of `text`, nor closed that was not opened; `(1,2]` is balanced."""
+    """Whether no bracket is open at the end of `text`, nor closed that was not opened; `(1,2]` is
+    balanced."""
     depth = 0
     for character in text:
         depth += 1 if character in "([{" else -1 if character in ")]}" else 0
@@ -156,8 +180,14 @@ def _is_grouped_number(text: str) -> bool:
 
 
 def _without_prose(text: str) -> str:
-    """What a sentence says the answer is; any other text as it is, and one that says it of several things."""
+    """What a sentence says the answer is; any other text as it is, and one that says it of several
+    things."""
     match = _PROSE.match(text)
-    if match is None or not text[match.end() :].strip() or _NEGATED.search(text) or _SAID_BEFORE.search(match.group()):
+    if (
+        match is None
+        or not text[match.end() :].strip()
+        or _NEGATED.search(text)
+        or _SAID_BEFORE.search(match.group())
+    ):
         return text
     return text[match.end() :]

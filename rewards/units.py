@@ -4,10 +4,14 @@ import re
 from fractions import Fraction
 
 _KINDS = (
-    "m meter 1, mm millimeter 1/1000, cm centimeter 1/100, dm decimeter 1/10, km kilometer 1000, inch inches 127/5000, "
-    "ft foot feet 381/1250, yd yard 1143/1250, mi mile 201168/125",
-    "kg kilogram kilo 1, mg milligram 1/1000000, g gram 1/1000, t ton tonne 1000, lb lbs pound 45359237/100000000, "
-    "oz ounce 45359237/1600000000",
+    (
+        "m meter 1, mm millimeter 1/1000, cm centimeter 1/100, dm decimeter 1/10, km kilometer"
+        " 1000, inch inches 127/5000, ft foot feet 381/1250, yd yard 1143/1250, mi mile 201168/125"
+    ),
+    (
+        "kg kilogram kilo 1, mg milligram 1/1000000, g gram 1/1000, t ton tonne 1000, lb lbs pound"
+        " 45359237/100000000, oz ounce 45359237/1600000000"
+    ),
     "s sec second 1, ms millisecond 1/1000, min minute 60, h hr hour 3600, day 86400, week 604800",
     "l L liter 1, ml mL milliliter 1/1000, cl centiliter 1/100",
     "month 1, year 12",
@@ -33,9 +37,18 @@ _KINDS = (
     "₽ ruble 1",
     "₩ won 1",
 )
-"""Units that convert into each other: names, and the factor to the first. Years and days are kept apart."""
+"""Units that convert into each other: names, and the factor to the first. Years and days are kept
+apart."""
 _ALIKE = {"metre": "meter", "litre": "liter", "gramme": "gram"}
-_SHORT = {"mph": "mi/h", "kph": "km/h", "kmh": "km/h", "kmph": "km/h", "sqm": "m^2", "sqft": "ft^2", "cc": "cm^3"}
+_SHORT = {
+    "mph": "mi/h",
+    "kph": "km/h",
+    "kmh": "km/h",
+    "kmph": "km/h",
+    "sqm": "m^2",
+    "sqft": "ft^2",
+    "cc": "cm^3",
+}
 _TO_POWER = {"square": 2, "sq": 2, "cubic": 3}
 
 
@@ -58,11 +71,14 @@ Unit = tuple[tuple[tuple[str, int], ...], Fraction]
 
 
 def read_unit(text: str) -> Unit | None:
-    """The unit that `text` is, such as `cm`, `m^2`, `km/h`, `square meters` or `dollars per hour`; None if unknown."""
+    """The unit that `text` is, such as `cm`, `m^2`, `km/h`, `square meters` or `dollars per hour`;
+    None if unknown."""
     powers: dict[str, int] = {}
     factor = Fraction(1)
     text = text.strip().rstrip(".")
-    text = re.sub(r"\bdegrees? (celsius|fahrenheit)", r"\1", _SHORT.get(text, text), flags=re.IGNORECASE)
+    text = re.sub(
+        r"\bdegrees? (celsius|fahrenheit)", r"\1", _SHORT.get(text, text), flags=re.IGNORECASE
+    )
     sides = re.split(r"\s*(?:/|\bper\b)\s*", text)
     for number, side in enumerate(sides):
         found = _product(side, 1 if number == 0 else -1)
@@ -75,7 +91,8 @@ def read_unit(text: str) -> Unit | None:
 
 
 def _product(text: str, sign: int) -> list[tuple[str, int, Fraction]] | None:
-    """Kind, power and factor of each part of a product of units, e.g. of `N m` or `square meters`."""
+    """Kind, power and factor of each part of a product of units, e.g. of `N m` or `square
+    meters`."""
     found, pending = [], 1
     for word in re.split(r"[\s·*]+", text.strip()):
         if word.lower() in _TO_POWER:

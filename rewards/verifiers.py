@@ -1,7 +1,7 @@
 """The verifiers: each says how right a completion is (0 to 1) and what it read as the answer.
 
-A wrong or unreadable answer is reward 0. An exception is not: it means that the verifier could not tell.
-"""
+A wrong or unreadable answer is reward 0. An exception is not: it means that the verifier could not
+tell."""
 
 import builtins
 import json
@@ -22,8 +22,8 @@ from rewards.mathematics import is_mathematics, same
 from rewards.numbers import plain, read_number, read_reference
 from rewards.shapes import shape_of
 
-Verdict = tuple[float, str]
-Verifier = Callable[[Prompt, str], Verdict]
+VerifierResult = tuple[float, str]
+Verifier = Callable[[Prompt, str], VerifierResult]
 
 
 class BadReference(ValueError):
@@ -35,18 +35,26 @@ class BadReference(ValueError):
 
 
 _PARSED_AS_PYTHON = frozenset(
-    {"simple_integration", "intermediate_integration", "polynomial_multiplication", "puzzle24", "countdown"}
+    {
+        "simple_integration",
+        "intermediate_integration",
+        "polynomial_multiplication",
+        "puzzle24",
+        "countdown",
+    }
 )
-_NOT_ALGEBRA = re.compile(r"__|[\"'\[\]{}\\;:@!?&|~`]|\.\s*[A-Za-z_]|\*\*\s*\(?\s*(?:\w+\s*\*\*|-?[0-9]{4})")
+_NOT_ALGEBRA = re.compile(
+    r"__|[\"'\[\]{}\\;:@!?&|~`]|\.\s*[A-Za-z_]|\*\*\s*\(?\s*(?:\w+\s*\*\*|-?[0-9]{4})"
+)
 
 
-def exact(prompt: Prompt, completion: str) -> Verdict:
+def exact(prompt: Prompt, completion: str) -> VerifierResult:
     """Right if the answer is the reference's text up to case, spacing, markdown and typography."""
     answer = read_answer(completion, prompt.answer)
     return float(normalise(answer) == normalise(prompt.answer)), answer
 
 
-def number(prompt: Prompt, completion: str) -> Verdict:
+def number(prompt: Prompt, completion: str) -> VerifierResult:
     """Right if the answer is one number, with whatever dress, that equals the reference's."""
     wanted = read_reference(prompt.answer)
     if wanted is None:
@@ -60,23 +68,26 @@ def number(prompt: Prompt, completion: str) -> Verdict:
     return float(right), answer
 
 
-def choice(prompt: Prompt, completion: str) -> Verdict:
+def choice(prompt: Prompt, completion: str) -> VerifierResult:
     """Right if the answer names the reference's letter, A to Z, or spells out its option."""
     options = options_of(prompt)
     wanted = letter_of(prompt.answer, options)
     if wanted is None:
         raise BadReference(
-            "is neither a letter A to Z nor the text of one option in the question", "write the option's letter"
+            "is neither a letter A to Z nor the text of one option in the question",
+            "write the option's letter",
         )
     letter, answer = read_choice(completion, options)
     return float(letter == wanted), answer
 
 
-def math(prompt: Prompt, completion: str) -> Verdict:
+def math(prompt: Prompt, completion: str) -> VerifierResult:
     """Right if the answer is mathematically equal to the reference, exactly."""
     wanted = shape_of(prompt.answer)
     if not is_mathematics(wanted):
-        raise BadReference("cannot be read as mathematics", "correct its LaTeX, or take the verifier `exact`")
+        raise BadReference(
+            "cannot be read as mathematics", "correct its LaTeX, or take the verifier `exact`"
+        )
     answer = read_answer(completion, prompt.answer)
     if answer == prompt.answer or same(wanted, shape_of(answer)):
         return 1.0, answer
@@ -85,8 +96,9 @@ def math(prompt: Prompt, completion: str) -> Verdict:
     return float(bool(value and found and words(answer) and value.equals(found))), answer
 
 
-def reasoning_gym(prompt: Prompt, completion: str) -> Verdict:
-    """The family's own score, which may give partial credit: only 1 counts as correct. Unreadable answers get 0."""
+def reasoning_gym(prompt: Prompt, completion: str) -> VerifierResult:
+    """The family's own score, which may give partial credit: only 1 counts as correct. Unreadable
+    answers get 0."""
     item = prompt.metadata
     answer = read_answer(completion, prompt.answer)
     wanted, found = _bare_number(prompt.answer), read_number(answer)
@@ -102,7 +114,9 @@ def reasoning_gym(prompt: Prompt, completion: str) -> Verdict:
     scorer = _scorer(item["family"], json.dumps(item["settings"], sort_keys=True))
     try:
         return float(scorer.score_answer(answer, entry)), answer
-    except ValueError:  # how some families say that the answer cannot be read, e.g. int("foo"); not a crash
+    except (
+        ValueError
+    ):  # how some families say that the answer cannot be read, e.g. int("foo"); not a crash
         return 0.0, answer
 
 
@@ -118,18 +132,27 @@ VERIFIERS: dict[str, Verifier] = {
 def check_verifier(name: str) -> None:
     """Raise BadInput unless `name` is a verifier."""
     if name not in VERIFIERS:
-        raise BadInput(f"no verifier is named {name!r}", f"the verifiers are: {', '.join(sorted(VERIFIERS))}")
+        raise BadInput(
+            f"no verifier is named {name!r}", f"the verifiers are: {', '.join(sorted(VERIFIERS))}"
+        )
 
 
 def _bare_number(reference: str) -> Fraction | None:
     """The value of a reference that is digits and nothing else."""
-    return Fraction(reference) if re.fullmatch(r"-?[0-9]+(?:\.[0-9]+)?", reference.strip()) else None
+    return (
+        Fraction(reference) if re.fullmatch(r"-?[0-9]+(?:\.[0-9]+)?", reference.strip()) else None
+    )
 
 
 def _is_algebra(answer: str) -> bool:
-    """Whether `answer` may go to a parser that runs Python: no strings, attributes, built-ins, towers of powers."""
+    """Whether `answer` may go to a parser that runs Python: no strings, attributes, built-ins,
+    towers of powers."""
     names = set(re.findall(r"[A-Za-z_]\w*", answer))
-    return len(answer) <= 500 and not _NOT_ALGEBRA.search(answer) and not names & (set(dir(builtins)) - {"abs"})
+    return (
+        len(answer) <= 500
+        and not _NOT_ALGEBRA.search(answer)
+        and not names & (set(dir(builtins)) - {"abs"})
+    )
 
 
 @cache

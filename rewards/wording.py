@@ -1,8 +1,7 @@
 """Words that make a sentence about a number another statement than that something is this number.
 
-What is not known here is taken for a noun, as in `12 apples`. So a missing word can pay for a wrong answer, and a
-word too many costs a right one.
-"""
+What is not known here is taken for a noun, as in `12 apples`. So a missing word can pay for a wrong
+answer, and a word too many costs a right one."""
 
 import re
 
@@ -11,7 +10,8 @@ NEVER = re.compile(
     r"|\b(?:not|cannot|never|neither|nor|or|either|between|than|unless|except|excluding|but|wrong|incorrect|false"
     r"|impossible|undefined|unknown|least|most|up to|minimum|maximum|ago"
     r"|and (?:above|up|over|more|below|under|less|higher|lower)"
-    r"|(?:no\.?|under|over|above|below|nearly|almost|within|until|beyond|exceeds?|exceeding) (?=[-+$€£]?[0-9])"
+    r"|(?:no\.?|under|over|above|below|nearly|almost|within|until|beyond|exceeds?|exceeding)"
+    r" (?=[-+$€£]?[0-9])"
     r"|nicht|kein\w*|oder|weder|mindestens|höchstens|zwischen|mehr|weniger|ou|pas|ni|entre|moins|plus de"
     r"|menos|más|mais|nem|não|né|oppure|meno|più)\b"
     r"|[不或非未]|至少|至多|大于|小于|超过|以上|以下|ない|または|より|番目|以内|이상|이하|미만|초과|아니|번째"
@@ -25,8 +25,12 @@ OPERATOR = re.compile(
     r"|zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b",
     re.IGNORECASE,
 )
-"""Beside the number itself: what makes an expression of it, what it is only asked about, and numbers in words."""
+"""Beside the number itself: what makes an expression of it, what it is only asked about, and
+numbers in words."""
 OTHERWISE = re.compile(r"\b(?:or|not|nor|mod|base|wrong)\b|n't\b|[<>≤≥≠±?]", re.IGNORECASE)
 """What a remark in brackets may not say, while it may say the number in words."""
-BEFORE = re.compile(r"[\x00-\u02ff\u2000-\u2bff]|答案|等于|一共|总共|大约|結果|结果|合計|正解|答え|[是为共约得は]")
-"""What may stand before a number: words in Latin letters, and what is known to say no more than "it is"."""
+BEFORE = re.compile(
+    r"[\x00-\u02ff\u2000-\u2bff]|答案|等于|一共|总共|大约|結果|结果|合計|正解|答え|[是为共约得は]"
+)
+"""What may stand before a number: words in Latin letters, and what is known to say no more than "it
+is"."""

@@ -14,7 +14,8 @@ class RolloutConfig(Config):
     """How vLLM holds the policy. Part of a stage's identity: another dtype samples other tokens."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Weights and arithmetic of the engine. bfloat16 beside a float32 trainer fails the parity check."""
+    """Weights and arithmetic of the engine. bfloat16 beside a float32 trainer fails the parity
+    check."""
     max_model_len: int = Field(default=512, ge=16)
     """Longest prompt plus completion, in tokens."""
     max_num_seqs: int = Field(default=128, ge=1)

@@ -1,8 +1,8 @@
 """The vLLM engine, in the same process as the trainer: generate, score, take new weights.
 
-Seeds belong to requests, so what is sampled depends on prompt, seed and weights. The engine is eager: compiled mode on
-a CPU bakes the packed weights in and would go on serving the old ones after an update, without an error.
-"""
+Seeds belong to requests, so what is sampled depends on prompt, seed and weights. The engine is
+eager: compiled mode on a CPU bakes the packed weights in and would go on serving the old ones after
+an update, without an error."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,8 @@ class Rollout:
     token_ids: list[int]
     """Completion tokens, the end token included when it was sampled."""
     logprobs: list[float]
-    """Log-probability of each token in the distribution it was sampled from, temperature and top-p included."""
+    """Log-probability of each token in the distribution it was sampled from, temperature and top-p
+    included."""
     text: str
     """The completion as text, special tokens left out."""
     finish: str
@@ -56,9 +57,11 @@ class Engine:
             max_model_len=config.max_model_len,
             max_num_seqs=config.max_num_seqs,
             max_num_batched_tokens=max(BATCH_TOKENS, config.max_model_len),
-            # A prompt split over two batches would need a seeded generator's offset, which CPU generators lack.
+            # A prompt split over two batches would need a seeded generator's offset, which CPU
+            # generators lack.
             enable_chunked_prefill=False,
-            # The smallest block that vLLM's CPU attention takes (its default is 128): a group shares whole blocks only.
+            # The smallest block that vLLM's CPU attention takes (its default is 128): a group
+            # shares whole blocks only.
             block_size=None if torch.cuda.is_available() else 32,
             logprobs_mode="processed_logprobs",
             disable_log_stats=True,
@@ -100,13 +103,17 @@ class Engine:
                 detokenize=True,
             )
             requests.append(({"prompt_token_ids": prompt}, params))
-        outputs = self.llm.generate([p for p, _ in requests], [s for _, s in requests], use_tqdm=False)
+        outputs = self.llm.generate(
+            [p for p, _ in requests], [s for _, s in requests], use_tqdm=False
+        )
         return [
             [self._rollout(prompt, completion) for completion in output.outputs]
             for prompt, output in zip(prompts, outputs, strict=True)
         ]
 
-    def score(self, prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> list[list[float]]:
+    def score(
+        self, prompts: Sequence[list[int]], completions: Sequence[list[int]]
+    ) -> list[list[float]]:
         """Log-probability of each completion token after its prompt, under the engine's policy."""
         from vllm import SamplingParams
 
@@ -128,13 +135,19 @@ class Engine:
         for prompt in prompts:
             self._require_room(prompt, 1)
         # At temperature 1 the processed log-probabilities are the model's own.
-        params = SamplingParams(temperature=1.0, max_tokens=1, logprob_token_ids=list(tokens), seed=0, detokenize=False)
-        outputs = self.llm.generate([{"prompt_token_ids": prompt} for prompt in prompts], params, use_tqdm=False)
-        return [[output.outputs[0].logprobs[0][token].logprob for token in tokens] for output in outputs]
+        params = SamplingParams(
+            temperature=1.0, max_tokens=1, logprob_token_ids=list(tokens), seed=0, detokenize=False
+        )
+        outputs = self.llm.generate(
+            [{"prompt_token_ids": prompt} for prompt in prompts], params, use_tqdm=False
+        )
+        return [
+            [output.outputs[0].logprobs[0][token].logprob for token in tokens] for output in outputs
+        ]
 
     def routing(self, sequences: Sequence[list[int]]) -> Tensor | None:
-        """The experts that every token of the sequences (token ids) chooses: (MoE layers, tokens, top-k), sorted
-        within a token. None where the engine cannot tell."""
+        """The experts that every token of the sequences (token ids) chooses: (MoE layers, tokens,
+        top-k), sorted within a token. None where the engine cannot tell."""
         from vllm import SamplingParams
 
         # Prompt log-probabilities keep the prefix cache out: every token goes through the routers.
@@ -160,7 +173,9 @@ class Engine:
 
     def _rollout(self, prompt: list[int], completion: Any) -> Rollout:
         if completion.finish_reason not in ("stop", "length"):
-            raise RunFailed(f"vLLM ended a completion with {completion.finish_reason!r}", "see the stage's log")
+            raise RunFailed(
+                f"vLLM ended a completion with {completion.finish_reason!r}", "see the stage's log"
+            )
         ids = list(completion.token_ids)
         logprobs = [row[token].logprob for row, token in zip(completion.logprobs, ids, strict=True)]
         text = with_thinking_marks(self.tokenizer, prompt, ids, completion.text)
@@ -169,7 +184,8 @@ class Engine:
     def _require_room(self, prompt: list[int], new_tokens: int) -> None:
         if len(prompt) + new_tokens > self.max_model_len:
             raise BadInput(
-                f"{len(prompt)} prompt tokens and {new_tokens} new ones do not fit max_model_len {self.max_model_len}",
+                f"{len(prompt)} prompt tokens and {new_tokens} new ones do not fit max_model_len"
+                f" {self.max_model_len}",
                 "raise rollouts.max_model_len or drop the prompt",
             )
 
@@ -179,6 +195,7 @@ def _require_one_expert_a_token(checkpoint: Path) -> None:
     chosen = read_json(path).get("num_experts_per_tok") if path.is_file() else None
     if chosen is not None and chosen > 1:
         raise BadInput(
-            f"{checkpoint}: {chosen} experts a token, and vLLM weights the experts' input for one only",
+            f"{checkpoint}: {chosen} experts a token, and vLLM weights the experts' input for one"
+            " only",
             "roll out a checkpoint with num_experts_per_tok 1",
         )

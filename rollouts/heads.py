@@ -3,8 +3,9 @@
 from importlib.metadata import PackageNotFoundError, version
 
 ON_CPU = (32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
-"""Head sizes that the kernels of vLLM 0.31 for a CPU are built for; `tests/test_early_checks.py` asks them. What
-`CPUAttentionBackend` lists is not what decides: it lacks 48."""
+"""Head sizes that the kernels of vLLM 0.31 for a CPU are built for;
+`tests/stages/test_early_checks.py` asks them. What `CPUAttentionBackend` lists is not what decides:
+it lacks 48."""
 
 
 def head_sizes() -> tuple[int, ...] | None:

@@ -1,4 +1,5 @@
-"""Proof that the rollouts come from the weights that train: engine against trainer, token by token."""
+"""Proof that the rollouts come from the weights that train: engine against trainer, token by
+token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +32,11 @@ def gap(engine: Tensor, trainer: Tensor) -> Gap:
     """Compare two flat tensors of log-probabilities of the same tokens."""
     difference = (engine - trainer).abs()
     return Gap(
-        difference.mean().item(), difference.max().item(), engine.mean().item(), trainer.mean().item(), engine.numel()
+        difference.mean().item(),
+        difference.max().item(),
+        engine.mean().item(),
+        trainer.mean().item(),
+        engine.numel(),
     )
 
 
@@ -39,17 +44,21 @@ def require(found: Gap, tolerance: float, when: str) -> None:
     """RunFailed when the mean gap is past the tolerance or not a number."""
     if not found.mean <= tolerance:
         raise RunFailed(
-            f"parity check failed {when}: mean absolute log-probability gap {found.mean:.3g} over {found.tokens} "
-            f"tokens is past the tolerance {tolerance:g} (engine mean {found.engine:.6f}, trainer mean "
-            f"{found.trainer:.6f}, largest gap {found.largest:.3g})",
-            "the rollouts do not come from the weights that train: use `rollouts: {dtype: float32}`; if they are, "
-            "report this with the stage's log",
+            f"parity check failed {when}: mean absolute log-probability gap {found.mean:.3g} over"
+            f" {found.tokens} tokens is past the tolerance {tolerance:g} (engine mean"
+            f" {found.engine:.6f}, trainer mean {found.trainer:.6f}, largest gap"
+            f" {found.largest:.3g})",
+            "the rollouts do not come from the weights that train: use `rollouts: {dtype:"
+            " float32}`; if they are, report this with the stage's log",
         )
 
 
 @torch.no_grad()
-def trainer_logprobs(policy: nn.Module, prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> Tensor:
-    """Log-probability of every completion token after its prompt under the trainer's policy, flat."""
+def trainer_logprobs(
+    policy: nn.Module, prompts: Sequence[list[int]], completions: Sequence[list[int]]
+) -> Tensor:
+    """Log-probability of every completion token after its prompt under the trainer's policy,
+    flat."""
     was_training = policy.training
     policy.eval()
     flat = []
@@ -61,7 +70,9 @@ def trainer_logprobs(policy: nn.Module, prompts: Sequence[list[int]], completion
     return torch.cat(flat).cpu()
 
 
-def check(engine: Any, policy: nn.Module, prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> Gap:
+def check(
+    engine: Any, policy: nn.Module, prompts: Sequence[list[int]], completions: Sequence[list[int]]
+) -> Gap:
     """The gap between engine and policy on given sequences (token ids)."""
     scored = [value for row in engine.score(prompts, completions) for value in row]
     return gap(torch.tensor(scored), trainer_logprobs(policy, prompts, completions))
@@ -70,10 +81,13 @@ def check(engine: Any, policy: nn.Module, prompts: Sequence[list[int]], completi
 def experts_differ(
     engine: Any, policy: nn.Module, prompts: Sequence[list[int]], completions: Sequence[list[int]]
 ) -> float | None:
-    """Share of (MoE layer, token) pairs on given sequences whose experts differ between engine and policy.
+    """Share of (MoE layer, token) pairs on given sequences whose experts differ between engine and
+    policy.
 
     None where the engine cannot tell, or where there are no experts.
     """
-    sequences = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
+    sequences = [
+        prompt + completion for prompt, completion in zip(prompts, completions, strict=True)
+    ]
     chosen = engine.routing(sequences) if moe_layers(policy) else None
     return None if chosen is None else differing(chosen, routing(policy, sequences))

@@ -1,7 +1,8 @@
-"""Which experts the engine chose, where it can tell: the routers of vLLM's unfused MoE kernels can be listened to.
+"""Which experts the engine chose, where it can tell: the routers of vLLM's unfused MoE kernels can
+be listened to.
 
-vLLM's own `enable_return_routed_experts` is not there on a CPU (0.31); fused kernels that route inside tell nothing.
-"""
+vLLM's own `enable_return_routed_experts` is not there on a CPU (0.31); fused kernels that route
+inside tell nothing."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,14 +12,15 @@ from typing import Any
 
 from torch import Tensor
 
-Chosen = dict[int, list[Tensor]]
+ChosenExperts = dict[int, list[Tensor]]
 """Experts by layer: a tensor (tokens, top-k) for each forward pass."""
 
 
 @contextmanager
-def listening(llm: Any) -> Iterator[Chosen]:
-    """Collects what the routers choose inside the block; stays empty where the engine cannot tell."""
-    chosen: Chosen = defaultdict(list)
+def listening(llm: Any) -> Iterator[ChosenExperts]:
+    """Collects what the routers choose inside the block; stays empty where the engine cannot
+    tell."""
+    chosen: ChosenExperts = defaultdict(list)
     llm.apply_model(partial(_listen, chosen))
     try:
         yield chosen
@@ -26,13 +28,19 @@ def listening(llm: Any) -> Iterator[Chosen]:
         llm.apply_model(partial(_listen, None))
 
 
-def _listen(chosen: Chosen | None, model: Any) -> None:
+def _listen(chosen: ChosenExperts | None, model: Any) -> None:
     from vllm.model_executor.layers.fused_moe.layer import MoERunner
     from vllm.model_executor.layers.fused_moe.router.base_router import BaseRouter
 
     for module in model.modules():
-        if isinstance(module, MoERunner) and isinstance(module.router, BaseRouter) and not module.is_monolithic:
-            module.router.set_capture_fn(None if chosen is None else partial(_keep, chosen[module.layer_id]))
+        if (
+            isinstance(module, MoERunner)
+            and isinstance(module.router, BaseRouter)
+            and not module.is_monolithic
+        ):
+            module.router.set_capture_fn(
+                None if chosen is None else partial(_keep, chosen[module.layer_id])
+            )
 
 
 def _keep(passes: list[Tensor], experts: Tensor) -> None:

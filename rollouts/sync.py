@@ -1,10 +1,12 @@
 """New weights for a running vLLM engine: four things that are silently wrong if left out.
 
 1. The engine is eager (see `engine.py`).
-2. On a CPU every expert layer forgets its prepared kernel first (`forget_prepared_experts`): vLLM repacks the experts
-   only when there is none, and would otherwise compute on the new weights with the old layout.
+2. On a CPU every expert layer forgets its prepared kernel first (`forget_prepared_experts`): vLLM
+   repacks the experts only when there is none, and would otherwise compute on the new weights with
+   the old layout.
 3. Tied embeddings are sent under both names (`with_tied_head`), or the output head stays old.
-4. The engine's dtype can hold the update; a bfloat16 engine rounds small steps away (`RolloutConfig.dtype`).
+4. The engine's dtype can hold the update; a bfloat16 engine rounds small steps away
+   (`RolloutConfig.dtype`).
 
 The parity check (`parity.py`) is what notices when one of them fails.
 """
@@ -22,7 +24,9 @@ def load_weights(llm: Any, weights: Iterable[tuple[str, Tensor]]) -> None:
     llm.apply_model(forget_prepared_experts)
     llm.collective_rpc("reload_weights", kwargs={"weights_iterator": with_tied_head(weights)})
     if not llm.reset_prefix_cache():
-        raise RuntimeError("vLLM kept its prefix cache: a sequence was still running during a weight update")
+        raise RuntimeError(
+            "vLLM kept its prefix cache: a sequence was still running during a weight update"
+        )
 
 
 def with_tied_head(weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:

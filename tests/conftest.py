@@ -1,19 +1,24 @@
-"""Fixtures of several test files; and who runs what, and where, when several processes share the files."""
+"""Fixtures of several test files; and who runs what, and where, when several processes share the
+files."""
 
 import json
 import os
 from pathlib import Path
 
 import pytest
-import toy_runs
+from builders import toy_runs
 
 SLOWEST = ("test_nano_pipeline", "test_fuzz_runs", "test_served_judge")
 """Files that begin first, so that none of them is what everything waits for in the end."""
 
 
 def pytest_configure():
-    """Give each of the processes cores of its own: torch and vLLM take all that they find, and lose by sharing them."""
-    worker, count = os.environ.get("PYTEST_XDIST_WORKER"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    """Give each of the processes cores of its own: torch and vLLM take all that they find, and lose
+    by sharing them."""
+    worker, count = (
+        os.environ.get("PYTEST_XDIST_WORKER"),
+        int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+    )
     cores = sorted(os.sched_getaffinity(0))
     if worker and len(cores) >= count:
         os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) % count :: count])
@@ -26,7 +31,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def toy(tmp_path, capfd, monkeypatch):
-    """Runs toy stages in `tmp_path`, each in a process of its own; gives the exit code and what was on stderr."""
+    """Runs toy stages in `tmp_path`, each in a process of its own; gives the exit code and what was
+    on stderr."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
     def run(specs, *options):

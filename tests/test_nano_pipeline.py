@@ -1,4 +1,5 @@
-"""The whole nano pipeline through the command line: real judge, SFT, RL on vLLM, DPO, evaluations; killed, resumed."""
+"""The whole nano pipeline through the command line: real judge, SFT, RL on vLLM, DPO, evaluations;
+killed, resumed."""
 
 import json
 import os
@@ -8,8 +9,8 @@ import time
 from unittest.mock import patch
 
 import pytest
-from nano_runs import FINISHED, ROOT, command, python_m, uphill
-from toy_runs import found_in
+from builders.nano_runs import FINISHED, ROOT, command, python_m, uphill
+from builders.toy_runs import found_in
 
 from benchmarks.resume import kill
 from benchmarks.same_run import differing
@@ -22,7 +23,11 @@ from rollouts import environment
 
 
 def mtimes(folder):
-    return {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder): path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,7 +69,9 @@ def sequences(run):
 
 def test_every_stage_is_finished_and_compared(run):
     status = json.loads(python_m("status", str(run), "--json").stdout)
-    assert [(stage["id"], stage["state"]) for stage in status["stages"]] == [(name, "done") for name in FINISHED]
+    assert [(stage["id"], stage["state"]) for stage in status["stages"]] == [
+        (name, "done") for name in FINISHED
+    ]
     rows = json.loads(python_m("compare", str(run), "--json").stdout)["rows"]
     assert {(row["stage"], row["suite"]) for row in rows} >= {
         (stage, suite) for stage in ("sft", "rl") for suite in ("held_out", "basic_arithmetic")
@@ -85,12 +92,18 @@ def test_two_judges_are_heard_checked_and_not_asked_twice(runs, run):
     verdicts = read_json_lines(filtered / "verdicts.jsonl")
     assert [sum(line["judge"] == n for line in verdicts) for n in (1, 2)] == [24, 24]
     ratings = [reply for line in verdicts if line["judge"] == 2 for reply in line["replies"]]
-    assert all(1 <= reply["value"] <= 3 and reply["text"].startswith("Rating: ") for reply in ratings)
+    assert all(
+        1 <= reply["value"] <= 3 and reply["text"].startswith("Rating: ") for reply in ratings
+    )
     assert len({reply["value"] for reply in ratings}) > 12
-    judged = [sum(line["ease"] is not None for line in verdicts if line["judge"] == n) for n in (1, 2)]
+    judged = [
+        sum(line["ease"] is not None for line in verdicts if line["judge"] == n) for n in (1, 2)
+    ]
     assert judged[0] > 16 and judged[1] == 24
     audits = read_json(filtered / "audit.json")
-    assert [one["prompts"] + one["unmeasured"] for one in audits[1:]] == [8, 8] and audits[0]["prompts"] > 0
+    assert [one["prompts"] + one["unmeasured"] for one in audits[1:]] == [8, 8] and audits[0][
+        "prompts"
+    ] > 0
     uphill(command(runs / "again", "--until", "filter"))
     again = runs / "again" / "nano" / "03-filter"
     first, second = (read_json(folder / "record.json") for folder in (filtered, again))
@@ -104,7 +117,9 @@ def test_sft_learns_and_every_trained_checkpoint_differs(run):
     losses = [row["loss"] for row in read_json_lines(run / "04-sft" / "metrics.jsonl")]
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
     folders = ["02-base", "04-sft", "05-rl", "06-dpo"]
-    assert len({(run / name / "checkpoint" / "model.safetensors").read_bytes() for name in folders}) == len(folders)
+    assert len(
+        {(run / name / "checkpoint" / "model.safetensors").read_bytes() for name in folders}
+    ) == len(folders)
 
 
 def test_rollouts_come_from_the_weights_that_train_at_every_step(run):
@@ -126,9 +141,17 @@ def test_the_ledger_has_every_group_that_was_rolled_out(run):
 
 
 def test_pairs_are_of_the_rl_stages_groups(run):
-    texts = {(g["prompt_id"], m["text"]) for g in read_json_lines(run / "05-rl" / "groups.jsonl") for m in g["members"]}
+    texts = {
+        (g["prompt_id"], m["text"])
+        for g in read_json_lines(run / "05-rl" / "groups.jsonl")
+        for m in g["members"]
+    }
     pairs = read_json_lines(run / "06-dpo" / "pairs.jsonl")
-    assert pairs and all((pair["prompt_id"], pair[side]) in texts for pair in pairs for side in ("chosen", "rejected"))
+    assert pairs and all(
+        (pair["prompt_id"], pair[side]) in texts
+        for pair in pairs
+        for side in ("chosen", "rejected")
+    )
 
 
 def test_a_second_run_touches_nothing(runs, run):
@@ -176,42 +199,61 @@ print(json.dumps([llm.llm_engine.model_config.architecture, found]))
 
 
 def logprobs_in_plain(code, folder, sequences, tmp_path):
-    """What a fresh process without our code gives: the model's class and a row of log-probabilities a sequence."""
+    """What a fresh process without our code gives: the model's class and a row of log-probabilities
+    a sequence."""
     # vLLM compiles a sampling helper, which needs a C++ compiler; the machine may have none.
     with patch.dict(os.environ, {"HF_HUB_OFFLINE": "1", "TORCH_COMPILE_DISABLE": "1"}):
         environment.prepare(kv_cache_gib=1)
         variables = dict(os.environ)
     words = [sys.executable, "-I", "-c", REFUSE_OURS + code, str(folder)]
     done = subprocess.run(
-        words, input=json.dumps(sequences), capture_output=True, text=True, cwd=tmp_path, env=variables, timeout=300
+        words,
+        input=json.dumps(sequences),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=variables,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("code", [TRANSFORMERS, VLLM], ids=["transformers", "vllm"])
-def test_the_exported_checkpoint_gives_the_trainers_logprobs_without_our_code(exported, sequences, tmp_path, code):
+def test_the_exported_checkpoint_gives_the_trainers_logprobs_without_our_code(
+    exported, sequences, tmp_path, code
+):
     kind, found = logprobs_in_plain(code, exported, sequences, tmp_path)
     assert kind == "Llama4ForCausalLM" and len(found) == len(sequences) > 1
     for row, one in zip(found, sequences, strict=True):
-        assert row == pytest.approx(one["trainer"], abs=1e-4) and row == pytest.approx(one["engine"], abs=1e-4)
+        assert row == pytest.approx(one["trainer"], abs=1e-4) and row == pytest.approx(
+            one["engine"], abs=1e-4
+        )
 
 
 def test_rl_on_stages_adopted_from_another_run_goes_as_it_went_there_and_needs_no_judge(runs, run):
     configs = {node["id"]: node["config"] for node in read_json(run / "plan.json")["nodes"]}
-    adopted = [{"id": name, "kind": "adopt", "folder": str(run / place)} for name, place in
-               (("filter", "03-filter"), ("sft", "04-sft"))]  # fmt: skip
+    adopted = [
+        {"id": name, "kind": "adopt", "folder": str(run / place)}
+        for name, place in (("filter", "03-filter"), ("sft", "04-sft"))
+    ]
     rl, dpo = configs["rl"] | {"steps": 2}, configs["dpo"] | {"from": "plain", "pairs": "plain"}
-    stages = json.dumps([*adopted, rl, rl | {"id": "plain", "on": "prompts", "rows_per_forward": 3}, dpo])
+    stages = json.dumps(
+        [*adopted, rl, rl | {"id": "plain", "on": "prompts", "rows_per_forward": 3}, dpo]
+    )
     uphill([*command(runs / "adopting"), "--set", f"stages={stages}", "--set", "evaluate=null"])
     folder = runs / "adopting" / "nano"
     mine, theirs = (read_json_lines(path / "05-rl" / "groups.jsonl") for path in (folder, run))
     assert {group["step"] for group in mine} == {0, 1} and mine == theirs[: len(mine)]
     with Ledger(folder / "06-plain" / "ledger.sqlite") as ledger:
         known = {row.id for row in ledger.rows()}
-        assert known == {prompt.id for prompt in read_prompts(folder / "01-prompts" / "prompts.parquet")}
+        assert known == {
+            prompt.id for prompt in read_prompts(folder / "01-prompts" / "prompts.parquet")
+        }
         assert {(row.prior.a, row.prior.b) for row in ledger.rows()} == {(1, 1)}
-    assert all(row["grad_norm"] > 0 for row in read_json_lines(folder / "06-plain" / "metrics.jsonl"))
+    assert all(
+        row["grad_norm"] > 0 for row in read_json_lines(folder / "06-plain" / "metrics.jsonl")
+    )
     assert read_json_lines(folder / "07-dpo" / "pairs.jsonl")
 
 
@@ -229,8 +271,13 @@ def wait_for(process, partial, step, seconds=200):
     time.sleep(0 if step else 3)
 
 
-KILLS = [("03-filter", None, "runner"), ("04-sft", 7, "both"), ("05-rl", 3, "stage"), ("05-rl", 5, "runner"),
-         ("06-dpo", None, "both")]  # fmt: skip
+KILLS = [
+    ("03-filter", None, "runner"),
+    ("04-sft", 7, "both"),
+    ("05-rl", 3, "stage"),
+    ("05-rl", 5, "runner"),
+    ("06-dpo", None, "both"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +300,10 @@ def killed(runs, tmp_path_factory):
 
 def test_a_run_killed_five_times_ends_in_the_same_bytes(killed, run):
     assert differing(killed, run) == []
-    attempts = [read_json(killed / name / "record.json")["attempts"] for name in ("03-filter", "04-sft", "05-rl")]
+    attempts = [
+        read_json(killed / name / "record.json")["attempts"]
+        for name in ("03-filter", "04-sft", "05-rl")
+    ]
     assert attempts == [2, 2, 3]
 
 

@@ -1,4 +1,5 @@
-"""The house: which package may import which, how long files are, what never gets into the repository."""
+"""The house: which package may import which, how long files are, what never gets into the
+repository."""
 
 import ast
 import re
@@ -12,7 +13,16 @@ from pipeline.checkout import PACKAGES
 ROOT = Path(__file__).parents[1]
 ARROWS = {
     "pipeline": {"stages", "evals", "common"},
-    "stages": {"curriculum", "judges", "evals", "rewards", "rollouts", "prompts", "models", "common"},
+    "stages": {
+        "curriculum",
+        "judges",
+        "evals",
+        "rewards",
+        "rollouts",
+        "prompts",
+        "models",
+        "common",
+    },
     "judges": {"rewards", "rollouts", "prompts", "common"},
     "curriculum": {"common"},
     "rollouts": {"models", "common"},
@@ -48,7 +58,8 @@ def modules():
 
 
 def imports(tree):
-    """Dotted names that a module imports, wherever in it; `from a import b` counts as `a` and as `a.b`."""
+    """Dotted names that a module imports, wherever in it; `from a import b` counts as `a` and as
+    `a.b`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -67,7 +78,9 @@ def text_files():
     skipped = {".git", ".venv", "runs", "__pycache__", "shared"}
     for path in sorted(ROOT.rglob("*")):
         parts = path.relative_to(ROOT).parts
-        hidden = {p for p in parts if p.startswith(".") and p != ".ci"} | {p for p in parts if p.endswith(".egg-info")}
+        hidden = {p for p in parts if p.startswith(".") and p != ".ci"} | {
+            p for p in parts if p.endswith(".egg-info")
+        }
         if path.is_file() and not skipped & set(parts) and not hidden:
             yield path
 
@@ -83,10 +96,13 @@ def test_packages_import_only_what_the_design_allows():
     for path, tree in modules():
         package = path.parts[0]
         for name in imports(tree):
-            light = package == "pipeline" and any(name == m or name.startswith(f"{m}.") for m in PIPELINE_ALSO)
+            light = package == "pipeline" and any(
+                name == m or name.startswith(f"{m}.") for m in PIPELINE_ALSO
+            )
             if top(name) in ARROWS and top(name) not in {package, *ARROWS[package]} and not light:
                 wrong.append(f"{path}: {name}")
-    # `from models.config import X` shows up as the module too, which is allowed; anything else is not.
+    # `from models.config import X` shows up as the module too, which is allowed; anything else is
+    # not.
     assert wrong == []
 
 
@@ -96,8 +112,20 @@ def test_only_rollouts_imports_vllm():
 
 
 def test_the_curriculum_knows_nothing_of_torch_or_trl():
-    used = {top(name) for path, tree in modules() if path.parts[0] == "curriculum" for name in imports(tree)}
-    assert used and used <= {"common", "curriculum", "matplotlib", "numpy", "pydantic", *sys.stdlib_module_names}
+    used = {
+        top(name)
+        for path, tree in modules()
+        if path.parts[0] == "curriculum"
+        for name in imports(tree)
+    }
+    assert used and used <= {
+        "common",
+        "curriculum",
+        "matplotlib",
+        "numpy",
+        "pydantic",
+        *sys.stdlib_module_names,
+    }
 
 
 def test_no_stage_imports_another_stage():
@@ -105,7 +133,9 @@ def test_no_stage_imports_another_stage():
     assert {"judge_filter", "sft", "rl", "dpo"} <= kinds
     for path, tree in modules():
         if path.parts[0] == "stages" and path.parts[1] in kinds:
-            others = {name for name in imports(tree) if top(name) == "stages" and name.split(".")[1:2]}
+            others = {
+                name for name in imports(tree) if top(name) == "stages" and name.split(".")[1:2]
+            }
             reached = {name.split(".")[1] for name in others} & kinds
             assert reached <= {path.parts[1]}, f"{path}: {reached}"
 
@@ -114,13 +144,19 @@ def test_shared_stage_modules_import_no_stage():
     kinds = {path.name for path in (ROOT / "stages").iterdir() if path.is_dir()}
     for path, tree in modules():
         if path.parts[0] == "stages" and len(path.parts) == 2:
-            assert not {name for name in imports(tree) if top(name) == "stages" and name.split(".")[1] in kinds}, path
+            assert not {
+                name
+                for name in imports(tree)
+                if top(name) == "stages" and name.split(".")[1] in kinds
+            }, path
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_configs_load_nothing_heavy(package):
     for path, tree in modules():
-        light = path.name in ("config.py", "reference.py", "training.py") or path.parts[0] == "pipeline"
+        light = (
+            path.name in ("config.py", "reference.py", "training.py") or path.parts[0] == "pipeline"
+        )
         if path.parts[0] == package and light:
             assert not HEAVY & set(map(top, imports(tree))), path
 
@@ -138,7 +174,10 @@ def test_files_are_short_and_modules_say_what_they_are():
 
 def test_no_path_of_a_machine_is_written_down():
     # Put together here, so that this file does not find itself.
-    places = [rf"(?<![\w.]){re.escape('/' + word)}/\w" for word in ("home", "root", "work", "Users", "tmp")]
+    places = [
+        rf"(?<![\w.]){re.escape('/' + word)}/\w"
+        for word in ("home", "root", "work", "Users", "tmp")
+    ]
     pattern = re.compile("|".join(places))
     for path in text_files():
         found = pattern.search(path.read_text(errors="ignore"))

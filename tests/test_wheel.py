@@ -11,22 +11,30 @@ import pytest
 import yaml
 
 from pipeline.checkout import PACKAGES
-from pipeline.record import commit
+from pipeline.store.record import commit
 
 ROOT = Path(__file__).parents[1]
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
-SOUND = "import judges.texts as t; print(*(t.template(n)[:1] for n in ('grader', 'pairwise', 'rubric')), t.__file__)"
+SOUND = (
+    "import judges.texts as t; print(*(t.template(n)[:1] for n in ('grader', 'pairwise',"
+    " 'rubric')), t.__file__)"
+)
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The folder of an unpacked wheel. It is built from a copy, because building leaves files beside the sources."""
+    """The folder of an unpacked wheel. It is built from a copy, because building leaves files
+    beside the sources."""
     place = tmp_path_factory.mktemp("wheel")
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, place / "source" / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / package, place / "source" / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, place / "source")
-    subprocess.run([sys.executable, "-P", "-c", BUILD, str(place)], cwd=place / "source", check=True)
+    subprocess.run(
+        [sys.executable, "-P", "-c", BUILD, str(place)], cwd=place / "source", check=True
+    )
     with zipfile.ZipFile(next(place.glob("*.whl"))) as archive:
         archive.extractall(place / "unpacked")
     return place / "unpacked"
@@ -36,11 +44,18 @@ def of_the_wheel(wheel, folder, *words):
     """Run Python elsewhere, with the wheel's packages and not the checkout's."""
     environment = {**os.environ, "PYTHONPATH": str(wheel)}
     command = [sys.executable, "-P", *words]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_every_file_of_our_packages_is_in_the_wheel(wheel):
-    files = [path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()]
+    files = [
+        path.relative_to(ROOT)
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file()
+    ]
     ours = {str(path) for path in files if "__pycache__" not in path.parts}
     assert any(not name.endswith(".py") for name in ours)
     assert sorted(name for name in ours if not (wheel / name).is_file()) == []

@@ -1,4 +1,5 @@
-"""Build the checkpoint that the run starts from: a preset, an upcycled dense Llama, or a copy of a folder."""
+"""Build the checkpoint that the run starts from: a preset, an upcycled dense Llama, or a copy of a
+folder."""
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -16,7 +17,8 @@ PROBE = (
     "def add(a, b):\n    return a + b\n",
     "12 apples and 30 pears are 42 fruits.",
 )
-"""On what an upcycled model is compared with the dense one: a few dozen tokens, so that it costs next to nothing."""
+"""On what an upcycled model is compared with the dense one: a few dozen tokens, so that it costs
+next to nothing."""
 
 Built = tuple[MoeForCausalLM, PreTrainedTokenizerBase, dict[str, float]]
 """The policy, its tokenizer, and figures about how it was made."""
@@ -36,7 +38,10 @@ def run(config: BaseStage, inputs: Inputs, context: StageContext) -> Outputs:
 
 def _build(model: ModelConfig, seed: int) -> Built:
     if model.preset not in (None, "nano"):
-        raise BadInput(f"preset {model.preset} has no weights", "name a folder that has them: `checkpoint: FOLDER`")
+        raise BadInput(
+            f"preset {model.preset} has no weights",
+            "name a folder that has them: `checkpoint: FOLDER`",
+        )
     if model.preset is not None:
         from models.nano import nano_model, nano_tokenizer
 
@@ -51,10 +56,17 @@ def _build(model: ModelConfig, seed: int) -> Built:
 
 
 def _upcycled(model: ModelConfig, seed: int) -> Built:
-    """The mixture of experts, and how far its predictions are from the dense model's before any training."""
+    """The mixture of experts, and how far its predictions are from the dense model's before any
+    training."""
     from models.upcycle import gap, load_dense, upcycle
 
-    assert model.upcycle and model.experts and model.experts_per_token and model.moe_every and model.start
+    assert (
+        model.upcycle
+        and model.experts
+        and model.experts_per_token
+        and model.moe_every
+        and model.start
+    )
     folder = origin_folder(model)
     tokenizer, dense = origin_tokenizer(model, folder), load_dense(folder)
     require_embeddings(tokenizer, dense.config.vocab_size, folder)
@@ -77,5 +89,8 @@ def _sizes(policy: MoeForCausalLM) -> dict[str, int]:
     routed = sum(p.numel() for name, p in policy.named_parameters() if ".experts." in name)
     idle = routed - routed * config.num_experts_per_tok // config.num_local_experts
     if not torch.isfinite(torch.stack([p.abs().max() for p in policy.parameters()])).all():
-        raise BadInput("the starting model has weights that are not finite", "check the checkpoint it comes from")
+        raise BadInput(
+            "the starting model has weights that are not finite",
+            "check the checkpoint it comes from",
+        )
     return {"parameters": total, "active_parameters": total - idle}

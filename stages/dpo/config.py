@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from stages.training import TrainingStage
+from training.config import TrainingStage
 
 
 class DpoStage(TrainingStage):
@@ -32,9 +32,14 @@ class DpoStage(TrainingStage):
     def _a_pair_fits_a_pass(self) -> "DpoStage":
         if self.rows_per_forward < 2:
             raise ValueError(
-                f"rows_per_forward is {self.rows_per_forward}, and a pair is two sequences: give 2 or more"
+                f"rows_per_forward is {self.rows_per_forward}, and a pair is two sequences: give 2"
+                " or more"
             )
         return self
 
     def input_ids(self) -> dict[str, str]:
-        return {"checkpoint": self.from_, "pairs": self.pairs, "reference": self.reference or self.from_}
+        return {
+            "checkpoint": self.from_,
+            "pairs": self.pairs,
+            "reference": self.reference or self.from_,
+        }

@@ -1,4 +1,5 @@
-"""Preference pairs from the RL stage's own groups: verified right against wrong, same prompt, like lengths."""
+"""Preference pairs from the RL stage's own groups: verified right against wrong, same prompt, like
+lengths."""
 
 import random
 from collections import Counter
@@ -19,11 +20,15 @@ class Pair:
     step: int
     """Policy version that sampled both."""
     system: str | None
-    """System prompt that both were sampled under; a prompt with a system message of its own keeps that one."""
+    """System prompt that both were sampled under; a prompt with a system message of its own keeps
+    that one."""
 
 
-def mine(groups: Iterable[dict[str, Any]], max_pairs: int, max_length_ratio: float, seed: int) -> list[Pair]:
-    """At most one pair a prompt, from its newest group that has one; the newest pairs first, ties by seed.
+def mine(
+    groups: Iterable[dict[str, Any]], max_pairs: int, max_length_ratio: float, seed: int
+) -> list[Pair]:
+    """At most one pair a prompt, from its newest group that has one; the newest pairs first, ties
+    by seed.
 
     Rollouts with a fault (cut off, verifier crash) are neither right nor wrong and make no pair.
     """
@@ -40,11 +45,19 @@ def why_none(groups: Sequence[dict[str, Any]]) -> tuple[str, str]:
     """Why no group has a pair, and what to do about it."""
     members = [member for group in groups for member in group["members"]]
     faults = Counter(
-        member["fault"] or CUT_OFF for member in members if member["fault"] or member["finish"] == "length"
+        member["fault"] or CUT_OFF
+        for member in members
+        if member["fault"] or member["finish"] == "length"
     )
     if reason := main_fault(faults, len(members)):
-        return f"{faults.total()} of {len(members)} answers could not be graded ({counted(faults)})", remedy_of(reason)
-    both = sum(len({m["reward"] for m in group["members"] if m["fault"] is None} & {0.0, 1.0}) == 2 for group in groups)
+        return (
+            f"{faults.total()} of {len(members)} answers could not be graded ({counted(faults)})",
+            remedy_of(reason),
+        )
+    both = sum(
+        len({m["reward"] for m in group["members"] if m["fault"] is None} & {0.0, 1.0}) == 2
+        for group in groups
+    )
     if both:
         return (
             f"in the {both} that have a right and a wrong answer their lengths differ too much",
@@ -54,10 +67,15 @@ def why_none(groups: Sequence[dict[str, Any]]) -> tuple[str, str]:
 
 
 def _pair(group: dict[str, Any], max_length_ratio: float, seed: int) -> Pair | None:
-    """The right and the wrong answer of the group that are closest in length, if they are close enough."""
+    """The right and the wrong answer of the group that are closest in length, if they are close
+    enough."""
     members = [member for member in group["members"] if member["fault"] is None]
-    right = {member["text"]: len(member["token_ids"]) for member in members if member["reward"] == 1.0}
-    wrong = {member["text"]: len(member["token_ids"]) for member in members if member["reward"] == 0.0}
+    right = {
+        member["text"]: len(member["token_ids"]) for member in members if member["reward"] == 1.0
+    }
+    wrong = {
+        member["text"]: len(member["token_ids"]) for member in members if member["reward"] == 0.0
+    }
     candidates = [
         (max(a, b) / max(1, min(a, b)), chosen, rejected)
         for chosen, a in right.items()

@@ -1,7 +1,8 @@
-"""Light DPO on pairs mined from the RL stage's groups, TRL's DPOTrainer, with an SFT term on the chosen answer.
+"""Light DPO on pairs mined from the RL stage's groups, TRL's DPOTrainer, with an SFT term on the
+chosen answer.
 
-The reference policy is an explicit input, never whatever happens to be loaded. The chosen answers' absolute
-log-probabilities are logged: margins can grow while the right answers become less likely.
+The reference policy is an explicit input, never whatever happens to be loaded. The chosen answers'
+absolute log-probabilities are logged: margins can grow while the right answers become less likely.
 """
 
 from dataclasses import asdict
@@ -19,9 +20,9 @@ from prompts.schema import read_prompts, with_system
 from stages.dpo.config import DpoStage
 from stages.dpo.pairs import Pair, mine, why_none
 from stages.dpo.trainer import PairTrainer
-from stages.health import FIGURES
-from stages.resume import go_on
-from stages.train import arguments, fit, load, picked, save
+from training.fit import arguments, fit, load, picked, save
+from training.resume import go_on
+from training.router_metrics import FIGURES
 
 
 def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
@@ -32,7 +33,9 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
     if not pairs:
         why, remedy = why_none(groups)
         raise RunFailed(f"no pair in {len(groups)} groups of stage {config.pairs!r}: {why}", remedy)
-    messages = {prompt.id: prompt.messages for prompt in read_prompts(inputs["pairs"] / "prompts.parquet")}
+    messages = {
+        prompt.id: prompt.messages for prompt in read_prompts(inputs["pairs"] / "prompts.parquet")
+    }
     write_json_lines(context.folder / "pairs.jsonl", map(asdict, pairs))
     trained = load(config, inputs["checkpoint"] / "checkpoint", context.seed)
     examples = [_example(pair, messages) for pair in pairs]
@@ -45,22 +48,38 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
     )
     trainer.items = _at_once(config)
     probe = [_chosen(trained.tokenizer, example) for example in examples]
-    last = fit(trainer, config, context, start=start, probe=probe, shown=("loss", "rewards/accuracies", "logps/chosen"))
+    last = fit(
+        trainer,
+        config,
+        context,
+        start=start,
+        probe=probe,
+        shown=("loss", "rewards/accuracies", "logps/chosen"),
+    )
     save(trained, context)
-    names = ("loss", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected", *FIGURES)
+    names = (
+        "loss",
+        "rewards/accuracies",
+        "rewards/margins",
+        "logps/chosen",
+        "logps/rejected",
+        *FIGURES,
+    )
     metrics = {"pairs": len(pairs), "steps": trainer.state.global_step, **picked(last, names)}
     return Outputs(metrics=metrics, tokens_trained=int(last.get("num_tokens", 0)))
 
 
 def read_groups(path: Path) -> list[dict[str, Any]]:
-    """The groups of an RL stage. BadInput where they do not say which system prompt they were sampled under."""
+    """The groups of an RL stage. BadInput where they do not say which system prompt they were
+    sampled under."""
     groups = read_json_lines(path)
     for number, group in enumerate(groups, start=1):
         if not isinstance(group["system"], str | None):
             raise BadInput(
-                f"{path}, line {number}: system is {group['system']!r}, the number of a system prompt and not its "
-                "text, as an earlier version of uphill wrote it",
-                "run the RL stage again with --redo, so that pairs are trained under what they were sampled under",
+                f"{path}, line {number}: system is {group['system']!r}, the number of a system"
+                " prompt and not its text, as an earlier version of uphill wrote it",
+                "run the RL stage again with --redo, so that pairs are trained under what they were"
+                " sampled under",
             )
     return groups
 
@@ -83,7 +102,9 @@ def _at_once(config: DpoStage) -> int:
     return config.rows_per_forward // 2
 
 
-def _example(pair: Pair, messages: dict[str, list[dict[str, str]]]) -> dict[str, list[dict[str, str]]]:
+def _example(
+    pair: Pair, messages: dict[str, list[dict[str, str]]]
+) -> dict[str, list[dict[str, str]]]:
     return {
         "prompt": with_system(messages[pair.prompt_id], pair.system),
         "chosen": [{"role": "assistant", "content": pair.chosen}],

@@ -1,14 +1,14 @@
 """TRL's DPO trainer on pairs that go through the model in even passes.
 
-A batch of n pairs has the n chosen sequences, then the n rejected ones. The losses are means, over the pairs of a pass
-("sigmoid") and over their chosen tokens ("sft"); each is weighed by the part that the pass has in the step.
-"""
+A batch of n pairs has the n chosen sequences, then the n rejected ones. The losses are means, over
+the pairs of a pass ("sigmoid") and over their chosen tokens ("sft"); each is weighed by the part
+that the pass has in the step."""
 
 import torch
 from trl import DPOTrainer
 
 from common.quotas import even_parts
-from stages.accumulation import Batch, EvenPasses, shortened
+from training.accumulation import Batch, EvenPasses, shortened
 
 REFERENCE = ("ref_chosen_logps", "ref_rejected_logps")
 """What a batch has of each pair; of the rest it has a row for each sequence."""
@@ -23,7 +23,9 @@ class PairTrainer(EvenPasses, DPOTrainer):
         for size in even_parts(pairs, self.items):
             mine = torch.arange(start, start + size, device=inputs["input_ids"].device)
             both = torch.cat([mine, mine + pairs])
-            found.append(shortened({n: v[mine] if n in REFERENCE else v[both] for n, v in inputs.items()}))
+            found.append(
+                shortened({n: v[mine] if n in REFERENCE else v[both] for n, v in inputs.items()})
+            )
             start += size
         return found
 
@@ -33,7 +35,9 @@ class PairTrainer(EvenPasses, DPOTrainer):
             "sft": _chosen_tokens(part) / _chosen_tokens(whole),
         }
         weights = self.args.loss_weights or [1.0] * len(self.loss_types)
-        self.loss_weights = [weight * shares[kind] for kind, weight in zip(self.loss_types, weights, strict=True)]
+        self.loss_weights = [
+            weight * shares[kind] for kind, weight in zip(self.loss_types, weights, strict=True)
+        ]
 
 
 def _chosen_tokens(batch: Batch) -> int:

@@ -17,7 +17,8 @@ BATCHES = 2
 
 
 def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs:
-    """Write `results.json` and `answers.jsonl`. Nothing is kept of a stopped evaluation: it starts again."""
+    """Write `results.json` and `answers.jsonl`. Nothing is kept of a stopped evaluation: it starts
+    again."""
     _check_names(config.suites)
     loaded = [(suite, load_suite(suite, inputs.get("prompts"))) for suite in config.suites]
     from rollouts.engine import Engine
@@ -31,13 +32,20 @@ def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs
         }
     finally:
         engine.close()
-    write_json_lines(context.folder / "answers.jsonl", (asdict(one) for part in answers.values() for one in part))
+    write_json_lines(
+        context.folder / "answers.jsonl", (asdict(one) for part in answers.values() for one in part)
+    )
     for suite in config.suites:
         for remark in remarks(suite, answers[suite.name], config.rollouts.max_model_len):
             context.note(remark)
     results = {name: summary(part) for name, part in answers.items()}
-    write_json(context.folder / "results.json", {"suites": results, "protocol": protocol(config.suites)})
-    metrics = {name: {key: result[key] for key in result if key != "by_capability"} for name, result in results.items()}
+    write_json(
+        context.folder / "results.json", {"suites": results, "protocol": protocol(config.suites)}
+    )
+    metrics = {
+        name: {key: result[key] for key in result if key != "by_capability"}
+        for name, result in results.items()
+    }
     return Outputs(metrics=metrics, tokens_generated=_tokens(answers))
 
 
@@ -46,13 +54,18 @@ def _check_names(suites: tuple[SuiteConfig, ...]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:
         raise BadInput(
-            f"evaluate: suite {twice[0]} is named twice" if twice else "evaluate: no suite is named",
+            f"evaluate: suite {twice[0]} is named twice"
+            if twice
+            else "evaluate: no suite is named",
             "name each suite once under `suites`",
         )
 
 
-def _reporter(context: StageContext, loaded: list[tuple[SuiteConfig, list[Prompt]]]) -> Callable[[int], None]:
-    """Counts asked prompts over all suites, shows them, and stops the stage between batches when asked to."""
+def _reporter(
+    context: StageContext, loaded: list[tuple[SuiteConfig, list[Prompt]]]
+) -> Callable[[int], None]:
+    """Counts asked prompts over all suites, shows them, and stops the stage between batches when
+    asked to."""
     total, done = sum(len(prompts) for _, prompts in loaded), 0
 
     def asked(count: int) -> None:
@@ -60,7 +73,9 @@ def _reporter(context: StageContext, loaded: list[tuple[SuiteConfig, list[Prompt
         done += count
         context.progress(done, total, unit="prompt")
         if done < total and context.stop_requested():
-            raise Interrupted("the evaluation was stopped", "run the same command again: it asks from the start")
+            raise Interrupted(
+                "the evaluation was stopped", "run the same command again: it asks from the start"
+            )
 
     return asked
 

@@ -1,4 +1,5 @@
-"""The audit: the policy tries a random part of the judged prompts, and the verdicts are held against what it solves."""
+"""The audit: the policy tries a random part of the judged prompts, and the verdicts are held
+against what it solves."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,11 +8,11 @@ from common.errors import Interrupted
 from common.files import read_json, write_json
 from common.seeds import derive
 from common.stage import StageContext
+from judges.ask import Judge
 from judges.attempts import Attempts
 from judges.audit import Audit, Measured, audit
-from judges.cut import Decision
-from judges.judging import Judge
-from judges.source import Request, Source
+from judges.backend import Backend, SamplingRequest
+from judges.filtering import Decision
 from judges.verdict import Verdict
 from prompts.sample import sample
 from prompts.schema import Prompt
@@ -33,14 +34,19 @@ def holdout(
     return sample(judged, config.prompts, derive(seed, "holdout"))
 
 
-def measured_rates(chosen: Sequence[Prompt], config: AuditConfig, policy: Path, context: StageContext) -> Rates:
-    """The policy's passes and graded attempts. A cut-off attempt counts neither way, as RL masks it."""
+def measured_rates(
+    chosen: Sequence[Prompt], config: AuditConfig, policy: Path, context: StageContext
+) -> Rates:
+    """The policy's passes and graded attempts. A cut-off attempt counts neither way, as RL masks
+    it."""
 
-    def engine() -> Source:
-        from judges.engine import EngineSource
+    def engine() -> Backend:
+        from judges.engine import EngineBackend
         from rollouts.engine import Engine
 
-        return EngineSource(Engine(policy / "checkpoint", config.rollouts, derive(context.seed, "policy")))
+        return EngineBackend(
+            Engine(policy / "checkpoint", config.rollouts, derive(context.seed, "policy"))
+        )
 
     source = Lazy(engine)
     try:
@@ -49,8 +55,11 @@ def measured_rates(chosen: Sequence[Prompt], config: AuditConfig, policy: Path, 
         source.close()
 
 
-def rates_of(chosen: Sequence[Prompt], config: AuditConfig, source: Source, context: StageContext) -> Rates:
-    """The same of `source`, a few prompts at a time: between two lots it says how far it is and heeds a stop."""
+def rates_of(
+    chosen: Sequence[Prompt], config: AuditConfig, source: Backend, context: StageContext
+) -> Rates:
+    """The same of `source`, a few prompts at a time: between two lots it says how far it is and
+    heeds a stop."""
     path = context.folder / "resume" / "audit.json"
     path.parent.mkdir(exist_ok=True)
     known = read_json(path) if path.exists() else {}
@@ -59,16 +68,27 @@ def rates_of(chosen: Sequence[Prompt], config: AuditConfig, source: Source, cont
         if part[0].id in known:
             continue
         if context.stop_requested():
-            raise Interrupted(f"stopped with {start} of {len(chosen)} prompts audited", "run the same command again")
+            raise Interrupted(
+                f"stopped with {start} of {len(chosen)} prompts audited",
+                "run the same command again",
+            )
         known |= _try(part, config, source, context.seed)
         write_json(path, known)
         context.progress(start + len(part), len(chosen), unit="prompt")
     return {id: (passes, tries) for id, (passes, tries) in known.items()}
 
 
-def _try(chosen: Sequence[Prompt], config: AuditConfig, source: Source, seed: int) -> dict[str, tuple[int, int]]:
+def _try(
+    chosen: Sequence[Prompt], config: AuditConfig, source: Backend, seed: int
+) -> dict[str, tuple[int, int]]:
     requests = [
-        Request(p.messages, config.attempts, config.temperature, config.max_tokens, derive(seed, "audit", p.id))
+        SamplingRequest(
+            p.messages,
+            config.attempts,
+            config.temperature,
+            config.max_tokens,
+            derive(seed, "audit", p.id),
+        )
         for p in chosen
     ]
     rates = {}
@@ -91,7 +111,9 @@ def audits(
     found = []
     for judge, said in zip(judges, verdicts, strict=True):
         rows = [
-            Measured(v.id, v.ease, v.low, v.high, *rates[v.id], decisions[v.id].decision == "dropped")
+            Measured(
+                v.id, v.ease, v.low, v.high, *rates[v.id], decisions[v.id].decision == "dropped"
+            )
             for v in said
             if v.id in rates and v.ease is not None
         ]

@@ -14,7 +14,8 @@ class AuditConfig(Config):
     """How good the verdicts are: the policy itself tries a random part of the judged prompts."""
 
     policy: str = BASE
-    """Id of the stage whose checkpoint tries them: the policy whose difficulty the judge is to foretell."""
+    """Id of the stage whose checkpoint tries them: the policy whose difficulty the judge is to
+    foretell."""
     prompts: int = Field(default=64, ge=8)
     """Prompts in the sample, dropped and kept alike."""
     attempts: int = Field(default=16, ge=16)
@@ -30,7 +31,10 @@ class AuditConfig(Config):
     def _completions_fit_the_engine(self) -> "AuditConfig":
         if self.max_tokens >= self.rollouts.max_model_len:
             limit = self.rollouts.max_model_len
-            raise ValueError(f"max_tokens ({self.max_tokens}) leaves no room for a prompt in max_model_len ({limit})")
+            raise ValueError(
+                f"max_tokens ({self.max_tokens}) leaves no room for a prompt in max_model_len"
+                f" ({limit})"
+            )
         return self
 
 
@@ -41,16 +45,18 @@ class JudgeFilterStage(StageConfig):
     more_judges: tuple[JudgeConfig, ...] = ()
     """Further judges: a prompt's ease is then the mean of its places in their rankings."""
     limit: int | None = Field(default=None, ge=1)
-    """Judge at most this many prompts, a sample with every capability's share; the others are left out."""
+    """Judge at most this many prompts, a sample with every capability's share; the others are left
+    out."""
     drop_easiest: float = Field(ge=0, lt=1)
     """Share of the judged prompts to drop, easiest first."""
     stratified: bool = True
-    """Drop that share of every capability; otherwise the easiest of all, whatever their capability."""
+    """Drop that share of every capability; otherwise the easiest of all, whatever their
+    capability."""
     keep_at_least: int = Field(default=1, ge=1)
     """Prompts that every capability keeps."""
     broken_agreement: float = Field(default=1.0, gt=0.5, le=1)
-    """A prompt that no attempt got right, and on whose other answer this share of at least four graded attempts agree,
-    is set aside: its reference is likely wrong."""
+    """A prompt that no attempt got right, and on whose other answer this share of at least four
+    graded attempts agree, is set aside: its reference is likely wrong."""
     audit: AuditConfig | None = None
     """Without it, nobody checks the judge."""
 

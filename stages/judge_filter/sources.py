@@ -5,13 +5,13 @@ from pathlib import Path
 
 from common.seeds import derive
 from common.stage import StageContext
+from judges.ask import Judge
 from judges.attempts import Attempts
+from judges.backend import Backend, Choice, Completion, Likelihood, Line, Question, SamplingRequest
 from judges.cache import Cache
 from judges.config import AttemptsJudge, JudgeConfig, RubricJudge
-from judges.judging import Judge
 from judges.pairwise import Pairwise
 from judges.rubric import Rubric
-from judges.source import Choice, Completion, Likelihood, Line, Question, Request, Source
 from models.packaged import cache_folder, resolve_dense
 from prompts.schema import Prompt
 from rewards.grade import grade
@@ -21,18 +21,19 @@ VERDICTS = "verdicts.sqlite"
 
 
 class Lazy:
-    """A source that is opened when it is first asked: what the cache knows needs no model in memory."""
+    """A source that is opened when it is first asked: what the cache knows needs no model in
+    memory."""
 
-    def __init__(self, open_: Callable[[], Source]) -> None:
+    def __init__(self, open_: Callable[[], Backend]) -> None:
         self._open = open_
-        self._opened: Source | None = None
+        self._opened: Backend | None = None
 
-    def _source(self) -> Source:
+    def _source(self) -> Backend:
         if self._opened is None:
             self._opened = self._open()
         return self._opened
 
-    def sample(self, requests: Sequence[Request]) -> list[list[Completion]]:
+    def sample(self, requests: Sequence[SamplingRequest]) -> list[list[Completion]]:
         return self._source().sample(requests)
 
     def choose(self, questions: Sequence[Question]) -> list[Choice]:
@@ -51,25 +52,28 @@ def cache_path() -> Path:
     return cache_folder() / VERDICTS
 
 
-def source_of(judge: JudgeConfig, cache: Cache, context: StageContext, line: Line) -> tuple[Lazy, dict[str, str]]:
-    """Where a judge's replies come from, and who it is: a checksum of its files, or its address and name."""
+def backend_of(
+    judge: JudgeConfig, cache: Cache, context: StageContext, line: Line
+) -> tuple[Lazy, dict[str, str]]:
+    """Where a judge's replies come from, and who it is: a checksum of its files, or its address and
+    name."""
     if judge.model is None:
-        from judges.endpoint import EndpointSource
+        from judges.endpoint import EndpointBackend
 
         assert judge.url is not None
-        return Lazy(lambda: EndpointSource(judge, line)), {"url": judge.url}
+        return Lazy(lambda: EndpointBackend(judge, line)), {"url": judge.url}
     folder = resolve_dense(judge.model)
 
-    def open_engine() -> Source:
-        from judges.engine import EngineSource
+    def open_engine() -> Backend:
+        from judges.engine import EngineBackend
         from rollouts.engine import Engine
 
-        return EngineSource(Engine(folder, judge.rollouts, derive(context.seed, "engine")))
+        return EngineBackend(Engine(folder, judge.rollouts, derive(context.seed, "engine")))
 
     return Lazy(open_engine), {"weights": cache.folder_sum(folder)}
 
 
-def judge_of(config: JudgeConfig, source: Source) -> Judge:
+def judge_of(config: JudgeConfig, source: Backend) -> Judge:
     if isinstance(config, AttemptsJudge):
         return Attempts(config, source, grade)
     if isinstance(config, RubricJudge):

@@ -1,4 +1,5 @@
-"""The early check at work: each ask becomes chats, which must be renderable, end well and find room."""
+"""The early check at work: each ask becomes chats, which must be renderable, end well and find
+room."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +15,16 @@ from models.probes import OTHER, Shape, shape_of, spoken, unrenderable, wrong_en
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts
 from stages.preflight.chats import Talk, answering, judging, learning, rolling
-from stages.preflight.config import AdoptAsk, Ask, FilterAsk, LearnAsk, PreflightStage, RollAsk, SuiteAsk
-from stages.preflight.lengths import Chat, Measured, measure
+from stages.preflight.config import (
+    AdoptAsk,
+    Ask,
+    FilterAsk,
+    LearnAsk,
+    PreflightStage,
+    RollAsk,
+    SuiteAsk,
+)
+from stages.preflight.lengths import Chat, MeasuredLengths, measure
 from stages.reference import PROMPTS
 
 HELD_OUT = "held_out"
@@ -23,7 +32,7 @@ POLICY = ""
 
 
 @dataclass(frozen=True)
-class Problem:
+class PromptProblem:
     """One thing that would end the run later."""
 
     place: str
@@ -32,15 +41,18 @@ class Problem:
 
 
 class Preflight:
-    """What was found so far. Asks come in the recipe's order: a later stage reads what an earlier one lets through."""
+    """What was found so far. Asks come in the recipe's order: a later stage reads what an earlier
+    one lets through."""
 
     def __init__(self, config: PreflightStage, folder: Path) -> None:
         self.config, self.folder = config, folder
-        self.problems: list[Problem] = []
+        self.problems: list[PromptProblem] = []
         self.notes: list[str] = []
         self.rows: list[dict[str, Any]] = []
         self._held_out = read_prompts(folder / "held_out.parquet", may_be_empty=True)
-        self._reaching: dict[str, Sequence[Prompt]] = {PROMPTS: read_prompts(folder / "prompts.parquet")}
+        self._reaching: dict[str, Sequence[Prompt]] = {
+            PROMPTS: read_prompts(folder / "prompts.parquet")
+        }
         self._speeches: dict[str, Speech | None] = {}
         self._endings: set[tuple[str, bool]] = set()
         self._shapes: dict[tuple[str, Shape], bool] = {}
@@ -68,9 +80,12 @@ class Preflight:
         trained = {prompt.capability for prompt in self._reaching[PROMPTS]}
         for capability in sorted({prompt.capability for prompt in self._held_out} - trained):
             held = [prompt for prompt in self._held_out if prompt.capability == capability]
-            message = f"{capability!r} has {len(held)} held-out prompts and none to train on, such as {held[0].named}"
+            message = (
+                f"{capability!r} has {len(held)} held-out prompts and none to train on, such as"
+                f" {held[0].named}"
+            )
             remedy = "add prompts of that capability, or give its source `held_out: 0`"
-            self.problems.append(Problem("prompts", message, remedy))
+            self.problems.append(PromptProblem("prompts", message, remedy))
 
     def _filter(self, ask: FilterAsk) -> None:
         """What no judge has room for is not judged, and so reaches no later stage."""
@@ -89,7 +104,11 @@ class Preflight:
         idle = sorted(set(judge.examples) - set(known)) if judge.kind == "attempts" else []
         if idle:
             message = f"no prompt has the capability {', '.join(map(repr, idle))}"
-            self.problems.append(Problem(f"{place}.examples", message, f"name one that is there: {', '.join(known)}"))
+            self.problems.append(
+                PromptProblem(
+                    f"{place}.examples", message, f"name one that is there: {', '.join(known)}"
+                )
+            )
 
     def _roll(self, ask: RollAsk) -> None:
         prompts = self._reaching[ask.on]
@@ -98,14 +117,19 @@ class Preflight:
         for talk in rolling(ask, prompts):
             before = len(self.problems) + len(self.notes)
             self._talk(talk)
-            if len(self.problems) + len(self.notes) > before:  # another system prompt would say the same again
+            if (
+                len(self.problems) + len(self.notes) > before
+            ):  # another system prompt would say the same again
                 return
 
     def _suite(self, ask: SuiteAsk) -> None:
         if ask.suite.name == HELD_OUT and not self._held_out:
-            message = "held_out is asked, but no prompt is held out: every capability of every source has only one"
+            message = (
+                "held_out is asked, but no prompt is held out: every capability of every source has"
+                " only one"
+            )
             remedy = "give a source more prompts or a larger `held_out`, or leave the suite out"
-            self.problems.append(Problem(ask.place, message, remedy))
+            self.problems.append(PromptProblem(ask.place, message, remedy))
             return
         self._talk(answering(ask, load_suite(ask.suite, self.folder)))
 
@@ -113,14 +137,17 @@ class Preflight:
         """How a judge, or the policy, is spoken to; what is wrong with that is said once."""
         if model not in self._speeches:
             try:
-                self._speeches[model] = speech_of_judge(model) if model else speech_of(self.config.model)
+                self._speeches[model] = (
+                    speech_of_judge(model) if model else speech_of(self.config.model)
+                )
             except BadInput as error:
                 self._speeches[model] = None
-                self.problems.append(Problem(place, error.message, error.remedy))
+                self.problems.append(PromptProblem(place, error.message, error.remedy))
         return self._speeches[model]
 
-    def _talk(self, talk: Talk) -> Measured | None:
-        """Hold one stage's chats against template and room; None where they could not be measured."""
+    def _talk(self, talk: Talk) -> MeasuredLengths | None:
+        """Hold one stage's chats against template and room; None where they could not be
+        measured."""
         speech = self._speech(talk.model, f"{talk.place}.model" if talk.model else "model")
         if speech is None:
             return None
@@ -131,13 +158,14 @@ class Preflight:
             room = talk.room - len(encode_text(speech.tokenizer, talk.lead))
             found = measure(speech, chats, room, opened=talk.opened)
         except BadInput as error:
-            self.problems.append(Problem(talk.place, error.message, error.remedy))
+            self.problems.append(PromptProblem(talk.place, error.message, error.remedy))
             return None
         self._book(talk, found, room)
         return found
 
     def _renders(self, talk: Talk, chat: Chat, speech: Speech) -> bool:
-        """Whether the template takes chats of this shape; what is wrong is said once a model and shape."""
+        """Whether the template takes chats of this shape; what is wrong is said once a model and
+        shape."""
         shape = shape_of(chat.messages if talk.opened else chat.messages[:-1])
         if (talk.model, shape) not in self._shapes:
             wrong = unrenderable(speech, shape)
@@ -157,14 +185,20 @@ class Preflight:
             own = chat.prompt.messages[0]
             given = [where for where, text in self.config.systems.items() if text == own["content"]]
             added = own["role"] != "system" or talk.system_place.endswith(".system")
-            place = talk.system_place if added and talk.system_place else next(iter(given), talk.place)
+            place = (
+                talk.system_place if added and talk.system_place else next(iter(given), talk.place)
+            )
             remedy = f"{OTHER}, or leave the system message out"
         message = f"the chat template of {self._whose(talk)} cannot take a chat of {spoken(shape)}"
-        self.problems.append(Problem(place, f"{message}, as {chat.prompt.named} is: {wrong}", remedy))
+        self.problems.append(
+            PromptProblem(place, f"{message}, as {chat.prompt.named} is: {wrong}", remedy)
+        )
 
     def _refuse_template(self, talk: Talk, message: str, remedy: str) -> None:
         place = f"{talk.place}.model" if talk.model else "model"
-        problem = Problem(place, f"the chat template of {self._whose(talk)}: {message}", remedy)
+        problem = PromptProblem(
+            place, f"the chat template of {self._whose(talk)}: {message}", remedy
+        )
         if problem not in self.problems:
             self.problems.append(problem)
 
@@ -172,15 +206,17 @@ class Preflight:
         model = self.config.model
         return talk.model or str(model.upcycle or model.checkpoint or model.preset)
 
-    def _book(self, talk: Talk, found: Measured, room: int) -> None:
+    def _book(self, talk: Talk, found: MeasuredLengths, room: int) -> None:
         count = len({chat.prompt.id for chat in talk.chats})
         row = {"place": talk.place, "chats": found.chats, "longest": found.longest, "room": room}
         self.rows.append({**row, "too_long": len(found.too_long)})
         if not found.too_long:
             return
-        message = f"{len(found.too_long)} of {count} prompts are longer than {talk.what}, {room} tokens"
+        message = (
+            f"{len(found.too_long)} of {count} prompts are longer than {talk.what}, {room} tokens"
+        )
         message = f"{message}: {found.named}"
         if talk.otherwise and len(found.too_long) < count:
             self.notes.append(f"{talk.place}: {message}; {talk.otherwise}")
         else:
-            self.problems.append(Problem(talk.place, message, talk.remedy))
+            self.problems.append(PromptProblem(talk.place, message, talk.remedy))

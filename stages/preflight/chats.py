@@ -1,4 +1,5 @@
-"""The chats that a recipe's stages will put to a model, made as the stages make them, with the room that each has."""
+"""The chats that a recipe's stages will put to a model, made as the stages make them, with the room
+that each has."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,8 @@ class Talk:
 
 
 LEADS = {"rubric": "Rating: 1", "pairwise": "Harder: A"}
-"""How a judge's reply begins, the label that counts included (`judges/rubric.py`, `judges/pairwise.py`)."""
+"""How a judge's reply begins, the label that counts included (`judges/rubric.py`,
+`judges/pairwise.py`)."""
 DROP = "drop them with `max_prompt_tokens` on their source"
 
 
@@ -56,15 +58,24 @@ def rolling(ask: RollAsk, prompts: Sequence[Prompt]) -> list[Talk]:
 
 def _rolled(ask: RollAsk, prompts: Sequence[Prompt], system: str | None) -> Talk:
     chats = [Chat(prompt, with_system(prompt.messages, system)) for prompt in prompts]
-    what = f"{ask.place}.rollouts.max_model_len ({ask.max_model_len}) less max_tokens ({ask.max_tokens})"
+    what = (
+        f"{ask.place}.rollouts.max_model_len ({ask.max_model_len}) less max_tokens"
+        f" ({ask.max_tokens})"
+    )
     otherwise = "" if ask.ends_the_run else "they will say nothing of the judge"
     remedy = f"raise {ask.place}.rollouts.max_model_len, lower max_tokens, or {DROP}"
-    room, place = ask.max_model_len - ask.max_tokens, f"{ask.place}.system_prompts" if system is not None else ""
-    return Talk(ask.place, "", chats, room, what, remedy, otherwise, system_place=place, trains=ask.learnt)
+    room, place = (
+        ask.max_model_len - ask.max_tokens,
+        f"{ask.place}.system_prompts" if system is not None else "",
+    )
+    return Talk(
+        ask.place, "", chats, room, what, remedy, otherwise, system_place=place, trains=ask.learnt
+    )
 
 
 def judging(place: str, judge: JudgeConfig, prompts: Sequence[Prompt]) -> Talk:
-    """A judge that runs here, the first time it is asked; what does not fit then is never judged."""
+    """A judge that runs here, the first time it is asked; what does not fit then is never
+    judged."""
     assert judge.model is not None
     length, asked = judge.rollouts.max_model_len, _asked(judge)
     chats = [Chat(prompt, asked(prompt)) for prompt in prompts]
@@ -92,4 +103,13 @@ def answering(ask: SuiteAsk, prompts: Sequence[Prompt]) -> Talk:
     place = f"{ask.place}.system" if ask.suite.system is not None else ""
     chats = [Chat(prompt, prompt.messages) for prompt in prompts]
     otherwise = "they will be counted as wrong"
-    return Talk(ask.place, "", chats, ask.max_model_len - tokens, what, remedy, otherwise, system_place=place)
+    return Talk(
+        ask.place,
+        "",
+        chats,
+        ask.max_model_len - tokens,
+        what,
+        remedy,
+        otherwise,
+        system_place=place,
+    )

@@ -1,4 +1,5 @@
-"""What the early check asks of model, template and prompts before a stage that costs anything: plain data, light.
+"""What the early check asks of model, template and prompts before a stage that costs anything:
+plain data, light.
 
 `pipeline/preflight.py` reads it out of a recipe.
 """
@@ -51,7 +52,8 @@ class LearnAsk(_Ask):
 
 
 class RollAsk(_Ask):
-    """The policy answers prompts, each behind one of `systems` where it has no system message of its own."""
+    """The policy answers prompts, each behind one of `systems` where it has no system message of
+    its own."""
 
     kind: Literal["roll"] = "roll"
     id: str = ""

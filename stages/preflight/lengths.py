@@ -1,8 +1,7 @@
 """How many tokens chats have, without tokenizing those that are short beyond doubt.
 
-No tokenizer that takes text as it is makes more tokens than the text has bytes, so a million short prompts cost a look
-each.
-"""
+No tokenizer that takes text as it is makes more tokens than the text has bytes, so a million short
+prompts cost a look each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ class Chat:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredLengths:
     """The lengths of some chats against their room, in tokens."""
 
     chats: int
@@ -42,12 +41,14 @@ class Measured:
     @property
     def named(self) -> str:
         """The longest of those that are too long."""
-        shown = ", ".join(f"{prompt.named} ({tokens} tokens)" for tokens, prompt in self.too_long[:SHOWN])
+        shown = ", ".join(
+            f"{prompt.named} ({tokens} tokens)" for tokens, prompt in self.too_long[:SHOWN]
+        )
         more = len(self.too_long) - SHOWN
         return f"{shown} and {more} more" if more > 0 else shown
 
 
-def measure(speech: Speech, chats: Sequence[Chat], room: int, *, opened: bool) -> Measured:
+def measure(speech: Speech, chats: Sequence[Chat], room: int, *, opened: bool) -> MeasuredLengths:
     """Hold chats against a room; `opened` if they end in the generation prompt."""
     bounds = Bounds(speech, opened)
     sized = sorted(((bounds.of(chat.messages), n) for n, chat in enumerate(chats)), reverse=True)
@@ -61,18 +62,25 @@ def measure(speech: Speech, chats: Sequence[Chat], room: int, *, opened: bool) -
         known = too_long.get(chat.prompt.id, (0, chat.prompt))[0]
         if tokens > max(room, known):
             too_long[chat.prompt.id] = tokens, chat.prompt
-    return Measured(len(chats), longest, tuple(sorted(too_long.values(), key=lambda pair: (-pair[0], pair[1].id))))
+    return MeasuredLengths(
+        len(chats),
+        longest,
+        tuple(sorted(too_long.values(), key=lambda pair: (-pair[0], pair[1].id))),
+    )
 
 
 def _tokens(bounds: "Bounds", chat: Chat) -> int:
     try:
         return bounds.exact(chat.messages)
     except FAILURES as error:
-        raise BadInput(f"{chat.prompt.named}: the chat template raises: {line_of(error)}", OTHER) from None
+        raise BadInput(
+            f"{chat.prompt.named}: the chat template raises: {line_of(error)}", OTHER
+        ) from None
 
 
 class Bounds:
-    """Upper bounds on the tokens of chats, from their bytes and from what the template adds to each shape of chat."""
+    """Upper bounds on the tokens of chats, from their bytes and from what the template adds to each
+    shape of chat."""
 
     def __init__(self, speech: Speech, opened: bool) -> None:
         self._tokenizer, self._opened = speech.tokenizer, opened
@@ -88,17 +96,27 @@ class Bounds:
         return self._added[shape] + sum(len(message["content"].encode()) for message in messages)
 
     def exact(self, messages: Messages) -> int:
-        return len(self._tokenizer.apply_chat_template(messages, add_generation_prompt=self._opened, return_dict=False))
+        return len(
+            self._tokenizer.apply_chat_template(
+                messages, add_generation_prompt=self._opened, return_dict=False
+            )
+        )
 
     def _of_template(self, shape: Shape) -> float:
-        """Bytes that the template adds; infinite for one that does more with what is said than to write it once."""
+        """Bytes that the template adds; infinite for one that does more with what is said than to
+        write it once."""
         short = chat_of(shape)
         long = [{**message, "content": message["content"] * 9} for message in short]
-        added = {self._bytes(chat) - sum(len(m["content"].encode()) for m in chat) for chat in (short, long)}
+        added = {
+            self._bytes(chat) - sum(len(m["content"].encode()) for m in chat)
+            for chat in (short, long)
+        }
         return added.pop() + SLACK if len(added) == 1 else float("inf")
 
     def _bytes(self, messages: Messages) -> int:
-        text: str = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=self._opened)
+        text: str = self._tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=self._opened
+        )
         return len(text.encode())
 
 

@@ -1,8 +1,8 @@
-"""Ask everything of model, template and prompts that would otherwise end a run after it has cost something.
+"""Ask everything of model, template and prompts that would otherwise end a run after it has cost
+something.
 
-Reads the gathered prompts and tokenizers, no weights. All that is wrong comes in one BadInput; what only costs some
-prompts is told as a note.
-"""
+Reads the gathered prompts and tokenizers, no weights. All that is wrong comes in one BadInput; what
+only costs some prompts is told as a note."""
 
 from common.errors import BadInput
 from common.files import write_json
@@ -12,7 +12,8 @@ from stages.preflight.config import PreflightStage
 
 
 def run(config: PreflightStage, inputs: Inputs, context: StageContext) -> Outputs:
-    """Write `preflight.json`: what was asked of how many prompts, the longest of them, and the room that it has."""
+    """Write `preflight.json`: what was asked of how many prompts, the longest of them, and the room
+    that it has."""
     check = Preflight(config, inputs["prompts"])
     for number, ask in enumerate(config.asks, start=1):
         check.ask(ask)
@@ -24,4 +25,6 @@ def run(config: PreflightStage, inputs: Inputs, context: StageContext) -> Output
     for note in check.notes:
         context.note(note)
     write_json(context.folder / "preflight.json", {"asked": check.rows, "notes": check.notes})
-    return Outputs(metrics={"chats": sum(row["chats"] for row in check.rows), "notes": len(check.notes)})
+    return Outputs(
+        metrics={"chats": sum(row["chats"] for row in check.rows), "notes": len(check.notes)}
+    )

@@ -1,4 +1,5 @@
-"""What the stage says of the prompts that it gathered and dropped: sentences for the person, figures for the record."""
+"""What the stage says of the prompts that it gathered and dropped: sentences for the person,
+figures for the record."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,20 +20,33 @@ def tell(
     """A sentence for each way in which prompts were dropped, with the file that lists them."""
     duplicates, overlaps = (result.dropped(fate).total() for fate in ("duplicate", "held_out"))
     if too_long:
-        note(f"{len(too_long)} prompts are longer than max_prompt_tokens and are dropped: too_long.jsonl")
+        note(
+            f"{len(too_long)} prompts are longer than max_prompt_tokens and are dropped:"
+            " too_long.jsonl"
+        )
     if duplicates:
-        note(f"{duplicates} prompts repeat another one (messages, answer, verifier) and are dropped: repeated.jsonl")
+        note(
+            f"{duplicates} prompts repeat another one (messages, answer, verifier) and are dropped:"
+            " repeated.jsonl"
+        )
     if overlaps:
-        note(f"{overlaps} training prompts are held out by another source and are dropped: repeated.jsonl")
+        note(
+            f"{overlaps} training prompts are held out by another source and are dropped:"
+            " repeated.jsonl"
+        )
     if at_odds:
         first = at_odds[0]
         note(
-            f"{len(at_odds)} prompts ask the very same as another one and have a reference answer that contradicts it, "
-            f"such as {first.place} ({first.answer!r:.40}) and {first.of_place} ({first.of_answer!r:.40}); they are "
-            "kept, and no policy can be right on both: repeated.jsonl"
+            f"{len(at_odds)} prompts ask the very same as another one and have a reference answer"
+            f" that contradicts it, such as {first.place} ({first.answer!r:.40}) and"
+            f" {first.of_place} ({first.of_answer!r:.40}); they are kept, and no policy can be"
+            " right on both: repeated.jsonl"
         )
     if findings:
-        note(f"{len(findings)} training prompts overlap an evaluation suite and are dropped: contaminated.jsonl")
+        note(
+            f"{len(findings)} training prompts overlap an evaluation suite and are dropped:"
+            " contaminated.jsonl"
+        )
 
 
 def figures(
@@ -42,7 +56,8 @@ def figures(
     at_odds: Sequence[Repeat],
     evaluation: Sequence[Evaluation],
 ) -> dict[str, object]:
-    """The metrics of the stage: how many prompts there are and how many were dropped, by reason, source, capability."""
+    """The metrics of the stage: how many prompts there are and how many were dropped, by reason,
+    source, capability."""
     by_source, by_capability = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for part, prompts in (("training", result.training), ("held_out", result.held_out)):
         for prompt in prompts:
@@ -58,18 +73,27 @@ def figures(
         for source, count in counts.items():
             by_source[source, reason] = count
     by_suite = Counter(finding.suite for finding in findings)
-    said = [f"{counts.total()} {reason.replace('_', ' ')}" for reason, counts in dropped.items() if counts.total()]
+    said = [
+        f"{counts.total()} {reason.replace('_', ' ')}"
+        for reason, counts in dropped.items()
+        if counts.total()
+    ]
     return {
         "training": len(result.training),
         "held_out": len(result.held_out),
         "dropped": ", ".join(said) or "none",
         "contradictions": len(at_odds),
         **{f"dropped_{reason}": counts.total() for reason, counts in dropped.items()},
-        "contaminated_by_suite": {suite: by_suite[suite] for suite in sorted({name for name, _ in evaluation})},
+        "contaminated_by_suite": {
+            suite: by_suite[suite] for suite in sorted({name for name, _ in evaluation})
+        },
         "by_source": _table(by_source, ("training", "held_out", *dropped)),
         "by_capability": _table(by_capability, ("training", "held_out")),
     }
 
 
 def _table(counts: Counter[tuple[str, str]], columns: tuple[str, ...]) -> dict[str, dict[str, int]]:
-    return {name: {column: counts[name, column] for column in columns} for name in sorted({key for key, _ in counts})}
+    return {
+        name: {column: counts[name, column] for column in columns}
+        for name in sorted({key for key, _ in counts})
+    }

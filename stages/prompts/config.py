@@ -13,8 +13,8 @@ class PromptsStage(StageConfig):
     sources: tuple[PromptSource, ...]
     """Where prompts come from."""
     tokenizer: ModelConfig | None = None
-    """The model whose tokens `max_prompt_tokens` of a source counts; what it is upcycled to does not matter. None where
-    no source sets it: then the prompts do not depend on the model."""
+    """The model whose tokens `max_prompt_tokens` of a source counts; what it is upcycled to does
+    not matter. None where no source sets it: then the prompts do not depend on the model."""
 
     def input_ids(self) -> dict[str, str]:
         return {}

@@ -1,4 +1,5 @@
-"""Gather prompts, refuse those that could not be graded, split off the held-out ones, drop what evaluations ask."""
+"""Gather prompts, refuse those that could not be graded, split off the held-out ones, drop what
+evaluations ask."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -25,9 +26,9 @@ SHOWN = 5
 def run(config: PromptsStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `prompts.parquet` (training) and `held_out.parquet`, which share no id and no text.
 
-    What is dropped is listed with the reason: `too_long.jsonl`, `repeated.jsonl` (and what contradicts another prompt),
-    `contaminated.jsonl` (training prompts that overlap a packaged suite).
-    """
+    What is dropped is listed with the reason: `too_long.jsonl`, `repeated.jsonl` (and what
+    contradicts another prompt), `contaminated.jsonl` (training prompts that overlap a packaged
+    suite)."""
     if not config.sources:
         raise BadInput("prompts: the recipe names no source", "add one under `prompts`")
     loaded, too_long = _load(config, context)
@@ -45,8 +46,11 @@ def run(config: PromptsStage, inputs: Inputs, context: StageContext) -> Outputs:
     return Outputs(metrics=figures(result, too_long, findings, at_odds, evaluation))
 
 
-def _load(config: PromptsStage, context: StageContext) -> tuple[list[tuple[list[Prompt], float]], list[TooLong]]:
-    """Of each source the prompts that can be graded and have room, with the share to hold out; and those too long."""
+def _load(
+    config: PromptsStage, context: StageContext
+) -> tuple[list[tuple[list[Prompt], float]], list[TooLong]]:
+    """Of each source the prompts that can be graded and have room, with the share to hold out; and
+    those too long."""
     length = None if config.tokenizer is None else _length(config.tokenizer)
     loaded: list[tuple[list[Prompt], float]] = []
     too_long: list[TooLong] = []
@@ -58,7 +62,12 @@ def _load(config: PromptsStage, context: StageContext) -> tuple[list[tuple[list[
             prompts, dropped = drop_too_long(prompts, source.max_prompt_tokens, length)
             too_long += dropped
         loaded.append((prompts, source.held_out))
-        context.progress(number + 1, len(config.sources), unit="source", prompts=sum(len(part) for part, _ in loaded))
+        context.progress(
+            number + 1,
+            len(config.sources),
+            unit="source",
+            prompts=sum(len(part) for part, _ in loaded),
+        )
     return loaded, too_long
 
 
@@ -76,7 +85,9 @@ def _length(model: ModelConfig) -> Callable[[Prompt], int]:
             return len(encode_chat(tokenizer, prompt.messages))
         except TemplateError as error:
             message = f"{prompt.named}: the chat template of the model refuses it: {error}"
-            raise BadInput(message, "correct the template, or change the prompt's messages") from error
+            raise BadInput(
+                message, "correct the template, or change the prompt's messages"
+            ) from error
 
     return length
 
@@ -92,16 +103,22 @@ def _check(prompts: Sequence[Prompt]) -> None:
     if refused:
         more = [f"and {len(refused) - SHOWN} more such prompts"] if len(refused) > SHOWN else []
         said = [error.message for error in refused[:SHOWN]]
-        raise BadInput("\n".join([*said, *more]), "; ".join(dict.fromkeys(error.remedy for error in refused[:SHOWN])))
+        raise BadInput(
+            "\n".join([*said, *more]),
+            "; ".join(dict.fromkeys(error.remedy for error in refused[:SHOWN])),
+        )
 
 
 def _accepts(prompt: Prompt, answer: str) -> bool:
-    """Whether the prompt's verifier takes the answer for right; where it cannot tell, nothing is held against it."""
+    """Whether the prompt's verifier takes the answer for right; where it cannot tell, nothing is
+    held against it."""
     graded = grade(prompt, answer)
     return graded.correct or graded.fault is not None
 
 
-def _refuse_emptied(sources: Sequence[Sequence[Prompt]], kept: Sequence[Prompt], findings: Sequence[Finding]) -> None:
+def _refuse_emptied(
+    sources: Sequence[Sequence[Prompt]], kept: Sequence[Prompt], findings: Sequence[Finding]
+) -> None:
     """Raise BadInput if a source's training prompts were all dropped for what they overlap."""
     left = {prompt.id for prompt in kept}
     found = {finding.id: finding for finding in findings}
@@ -111,8 +128,8 @@ def _refuse_emptied(sources: Sequence[Sequence[Prompt]], kept: Sequence[Prompt],
         if dropped and left.isdisjoint(ids):
             first = dropped[0]
             raise BadInput(
-                f"prompts[{number}] ({first.source}): none of its {len(dropped)} training prompts is left, all overlap "
-                f"evaluation suites: {first.id} ({first.place}) has {first.text!r:.80} of {first.matched} "
-                f"({first.suite})",
+                f"prompts[{number}] ({first.source}): none of its {len(dropped)} training prompts"
+                f" is left, all overlap evaluation suites: {first.id} ({first.place}) has"
+                f" {first.text!r:.80} of {first.matched} ({first.suite})",
                 "remove the source, or add prompts that no test set has",
             )

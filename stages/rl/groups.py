@@ -46,7 +46,8 @@ class Group:
 
     @property
     def mixed(self) -> bool:
-        """Whether the usable rewards differ: only then does the group say anything to the policy."""
+        """Whether the usable rewards differ: only then does the group say anything to the
+        policy."""
         return len({member.reward for member in self.usable}) > 1
 
     @property
@@ -77,11 +78,21 @@ class Group:
         return [(reward - mean) / (spread + 1e-4) for reward in rewards]
 
     def to_json(self, step: int, system_prompts: Sequence[str]) -> dict[str, Any]:
-        """One line of `groups.jsonl`. Its `system` is the text of the recipe's system prompt, None if it has none."""
+        """One line of `groups.jsonl`. Its `system` is the text of the recipe's system prompt, None
+        if it has none."""
         members = [
-            {**{k: v for k, v in asdict(m.rollout).items() if k != "logprobs"}, "reward": m.reward, "fault": m.fault}
+            {
+                **{k: v for k, v in asdict(m.rollout).items() if k != "logprobs"},
+                "reward": m.reward,
+                "fault": m.fault,
+            }
             for m in self.members
         ]
-        line = {"step": step, "prompt_id": self.prompt_id, "capability": self.capability, "probe": self.probe}
+        line = {
+            "step": step,
+            "prompt_id": self.prompt_id,
+            "capability": self.capability,
+            "probe": self.probe,
+        }
         line["system"] = system_prompts[self.system] if system_prompts else None
         return {**line, "members": members}

@@ -1,9 +1,9 @@
 """The KL term's reference policy: the one that the stage started from.
 
-The term is TRL's: the estimator r - log r - 1 with r = reference / policy at each sampled token (k3, J. Schulman,
-"Approximating KL divergence", 2020), times the importance ratio, whose value is 1 in an on-policy step and whose
-gradient makes the estimate's that of KL(policy || reference); without it k3 has the gradient of the reverse (see
-DeepSeek-V3.2, arXiv:2512.02556, section 3.1).
+The term is TRL's: the estimator r - log r - 1 with r = reference / policy at each sampled token
+(k3, J. Schulman, "Approximating KL divergence", 2020), times the importance ratio, whose value is 1
+in an on-policy step and whose gradient makes the estimate's that of KL(policy || reference);
+without it k3 has the gradient of the reverse (see DeepSeek-V3.2, arXiv:2512.02556, section 3.1).
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,8 @@ class Reference:
     weight: float
     """Of the KL term in the loss."""
     policy: Any
-    """A frozen copy of the weights; or the trained policy itself, which without its adapters is where it started."""
+    """A frozen copy of the weights; or the trained policy itself, which without its adapters is
+    where it started."""
     adapters: bool
     """Whether it is the latter."""
 

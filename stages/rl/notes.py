@@ -1,11 +1,12 @@
-"""What a person is told of a step, once: prompts without room, and capabilities that have too few useful prompts."""
+"""What a person is told of a step, once: prompts without room, and capabilities that have too few
+useful prompts."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 
 from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG, counted, main_fault, remedy_of
 from prompts.schema import Prompt
-from stages.rl.practice import Practised
+from stages.rl.collector import StepBatch
 
 NAMED = 3
 """Prompts of one step that are named; the others are counted."""
@@ -17,25 +18,31 @@ UNFIT = {
 
 
 class Notes:
-    """Remembers what was said, and by capability what came of the rollouts, since the stage was started."""
+    """Remembers what was said, and by capability what came of the rollouts, since the stage was
+    started."""
 
-    def __init__(self, prompts: Mapping[str, Prompt], room: int, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, prompts: Mapping[str, Prompt], room: int, note: Callable[[str], None]
+    ) -> None:
         self.prompts, self.room, self.note = prompts, room, note
         self.short = set[str]()
         self.rollouts = Counter[str]()
         self.ungraded: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def step(self, step: int, done: Practised) -> None:
+    def step(self, step: int, done: StepBatch) -> None:
         """Say what is new at a step."""
         for group in done.everything:
             self.rollouts[group.capability] += len(group.members)
             cut_off = sum(member.cut_off for member in group.usable)
             self.ungraded[group.capability] += group.faults + Counter({CUT_OFF: cut_off})
         self._unfit(step, done)
-        new = {name for name, places in done.moved.items() if places < 0} - self.short
+        new = {name for name, places in done.quota_shift.items() if places < 0} - self.short
         self.short |= new
         for reason, names in self._by_reason(new).items():
-            few = f"step {step}: too few useful prompts of {', '.join(names)}; others take their places"
+            few = (
+                f"step {step}: too few useful prompts of {', '.join(names)}; others take their"
+                " places"
+            )
             self.note(f"{few}{reason}")
 
     def _by_reason(self, names: set[str]) -> dict[str, list[str]]:
@@ -44,15 +51,20 @@ class Notes:
         for name in sorted(names):
             ungraded, rollouts = self.ungraded[name], self.rollouts[name]
             reason = main_fault(ungraded, rollouts)
-            said = f". Of {rollouts} rollouts {ungraded.total()} could not be graded ({counted(ungraded)})"
+            said = (
+                f". Of {rollouts} rollouts {ungraded.total()} could not be graded"
+                f" ({counted(ungraded)})"
+            )
             found[f"{said}: {remedy_of(reason)}" if reason else ""].append(name)
         return found
 
-    def _unfit(self, step: int, done: Practised) -> None:
+    def _unfit(self, step: int, done: StepBatch) -> None:
         for reason, what in UNFIT.items():
             prompts = [self.prompts[id] for id, found in done.unfit.items() if found == reason]
             if prompts:
                 named = ", ".join(prompt.named for prompt in prompts[:NAMED])
                 more = f" and {len(prompts) - NAMED} more" if len(prompts) > NAMED else ""
                 said = what.format(room=self.room)
-                self.note(f"step {step}: {said}: {named}{more}. Never practised on; {remedy_of(reason)}")
+                self.note(
+                    f"step {step}: {said}: {named}{more}. Never practised on; {remedy_of(reason)}"
+                )

@@ -1,34 +1,38 @@
 """The distribution that top-p sampling draws from, in the trainer as in the engine.
 
-A token can be drawn while the probabilities of those above it add up to less than `top_p`; what can be drawn is
-renormalised (nucleus sampling, Holtzman et al. 2020, arXiv:1904.09751). Rollouts come from that distribution, so its
-log-probabilities are what the policy gradient and the parity check are about: those of the whole vocabulary differ by
-the logarithm of the probability that was kept. The set of tokens is a constant in the gradient (DeepSeek-V3.2 keeps
-the engine's own, arXiv:2512.02556, section 3.1).
-"""
+A token can be drawn while the probabilities of those above it add up to less than `top_p`; what can
+be drawn is renormalised (nucleus sampling, Holtzman et al. 2020, arXiv:1904.09751). Rollouts come
+from that distribution, so its log-probabilities are what the policy gradient and the parity check
+are about: those of the whole vocabulary differ by the logarithm of the probability that was kept.
+The set of tokens is a constant in the gradient (DeepSeek-V3.2 keeps the engine's own,
+arXiv:2512.02556, section 3.1)."""
 
 import torch
 from torch import Tensor
 
 SLACK = 2e-5
-"""Probability by which engine and trainer, both right, may differ in a sum. Where a token is in or out by less than
-that, the trainer goes by the engine; nowhere else, or the parity check would prove nothing."""
+"""Probability by which engine and trainer, both right, may differ in a sum. Where a token is in or
+out by less than that, the trainer goes by the engine; nowhere else, or the parity check would prove
+nothing."""
 
 
 def truncated(logits_NV: Tensor, targets_N: Tensor, top_p: float, engine_N: Tensor) -> Tensor:
     """Logits (temperature included) with what cannot be drawn at the lowest number.
 
-    `targets_N` are the tokens that were drawn, `engine_N` their log-probabilities in the engine. A target that could
-    not have been drawn is kept, for a finite log-probability: the parity check finds it, and padding is masked anyway.
-    """
+    `targets_N` are the tokens that were drawn, `engine_N` their log-probabilities in the engine. A
+    target that could not have been drawn is kept, for a finite log-probability: the parity check
+    finds it, and padding is masked anyway."""
     with torch.no_grad():
         sorted_NV, order_NV = logits_NV.sort(dim=-1, descending=True)
         probs_NV = sorted_NV.softmax(-1)
         above_NV = probs_NV.cumsum(-1) - probs_NV
         target_NV = order_NV == targets_N[:, None]
-        narrow_NV, wide_NV = (_kept(above_NV, bound, target_NV) for bound in (top_p - SLACK, top_p + SLACK))
+        narrow_NV, wide_NV = (
+            _kept(above_NV, bound, target_NV) for bound in (top_p - SLACK, top_p + SLACK)
+        )
         narrow_gap_N, wide_gap_N = (
-            (_logprob(probs_NV, kept_NV, target_NV) - engine_N).abs() for kept_NV in (narrow_NV, wide_NV)
+            (_logprob(probs_NV, kept_NV, target_NV) - engine_N).abs()
+            for kept_NV in (narrow_NV, wide_NV)
         )
         kept_NV = torch.where((wide_gap_N < narrow_gap_N)[:, None], wide_NV, narrow_NV)
         left_out_NV = torch.empty_like(kept_NV).scatter_(-1, order_NV, ~kept_NV)

@@ -1,10 +1,11 @@
-"""A group's prompt is computed once: its completions share one row, each seeing the prompt and itself.
+"""A group's prompt is computed once: its completions share one row, each seeing the prompt and
+itself.
 
-Prompts repeat in every member of a group, and with short answers they are most of the tokens. A row is the prompt
-followed by all completions; the attention mask hides the completions from each other and every completion's positions
-go on from the prompt, so that the log-probabilities are those of separate sequences (tests/test_packed.py). Attention
-is dense over the row: where completions are longer than their prompt, members get rows of their own.
-"""
+Prompts repeat in every member of a group, and with short answers they are most of the tokens. A row
+is the prompt followed by all completions; the attention mask hides the completions from each other
+and every completion's positions go on from the prompt, so that the log-probabilities are those of
+separate sequences (tests/stages/test_packed.py). Attention is dense over the row: where completions
+are longer than their prompt, members get rows of their own."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -19,14 +20,16 @@ from stages.rl.nucleus import truncated
 from stages.rl.passes import Part
 
 LONGEST_ROW = 4096
-"""Tokens in a packed row; below it Llama 4's temperature tuning, which counts from the row's start, is constant."""
+"""Tokens in a packed row; below it Llama 4's temperature tuning, which counts from the row's start,
+is constant."""
 HEAD_TOKENS = 1024
 """Tokens whose logits over the vocabulary are held at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Parts of groups as rows. R rows of length L; B completions of at most C tokens, in the order of the parts."""
+    """Parts of groups as rows. R rows of length L; B completions of at most C tokens, in the order
+    of the parts."""
 
     ids: Tensor
     """Token ids (R, L), padded on the right."""
@@ -53,13 +56,18 @@ def pack(parts: Sequence[Part], pad: int) -> Packed:
     row_of, source = [], []
     for r, (prompt, completions) in enumerate(rows):
         size = end = len(prompt)
-        ids[r, :size], positions[r, :size], owner[r, :size] = torch.tensor(prompt), torch.arange(size), 0
+        ids[r, :size], positions[r, :size], owner[r, :size] = (
+            torch.tensor(prompt),
+            torch.arange(size),
+            0,
+        )
         for number, completion in enumerate(completions, start=1):
             count = len(completion)
             place = slice(end, end + count)
             ids[r, place], owner[r, place] = torch.tensor(completion), number
             positions[r, place] = torch.arange(size, size + count)
-            # The prompt's last token predicts the first one, each token the next; padding repeats a harmless 0.
+            # The prompt's last token predicts the first one, each token the next; padding repeats a
+            # harmless 0.
             source.append([size - 1, *range(end, end + count - 1), *[0] * (width - count)])
             row_of.append(r)
             end += count
@@ -67,7 +75,8 @@ def pack(parts: Sequence[Part], pad: int) -> Packed:
 
 
 def shared_rows(part: Part) -> Iterator[tuple[list[int], list[list[int]]]]:
-    """The prompt with all completions, or with each one where sharing a row would cost more than it saves."""
+    """The prompt with all completions, or with each one where sharing a row would cost more than it
+    saves."""
     prompt, completions = part.prompt_ids, part.completions
     tokens = sum(map(len, completions))
     if tokens <= len(completions) * len(prompt) and len(prompt) + tokens <= LONGEST_ROW:
@@ -77,7 +86,8 @@ def shared_rows(part: Part) -> Iterator[tuple[list[int], list[list[int]]]]:
 
 
 def attention_masks(packed: Packed, chunk: int | None) -> dict[str, Tensor]:
-    """Boolean masks (R, 1, L, L) for Llama 4's full and chunked layers; True where a token may look."""
+    """Boolean masks (R, 1, L, L) for Llama 4's full and chunked layers; True where a token may
+    look."""
     length = packed.ids.shape[1]
     mine, theirs = packed.owner[:, :, None], packed.owner[:, None, :]
     causal = torch.ones(length, length, dtype=torch.bool, device=packed.ids.device).tril()
@@ -99,14 +109,16 @@ def logprobs_and_entropies(
     top_p: float = 1.0,
     engine_logprobs: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Log-probability of each completion token (B, C), with gradient, and the entropy there, without.
+    """Log-probability of each completion token (B, C), with gradient, and the entropy there,
+    without.
 
-    Both of the distribution that was sampled from; below a `top_p` of 1 the engine's log-probabilities (B, C) are
-    needed (`nucleus.py`).
-    """
+    Both of the distribution that was sampled from; below a `top_p` of 1 the engine's
+    log-probabilities (B, C) are needed (`nucleus.py`)."""
     model: Any = policy.get_base_model() if isinstance(policy, PeftModel) else policy
     masks = attention_masks(packed, model.config.attention_chunk_size)
-    hidden = model.model(input_ids=packed.ids, attention_mask=masks, position_ids=packed.positions, use_cache=False)
+    hidden = model.model(
+        input_ids=packed.ids, attention_mask=masks, position_ids=packed.positions, use_cache=False
+    )
     chosen = hidden.last_hidden_state[packed.row[:, None], packed.source]
     flat, targets = chosen.flatten(0, 1), completion_ids.flatten()
     engine = None if engine_logprobs is None else engine_logprobs.flatten()
@@ -114,13 +126,29 @@ def logprobs_and_entropies(
     for start in range(0, len(flat), HEAD_TOKENS):
         part = slice(start, start + HEAD_TOKENS)
         cut = (top_p, engine[part]) if engine is not None and top_p < 1 else None
-        parts.append(checkpoint(_head, model.lm_head, flat[part], targets[part], temperature, cut, use_reentrant=False))
-    logprobs, entropies = (torch.cat(column).view_as(completion_ids) for column in zip(*parts, strict=True))
+        parts.append(
+            checkpoint(
+                _head,
+                model.lm_head,
+                flat[part],
+                targets[part],
+                temperature,
+                cut,
+                use_reentrant=False,
+            )
+        )
+    logprobs, entropies = (
+        torch.cat(column).view_as(completion_ids) for column in zip(*parts, strict=True)
+    )
     return logprobs, entropies
 
 
 def _head(
-    lm_head: nn.Module, hidden: Tensor, targets: Tensor, temperature: float, cut: tuple[float, Tensor] | None
+    lm_head: nn.Module,
+    hidden: Tensor,
+    targets: Tensor,
+    temperature: float,
+    cut: tuple[float, Tensor] | None,
 ) -> tuple[Tensor, Tensor]:
     logits = lm_head(hidden).float() / temperature
     logprobs = (logits if cut is None else truncated(logits, targets, *cut)).log_softmax(-1)

@@ -1,8 +1,9 @@
-"""Which completions go through the model together: as few and as even forward passes as the limit allows.
+"""Which completions go through the model together: as few and as even forward passes as the limit
+allows.
 
-A fault has no part in the loss, so it is not computed. Like lengths come together, as a pass is padded to its longest.
-Where the members of a group lie on both sides of a boundary, each side computes the prompt for itself.
-"""
+A fault has no part in the loss, so it is not computed. Like lengths come together, as a pass is
+padded to its longest. Where the members of a group lie on both sides of a boundary, each side
+computes the prompt for itself."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,13 +30,21 @@ class Part:
 
 
 def forward_passes(groups: Sequence[Group], limit: int) -> list[list[Part]]:
-    """The usable members of the groups in passes of at most `limit` sequences; no pass where there are no groups."""
-    wholes = [Part(g.prompt_ids, [member.rollout for member in g.usable], g.advantages()) for g in _ordered(groups)]
-    rows = [(whole, place) for whole, part in enumerate(wholes) for place in range(len(part.rollouts))]
+    """The usable members of the groups in passes of at most `limit` sequences; no pass where there
+    are no groups."""
+    wholes = [
+        Part(g.prompt_ids, [member.rollout for member in g.usable], g.advantages())
+        for g in _ordered(groups)
+    ]
+    rows = [
+        (whole, place) for whole, part in enumerate(wholes) for place in range(len(part.rollouts))
+    ]
     passes, start = [], 0
     for size in even_parts(len(rows), limit):
         together = groupby(rows[start : start + size], key=lambda row: row[0])
-        passes.append([_some(wholes[whole], [place for _, place in mine]) for whole, mine in together])
+        passes.append(
+            [_some(wholes[whole], [place for _, place in mine]) for whole, mine in together]
+        )
         start += size
     return passes
 
@@ -44,10 +53,14 @@ def _ordered(groups: Sequence[Group]) -> list[Group]:
     """By the length of the longest sequence."""
 
     def key(group: Group) -> tuple[int, str]:
-        return len(group.prompt_ids) + max(len(m.rollout.token_ids) for m in group.usable), group.prompt_id
+        return len(group.prompt_ids) + max(
+            len(m.rollout.token_ids) for m in group.usable
+        ), group.prompt_id
 
     return sorted(groups, key=key)
 
 
 def _some(part: Part, places: Sequence[int]) -> Part:
-    return Part(part.prompt_ids, [part.rollouts[i] for i in places], [part.advantages[i] for i in places])
+    return Part(
+        part.prompt_ids, [part.rollouts[i] for i in places], [part.advantages[i] for i in places]
+    )

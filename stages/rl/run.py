@@ -1,4 +1,5 @@
-"""Online RL: GRPO on a curriculum that the policy keeps re-filtering, rollouts from vLLM in the same process."""
+"""Online RL: GRPO on a curriculum that the policy keeps re-filtering, rollouts from vLLM in the
+same process."""
 
 import shutil
 from collections import Counter
@@ -13,32 +14,37 @@ from common.faults import NOT_ENCODED
 from common.files import append_json_line, read_json_lines, write_json
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
-from curriculum.account import FATES, PREDICTIONS
+from curriculum.accounting import FATES, PREDICTIONS
 from curriculum.curriculum import begin_stage
 from curriculum.database import settle
 from curriculum.ledger import Ledger
 from curriculum.plots import PREFIX, plot
 from curriculum.posterior import Beta
-from curriculum.rows import Entry
+from curriculum.records import NewPrompt
 from models.checkpoint import load_policy
 from prompts.schema import Prompt, read_prompts
 from rewards.grade import grade
 from rollouts.engine import Engine
-from stages.health import FIGURES, PROBE, spread_out
-from stages.resume import go_on
+from stages.rl.collector import RolloutCollector, StepBatch
 from stages.rl.config import RlStage
 from stages.rl.kl import Reference
 from stages.rl.notes import Notes
 from stages.rl.packed import shared_rows
-from stages.rl.practice import Practice, Practised
-from stages.rl.trainer import CurriculumTrainer
-from stages.sickness import FAULTS
-from stages.train import Trained, arguments, fit, load, picked, save
+from stages.rl.trainer import RlTrainer
+from training.divergence import FAULTS
+from training.fit import Trained, arguments, fit, load, picked, save
+from training.resume import go_on
+from training.router_metrics import FIGURES, PROBE, spread_out
 
 CURRICULUM = tuple(
     PREFIX + name
     for name in (
-        *("committed_mixed_share", "start_difficulty", "foretold/brier", "foretold/calibration_error"),
+        *(
+            "committed_mixed_share",
+            "start_difficulty",
+            "foretold/brier",
+            "foretold/calibration_error",
+        ),
         *("saved_rollouts", "saved_tokens", *(f"tokens/{fate}" for fate in FATES)),
     )
 )
@@ -50,23 +56,33 @@ FLAT = Beta(1.0, 1.0)
 
 
 def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
-    """Write `checkpoint/`, `ledger.sqlite`, `groups.jsonl`, `parity.json`, `prompts.parquet`, `metrics.jsonl`, and of
-    the curriculum `curriculum.png` and `reliability.json`."""
+    """Write `checkpoint/`, `ledger.sqlite`, `groups.jsonl`, `parity.json`, `prompts.parquet`,
+    `metrics.jsonl`, and of the curriculum `curriculum.png` and `reliability.json`."""
     start = go_on(context)
     prompts = read_prompts(inputs["filter"] / "prompts.parquet")
-    ledger = open_ledger(prompts, start or inputs["filter"], context.folder / "ledger.sqlite", start is None)
+    ledger = open_ledger(
+        prompts, start or inputs["filter"], context.folder / "ledger.sqlite", start is None
+    )
     checkpoint = inputs["checkpoint"] / "checkpoint"
     engine = Engine(checkpoint, config.rollouts, derive(context.seed, "engine"))
     trained = load(config, checkpoint, context.seed)
-    practice = Practice(config, {p.id: p for p in prompts}, ledger, engine, grade, derive(context.seed, "practice"))
-    trainer = trainer_of(config, context, trained, practice, reference_of(config, trained, checkpoint))
-    practice.between = between(context, trainer)
+    collector = RolloutCollector(
+        config, {p.id: p for p in prompts}, ledger, engine, grade, derive(context.seed, "practice")
+    )
+    trainer = trainer_of(
+        config, context, trained, collector, reference_of(config, trained, checkpoint)
+    )
+    collector.between = between(context, trainer)
     last = fit(
         trainer,
         config,
         context,
         start=start,
-        probe=[practice.encoded(p.id)[0] for p in spread_out(prompts, PROBE) if practice.unfit(p.id) != NOT_ENCODED],
+        probe=[
+            collector.encoded(p.id)[0]
+            for p in spread_out(prompts, PROBE)
+            if collector.unfit(p.id) != NOT_ENCODED
+        ],
         shown=("reward", "mixed_share", "parity/rollout_gap"),
         extra=lambda folder: ledger.snapshot(folder / "ledger.sqlite"),
     )
@@ -74,9 +90,16 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     engine.close()
     save(trained, context)
     shutil.copyfile(inputs["filter"] / "prompts.parquet", context.folder / "prompts.parquet")
-    account = practice.curriculum.account
-    write_json(context.folder / "reliability.json", {k: getattr(account, k).curve() for k in PREDICTIONS})
-    plot(read_json_lines(context.folder / "metrics.jsonl"), account, context.folder / "curriculum.png")
+    accounting = collector.curriculum.accounting
+    write_json(
+        context.folder / "reliability.json",
+        {k: getattr(accounting, k).curve() for k in PREDICTIONS},
+    )
+    plot(
+        read_json_lines(context.folder / "metrics.jsonl"),
+        accounting,
+        context.folder / "curriculum.png",
+    )
     counts = ledger.counts()
     ledger.close()
     settle(context.folder / "ledger.sqlite")
@@ -96,8 +119,8 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
 
 
 def reference_of(config: RlStage, trained: Trained, checkpoint: Path) -> Reference | None:
-    """What the KL term holds the policy to, if there is one: the policy without its adapters, or the weights that the
-    stage started from once more."""
+    """What the KL term holds the policy to, if there is one: the policy without its adapters, or
+    the weights that the stage started from once more."""
     if not config.kl_weight:
         return None
     adapters = isinstance(trained.policy, PeftModel)
@@ -106,11 +129,14 @@ def reference_of(config: RlStage, trained: Trained, checkpoint: Path) -> Referen
 
 
 def open_ledger(prompts: Sequence[Prompt], source: Path, path: Path, fresh: bool) -> Ledger:
-    """The stage's ledger at `path`: a checkpoint's when the stage goes on; on a fresh start the judge's or an earlier
-    RL stage's, or where it practises on the plain prompts a new one, in which nothing is known of any."""
+    """The stage's ledger at `path`: a checkpoint's when the stage goes on; on a fresh start the
+    judge's or an earlier RL stage's, or where it practises on the plain prompts a new one, in which
+    nothing is known of any."""
     if fresh and (source / "held_out.parquet").exists():  # a `prompts` stage: nobody judged them
         ledger = Ledger(path)
-        ledger.add(Entry(p.id, p.capability, p.source, FLAT, settings=p.difficulty) for p in prompts)
+        ledger.add(
+            NewPrompt(p.id, p.capability, p.source, FLAT, settings=p.difficulty) for p in prompts
+        )
         return ledger
     ledger = Ledger.restore(source / "ledger.sqlite", path)
     if fresh:
@@ -119,43 +145,58 @@ def open_ledger(prompts: Sequence[Prompt], source: Path, path: Path, fresh: bool
 
 
 def trainer_of(
-    config: RlStage, context: StageContext, trained: Trained, practice: Practice, reference: Reference | None = None
-) -> CurriculumTrainer:
-    """The trainer of a stage's policy, whose groups come from `practice`."""
+    config: RlStage,
+    context: StageContext,
+    trained: Trained,
+    collector: RolloutCollector,
+    reference: Reference | None = None,
+) -> RlTrainer:
+    """The trainer of a stage's policy, whose groups come from `collector`."""
     totals = _totals(context)
-    tell = Notes(practice.prompts, practice.room, context.note)
+    tell = Notes(collector.prompts, collector.room, context.note)
 
-    def practise(step: int) -> Practised:
-        done = practice.step(step)
+    def collect(step: int) -> StepBatch:
+        done = collector.step(step)
         tell.step(step, done)
         for group in done.everything:
-            append_json_line(context.folder / "groups.jsonl", group.to_json(step, config.system_prompts))
+            append_json_line(
+                context.folder / "groups.jsonl", group.to_json(step, config.system_prompts)
+            )
         totals["generated"] += done.tokens
         rows = [row for parts in done.passes for part in parts for row in shared_rows(part)]
-        totals["trained"] += sum(len(prompt) + sum(map(len, completions)) for prompt, completions in rows)
-        done.metrics |= {**_metrics(done, practice.ledger), **{f"tokens_{k}_total": v for k, v in totals.items()}}
+        totals["trained"] += sum(
+            len(prompt) + sum(map(len, completions)) for prompt, completions in rows
+        )
+        done.metrics |= {
+            **_metrics(done, collector.ledger),
+            **{f"tokens_{k}_total": v for k, v in totals.items()},
+        }
         return done
 
-    chosen = practice.fitting(PROBES)
-    answers = [practice.engine.encode_text(practice.prompts[id].answer)[: config.max_tokens] for id in chosen]
-    probes = [practice.encoded(id)[0] for id in chosen], answers
-    return CurriculumTrainer(
+    chosen = collector.fitting(PROBES)
+    answers = [
+        collector.engine.encode_text(collector.prompts[id].answer)[: config.max_tokens]
+        for id in chosen
+    ]
+    probes = [collector.encoded(id)[0] for id in chosen], answers
+    return RlTrainer(
         policy=trained.policy,
         args=_grpo(config, context),
         tokenizer=trained.tokenizer,
-        engine=practice.engine,
-        practise=practise,
+        engine=collector.engine,
+        collect=collect,
         probes=probes,
         tolerance=config.parity_tolerance,
         reference=reference,
     )
 
 
-def between(context: StageContext, trainer: CurriculumTrainer) -> Callable[[bool], None]:
-    """What happens between two chunks of a step's rollouts: the run hears that the stage lives, and a stop is heeded.
+def between(context: StageContext, trainer: RlTrainer) -> Callable[[bool], None]:
+    """What happens between two chunks of a step's rollouts: the run hears that the stage lives, and
+    a stop is heeded.
 
-    A step that has booked rollouts is finished first: what goes on from a checkpoint begins its step anew.
-    """
+    A step that has booked rollouts is finished first: what goes on from a checkpoint begins its
+    step anew."""
 
     def look(booked: bool) -> None:
         step = trainer.state.global_step
@@ -163,7 +204,9 @@ def between(context: StageContext, trainer: CurriculumTrainer) -> Callable[[bool
         if context.stop_requested() and not booked:
             if step:
                 trainer.keep()
-            raise Interrupted("stopped as asked; the stage goes on from here", "run the same command again")
+            raise Interrupted(
+                "stopped as asked; the stage goes on from here", "run the same command again"
+            )
 
     return look
 
@@ -185,7 +228,7 @@ def _grpo(config: RlStage, context: StageContext) -> GRPOConfig:
     )
 
 
-def _metrics(done: Practised, ledger: Ledger) -> dict[str, float]:
+def _metrics(done: StepBatch, ledger: Ledger) -> dict[str, float]:
     groups = [group for group in done.everything if not group.probe]
     graded = sum(len(group.usable) for group in groups)
     faults = sum((group.faults for group in done.everything), Counter(done.unfit.values()))

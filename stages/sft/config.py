@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stages.training import TrainingStage
+from training.config import TrainingStage
 
 
 class SftStage(TrainingStage):
@@ -13,7 +13,8 @@ class SftStage(TrainingStage):
     from_: str = Field(default="base", alias="from")
     """Id of the stage whose checkpoint training starts from."""
     on: str
-    """Id of the stage whose prompts are learnt: a judge filter (its kept prompts) or `prompts` (all)."""
+    """Id of the stage whose prompts are learnt: a judge filter (its kept prompts) or `prompts`
+    (all)."""
     limit: int | None = Field(default=None, ge=1)
     """Learn from at most this many of them, a sample with every capability's share."""
     epochs: float = Field(default=1.0, gt=0)
@@ -21,8 +22,8 @@ class SftStage(TrainingStage):
     batch_size: int = Field(default=16, ge=1)
     """Sequences an optimiser step."""
     warmup_steps: int = Field(default=2, ge=0)
-    """Optimiser steps in which the learning rate rises from 0 to its peak, evenly; the first of them moves nothing.
-    The first gradients of fresh weights are the least trustworthy."""
+    """Optimiser steps in which the learning rate rises from 0 to its peak, evenly; the first of
+    them moves nothing. The first gradients of fresh weights are the least trustworthy."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the forward and backward pass; weights and optimiser stay float32."""
 

@@ -8,12 +8,12 @@ from trl import SFTConfig, SFTTrainer
 from common.stage import Inputs, Outputs, StageContext
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts
-from stages.accumulation import EvenPasses
-from stages.health import FIGURES
 from stages.lengths import require_room
-from stages.resume import go_on
 from stages.sft.config import SftStage
-from stages.train import arguments, fit, load, picked, save
+from training.accumulation import EvenPasses
+from training.fit import arguments, fit, load, picked, save
+from training.resume import go_on
+from training.router_metrics import FIGURES
 
 
 class RowTrainer(EvenPasses, SFTTrainer):
@@ -23,14 +23,19 @@ class RowTrainer(EvenPasses, SFTTrainer):
 def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/` and `metrics.jsonl`."""
     start = go_on(context)
-    prompts = sample(read_prompts(inputs["prompts"] / "prompts.parquet"), config.limit, context.seed)
+    prompts = sample(
+        read_prompts(inputs["prompts"] / "prompts.parquet"), config.limit, context.seed
+    )
     trained = load(config, inputs["checkpoint"] / "checkpoint", context.seed)
     examples = {prompt.id: _example(prompt) for prompt in prompts}
     encoded = {id: _encoded(trained.tokenizer, example) for id, example in examples.items()}
     lengths = {prompt.named: len(encoded[prompt.id]) for prompt in prompts}
     context_length = trained.policy.config.max_position_embeddings
     require_room(
-        lengths, context_length, "the model's context", "shorten them, or set max_prompt_tokens of their source"
+        lengths,
+        context_length,
+        "the model's context",
+        "shorten them, or set max_prompt_tokens of their source",
     )
     rows = min(config.batch_size, len(prompts))
     trainer = RowTrainer(
@@ -46,7 +51,9 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     )
     trainer.items = config.rows_per_forward
     probe = list(encoded.values())
-    last = fit(trainer, config, context, start=start, probe=probe, shown=("loss", "mean_token_accuracy"))
+    last = fit(
+        trainer, config, context, start=start, probe=probe, shown=("loss", "mean_token_accuracy")
+    )
     save(trained, context)
     names = ("loss", "mean_token_accuracy", "entropy", *FIGURES)
     metrics = {"prompts": len(prompts), "steps": trainer.state.global_step, **picked(last, names)}
@@ -54,8 +61,13 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
 
 
 def _example(prompt: Prompt) -> dict[str, Any]:
-    return {"prompt": prompt.messages, "completion": [{"role": "assistant", "content": prompt.target}]}
+    return {
+        "prompt": prompt.messages,
+        "completion": [{"role": "assistant", "content": prompt.target}],
+    }
 
 
 def _encoded(tokenizer: Any, example: dict[str, Any]) -> list[int]:
-    return tokenizer.apply_chat_template(example["prompt"] + example["completion"], return_dict=False)
+    return tokenizer.apply_chat_template(
+        example["prompt"] + example["completion"], return_dict=False
+    )

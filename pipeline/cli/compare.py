@@ -1,0 +1,73 @@
+"""`uphill compare`: base and every stage side by side, with intervals and differences to the
+parent."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from common.errors import BadInput
+from pipeline.execution.run_folder import load_plan
+from pipeline.execution.state import inspect
+from pipeline.planning.plan import EVALUATE
+
+
+def rows_of(runs: Sequence[Path]) -> list[dict[str, Any]]:
+    """The rows of `compare --json`: each finished evaluation of each run, a row a suite. BadInput
+    if there is none."""
+    from evals.compare import Evaluation, compare_rows
+
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        plan = load_plan(run)
+        states = inspect(plan, run)
+        evaluations = []
+        for node in plan.nodes:
+            if node.kind == EVALUATE and states[node.id].state == "done":
+                stage = node.inputs["checkpoint"]
+                checkpoint = str(states[stage].folder / "checkpoint")
+                folder = states[node.id].folder
+                evaluations.append(
+                    Evaluation(stage, plan.evaluated_parent(stage), checkpoint, folder)
+                )
+        if not evaluations:
+            raise BadInput(
+                f"{run}: no evaluation is finished", "run a recipe that has an `evaluate` section"
+            )
+        rows += compare_rows(evaluations)
+    return rows
+
+
+def compare_table(rows: Sequence[dict[str, Any]], several: bool) -> list[list[str]]:
+    """A line a suite and a column a stage: `score [low, high] (delta)`, in per cent. `several`
+    names the runs."""
+    stages = list(dict.fromkeys(_column(row, several) for row in rows))
+    suites = list(dict.fromkeys(row["suite"] for row in rows))
+    cells = {(row["suite"], _column(row, several)): _cell(row) for row in rows}
+    counts = {row["suite"]: str(row["n"]) for row in rows}
+    body = [
+        [suite, counts[suite], *(cells.get((suite, stage), "") for stage in stages)]
+        for suite in suites
+    ]
+    return [["suite (%)", "n", *stages], *body]
+
+
+def score_text(result: Mapping[str, Any]) -> str:
+    """`score [low, high]` in per cent, or that there is none."""
+    if result["score"] is None:
+        return "no score"
+    return f"{100 * result['score']:.1f} [{100 * result['low']:.1f}, {100 * result['high']:.1f}]"
+
+
+def _column(row: dict[str, Any], several: bool) -> str:
+    """The stage, below its run's name where there are several:
+    .../<run>/<NN>-<stage>/checkpoint."""
+    return (
+        f"{Path(row['checkpoint']).parents[1].name}:{row['stage']}"
+        if several
+        else str(row["stage"])
+    )
+
+
+def _cell(row: dict[str, Any]) -> str:
+    score = score_text(row)
+    return score if row["delta"] is None else f"{score} {100 * row['delta']:+.1f}"

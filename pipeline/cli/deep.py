@@ -1,0 +1,28 @@
+"""`uphill check --deep`: gather a recipe's prompts in a folder that goes away, and ask the early
+check's questions."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from common.files import read_json
+from pipeline.execution.process import Signals
+from pipeline.execution.progress import Reporter
+from pipeline.execution.runner import PREFLIGHT, RunRequest, ask_early, run_plan
+from pipeline.planning.plan import build_plan
+from pipeline.recipe.schema import Recipe
+from pipeline.recipe.user_files import kept_checksums
+from stages.reference import PROMPTS
+
+
+def deep_check(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
+    """What was asked of how many prompts (`asked`) and what a person should know (`notes`);
+    BadInput with all that would end the run later."""
+    plan = build_plan(recipe, kept_checksums().of)
+    with TemporaryDirectory(prefix="uphill-") as place:
+        request = RunRequest(plan, Path(place) / plan.name, until=PROMPTS, reporter=reporter)
+        run_plan(request)
+        with Signals() as signals:
+            ask_early(request, signals)
+        found: dict[str, Any] = read_json(request.run / PREFLIGHT / "preflight.json")
+    return found

@@ -1,0 +1,224 @@
+"""`uphill eval`: ask any checkpoint some suites, outside a recipe's own evaluations."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+
+from common.errors import BadInput
+from common.files import read_json
+from common.fingerprint import differences, fingerprint
+from common.seeds import derive
+from evals.config import SuiteConfig, SuiteName
+from models.context import context_in
+from pipeline.cli.compare import score_text
+from pipeline.execution.attempt import Attempt
+from pipeline.execution.gpus import notice
+from pipeline.execution.process import Signals
+from pipeline.execution.progress import Reporter
+from pipeline.execution.run_folder import find_checkpoint
+from pipeline.execution.runner import run_attempt, settings
+from pipeline.execution.state import inspect, partial_of
+from pipeline.planning.plan import EVALUATE, Node, Plan, identity_of
+from pipeline.recipe.limits import no_room
+from pipeline.recipe.problems import nearest
+from pipeline.recipe.user_files import content, kept_checksums, wrong_model
+from pipeline.store.lock import owned
+from pipeline.store.record import read_record, record_checksum, verify
+from rollouts.config import RolloutConfig
+from stages.evaluate.config import EvaluateStage
+from stages.reference import PROMPTS
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is asked: a checkpoint, and the prompts stage that `held_out` is read from."""
+
+    name: str
+    inputs: Mapping[str, Path]
+    made_from: Mapping[str, Mapping[str, str]]
+    seed: int
+    rollouts: RolloutConfig
+    settings: Mapping[str, Any]
+    default_out: Path
+
+
+def evaluate(
+    name: str,
+    suites: Sequence[str],
+    runs_dir: Path,
+    out: Path | None,
+    reporter: Reporter,
+    max_model_len: int | None = None,
+) -> dict[str, Any]:
+    """Evaluate a checkpoint folder or `RUN[:STAGE]`; returns the document of `eval --json`.
+
+    The results stay in `out`. The same evaluation finished there before is not repeated.
+    `max_model_len` takes the place of the run's own; the same evaluation at another length is
+    another one."""
+    for suite in suites:
+        if suite not in get_args(SuiteName):
+            raise BadInput(
+                f"--suite: there is no suite {suite!r}", nearest(suite, get_args(SuiteName))
+            )
+    if len(set(suites)) != len(suites):
+        raise BadInput(f"--suite: a suite is named twice in {','.join(suites)}", "name it once")
+    path = Path(name)
+    bare = (path / "config.json").is_file() or (path.is_dir() and any(path.glob("*.safetensors")))
+    subject = _bare(path, suites, runs_dir, reporter) if bare else _of_run(name, suites, runs_dir)
+    if max_model_len is not None and max_model_len != subject.rollouts.max_model_len:
+        subject = _at_length(subject, max_model_len)
+    checkpoint = subject.inputs["checkpoint"]
+    _require_room(
+        suites, subject.rollouts.max_model_len, checkpoint if bare else checkpoint / "checkpoint"
+    )
+    folder = out or subject.default_out
+    node = _node(subject, suites, folder)
+    if not _finished(node, folder):
+        if told := notice(os.environ):
+            reporter.line(told)
+        with (
+            owned(partial_of(folder)),
+            Signals() as signals,
+            _as_stage_output(subject, bare) as inputs,
+        ):
+            attempt = Attempt(
+                node, folder, inputs, subject.made_from, subject.settings, datetime.now(UTC)
+            )
+            run_attempt(attempt, f"evaluation of {subject.name}", signals, reporter)
+    return {"checkpoint": subject.name, "path": str(folder), **read_json(folder / "results.json")}
+
+
+def _at_length(subject: Subject, length: int) -> Subject:
+    rollouts = RolloutConfig.model_validate(
+        {**subject.rollouts.model_dump(), "max_model_len": length}
+    )
+    out = subject.default_out.with_name(f"{subject.default_out.name}+max_model_len={length}")
+    return replace(subject, rollouts=rollouts, default_out=out)
+
+
+def _require_room(suites: Sequence[str], length: int, checkpoint: Path) -> None:
+    """BadInput when the model cannot read `length` tokens, or a suite's answers would leave none
+    for a prompt."""
+    context = context_in(str(checkpoint))
+    if context is not None and length > context:
+        message = (
+            f"max_model_len {length:,} is longer than the context of {checkpoint}, {context:,}"
+            " tokens"
+        )
+        raise BadInput(message, f"give --max-model-len {context} or less")
+    for suite in suites:
+        answer = SuiteConfig.model_validate(suite).answer_length()
+        if answer >= length:
+            raise BadInput(no_room(suite, answer, length), f"give a --max-model-len above {answer}")
+
+
+def _of_run(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
+    found = find_checkpoint(name, runs_dir)
+    states = inspect(found.plan, found.run)
+    stages = {"checkpoint": found.node.id, "prompts": PROMPTS}
+    if states[PROMPTS].state != "done":
+        raise BadInput(
+            f"{name}: the stage {PROMPTS!r} is {states[PROMPTS].state}", "run the recipe first"
+        )
+    for stage in stages.values():
+        verify(states[stage].folder, stage, whole=True)
+    made_from = {
+        key: {"stage": stage, "record": record_checksum(states[stage].folder)}
+        for key, stage in stages.items()
+    }
+    return Subject(
+        name=f"{found.plan.name}:{found.node.id}",
+        inputs={key: states[stage].folder for key, stage in stages.items()},
+        made_from=made_from,
+        seed=found.plan.evaluate["seed"],
+        rollouts=RolloutConfig.model_validate(found.plan.evaluate["rollouts"]),
+        settings=settings(found.plan),
+        default_out=found.run / "evals" / "+".join([found.node.id, *suites]),
+    )
+
+
+def _bare(folder: Path, suites: Sequence[str], runs_dir: Path, reporter: Reporter) -> Subject:
+    """A checkpoint folder from anywhere."""
+    if wrong := wrong_model(folder):
+        raise BadInput(*wrong)
+    if "held_out" in suites:
+        message = f"{folder}: held_out prompts belong to a run, and this is a checkpoint folder"
+        raise BadInput(message, "name RUN:STAGE, or leave the suite out")
+    inputs = {"checkpoint": folder.resolve()}
+    name = folder.resolve().name
+    sums = kept_checksums()
+    made_from = {"checkpoint": {"content": content(folder, sums.of)}}
+    reporter.lines(sums.remarks())
+    out = runs_dir / "evals" / "+".join([name, *suites])
+    return Subject(
+        str(folder),
+        inputs,
+        made_from,
+        derive(0, EVALUATE),
+        RolloutConfig(),
+        settings(Plan(name, ())),
+        out,
+    )
+
+
+def _node(subject: Subject, suites: Sequence[str], folder: Path) -> Node:
+    config = EvaluateStage(
+        id=EVALUATE,
+        of="checkpoint",
+        suites=tuple(SuiteConfig.model_validate(suite) for suite in suites),
+        rollouts=subject.rollouts,
+    )
+    identity = {"config": identity_of(config), "kind": EVALUATE, "seed": subject.seed}
+    return Node(
+        id=EVALUATE,
+        kind=EVALUATE,
+        config=config.model_dump(mode="json", by_alias=True),
+        config_type="stages.evaluate.config:EvaluateStage",
+        seed=subject.seed,
+        inputs={},
+        identity=identity,
+        fingerprint=fingerprint({**identity, "inputs": subject.made_from}),
+        place=folder.name,
+        module="stages.evaluate.run",
+    )
+
+
+@contextmanager
+def _as_stage_output(subject: Subject, bare: bool) -> Iterator[Mapping[str, Path]]:
+    """The inputs as a stage reads them: a checkpoint is the folder `checkpoint` in a stage's
+    folder."""
+    if not bare:
+        yield subject.inputs
+        return
+    with TemporaryDirectory(prefix="uphill-") as place:
+        (Path(place) / "checkpoint").symlink_to(subject.inputs["checkpoint"])
+        yield {"checkpoint": Path(place)}
+
+
+def _finished(node: Node, folder: Path) -> bool:
+    """Whether the folder holds this very evaluation. BadInput if it holds anything else."""
+    if not folder.exists():
+        return False
+    record = read_record(folder)
+    if record is not None and record["fingerprint"] == node.fingerprint:
+        return True
+    changes = differences(record["identity"], dict(node.identity)) if record else []
+    said = "; ".join(
+        f"{name.removeprefix('config.')} was {old!r} and is now {new!r}"
+        for name, old, new in changes
+    )
+    what = f"holds something else{f': {said}' if said else ''}"
+    raise BadInput(f"{folder}: is there already and {what}", "name another folder with --out")
+
+
+def results_table(results: Mapping[str, Any]) -> list[list[str]]:
+    """The rows of the table for people, its header first; in per cent."""
+    rows = [["suite (%)", "n", "score"]]
+    for name, suite in results["suites"].items():
+        rows.append([name, str(suite["n"]), score_text(suite)])
+    return rows

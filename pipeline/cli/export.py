@@ -1,0 +1,170 @@
+"""`uphill export`: a stage's checkpoint as a folder of its own, proven to be what the stage
+wrote."""
+
+import ctypes
+import errno
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from common.errors import BadInput, RunFailed
+from common.files import checksum
+from pipeline.execution.run_folder import Checkpoint
+from pipeline.store.record import ATTEMPT, RECORD, sync_folder
+
+CHECKPOINT_FILES = re.compile(
+    r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|tokenizer\.model|merges\.txt|vocab\.txt"
+    r"|chat_template\.jinja|(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab"
+    r"|chat_template|preprocessor_config|processor_config)\.json"
+)
+"""What a Hugging Face checkpoint consists of. A folder with anything else in it is never
+replaced."""
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+
+
+def export(checkpoint: Checkpoint, target: Path, force: bool = False) -> dict[str, Any]:
+    """Copy the checkpoint to `target`, whole or not at all. BadInput if something is there already.
+
+    With `force` that may be another checkpoint, and nothing else, whose place the whole copy takes
+    in one step."""
+    place = Path(os.path.abspath(target))
+    try:
+        replaced = _require_free(place, force)
+        partial = _working_folder(place)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        files = _copy(checkpoint, partial)
+        if replaced:
+            _exchange(partial, place)
+            _remove(partial, replaced)
+        else:
+            partial.rename(place)
+        sync_folder(place.parent)
+    except OSError as error:
+        message = f"{target}: cannot be written to: {error.strerror or error}"
+        raise BadInput(message, "name a folder in a place that can be written to") from None
+    done = {
+        "stage": checkpoint.node.id,
+        "run": checkpoint.plan.name,
+        "path": str(target),
+        "files": files,
+    }
+    return {**done, "replaced": bool(replaced)}
+
+
+def _require_free(place: Path, force: bool) -> list[str]:
+    """BadInput unless `place` may be written to; the names of the files that are there and may be
+    replaced."""
+    for folder in place.parents:
+        if (folder / RECORD).exists() or (folder / ATTEMPT).exists():
+            raise BadInput(
+                f"{place}: is inside of {folder}, which a run keeps a record of",
+                "name a folder elsewhere",
+            )
+    if place in (Path.cwd(), *Path.cwd().parents):
+        raise BadInput(
+            f"{place}: is the current folder, or around it",
+            "name a folder below it, or go elsewhere",
+        )
+    if not os.path.lexists(place) or (place.is_dir() and not any(place.iterdir())):
+        return []
+    if not force:
+        message = f"{place}: is there already and not an empty folder"
+        raise BadInput(
+            message, "name a new folder; or give --force, if it is a checkpoint to be replaced"
+        )
+    if place.is_symlink() or not place.is_dir():
+        raise BadInput(
+            f"{place}: is no folder, and --force replaces nothing else", "name the folder itself"
+        )
+    names = _names(place)
+    if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
+        raise BadInput(
+            f"{place}: is no checkpoint (config.json and *.safetensors)", "name another folder"
+        )
+    return names
+
+
+def _working_folder(place: Path) -> Path:
+    """Where the copy is made, in the folder of the target; without what a killed export left
+    there."""
+    partial = place.with_name(f".{place.name}.uphill-export")
+    if partial.exists():
+        _names(partial)
+        shutil.rmtree(partial)
+    return partial
+
+
+def _names(folder: Path) -> list[str]:
+    """What is in a folder; BadInput naming what belongs to no checkpoint."""
+    names = sorted(path.name for path in folder.iterdir())
+    other = [name for name in names if not _of_a_checkpoint(folder / name)]
+    if other:
+        message = (
+            f"{folder}: has {', '.join(other[:3])}{' and more' if other[3:] else ''}, which is no"
+            " checkpoint's"
+        )
+        raise BadInput(
+            message, "move that elsewhere, or name another folder: only checkpoints are replaced"
+        )
+    return names
+
+
+def _of_a_checkpoint(path: Path) -> bool:
+    return (
+        path.is_file()
+        and not path.is_symlink()
+        and CHECKPOINT_FILES.fullmatch(path.name) is not None
+    )
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Let two folders take each other's name in one step (renameat2 of Linux): nobody ever finds
+    neither, or a part."""
+    names = os.fsencode(one), os.fsencode(other)
+    if ctypes.CDLL(None, use_errno=True).renameat2(
+        AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE
+    ):
+        number = ctypes.get_errno()
+        if number in (errno.EINVAL, errno.ENOSYS):
+            message = f"{other}: this file system cannot exchange folders, which --force needs"
+            raise BadInput(message, "delete the old checkpoint yourself, or name a new folder")
+        raise OSError(number, os.strerror(number), str(other))
+
+
+def _remove(folder: Path, names: list[str]) -> None:
+    """Remove an old checkpoint: the files that were looked at, and their folder if nobody added to
+    it meanwhile."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    if left := [path.name for path in folder.iterdir()]:
+        message = (
+            f"{folder}: somebody added {', '.join(left)} to the old checkpoint; the new one is in"
+            " its place"
+        )
+        raise RunFailed(message, "move that elsewhere")
+    folder.rmdir()
+
+
+def _copy(checkpoint: Checkpoint, partial: Path) -> list[str]:
+    """Copy the recorded files; the copies' checksums must be those of the record. Returns their
+    names."""
+    record = checkpoint.state.record or {}
+    prefix = f"{checkpoint.folder.name}/"
+    names = [name for name in record["files"] if name.startswith(prefix)]
+    for name in names:
+        source, copy = checkpoint.state.folder / name, partial / name.removeprefix(prefix)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if not source.is_file():
+            raise RunFailed(
+                f"{source}: is missing", f"make it again with `--redo {checkpoint.node.id}`"
+            )
+        shutil.copyfile(source, copy)
+        if checksum(copy) != record["files"][name]["sha256"]:
+            shutil.rmtree(partial)
+            raise RunFailed(
+                f"{source}: has changed since it was recorded",
+                f"make it again with `--redo {checkpoint.node.id}`",
+            )
+    return [name.removeprefix(prefix) for name in names]

@@ -1,0 +1,87 @@
+"""`uphill grade`: answers from the command line or from a file, before the verifiers."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import BadInput
+from pipeline.cli.output import print_table
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What came out."""
+
+    document: dict[str, Any]
+
+    def show(self) -> None:
+        """The table on stdout, of answers with an expected verdict only those that got another;
+        counts on stderr."""
+        from evals.grading import grade_table, refusals
+
+        rows = self.document["rows"]
+        judged = [row for row in rows if row["expected"] is not None]
+        shown = [
+            row
+            for row in rows
+            if row["expected"] is None or row["expected"] != (row["reward"] >= 1.0)
+        ]
+        if shown:
+            print_table(grade_table({"rows": shown}))
+        if judged:
+            print(
+                f"false right: {self.document['false_right']} of"
+                f" {sum(not row['expected'] for row in judged)}"
+            )
+            print(
+                f"false wrong: {self.document['false_wrong']} of"
+                f" {sum(row['expected'] for row in judged)}"
+            )
+        for line in refusals(rows):
+            print(line, file=sys.stderr)
+        seconds = self.document["seconds_per_1000"]
+        print(
+            f"{len(rows)} answers, {self.document['faults']} faults, {seconds:.2f} s per 1,000",
+            file=sys.stderr,
+        )
+
+
+def grade_answers(
+    file: Path | None,
+    verifier: str | None,
+    reference: str | None,
+    prompt: str,
+    answers: Sequence[str],
+) -> Graded:
+    """Grade the pairs of `file`, or `answers` against one reference. BadInput if neither, or both,
+    are given."""
+    from evals.grading import Pair, check_pair, grade_pairs, read_pairs
+
+    given = verifier is not None or reference is not None or bool(answers)
+    if (file is None) != given:
+        problem = "both a file and answers are given" if given else "nothing to grade"
+        raise BadInput(
+            problem,
+            "uphill grade --verifier number --reference 12 '12 apples', or --file PAIRS.jsonl",
+        )
+    if file is not None:
+        return Graded(grade_pairs(read_pairs(file)))
+    for name, value in (
+        ("--verifier", verifier),
+        ("--reference", reference),
+        ("ANSWER", answers or None),
+    ):
+        if value is None:
+            raise BadInput(
+                f"{name} is missing", "uphill grade --verifier number --reference 12 '12 apples'"
+            )
+    pairs = [
+        check_pair(
+            "--verifier",
+            Pair(verifier=str(verifier), reference=str(reference), answer=answer, prompt=prompt),
+        )
+        for answer in answers
+    ]
+    return Graded(grade_pairs(pairs))

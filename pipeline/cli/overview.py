@@ -1,0 +1,115 @@
+"""`uphill plan` and `uphill check`: what a recipe says, before anything runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from common.errors import BadInput
+from pipeline.cli.deep import deep_check
+from pipeline.cli.output import print_table
+from pipeline.cli.status import note_on
+from pipeline.execution.progress import Reporter
+from pipeline.execution.state import inspect
+from pipeline.planning.bounds import expected
+from pipeline.planning.disk import disk_line, free_gib, needed, predicted
+from pipeline.planning.memory import memory_table, memory_view, model_line
+from pipeline.planning.plan import ADOPT, build_plan
+from pipeline.recipe.load import load_recipe
+from pipeline.recipe.schema import Recipe
+from pipeline.recipe.user_files import kept_checksums
+
+
+def plan_view(recipe: Recipe, runs_dir: Path, gpu: str) -> dict[str, Any]:
+    """The document of `plan --json`; memory counted in GPUs of the kind `gpu`."""
+    sums = kept_checksums()
+    plan = build_plan(recipe, sums.of)
+    states = inspect(plan, runs_dir / plan.name)
+    bounds, needs = expected(recipe), memory_view(recipe, gpu)
+    memory, disk = needs.pop("stages"), predicted(recipe)
+    stages = [
+        {
+            "id": node.id,
+            "kind": node.kind,
+            "state": states[node.id].state,
+            "fingerprint": node.fingerprint,
+            "path": str(states[node.id].folder),
+            "inputs": node.inputs,
+            "note": (
+                note_on(states[node.id])
+                or (f"adopts {node.config['folder']}" if node.module == ADOPT else "")
+            ),
+            "expected": bounds[node.id],
+            "memory": memory.get(node.id),
+            "disk": disk.get(node.id),
+        }
+        for node in plan.nodes
+    ]
+    space = {"needed_gib": needed(recipe), "free_gib": free_gib(runs_dir)}
+    view = {
+        "run": plan.name,
+        "path": str(runs_dir / plan.name),
+        "stages": stages,
+        "disk": space,
+        **needs,
+    }
+    return {**view, "trusted": list(map(str, sums.trusted))}
+
+
+def plan_table(view: dict[str, Any]) -> list[list[str]]:
+    """The rows of the table for people, its header first."""
+    rows = [["stage", "kind", "state", "fingerprint", "reads", "expected"]]
+    for stage in view["stages"]:
+        reads = ", ".join(dict.fromkeys(stage["inputs"].values()))
+        bounds = [
+            f"{name.replace('_', ' ')} {value:,}" for name, value in stage["expected"].items()
+        ]
+        note = stage["note"] or ", ".join(bounds)
+        rows.append(
+            [stage["id"], stage["kind"], stage["state"], stage["fingerprint"][:12], reads, note]
+        )
+    return rows
+
+
+def print_plan(view: dict[str, Any]) -> None:
+    """The plan for people: what runs, how large the model is, what memory the stages take, what
+    that rests on."""
+    print_table(plan_table(view))
+    print(f"\n{model_line(view)}\n{disk_line(view['disk'])}\n")
+    if len(table := memory_table(view)) > 1:
+        print_table(table)
+        print("\nassumptions:", *view["assumptions"], sep="\n- ")
+
+
+def check_recipes(
+    paths: Sequence[Path], settings: list[str] | None, *, deep: bool = False
+) -> list[dict[str, Any]]:
+    """Every recipe, resolved; BadInput with what is wrong in any of them. With `deep` their prompts
+    are asked too."""
+    found, errors = [], []
+    for path in paths:
+        try:
+            recipe = load_recipe(path, settings, to_run=deep, here=True)
+            asked = deep_check(recipe, Reporter()) if deep else {}
+            resolved = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+            found.append({"path": str(path), "recipe": resolved, **asked})
+        except BadInput as error:
+            errors.append(error)
+    if errors:
+        remedies = dict.fromkeys(error.remedy for error in errors if error.remedy)
+        raise BadInput("\n".join(error.message for error in errors), "; ".join(remedies))
+    return found
+
+
+def recipe_text(entry: dict[str, Any]) -> str:
+    """A resolved recipe as YAML, under the name of its file and, after a deep check, what was
+    asked."""
+    lines = [f"# {entry['path']}"]
+    for row in entry.get("asked", ()):
+        lines.append(
+            f"# {row['place']}: {row['chats']} chats, longest {row['longest']} tokens, room"
+            f" {row['room']}"
+        )
+    lines += [f"# note: {note}" for note in entry.get("notes", ())]
+    return "\n".join([*lines, yaml.safe_dump(entry["recipe"], sort_keys=False, allow_unicode=True)])

@@ -1,0 +1,36 @@
+"""`uphill regrade`: a finished run's rollouts and evaluation answers under the present
+verifiers."""
+
+from pathlib import Path
+from typing import Any
+
+from common.errors import BadInput
+from pipeline.execution.run_folder import find_stage, load_plan
+from pipeline.execution.state import inspect
+from pipeline.planning.plan import EVALUATE
+from stages.reference import PROMPTS
+
+
+def regrade_run(name: str, runs_dir: Path) -> dict[str, Any]:
+    """The document of `regrade --json` for `RUN` or `RUN:STAGE`; a stage stands for its evaluation
+    too."""
+    from evals.regrade import answers, regrade, require_answers, rollouts
+
+    run, stage = find_stage(name, runs_dir)
+    plan = load_plan(run)
+    states = inspect(plan, run)
+    if stage is not None and states[plan[stage].id].state != "done":
+        raise BadInput(f"{name}: the stage is {states[stage].state}", "run the recipe first")
+    found = []
+    for node in plan.nodes:
+        of = node.inputs.get("checkpoint") if node.kind == EVALUATE else None
+        if states[node.id].state != "done" or stage not in (None, node.id, of):
+            continue
+        folder = states[node.id].folder
+        if node.kind == EVALUATE:
+            prompts = states[PROMPTS].folder if states[PROMPTS].state == "done" else None
+            found.append(regrade(node.id, list(answers(folder, prompts))))
+        elif (folder / "groups.jsonl").is_file():
+            found.append(regrade(node.id, list(rollouts(folder))))
+    require_answers(found, name)
+    return {"run": str(run), "stages": found}

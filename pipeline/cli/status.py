@@ -1,0 +1,105 @@
+"""`uphill status`: what is finished, what runs, and the last figures of each stage. Reads the run
+folder only."""
+
+from pathlib import Path
+from typing import Any
+
+from common.files import read_json_lines
+from pipeline.execution.progress import short
+from pipeline.execution.run_folder import load_plan
+from pipeline.execution.runner import why_stale
+from pipeline.execution.state import NodeState, inspect, read_small
+from pipeline.planning.disk import used_mib
+from pipeline.planning.plan import Node
+from pipeline.store.adopted import origin_of
+from pipeline.store.record import FAILURE
+
+ROUTER = "router/"
+"""What the names of router health begin with (`training/router_metrics.py`)."""
+CURRICULUM = "curriculum/"
+"""What the names of the curriculum's figures begin with (`curriculum/plots.py`)."""
+PARTS = (CURRICULUM, ROUTER)
+
+
+def status_of(run: Path) -> dict[str, Any]:
+    """The document of `status --json`."""
+    plan = load_plan(run)
+    states = inspect(plan, run)
+    return {"run": plan.name, "stages": [_row(node, states[node.id]) for node in plan.nodes]}
+
+
+def _row(node: Node, state: NodeState) -> dict[str, Any]:
+    record = state.record or {}
+    unfinished = state.record is None and state.partial.exists()
+    return {
+        "id": node.id,
+        "kind": node.kind,
+        "state": state.state,
+        "seconds": record.get("seconds"),
+        "tokens_generated": record.get("tokens_generated"),
+        "tokens_trained": record.get("tokens_trained"),
+        "path": str(state.partial if unfinished else state.folder),
+        "disk_mib": used_mib(state.partial if unfinished else state.folder),
+        "metrics": _last_metrics(state.partial) if unfinished else record.get("metrics", {}),
+        "note": note_on(state),
+    }
+
+
+def note_on(state: NodeState) -> str:
+    """Why a stage is in its state, where that needs saying."""
+    if state.state == "stale":
+        return why_stale(state)
+    if state.state == "failed":
+        return str((read_small(state.partial / FAILURE) or {}).get("message", "")).split("\n")[0]
+    if state.record and origin_of(state.record):
+        return "adopted from another run"
+    return "goes on from what is there" if state.state == "todo" and state.partial.exists() else ""
+
+
+def _last_metrics(partial: Path) -> dict[str, Any]:
+    lines = read_json_lines(partial / "metrics.jsonl")
+    return lines[-1] if lines else {}
+
+
+def status_table(status: dict[str, Any]) -> list[list[str]]:
+    """The rows of the table for people, its header first."""
+    header = [
+        "stage",
+        "kind",
+        "state",
+        "seconds",
+        "generated",
+        "trained",
+        "MiB",
+        "figures",
+        "curriculum",
+        "routers",
+    ]
+    rows = [header]
+    for stage in status["stages"]:
+        seconds = "" if stage["seconds"] is None else f"{stage['seconds']:.1f}"
+        tokens = [
+            "" if stage[key] is None else f"{stage[key]:,}"
+            for key in ("tokens_generated", "tokens_trained")
+        ]
+        metrics = stage["metrics"]
+        figures = stage["note"] or short(
+            {k: v for k, v in metrics.items() if not k.startswith((ROUTER, CURRICULUM))}
+        )
+        parts = [
+            short({k.removeprefix(p): v for k, v in metrics.items() if k.startswith(p)}, 6)
+            for p in PARTS
+        ]
+        rows.append(
+            [
+                stage["id"],
+                stage["kind"],
+                stage["state"],
+                seconds,
+                *tokens,
+                f"{stage['disk_mib']:,.1f}",
+                figures,
+                *parts,
+            ]
+        )
+    return rows

@@ -1,0 +1,63 @@
+"""What a run has cost so far, against the recipe's `budget`."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from common.files import read_json_lines
+from pipeline.execution.attempt import Attempt, earlier_seconds
+from pipeline.execution.state import NodeState
+from pipeline.planning.plan import ADOPT
+
+RUNNING = ("tokens_generated_total", "tokens_trained_total", "num_tokens")
+"""Figures of `metrics.jsonl` that count the tokens of a stage so far."""
+
+
+@dataclass
+class Budget:
+    """Made anew for each stage; `exceeded` is asked before it runs and while it does."""
+
+    hours: float | None
+    tokens: int | None
+    seconds_before: float
+    tokens_before: int
+    attempt: Attempt
+    """The stage's attempt; what earlier ones of it logged counts before it begins."""
+    _seen: tuple[int, int] = (0, 0)
+    """Size of the running stage's metrics when they were last read, and the tokens they told of."""
+
+    @classmethod
+    def of(
+        cls, limits: Mapping[str, Any], states: Mapping[str, NodeState], attempt: Attempt
+    ) -> "Budget":
+        """What `attempt` has left of `limits` after the stages that are finished or begun."""
+        records = [state.record for state in states.values() if state.record]
+        seconds = sum(record["seconds"] for record in records)
+        seconds += sum(
+            earlier_seconds(state.partial) for state in states.values() if not state.record
+        )
+        tokens = sum(record["tokens_generated"] + record["tokens_trained"] for record in records)
+        return cls(limits.get("hours"), limits.get("tokens"), seconds, tokens, attempt)
+
+    def exceeded(self) -> str | None:
+        """Why the run must stop, or None."""
+        seconds = self.seconds_before + self.attempt.seconds() - self.attempt.seconds_before
+        tokens = self.tokens_before + self._running()
+        if self.hours is not None and seconds > self.hours * 3600:
+            return f"its stages took {seconds / 3600:.2f} of budget.hours: {self.hours:g}"
+        if self.tokens is not None and tokens >= self.tokens:
+            return f"it generated and trained on {tokens:,} of budget.tokens: {self.tokens:,}"
+        return None
+
+    def _running(self) -> int:
+        """Tokens of the running stage, as far as it has logged them; what it adopts was logged by
+        another run."""
+        if self.attempt.node.module == ADOPT:
+            return 0
+        path = self.attempt.partial / "metrics.jsonl"
+        size = os.path.getsize(path) if path.exists() else 0
+        if size != self._seen[0]:
+            last = (read_json_lines(path) or [{}])[-1]
+            self._seen = size, int(sum(last.get(name, 0) for name in RUNNING))
+        return self._seen[1]

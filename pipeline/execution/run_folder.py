@@ -1,0 +1,100 @@
+"""A run folder as the commands name it: `runs/<name>`, `<name>`, each with `:STAGE` where a stage
+is meant."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from common.errors import BadInput
+from common.files import write_sealed
+from pipeline.execution.state import NodeState, inspect
+from pipeline.planning.plan import Node, Plan
+from pipeline.store.record import FORMAT, pruned_files, read_own, require_weights
+from stages.reference import CHECKPOINT_KINDS
+
+PLAN = "plan.json"
+"""The plan that a run folder was last run with."""
+
+
+def save_plan(run: Path, plan: Plan) -> None:
+    write_sealed(run / PLAN, {"format": FORMAT, **asdict(plan)})
+
+
+def load_plan(run: Path) -> Plan:
+    """The plan that `run` was last run with."""
+    remedy = "run the recipe again; finished stages are skipped"
+    data = read_own(run / PLAN, remedy)
+    try:
+        del data["format"]
+        early = Node(**data["preflight"]) if data["preflight"] else None
+        return Plan(
+            **{**data, "nodes": tuple(Node(**node) for node in data["nodes"]), "preflight": early}
+        )
+    except (TypeError, KeyError) as error:
+        raise BadInput(
+            f"{run / PLAN}: cannot be read: {type(error).__name__}: {error}", remedy
+        ) from None
+
+
+def find_run(name: str, runs_dir: Path) -> Path:
+    """The run folder that a person means: a path to one, or its name below `runs_dir`."""
+    for place in (Path(name), runs_dir / name):
+        if (place / PLAN).is_file():
+            return place
+    known = sorted(path.parent.name for path in runs_dir.glob(f"*/{PLAN}"))
+    there = (
+        f"runs in {runs_dir}: {', '.join(known)}"
+        if known
+        else f"there are no runs in {runs_dir}; see --runs-dir"
+    )
+    raise BadInput(f"{name}: no such run", there)
+
+
+def find_stage(name: str, runs_dir: Path) -> tuple[Path, str | None]:
+    """The run folder of `RUN[:STAGE]`, and the stage if one is named."""
+    run, _, stage = name.rpartition(":") if ":" in name else (name, "", "")
+    return find_run(run, runs_dir), stage or None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A finished stage of a run that left a checkpoint."""
+
+    run: Path
+    plan: Plan
+    node: Node
+    state: NodeState
+
+    @property
+    def folder(self) -> Path:
+        return self.state.folder / "checkpoint"
+
+
+def find_checkpoint(name: str, runs_dir: Path) -> Checkpoint:
+    """The checkpoint of `RUN:STAGE`, or of the last finished stage of `RUN`."""
+    run, stage = find_stage(name, runs_dir)
+    plan = load_plan(run)
+    states = inspect(plan, run)
+    if stage:
+        node = plan[stage]
+        if node.kind not in CHECKPOINT_KINDS:
+            raise BadInput(
+                f"{name}: a {node.kind} stage leaves no checkpoint",
+                f"name a stage of {_with(plan)}",
+            )
+        if states[stage].state != "done":
+            raise BadInput(f"{name}: the stage is {states[stage].state}", "run the recipe first")
+        require_weights(states[stage].folder, stage)
+        return Checkpoint(run, plan, node, states[stage])
+    done = [
+        node
+        for node in plan.nodes
+        if node.kind in CHECKPOINT_KINDS and states[node.id].state == "done"
+    ]
+    done = [node for node in done if not pruned_files(states[node.id].folder)]
+    if not done:
+        raise BadInput(f"{name}: no stage with a checkpoint is done yet", "run the recipe first")
+    return Checkpoint(run, plan, done[-1], states[done[-1].id])
+
+
+def _with(plan: Plan) -> str:
+    return ", ".join(node.id for node in plan.nodes if node.kind in CHECKPOINT_KINDS)

@@ -1,0 +1,87 @@
+"""`uphill verify`: walks a run's chain from its last weights to its prompts and reads every byte on
+the way."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.execution.run_folder import load_plan
+from pipeline.execution.runner import PREFLIGHT, why_stale
+from pipeline.execution.state import NodeState, inspect
+from pipeline.planning.plan import Node, Plan, folder_of
+from pipeline.store.adopted import origin_of, origin_problem
+from pipeline.store.record import problems_in, read_record, record_checksum
+
+WEIGHTS = "checkpoint/model.safetensors"
+
+
+def verify_run(run: Path, stage: str | None = None) -> dict[str, Any]:
+    """The document of `verify --json`: every finished stage from the last to the first, or `stage`
+    and what it was made from, with what is wrong in each. BadInput when a record or the plan is
+    itself damaged."""
+    plan = load_plan(run)
+    wanted = _upstream(plan, stage) if stage else {node.id for node in plan.nodes}
+    states = inspect(plan, run)
+    rows = [_row(run, node, states[node.id]) for node in reversed(plan.nodes) if node.id in wanted]
+    problems = [text for row in rows for text in row["problems"]] + (
+        [] if stage else _of_early_check(run)
+    )
+    return {"run": plan.name, "stages": rows, "problems": problems}
+
+
+def _of_early_check(run: Path) -> list[str]:
+    """What is wrong with the files of the early check, which is no stage."""
+    folder = run / PREFLIGHT
+    record = read_record(folder)
+    return (
+        [f"{path}: {problem}" for path, problem in problems_in(folder, record, whole=True)]
+        if record
+        else []
+    )
+
+
+def _upstream(plan: Plan, stage: str) -> set[str]:
+    """`stage` and what it was made from, directly or not."""
+    found = {plan[stage].id}
+    for node in reversed(plan.nodes):
+        if node.id in found:
+            found |= set(node.inputs.values())
+    return found
+
+
+def _row(run: Path, node: Node, state: NodeState) -> dict[str, Any]:
+    row = {"id": node.id, "state": state.state, "path": str(folder_of(node, run))}
+    record = read_record(state.folder)
+    if record is None:
+        unknown = dict.fromkeys(("record", "weights", "adopted"))
+        return {**row, **unknown, "files": 0, "bytes": 0, "made_from": [], "problems": []}
+    problems = [
+        f"{path}: {problem}" for path, problem in problems_in(state.folder, record, whole=True)
+    ]
+    if wrong := origin_problem(state.folder, record):
+        problems.append(wrong)
+    if state.state == "stale":
+        problems.append(f"{state.folder}: {why_stale(state)}")
+    return {
+        **row,
+        "record": record_checksum(state.folder),
+        "files": len(record["files"]),
+        "bytes": sum(file["size"] for file in record["files"].values()),
+        "made_from": sorted({made["stage"] for made in record["inputs"].values()}),
+        "adopted": origin_of(record),
+        "weights": record["files"].get(WEIGHTS, {}).get("sha256"),
+        "problems": problems,
+    }
+
+
+def verify_table(found: dict[str, Any]) -> list[list[str]]:
+    """The rows of the table for people, its header first."""
+    rows = [["stage", "state", "made from", "record", "weights", "files", "MiB", "problems"]]
+    for row in found["stages"]:
+        sums = [(row.get(name) or "")[:12] for name in ("record", "weights")]
+        size = f"{row['bytes'] / 2**20:,.1f}"
+        count = str(len(row["problems"])) if row["problems"] else ""
+        made_from = (
+            f"adopted ({row['adopted'][:12]})" if row["adopted"] else ", ".join(row["made_from"])
+        )
+        rows.append([row["id"], row["state"], made_from, *sums, str(row["files"]), size, count])
+    return rows

@@ -1,0 +1,163 @@
+"""The process that runs one stage: `python -m pipeline.execution.worker JOB.json`, started by the
+runner.
+
+It says how far it is and how it ended as JSON lines on an inherited pipe; all else it prints goes
+to the stage's log. It dies with the runner, and stops at SIGTERM as soon as the stage has saved its
+state."""
+
+import ctypes
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from common.divergence import DivergenceLimits
+from common.errors import RunFailed, UphillError
+from common.files import read_json
+from common.stage import Outputs, StageContext
+from pipeline.execution.faults import fault_of
+
+CHANNEL = "UPHILL_CHANNEL"
+"""Environment variable with the number of the pipe's file descriptor."""
+PR_SET_PDEATHSIG = 1
+SECONDS_BETWEEN = 0.1
+"""Progress is told at most this often."""
+
+
+class Channel:
+    """JSON lines to the runner; nowhere when the worker was started by hand."""
+
+    def __init__(self) -> None:
+        number = os.environ.pop(CHANNEL, None)
+        self.handle = int(number) if number else None
+        self.told = 0.0
+        if self.handle is not None:
+            os.set_inheritable(self.handle, False)
+
+    def send(self, **message: Any) -> None:
+        if self.handle is not None:
+            data = (json.dumps(message, allow_nan=False) + "\n").encode()
+            while data:
+                data = data[os.write(self.handle, data) :]
+
+    def progress(self, done: float, total: float, unit: str = "step", **metrics: Any) -> None:
+        """What a stage calls as `context.progress`. Metrics that are not finite are shown as
+        text."""
+        now = time.monotonic()
+        if now - self.told >= SECONDS_BETWEEN or done >= total:
+            self.told = now
+            shown = {
+                name: value if _is_json(value) else str(value) for name, value in metrics.items()
+            }
+            self.send(type="progress", done=done, total=total, unit=unit, metrics=shown)
+
+    def note(self, text: str) -> None:
+        """What a stage calls as `context.note`: a line for the person and for the log."""
+        print(f"note: {text}", flush=True)
+        self.send(type="note", text=text)
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def die_with(runner: int) -> None:
+    """Have the kernel kill this process when its parent, the runner, dies in whatever way."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != runner:  # it died before the line above
+        sys.exit(1)
+
+
+def set_environment(threads: int) -> None:
+    """What libraries read from the environment when they are imported, so it comes before any of
+    them."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def run_stage(attempt: Mapping[str, Any], channel: Channel, stop: list[int]) -> None:
+    """Run the stage and tell the runner what came out."""
+    module, name = attempt["config_type"].split(":")
+    config = getattr(importlib.import_module(module), name).model_validate(attempt["config"])
+    context = StageContext(
+        folder=Path(attempt["folder"]),
+        seed=attempt["seed"],
+        progress=channel.progress,
+        stop_requested=lambda: bool(stop),
+        threads=attempt["settings"]["threads"],
+        note=channel.note,
+        watch=DivergenceLimits.model_validate(attempt["settings"]["watch"]),
+    )
+    inputs = {name: Path(path) for name, path in attempt["inputs"].items()}
+    outputs: Outputs = importlib.import_module(attempt["module"]).run(config, inputs, context)
+    broken = [name for name, value in outputs.metrics.items() if not _is_json(value)]
+    if broken:
+        values = ", ".join(f"{name} = {outputs.metrics[name]!r}" for name in broken)
+        raise RunFailed(
+            f"stage {attempt['id']!r} ended with {values}",
+            "look for the first such value in its metrics.jsonl",
+        )
+    channel.send(
+        type="finished",
+        config=config.model_dump(mode="json", by_alias=True),
+        metrics=outputs.metrics,
+        tokens_generated=outputs.tokens_generated,
+        tokens_trained=outputs.tokens_trained,
+        peak_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    )
+
+
+def main(path: str) -> int:
+    """Run the attempt; the exit code of an error a person can act on is its own. Anything else is a
+    traceback."""
+    attempt = read_json(Path(path))
+    if CHANNEL in os.environ:
+        die_with(attempt["runner"])
+    channel, stop = Channel(), list[int]()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: stop.append(received))
+    set_environment(attempt["settings"]["threads"])
+    try:
+        run_stage(attempt, channel, stop)
+    except UphillError as error:
+        return tell(error, channel)
+    except Exception as error:
+        fault = fault_of(error, Path(attempt["folder"]), attempt["kind"])
+        if fault is None:
+            raise
+        log(traceback.format_exc())
+        return tell(fault, channel)
+    return 0
+
+
+def tell(error: UphillError, channel: Channel) -> int:
+    """Hand an error to the runner; returns the exit code."""
+    channel.send(
+        type="error", kind=type(error).__name__, message=error.message, remedy=error.remedy
+    )
+    log(f"{type(error).__name__}: {error}")
+    return error.exit_code
+
+
+def log(text: str) -> None:
+    """Print into the stage's log, as far as the disk lets us."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        return
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

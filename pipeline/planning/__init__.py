@@ -1,0 +1,1 @@
+"""What a recipe would run and need, worked out before anything runs."""

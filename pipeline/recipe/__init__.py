@@ -1,0 +1,1 @@
+"""A recipe as people write it: its fields, its lines, and what is wrong with it."""

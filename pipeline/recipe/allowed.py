@@ -1,0 +1,272 @@
+"""What a field of a recipe may hold, in a person's words and by an example; both follow from the
+type that reads it."""
+
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import annotated_types as at
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+EXAMPLES: Mapping[str, Any] = {
+    "name": "my_run",
+    "id": "filter",
+    "on": "filter",
+    "from": "sft",
+    "pairs": "rl",
+    "reference": "sft",
+    "folder": "../runs/other/03-filter",
+    "after": ["base", "sft"],
+    "upcycle": "smollm2-135m-instruct",
+    "model": "smollm2-135m-instruct",
+    "url": "http://localhost:8000/v1",
+    "model_name": "llama-4-scout",
+    "api_key_env": "JUDGE_KEY",
+    "checkpoint": "../models/my-llama4",
+    "pad_token": "<|finetune_right_pad_id|>",
+    "chat_template": "chat.jinja",
+    "family": "chain_sum",
+    "settings": {"max_terms": 3},
+    "graded_by": ["num_terms"],
+    "path": "my_prompts.jsonl",
+    "capability": "arithmetic",
+    "verifier": "number",
+    "system": "Answer with one number.",
+    "system_prompts": ["Be brief.", "Think first."],
+    "question": "What is 2 + 3?",
+    "answer": "5",
+    "count": 200,
+    "max_prompt_tokens": 256,
+    "steps": 20,
+    "learning_rate": 1e-4,
+    "drop_easiest": 0.5,
+    "max_drop": 0.02,
+    "hours": 12.0,
+    "tokens": 1_000_000,
+    "limit": 100,
+    "threads": 4,
+    "experts": 4,
+    "experts_per_token": 1,
+    "moe_every": 3,
+    "shares": {"arithmetic": 0.7, "spelling": 0.3},
+    "layers": [0, 1, 2],
+}
+"""By field name, where the default does not show what to write."""
+SECTIONS: Mapping[str, Any] = {
+    "ModelConfig": {"upcycle": "smollm2-135m-instruct"},
+    "AttemptsJudge": {"kind": "attempts", "model": "smollm2-135m-instruct"},
+    "SuiteConfig": "held_out",
+    "Uniform": {"kind": "posterior"},
+}
+"""By the class that reads it, where the required fields alone are no example."""
+_BOUNDS = (
+    (at.Gt, "gt", "greater than"),
+    (at.Ge, "ge", "of at least"),
+    (at.Lt, "lt", "less than"),
+    (at.Le, "le", "at most"),
+)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a value is read: its type, the limits on it, and the field that it is, or is an item
+    of."""
+
+    annotation: Any
+    limits: tuple[Any, ...] = ()
+    name: str = ""
+    field: FieldInfo | None = None
+
+    @property
+    def optional(self) -> bool:
+        """Whether it may be left out."""
+        return self.field is not None and not self.field.is_required()
+
+
+def slot_at(model: type[BaseModel], location: Sequence[str | int]) -> Slot:
+    """The slot at pydantic's `location`, in which the names of union members stand between
+    fields."""
+    slot = Slot(model)
+    for part in location:
+        slot = _step(slot, part) or slot
+    return slot
+
+
+def _step(slot: Slot, part: str | int) -> Slot | None:
+    members = options(slot.annotation)
+    for option in members:
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            if len(members) > 1 and part in tags(option):
+                return Slot(option, (), slot.name, slot.field)
+            for name, field in option.model_fields.items():
+                if part in (name, field.alias):
+                    return Slot(field.annotation, tuple(field.metadata), field.alias or name, field)
+        elif isinstance(part, int) and get_origin(option) is tuple:
+            return Slot(get_args(option)[0], (), slot.name)
+        elif isinstance(part, str) and get_origin(option) in (dict, Mapping):
+            return Slot(get_args(option)[1], (), part)
+    return None
+
+
+def options(annotation: Any) -> list[Any]:
+    """The members of a union, whatever it is wrapped in."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return options(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return [option for member in get_args(annotation) for option in options(member)]
+    return [annotation]
+
+
+def tags(model: type[BaseModel]) -> list[Any]:
+    """The value of the field that tells the model from others in a union; empty if it has none."""
+    field = model.model_fields.get(tag_field(model))
+    return list(get_args(field.annotation)) if field is not None else []
+
+
+def tag_field(model: type[BaseModel]) -> str:
+    """The name of that field: the literal with one value."""
+    annotations = {name: field.annotation for name, field in model.model_fields.items()}
+    return next(
+        (
+            n
+            for n, kind in annotations.items()
+            if get_origin(kind) is Literal and len(get_args(kind)) == 1
+        ),
+        "",
+    )
+
+
+def words(slot: Slot) -> str:
+    """What may stand there, to follow "must be"."""
+    found = [option for option in options(slot.annotation) if option is not type(None)]
+    if len(found) > 1:
+        return (
+            f"a section whose {tag_field(found[0])} is"
+            f" {listed([tag for option in found for tag in tags(option)])}"
+        )
+    limits = (*_annotated(slot.annotation), *slot.limits)
+    option, origin = found[0], get_origin(found[0])
+    if origin is Literal:
+        return listed(get_args(option))
+    if origin is tuple:
+        return _list_words(option, limits)
+    if origin in (dict, Mapping):
+        inner = get_args(option)[1]
+        return (
+            "a section of names and values"
+            if inner is Any
+            else f"a section of names, each with {words(Slot(inner))}"
+        )
+    if isinstance(option, type) and issubclass(option, BaseModel):
+        return f"a section with {_fields_words(option)}"
+    plain = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a text that is not blank",
+    }
+    return f"{plain.get(option, 'a value')}{_bounds(limits)}"
+
+
+def _list_words(option: Any, limits: tuple[Any, ...]) -> str:
+    items = get_args(option)
+    least = max((limit.min_length for limit in limits if isinstance(limit, at.MinLen)), default=0)
+    if items[-1] is not Ellipsis:
+        return f"a list of {len(items)} items, each {words(Slot(items[0]))}"
+    return f"a list{' of at least one item' if least else ''}, each item {words(Slot(items[0]))}"
+
+
+def _annotated(annotation: Any) -> tuple[Any, ...]:
+    """Limits inside an annotation, those of a `Field(...)` in it included."""
+    if get_origin(annotation) is not Annotated:
+        return ()
+    given = get_args(annotation)[1:]
+    return tuple(
+        limit for one in given for limit in (one.metadata if isinstance(one, FieldInfo) else (one,))
+    )
+
+
+def _bounds(limits: tuple[Any, ...]) -> str:
+    said = [
+        f"{text} {getattr(limit, name):g}"
+        for limit in limits
+        for kind, name, text in _BOUNDS
+        if type(limit) is kind
+    ]
+    return f" {' and '.join(said)}" if said else ""
+
+
+def _required(model: type[BaseModel]) -> list[str]:
+    return [
+        field.alias or name for name, field in model.model_fields.items() if field.is_required()
+    ]
+
+
+def _fields_words(model: type[BaseModel]) -> str:
+    """Its required fields, or else the first ones."""
+    required = _required(model)
+    return (
+        listed(required, "and")
+        if required
+        else f"fields such as {', '.join(list(model.model_fields)[:3])}"
+    )
+
+
+def listed(names: Sequence[Any], conjunction: str = "or") -> str:
+    texts = list(map(str, names))
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} {conjunction} {texts[-1]}"
+
+
+def example(slot: Slot) -> Any:
+    """A value that may stand there."""
+    found = [option for option in options(slot.annotation) if option is not type(None)]
+    option, origin = found[0], get_origin(found[0])
+    default = slot.field.default if slot.field is not None else PydanticUndefined
+    scalar = (
+        default is not PydanticUndefined
+        and isinstance(default, (bool, int, float, str, tuple))
+        and default != ()
+    )
+    if scalar:
+        return list(default) if isinstance(default, tuple) else default
+    if isinstance(option, type) and issubclass(option, BaseModel):
+        return _section(option)
+    if origin is Literal:
+        return get_args(option)[0]
+    if slot.name in EXAMPLES and slot.field is not None:
+        return EXAMPLES[slot.name]
+    if origin is tuple:
+        return [example(Slot(get_args(option)[0], (), slot.name))]
+    if origin in (dict, Mapping):
+        return {"arithmetic": example(Slot(get_args(option)[1]))}
+    return _plain(option, slot)
+
+
+def _plain(option: Any, slot: Slot) -> Any:
+    """An item of a list or a section: of what its field shows, the first."""
+    shown = EXAMPLES.get(slot.name)
+    first = shown[0] if isinstance(shown, list) else shown
+    fitting = {bool: True, int: 1, float: 0.5}.get(option, "words")
+    return first if isinstance(first, type(fitting)) else fitting
+
+
+def _section(model: type[BaseModel]) -> Any:
+    if model.__name__ in SECTIONS:
+        return SECTIONS[model.__name__]
+    shown = _required(model) or list(model.model_fields)[:1]
+    slots = {name: _step(Slot(model), name) for name in shown}
+    return {name: example(slot) for name, slot in slots.items() if slot is not None}
+
+
+def written(value: Any, name: str = "") -> str:
+    """The value as one writes it in a recipe, on one line, behind the name of its field if there is
+    one."""
+    text: str = yaml.safe_dump(
+        [value], default_flow_style=True, width=10_000, sort_keys=False, allow_unicode=True
+    )
+    return f"{name}: {text.strip()[1:-1]}" if name else text.strip()[1:-1]

@@ -1,0 +1,1 @@
+"""What several test files build: runs, recipes, folders and scripted parts."""

@@ -1,0 +1,53 @@
+"""The nano pipeline, cut short, through the command line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = {
+    "prompts.0.count": 400,
+    "prompts.0.settings": "{min_word_len: 3, max_word_len: 3}",
+    "prompts.1.count": 400,
+    "prompts.1.settings": "{min_terms: 2, max_terms: 2, min_digits: 1, max_digits: 1}",
+    "stages.filter.limit": 24,
+    "stages.filter.drop_easiest": 0.25,
+    "stages.filter.more_judges": "[{kind: rubric, model: smollm2-135m-instruct, max_tokens: 8}]",
+    "stages.filter.audit": "{prompts: 8, max_tokens: 8}",
+    "stages.sft.epochs": 8,
+    "stages.sft.save_every": 5,
+    "stages.rl.steps": 6,
+    "stages.rl.save_every": 2,
+    "stages.rl.prompts_per_step": 6,
+    "stages.rl.curriculum": "{refilter_every: 2, probe_share: 0.2}",
+    "evaluate": (
+        "{suites: [{name: held_out, limit: 24}, {name: basic_arithmetic, limit: 24}], after: [sft,"
+        " rl]}"
+    ),
+}
+FINISHED = ["prompts", "base", "filter", "sft", "eval-sft", "rl", "eval-rl", "dpo"]
+
+
+def command(runs, *words):
+    settings = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
+    return [
+        sys.executable,
+        "-m",
+        "pipeline",
+        "run",
+        "recipes/nano.yaml",
+        "--runs-dir",
+        str(runs),
+        *settings,
+        *words,
+    ]
+
+
+def uphill(words):
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=400)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def python_m(*words):
+    return uphill([sys.executable, "-m", "pipeline", *words])

@@ -1,0 +1,97 @@
+"""Plans of toy stages; also a program that runs one.
+
+`python toy_runs.py RUN_FOLDER '[{"id": "one", "steps": 3}, ...]' [--redo ID] ...`
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from builders.toy_stages import ToyStage
+from common.errors import BadInput, UphillError
+from common.seeds import derive
+from pipeline.execution.progress import Reporter
+from pipeline.execution.runner import RunRequest, run_plan
+from pipeline.execution.state import inspect
+from pipeline.execution.verify import verify_run
+from pipeline.planning.plan import Plan, make_node
+
+TESTS = Path(__file__).parents[1]
+ONE, TWO = {"id": "one"}, {"id": "two", "after": "one"}
+SLOW = {"id": "two", "after": "one", "steps": 200}
+
+
+def toy_plan(specs, name="toy", runtime=None, budget=None):
+    nodes = {}
+    for number, spec in enumerate(specs, start=1):
+        config = ToyStage(**spec)
+        place = f"{number:02d}-{config.id}"
+        nodes[config.id] = make_node(
+            config, "toy", derive(0, config.id), nodes, place, module="builders.toy_stages"
+        )
+    return Plan(name, tuple(nodes.values()), runtime=runtime or {}, budget=budget or {})
+
+
+def start(run, specs, *options):
+    """The same as a program, which can be killed."""
+    environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
+    command = [sys.executable, __file__, str(run), json.dumps(specs), *options]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path, seconds=20):
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} did not appear"
+        time.sleep(0.02)
+
+
+def states(run, specs):
+    return {name: state.state for name, state in inspect(toy_plan(specs), run).items()}
+
+
+def found_in(run):
+    """What `verify` says of a run, whichever way it says it."""
+    try:
+        return "\n".join(verify_run(run)["problems"])
+    except BadInput as error:
+        return str(error)
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run", type=Path)
+    parser.add_argument("specs", type=json.loads)
+    parser.add_argument("--redo", action="append", default=[])
+    parser.add_argument("--stage")
+    parser.add_argument("--until")
+    parser.add_argument("--runtime", type=json.loads)
+    parser.add_argument("--budget", type=json.loads)
+    parser.add_argument("--grace", type=float, default=60)
+    options = parser.parse_args(arguments)
+    plan = toy_plan(options.specs, runtime=options.runtime, budget=options.budget)
+    try:
+        reporter = Reporter(bars=False)
+        run_plan(
+            RunRequest(
+                plan,
+                options.run,
+                options.stage,
+                options.until,
+                options.redo,
+                reporter,
+                options.grace,
+            )
+        )
+    except UphillError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,38 @@
+"""Gates: what may fall how far, and what is said."""
+
+import pytest
+
+from common.errors import BadInput, GateStopped
+from evals.gate import check_gate, require_score
+
+
+def results(score, cut_off=0):
+    bounds = {"low": score - 0.1, "high": score + 0.1, "n": 100, "cut_off": cut_off}
+    return {"suites": {"held_out": {"score": score, **bounds}}}
+
+
+def test_gate_allows_exactly_the_drop_and_names_both_scores():
+    check_gate(results(0.50), results(0.48), "held_out", 0.02)
+    check_gate(results(0.50), results(0.90), "held_out", 0.0)
+    with pytest.raises(GateStopped, match=r"0\.500 \[0\.400, 0\.600\].*0\.470 \[0\.370, 0\.570\]"):
+        check_gate(results(0.50), results(0.47), "held_out", 0.02)
+    with pytest.raises(BadInput, match="gsm8k"):
+        check_gate(results(0.5), results(0.5), "gsm8k", 0.02)
+
+
+def test_a_gate_does_not_let_pass_what_has_no_score():
+    require_score(results(0.0), "held_out", "sft")
+    with pytest.raises(GateStopped, match=r"held_out has no score after 'sft'"):
+        require_score({"suites": {"held_out": {"score": None}}}, "held_out", "sft")
+
+
+@pytest.mark.parametrize(("cut_off", "named"), [(40, True), (12, False)])
+def test_a_gate_that_answers_cut_off_close_names_the_length_first(cut_off, named):
+    with pytest.raises(GateStopped) as caught:
+        check_gate(results(0.50, 10), results(0.30, cut_off), "held_out", 0.02)
+    assert (
+        caught.value.remedy.startswith(
+            "raise the suite's max_tokens: 40 answers were cut off, 10 before"
+        )
+        == named
+    )

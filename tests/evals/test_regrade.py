@@ -1,0 +1,86 @@
+"""What the present verifiers say of stored rollouts and evaluation answers."""
+
+import json
+
+import pytest
+
+from common.errors import BadInput
+from common.files import write_json_lines
+from evals.config import SuiteConfig
+from evals.protocol import Answer, remarks, summary
+from evals.regrade import Stored, answers, regrade, require_answers, rollouts
+from prompts.schema import Prompt, write_prompts
+
+
+def prompt(id="a", answer="12"):
+    return Prompt(id, [{"role": "user", "content": "q"}], answer, "number", "c", "s", None, {})
+
+
+def member(text, reward, fault=None, finish="stop"):
+    return {"text": text, "finish": finish, "token_ids": [1], "reward": reward, "fault": fault}
+
+
+def test_rollouts_that_are_graded_otherwise_are_counted_by_what_changed(tmp_path):
+    write_prompts(tmp_path / "prompts.parquet", [prompt()])
+    members = [
+        member("12", 1.0),
+        member("12 or 13", 1.0),
+        member("12 apples", 0.0),
+        member("12", 0.0, fault="timeout"),
+        member("<think>12", 1.0),
+        member("12", 0.0, fault="cut_off", finish="length"),
+    ]
+    write_json_lines(tmp_path / "groups.jsonl", [{"prompt_id": "a", "members": members}])
+    found = regrade("rl", list(rollouts(tmp_path)))
+    counts = {name: found[name] for name in found if name not in ("stage", "examples")}
+    assert counts == {
+        "answers": 5,
+        "changed": 4,
+        "right_to_wrong": 1,
+        "wrong_to_right": 1,
+        "fault_to_graded": 1,
+        "graded_to_fault": 1,
+    }
+    assert [example["is"] for example in found["examples"]] == [
+        "wrong",
+        "right",
+        "right",
+        "cut_off",
+    ]
+    assert found["examples"][0]["text"] == "12 or 13" and json.dumps(found)
+
+
+def test_answers_of_an_evaluation_are_matched_with_their_prompts(tmp_path):
+    write_prompts(tmp_path / "held_out.parquet", [prompt("a"), prompt("b", "7")])
+    base = {"suite": "held_out", "finish": "stop", "fault": None}
+    rows = [
+        {**base, "id": "a", "text": "12", "correct": True},
+        {**base, "id": "b", "text": "12", "correct": True},
+        {**base, "id": "b", "text": "", "correct": False, "fault": "too_long", "finish": None},
+    ]
+    write_json_lines(tmp_path / "answers.jsonl", rows)
+    found = regrade("eval-rl", list(answers(tmp_path, tmp_path)))
+    assert (found["answers"], found["changed"], found["right_to_wrong"]) == (2, 1, 1)
+
+
+def test_thinking_without_an_end_counts_as_wrong_and_is_said():
+    suite = SuiteConfig.model_validate("held_out")
+    base = {
+        "suite": "held_out",
+        "capability": "c",
+        "answer": None,
+        "reference": "12",
+        "text": "",
+        "tokens": 1,
+    }
+    done = Answer(**base, id="a", correct=True, fault=None, finish="stop")
+    open_ended = Answer(**base, id="b", correct=False, fault="cut_off", finish="stop")
+    result = summary([done, open_ended])
+    assert (result["score"], result["n"], result["faults"], result["cut_off"]) == (0.5, 2, 0, 1)
+    assert "never ended their thinking" in remarks(suite, [done, open_ended], 512)[0]
+
+
+def test_nothing_to_grade_is_bad_input():
+    with pytest.raises(BadInput, match="no finished RL stage"):
+        require_answers([], "run")
+    assert regrade("rl", [Stored(prompt(), "12", True, None)])["changed"] == 0

@@ -1,0 +1,164 @@
+"""The cut: an exact share, floors, ties, and what is broken rather than hard."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import BadInput, RunFailed
+from judges.filtering import Cut, JudgedPrompt, broken, cut_easiest, drop_counts, tied_at_the_cut
+from judges.verdict import Reply, Verdict
+
+
+def opinion(id, ease, capability="x", likelihood=None, evidence=None):
+    return JudgedPrompt(id, capability, ease, likelihood, "said", evidence or {})
+
+
+def cut(share, stratified=True, floor=1, seed=3):
+    return Cut(share, stratified, floor, seed)
+
+
+def fates(decisions, fate):
+    return {id for id, decision in decisions.items() if decision.decision == fate}
+
+
+rows = st.tuples(
+    st.sampled_from("abc"),
+    st.none() | st.sampled_from([0.1, 0.3, 0.5, 0.9]),
+    st.none() | st.floats(-9, 0),
+    st.booleans(),
+)
+pools = st.lists(rows, min_size=1, max_size=40).map(
+    lambda found: [
+        opinion(f"p{n}", e, c, lk, {"8": 4} if b else None) for n, (c, e, lk, b) in enumerate(found)
+    ]
+)
+
+
+def cut_or_none(pool, how):
+    """The decisions, or None for a pool that this share cannot be taken of; that it cannot is
+    checked."""
+    judged = [o for o in pool if o.ease is not None and not o.evidence]
+    try:
+        return cut_easiest(pool, how), judged
+    except RunFailed:
+        assert {o.capability for o in judged} < {o.capability for o in pool}
+    except BadInput:
+        sizes = [
+            sum(o.capability == name for o in judged) for name in {o.capability for o in judged}
+        ]
+        spare = sum(max(size - how.floor, 0) for size in sizes)
+        assert (
+            round(100 * how.share) * len(judged) + 50 >= 100 * (spare + 1) or min(sizes) < how.floor
+        )
+    return None, judged
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    pools, st.integers(0, 99), st.booleans(), st.integers(1, 3), st.randoms(use_true_random=False)
+)
+def test_the_cut_is_exact_spares_every_capability_and_is_blind_to_order(
+    pool, percent, stratified, floor, shuffler
+):
+    how = cut(percent / 100, stratified, floor)
+    decisions, judged = cut_or_none(pool, how)
+    if decisions is None:
+        return
+    assert len(fates(decisions, "dropped")) == (percent * len(judged) + 50) // 100
+    assert fates(decisions, "broken") == {o.id for o in pool if o.evidence}
+    assert fates(decisions, "unjudged") == {o.id for o in pool if o.ease is None and not o.evidence}
+    kept = [o.capability for o in pool if decisions[o.id].decision == "kept"]
+    assert all(kept.count(name) >= floor for name in {o.capability for o in pool})
+    assert cut_easiest(shuffler.sample(pool, len(pool)), how) == decisions
+
+
+@settings(max_examples=200, deadline=None)
+@given(pools, st.floats(0, 0.7), st.booleans())
+def test_a_dropped_prompt_is_never_harder_than_a_kept_one_of_its_capability(
+    pool, share, stratified
+):
+    decisions, _ = cut_or_none(pool, cut(round(share, 2), stratified))
+    for one in decisions.values() if decisions else ():
+        for other in decisions.values():
+            if (one.decision, other.decision) == (
+                "dropped",
+                "kept",
+            ) and one.capability == other.capability:
+                assert one.ease >= other.ease and one.rank < other.rank
+                if one.ease == other.ease and one.likelihood is not None:
+                    assert other.likelihood is None or one.likelihood >= other.likelihood
+
+
+def test_over_all_the_easiest_go_whatever_their_capability_but_for_the_floor():
+    pool = [opinion(f"e{n}", 0.9, "easy") for n in range(6)] + [
+        opinion(f"h{n}", 0.1, "hard") for n in range(6)
+    ]
+    over_all = cut_easiest(pool, cut(0.5, stratified=False, floor=2))
+    assert {id[0] for id in fates(over_all, "dropped")} == {"e", "h"}
+    assert sum(id[0] == "e" for id in fates(over_all, "kept")) == 2
+    assert {id[0] for id in fates(cut_easiest(pool, cut(0.33, stratified=False)), "dropped")} == {
+        "e"
+    }
+    assert sum(id[0] == "h" for id in fates(cut_easiest(pool, cut(0.5)), "dropped")) == 3
+
+
+def test_equals_rank_by_likelihood_and_then_by_seed():
+    pool = [
+        opinion("a", 0.2, likelihood=-3.0),
+        opinion("b", 0.2, likelihood=-1.0),
+        opinion("c", 0.2, likelihood=-2.0),
+    ]
+    assert fates(cut_easiest(pool, cut(0.34)), "dropped") == {"b"}
+    blind = [opinion(name, 0.8) for name in "abcdef"]
+    assert {
+        min(fates(cut_easiest(blind, cut(0.2, seed=seed)), "dropped")) for seed in range(60)
+    } == set("abcdef")
+
+
+def test_only_prompts_on_both_sides_of_the_cut_are_tied():
+    pool = [
+        opinion("a", 0.9),
+        *(opinion(name, 0.5) for name in "bcd"),
+        opinion("e", 0.1),
+        opinion("f", 0.1),
+    ]
+    assert sorted(tied_at_the_cut(pool, cut(0.34))) == ["b", "c", "d"]
+    assert tied_at_the_cut([opinion("a", 0.9), opinion("b", 0.5)], cut(0.5)) == []
+
+
+def test_the_share_is_rounded_as_it_is_written_and_a_floor_that_cannot_hold_is_refused():
+    assert sum(drop_counts({"a": 60, "b": 40}, cut(0.145)).values()) == 15
+    assert drop_counts({"a": 60, "b": 40}, cut(0.5)) == {"a": 30, "b": 20}
+    with pytest.raises(BadInput, match=r"drop_easiest 0\.9 drops 4 of 4"):
+        drop_counts({"a": 2, "b": 2}, cut(0.9))
+    with pytest.raises(BadInput, match=r"must keep 3 \(b: 2\)"):
+        drop_counts({"a": 20, "b": 2}, cut(0.1, floor=3))
+
+
+def test_a_capability_that_nobody_could_judge_ends_the_run():
+    with pytest.raises(
+        RunFailed, match=r"no prompt of capability 'y' could be judged: 0 of 1 look broken .*; said"
+    ) as caught:
+        cut_easiest([opinion("a", 0.5), opinion("b", None, "y")], cut(0.0))
+    assert "max_tokens" in caught.value.remedy
+    with pytest.raises(RunFailed) as caught:
+        cut_easiest([opinion("a", 0.5), opinion("b", 0.1, "y", evidence={"8": 4})], cut(0.0))
+    assert "reference answers" in caught.value.remedy
+
+
+def verdict(*answers, right=(), kind="attempts"):
+    replies = [Reply(a, "stop", 1, a, float(n in right), None) for n, a in enumerate(answers)]
+    return Verdict("p", kind, replies, 0.2)
+
+
+def test_broken_is_when_nobody_is_right_and_all_agree_on_something_else():
+    assert broken([verdict("8", "8", " 8", "8")], 1.0) == {"8": 4}
+    assert broken([verdict("8", "8", "8", "9")], 1.0) == {} and broken(
+        [verdict("8", "8", "8", "9")], 0.75
+    )
+    assert broken([verdict("8", "8", "8")], 1.0) == {}  # too few to tell
+    assert broken([verdict("8", "8", "8", "8", "7", right={4})], 0.6) == {}
+    assert broken([verdict("8", "8"), verdict("8", "8")], 1.0) == {"8": 4}
+    assert broken([verdict("8", "8", "8", "8", kind="rubric")], 0.6) == {}
+    decisions = cut_easiest([opinion("a", 0.5), opinion("b", 0.1, evidence={"8": 4})], cut(0.0))
+    assert decisions["b"].decision == "broken" and "'8' 4 times" in decisions["b"].reason

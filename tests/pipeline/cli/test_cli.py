@@ -1,0 +1,336 @@
+"""The command line: light, one JSON document, exit codes, and messages without a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import pipeline.checkout
+from common.files import write_json
+from pipeline.cli.commands import run_command
+from pipeline.cli.main import main
+from pipeline.execution.attempt import Attempt, finish, prepare
+from pipeline.execution.run_folder import save_plan
+from pipeline.execution.state import input_records, inspect
+from pipeline.planning.plan import build_plan, folder_of
+from pipeline.recipe.load import load_recipe
+
+ROOT = Path(__file__).parents[3]
+RECIPE = """\
+name: small
+model: {preset: nano}
+prompts:
+  - {source: jsonl, path: mine.jsonl, capability: words, verifier: exact, held_out: 0.5}
+stages:
+  - {id: sft, kind: sft, on: prompts, learning_rate: 1e-4}
+  - {id: more, kind: sft, from: sft, on: prompts, learning_rate: 1e-4}
+evaluate: {suites: [held_out], after: [base, sft, more], gate: {suite: held_out, max_drop: 0.1}}
+"""
+NOTHING = {
+    "config": {},
+    "metrics": {},
+    "tokens_generated": 1,
+    "tokens_trained": 2,
+    "peak_memory_mib": 3,
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current folder, with a recipe and its prompts."""
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(RECIPE)
+    rows = [json.dumps({"prompt": f"say {word}", "answer": word}) for word in "abcdefgh"]
+    Path("mine.jsonl").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def uphill(monkeypatch, capfd):
+    """Runs a command line here; gives the exit code, stdout and stderr."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["uphill", *words])
+        code = run_command()
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err, err
+        return code, out, err
+
+    return run
+
+
+def pretend(scores, until=None):
+    """Finish the stages of the recipe as their workers would; `scores` are right answers of ten by
+    stage."""
+    plan = build_plan(load_recipe(Path("small.yaml")))
+    run = Path("runs/small")
+    run.mkdir(parents=True, exist_ok=True)
+    save_plan(run, plan)
+    for node in plan.nodes:
+        states = inspect(plan, run)
+        inputs = {name: states[stage].folder for name, stage in node.inputs.items()}
+        attempt = Attempt(
+            node, folder_of(node, run), inputs, input_records(node, states), 1, datetime.now(UTC)
+        )
+        attempt, _ = prepare(attempt)
+        if node.kind == "evaluate":
+            pretend_evaluation(attempt.partial, scores[node.inputs["checkpoint"]])
+        elif node.kind != "prompts":
+            (attempt.partial / "checkpoint").mkdir()
+            (attempt.partial / "checkpoint" / "config.json").write_text("{}")
+            (attempt.partial / "checkpoint" / "model.safetensors").write_bytes(node.id.encode())
+        finish(attempt, NOTHING)
+        if node.id == until:
+            return
+
+
+def pretend_evaluation(folder, right):
+    answer = {"suite": "held_out", "capability": "words", "fault": None}
+    rows = [json.dumps({**answer, "id": str(i), "correct": i < right}) + "\n" for i in range(10)]
+    (folder / "answers.jsonl").write_text("".join(rows))
+    score = {
+        "score": right / 10,
+        "low": max(0, right - 2) / 10,
+        "high": min(10, right + 2) / 10,
+        "n": 10,
+    }
+    score = score if right >= 0 else {"score": None, "low": 0.0, "high": 1.0, "n": 0}
+    write_json(
+        folder / "results.json",
+        {"suites": {"held_out": {**score, "by_capability": {"words": score}}}},
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["plan", "small.yaml"], ["check", "small.yaml", "--json"]]
+)
+def test_light_commands_load_neither_torch_nor_vllm(folder, words):
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv = ['uphill', *{words!r}]\n"
+        "from pipeline.cli.main import main\n"
+        "code = main()\n"
+        "heavy = {'torch', 'vllm', 'transformers', 'datasets', 'numpy'} & sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+        "sys.exit(code)\n"
+    )
+    begin = os.times().children_user
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert os.times().children_user - begin < 1.5
+
+
+def test_plan_and_status_name_the_same_stages(folder, uphill):
+    pretend({"base": 2}, until="eval-base")
+    plan = json.loads(uphill("plan", "small.yaml", "--json")[1])
+    status = json.loads(uphill("status", "small", "--json")[1])
+    ids = ["prompts", "base", "eval-base", "sft", "eval-sft", "more", "eval-more"]
+    assert (
+        [stage["id"] for stage in plan["stages"]]
+        == ids
+        == [stage["id"] for stage in status["stages"]]
+    )
+    assert [stage["state"] for stage in status["stages"]] == ["done"] * 3 + ["todo"] * 4
+    assert status["run"] == "small"
+    keys = {
+        "id",
+        "kind",
+        "state",
+        "seconds",
+        "tokens_generated",
+        "tokens_trained",
+        "path",
+        "metrics",
+    }
+    assert keys <= status["stages"][0].keys()
+    assert plan["stages"][0]["expected"] == {"prompts_at_most": 8}
+    assert "eval-base" in uphill("status", "runs/small")[1]
+
+
+def test_compare_puts_stages_side_by_side(folder, uphill):
+    pretend({"base": 2, "sft": 5, "more": 6})
+    code, out, _ = uphill("compare", "small", "--json")
+    rows = [row for row in json.loads(out)["rows"] if row["suite"] == "held_out"]
+    assert code == 0 and [row["stage"] for row in rows] == ["base", "sft", "more"]
+    assert [row["delta"] for row in rows] == [None, pytest.approx(0.3), pytest.approx(0.1)]
+    assert rows[1]["checkpoint"].endswith("03-sft/checkpoint")
+    header, line, *_ = uphill("compare", "small")[1].splitlines()
+    assert header.split()[-3:] == ["base", "sft", "more"] and "50.0 [30.0, 70.0] +30.0" in line
+
+
+def test_compare_of_an_unfinished_run_is_bad_input(folder, uphill):
+    pretend({}, until="base")
+    code, out, err = uphill("compare", "small", "--json")
+    assert code == 2 and "no evaluation is finished" in err
+    assert json.loads(out)["error"]["exit_code"] == 2
+
+
+def test_the_gate_stops_a_run_again_and_again(folder, uphill):
+    pretend({"base": 2, "sft": 6, "more": 4})
+    for _ in range(2):
+        code, _, err = uphill("run", "small.yaml")
+        assert code == 3 and "held_out fell from 0.600" in err
+    assert uphill("run", "small.yaml", "--set", "evaluate.gate.max_drop=0.5")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("scores", "stage"), [({"base": -1}, "base"), ({"base": 2, "sft": -1}, "sft")]
+)
+def test_an_evaluation_without_a_score_passes_no_gate(folder, uphill, scores, stage):
+    pretend(scores, until=f"eval-{stage}")
+    code, _, err = uphill("run", "small.yaml", "--until", f"eval-{stage}")
+    assert (
+        code == 3
+        and f"held_out has no score after '{stage}'" in err
+        and f"--redo eval-{stage}" in err
+    )
+    assert "no score" in uphill("compare", "small")[1] and uphill("status", "small")[0] == 0
+
+
+def test_export_copies_a_checkpoint_that_is_as_it_was_recorded(folder, uphill):
+    pretend({"base": 2, "sft": 2, "more": 2})
+    assert uphill("export", "small:sft", "out/a")[0] == 0
+    assert Path("out/a/model.safetensors").read_bytes() == b"sft"
+    assert json.loads(uphill("export", "small", "out/b", "--json")[1])["stage"] == "more"
+    code, _, err = uphill("export", "small", "out/a")
+    assert code == 2 and "not an empty folder" in err
+    Path("runs/small/03-sft/checkpoint/model.safetensors").write_bytes(b"sfx")
+    code, _, err = uphill("export", "small:sft", "out/c")
+    assert code == 1 and "has changed" in err
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["status", "nothing"], "no such run"),
+        (["export", "small:prompts", "out"], "leaves no checkpoint"),
+        (["export", "small:more", "out"], "is todo"),
+        (["export", "small:mor", "out"], "did you mean 'more'"),
+        (["export", "small", "small.yaml"], "not an empty folder"),
+        (["eval", "small", "--suite", "gsm9k"], "did you mean 'gsm8k'"),
+        (["eval", "small", "--suite", "gsm8k,gsm8k"], "named twice"),
+        (["eval", "runs/small/02-base/checkpoint", "--suite", "held_out"], "belong to a run"),
+        (["eval", "bare", "--suite", "gsm8k"], "no *.safetensors weights"),
+        (["run", "small.yaml", "--stage", "x"], "no stage 'x'"),
+        (["run", "small.yaml", "--stage", "sft", "--until", "more"], "exclude each other"),
+        (["run", "small.yaml", "--stage", "sft", "--redo", "more"], "not among those to run"),
+        (["run", "small.yaml", "--runs-dir", "small.yaml"], "cannot be written"),
+        (
+            ["run", "small.yaml", "--set", "stages.sft.epochs=0"],
+            "--set stages.sft.epochs=0: stages[0].epochs",
+        ),
+        (["run", "none.yaml"], "no such file"),
+        (["run"], "Missing argument"),
+        (["walk"], "No such command"),
+    ],
+)
+def test_bad_input_ends_with_2(folder, uphill, words, message):
+    pretend({"base": 2}, until="eval-base")
+    Path("bare").mkdir()
+    Path("bare/config.json").write_text("{}")
+    code, _, err = uphill(*words)
+    assert code == 2 and message in err
+
+
+@pytest.fixture
+def answered(monkeypatch):
+    """Evaluations without an engine; gives the suites and inputs of those that were run, by folder
+    name."""
+    asked = {}
+
+    def run_attempt(attempt, title, signals, reporter):
+        assert (attempt.inputs["checkpoint"] / "checkpoint" / "model.safetensors").is_file()
+        asked[attempt.folder.name] = (
+            [suite["name"] for suite in attempt.node.config["suites"]],
+            sorted(attempt.inputs),
+        )
+        attempt, _ = prepare(attempt)
+        pretend_evaluation(attempt.partial, 7)
+        finish(attempt, NOTHING)
+
+    monkeypatch.setattr("pipeline.cli.evaluate.run_attempt", run_attempt)
+    return asked
+
+
+def test_eval_asks_a_stage_of_a_run_once(folder, uphill, answered):
+    pretend({"base": 2}, until="sft")
+    for _ in range(2):
+        code, out, _ = uphill("eval", "small", "--suite", "held_out,gsm8k", "--json")
+        assert code == 0 and json.loads(out)["suites"]["held_out"]["score"] == 0.7
+    assert answered == {"sft+held_out+gsm8k": (["held_out", "gsm8k"], ["checkpoint", "prompts"])}
+    assert "70.0 [50.0, 90.0]" in uphill("eval", "small:base", "--suite", "held_out")[1]
+    code, _, err = uphill(
+        "eval", "small:base", "--suite", "gsm8k", "--out", "runs/small/evals/base"
+    )
+    assert code == 2 and "holds something else" in err
+
+
+def test_eval_asks_a_checkpoint_folder(folder, uphill, answered):
+    pretend({"base": 2}, until="sft")
+    code, out, _ = uphill(
+        "eval", "runs/small/03-sft/checkpoint", "--suite", "gsm8k", "--out", "out", "--json"
+    )
+    assert code == 0 and json.loads(out)["path"] == "out"
+    assert answered == {"out": (["gsm8k"], ["checkpoint"])}
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "answers.jsonl",
+        "record.json",
+        "results.json",
+    ]
+
+
+def test_check_prints_defaults_and_names_every_broken_recipe(folder, uphill):
+    found = json.loads(uphill("check", "small.yaml", "--json")[1])["recipes"]
+    assert found[0]["recipe"]["stages"][0]["batch_size"] == 16
+    Path("bad.yaml").write_text(RECIPE.replace("epochs", "x").replace("sft, on", "sft, no"))
+    code, _, err = uphill("check", "small.yaml", "bad.yaml", "none.yaml")
+    assert (
+        code == 2
+        and "bad.yaml:6: stages[0].no: unknown field" in err
+        and "none.yaml: no such file" in err
+    )
+
+
+def test_the_first_stage_runs_for_real(folder, uphill):
+    code, out, err = uphill("run", "small.yaml", "--until", "prompts", "--json")
+    assert code == 0, err
+    stage = json.loads(out)["stages"][0]
+    assert stage["state"] == "done" and stage["metrics"]["training"] == 4
+    assert Path("runs/small/01-prompts/held_out.parquet").exists()
+    with Path("mine.jsonl").open("a") as handle:
+        handle.write("{broken\n")
+    code, _, err = uphill("run", "small.yaml", "--until", "prompts")
+    assert code == 2 and "sources[0].path was 'content " in err and "--redo prompts" in err
+    code, _, err = uphill("run", "small.yaml", "--until", "prompts", "--redo", "prompts")
+    assert code == 2 and "mine.jsonl" in err and "9" in err
+
+
+def test_a_keyboard_interrupt_ends_with_130(folder, uphill, monkeypatch):
+    def interrupted(request):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.execution.runner.run_plan", interrupted)
+    assert uphill("run", "small.yaml")[0] == 130
+
+
+def test_our_own_mistake_is_called_one(folder, monkeypatch, capsys):
+    monkeypatch.setattr("pipeline.execution.runner.run_plan", lambda request: 1 / 0)
+    monkeypatch.setattr(sys, "argv", ["uphill", "run", "small.yaml"])
+    assert run_command() == 1
+    err = capsys.readouterr().err
+    assert "ZeroDivisionError" in err and "this is a bug in uphill" in err
+
+
+def test_a_shadowed_package_is_named(monkeypatch, capsys, tmp_path):
+    assert pipeline.checkout.shadowed() == []
+    assert "'prompts' is taken from" in "\n".join(pipeline.checkout.shadowed(tmp_path))
+    monkeypatch.setattr(
+        "pipeline.cli.main.shadowed", lambda: ["package 'evals' is taken from elsewhere"]
+    )
+    assert main() == 2 and "uninstall" in capsys.readouterr().err

@@ -1,0 +1,46 @@
+"""A stage sees one GPU, the first that the runner may use, and a person with several is told
+once."""
+
+import pytest
+from builders.toy_runs import ONE, TWO
+
+from pipeline.execution.gpus import VARIABLE, first_visible, notice
+
+MIG = "MIG-d9a47cfb-d1f2-d08c-b40e-0812b597ae69"
+
+
+@pytest.mark.parametrize(
+    ("given", "seen", "told"),
+    [
+        ("2,3", "2", "2 of CUDA_VISIBLE_DEVICES=2,3"),
+        (" 2 , 3", "2", "2 of"),
+        ("GPU-8932f937,GPU-0a1b2c3d", "GPU-8932f937", "GPU-8932f937 of"),
+        (f"{MIG},{MIG}", MIG, "MIG-d9a47cfb"),
+        (MIG, MIG, None),
+        ("5", "5", None),
+        ("", "", None),
+        ("-1", "-1", None),
+        ("-1,0", "-1", None),
+    ],
+)
+def test_the_first_entry_is_what_a_stage_sees(given, seen, told):
+    assert first_visible({VARIABLE: given}) == seen
+    found = notice({VARIABLE: given})
+    assert found is None if told is None else told in found
+
+
+def test_without_the_variable_it_is_the_machines_first(tmp_path):
+    assert first_visible({}) == "0"
+    assert notice({}, tmp_path / "no driver") is None
+    for number in range(3):
+        assert (notice({}, tmp_path) is None) == (number < 2)
+        (tmp_path / f"0000:{number}:00.0").mkdir()
+    assert "the first of 3" in notice({}, tmp_path)
+
+
+def test_the_process_of_a_stage_sees_one_and_the_person_is_told_once(tmp_path, toy, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "3,1")
+    code, said = toy([ONE, TWO])
+    assert code == 0 and said.count("every stage uses one GPU, 3 of CUDA_VISIBLE_DEVICES=3,1") == 1
+    for place in ("01-one", "02-two"):
+        assert "GPUs: '3'" in (tmp_path / place / "stage.log").read_text()

@@ -1,0 +1,130 @@
+"""Whose weights go by `runtime.keep`, and whose never do."""
+
+import pytest
+
+from common.errors import RunFailed
+from common.files import read_sealed, write_json
+from pipeline.execution.prune import prunable, prune
+from pipeline.execution.state import inspect
+from pipeline.planning.plan import Node, Plan
+from pipeline.store.record import (
+    PRUNED,
+    problems_in,
+    read_record,
+    record_checksum,
+    require_weights,
+    write_record,
+)
+
+IDS = ("base", "sft", "rl", "dpo")
+SCORES = {"base": 0.1, "sft": 0.5, "rl": 0.4, "dpo": 0.3}
+
+
+def node(id, kind, place, **inputs):
+    return Node(id, kind, {}, "", 0, inputs, {"id": id}, id, place, "")
+
+
+def plan_of(keep=None, gate=None):
+    nodes, before = [], None
+    for number, id in enumerate(IDS, start=1):
+        nodes.append(
+            node(id, id, f"{number:02d}-{id}", **({"checkpoint": before} if before else {}))
+        )
+        nodes.append(node(f"eval-{id}", "evaluate", f"evals/{id}", checkpoint=id))
+        before = id
+    return Plan("toy", tuple(nodes), gate, runtime={"keep": keep} if keep else {})
+
+
+@pytest.fixture
+def finish(tmp_path):
+    """Finishes the first `count` nodes of a plan."""
+
+    def make(plan, count):
+        for node in plan.nodes[:count]:
+            folder = tmp_path / node.place
+            if node.kind == "evaluate":
+                score = SCORES[node.inputs["checkpoint"]]
+                suites = {"held_out": {"score": score}, "other": {"score": 1.2 - 2 * (score or 0)}}
+                folder.mkdir(parents=True)
+                write_json(folder / "results.json", {"suites": suites})
+            else:
+                (folder / "checkpoint").mkdir(parents=True)
+                (folder / "checkpoint" / "model.safetensors").write_bytes(b"weights")
+                (folder / "checkpoint" / "config.json").write_text("{}")
+            made = {
+                name: {
+                    "stage": stage,
+                    "fingerprint": stage,
+                    "record": record_checksum(tmp_path / plan[stage].place),
+                }
+                for name, stage in node.inputs.items()
+            }
+            write_record(
+                folder,
+                {"fingerprint": node.fingerprint, "identity": dict(node.identity), "inputs": made},
+            )
+        return inspect(plan, tmp_path)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("last", "best", "gate", "gone"),
+    [
+        (1, 0, None, ["base", "sft", "rl"]),
+        (1, 1, {"suite": "held_out"}, ["base", "rl"]),
+        (1, 1, None, ["sft", "rl"]),  # the mean over the suites turns the order around
+        (2, 1, {"suite": "held_out"}, ["base"]),
+        (4, 0, None, []),
+    ],
+)
+def test_the_last_and_the_best_stay(finish, last, best, gate, gone):
+    plan = plan_of({"last": last, "best": best}, gate)
+    assert [node.id for node in prunable(plan, finish(plan, 8), plan.runtime["keep"])] == gone
+
+
+def test_what_has_no_score_may_be_the_best_and_stays(finish, monkeypatch):
+    monkeypatch.setitem(SCORES, "base", None)
+    plan = plan_of({"last": 1, "best": 1}, {"suite": "held_out"})
+    assert [node.id for node in prunable(plan, finish(plan, 8), plan.runtime["keep"])] == ["rl"]
+
+
+@pytest.mark.parametrize(
+    ("done", "gone"),
+    [
+        (3, []),  # sft is done, and dpo will read base
+        (5, ["sft"]),
+        (6, ["sft"]),
+        (7, ["base", "sft", "rl"]),
+    ],
+)
+def test_what_is_still_to_be_read_stays(finish, done, gone):
+    plan = plan_of()
+    plan["dpo"].inputs["reference"] = "base"
+    assert [node.id for node in prunable(plan, finish(plan, done), {"last": 1, "best": 0})] == gone
+
+
+def test_a_pruned_stage_stays_done_and_says_so(finish, tmp_path):
+    plan = plan_of({"last": 1, "best": 0})
+    finish(plan, 3)
+    assert prune(plan, inspect(plan, tmp_path)) == ["base"]
+    folder = tmp_path / "01-base"
+    assert not (folder / "checkpoint" / "model.safetensors").exists()
+    assert (folder / "checkpoint" / "config.json").exists()
+    assert read_sealed(folder / PRUNED)["files"] == ["checkpoint/model.safetensors"]
+    states = inspect(plan, tmp_path)
+    assert [states[id].state for id in ("base", "eval-base", "sft")] == ["done"] * 3
+    assert list(problems_in(folder, read_record(folder), whole=True)) == []
+    assert prune(plan, states) == []
+    (folder / "checkpoint" / "model.safetensors").write_bytes(
+        b"weights"
+    )  # as if killed before it was removed
+    assert prune(plan, states) == ["base"] and prune(plan, states) == []
+    with pytest.raises(RunFailed, match=r"removed by `runtime.keep`"):
+        require_weights(folder, "base")
+    require_weights(tmp_path / "02-sft", "sft")
+
+
+def test_without_a_rule_nothing_goes(finish):
+    plan = plan_of()
+    assert prune(plan, finish(plan, 8)) == []

@@ -1,0 +1,164 @@
+"""Numbers that cannot be meant are refused by `check`; an evaluation at another length is another
+evaluation."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from test_cli import answered, folder, pretend, uphill  # noqa: F401
+
+from common.errors import BadInput
+from models.config import ModelConfig
+from models.context import context_in, context_of
+from pipeline.execution.runner import settings
+from pipeline.planning.plan import Plan
+from pipeline.recipe.load import load_recipe
+
+RECIPE = """\
+name: small
+model: {upcycle: smollm2-135m-instruct}
+prompts:
+  - {source: reasoning_gym, family: chain_sum, count: 9}
+stages:
+  - {id: filter, kind: judge_filter, drop_easiest: 0.5, judge: {kind: rubric, model: smollm2-135m-instruct}}
+  - {id: sft, kind: sft, on: filter, learning_rate: 1e-4}
+  - {id: rl, kind: rl, from: sft, on: filter, steps: 4, learning_rate: 1e-5}
+evaluate: {suites: [held_out, gsm8k], after: [base]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("runtime.threads=99999", "runtime.threads: 99,999 threads, but this process may run on "),
+        ("stages=[]", "stages: is empty"),
+        ("prompts.0.count=1000000000000", "prompts[0].count: 1,000,000,000,000 cannot be meant"),
+        ("stages.sft.epochs=1e300", "stages[1].epochs: so large a number cannot be meant"),
+        (
+            "stages.sft.learning_rate=5",
+            "stages[1].learning_rate: 5.0 cannot be meant: 1.0 is the most",
+        ),
+        ("stages.rl.steps=1000000000", "stages[2].steps: 1,000,000,000 cannot be meant"),
+        ("stages.rl.steps=true", "stages[2].steps: must be a whole number of at least 1, got true"),
+        ("stages.rl.group_size=1000000", "stages[2].group_size: 1,000,000 cannot be meant"),
+        ("stages.rl.temperature=70", "stages[2].temperature: 70.0 cannot be meant"),
+        ("stages.sft.lora.rank=1000", "stages[1].lora.rank: 1,000 is above the model's width, 576"),
+        (
+            "stages.rl.parity_tolerance=1e9",
+            "stages[2].parity_tolerance: 1,000,000,000.0 cannot be meant: 1.0 is the most",
+        ),
+        ("model.experts=100000", "model.experts: 100,000 cannot be meant"),
+        (
+            "model.moe_every=31",
+            "model.moe_every: 31 leaves no layer with experts in a model of 30 layers",
+        ),
+        (
+            "stages.rl.rollouts.max_model_len=9000",
+            "stages[2].rollouts.max_model_len: 9,000 is longer than the model's",
+        ),
+        (
+            "stages.filter.judge.rollouts.max_model_len=9000",
+            "stages[0].judge.rollouts.max_model_len: 9,000 is longer",
+        ),
+        (
+            "stages.filter.audit={rollouts: {max_model_len: 9000}}",
+            "stages[0].audit.rollouts.max_model_len: 9,000 is",
+        ),
+        (
+            "evaluate.rollouts.max_model_len=9000",
+            "evaluate.rollouts.max_model_len: 9,000 is longer than the model's",
+        ),
+        (
+            "evaluate.rollouts.max_num_seqs=5000",
+            "evaluate.rollouts.max_num_seqs: 5,000 sequences at once are more",
+        ),
+        (
+            "evaluate.rollouts.max_model_len=256",
+            "evaluate.suites[1]: answers of gsm8k may take 256 tokens, which leaves",
+        ),
+        (
+            "evaluate.suites.0={name: held_out, max_tokens: 512}",
+            "evaluate.suites[0]: answers of held_out may take 512",
+        ),
+    ],
+)
+def test_a_number_that_cannot_be_meant_is_refused(tmp_path, setting, words):
+    path = tmp_path / "small.yaml"
+    path.write_text(RECIPE)
+    load_recipe(path)
+    with pytest.raises(BadInput) as caught:
+        load_recipe(path, [setting])
+    assert words in caught.value.message and caught.value.remedy
+
+
+def test_memory_that_is_not_there_ends_a_run_and_no_plan(tmp_path):
+    path, setting = tmp_path / "small.yaml", ["evaluate.rollouts.kv_cache_gib=1000000"]
+    path.write_text(RECIPE)
+    load_recipe(path, setting)
+    with pytest.raises(BadInput, match="1,000,000 GiB are more than this machine's memory"):
+        load_recipe(path, setting, to_run=True)
+
+
+def test_a_run_from_a_larger_machine_is_evaluated_with_the_cores_that_are_here():
+    assert settings(Plan("x", (), runtime={"threads": 99_999}))["threads"] == len(
+        os.sched_getaffinity(0)
+    )
+
+
+def test_a_context_is_what_the_config_says(tmp_path):
+    assert context_of(ModelConfig(preset="nano")) == 512
+    assert context_of(ModelConfig(upcycle="smollm2-135m-instruct")) == 8192
+    config = {
+        "text_config": {
+            "max_position_embeddings": 64,
+            "rope_scaling": {"rope_type": "linear", "factor": 4.0},
+        }
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert context_in(str(tmp_path)) == 256
+    config["text_config"]["rope_scaling"]["rope_type"] = "yarn"  # which counts its factor in
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert context_in(str(tmp_path)) == 64
+    assert context_in(str(tmp_path / "nowhere")) is None
+
+
+def test_eval_at_another_length_is_another_evaluation(folder, uphill, answered):  # noqa: F811
+    pretend({"base": 2}, until="sft")
+    ask = ("eval", "small", "--suite", "held_out", "--json")
+    assert [
+        uphill(*ask, *more)[0]
+        for more in ([], ["--max-model-len", "512"], ["--max-model-len", "100"])
+    ] == [0] * 3
+    assert list(answered) == ["sft+held_out", "sft+held_out+max_model_len=100"]
+    record = json.loads(
+        Path("runs/small/evals/sft+held_out+max_model_len=100/record.json").read_text()
+    )
+    assert record["identity"]["config"]["rollouts"]["max_model_len"] == 100
+    code, _, err = uphill(
+        *ask, "--max-model-len", "99", "--out", "runs/small/evals/sft+held_out+max_model_len=100"
+    )
+    assert code == 2 and "rollouts.max_model_len was 100 and is now 99" in err
+
+
+@pytest.mark.parametrize("subject", ["small:sft", "runs/small/03-sft/checkpoint"])
+def test_eval_refuses_a_length_that_leaves_no_prompt_room(folder, uphill, answered, subject):  # noqa: F811
+    pretend({"base": 2}, until="sft")
+    assert (
+        uphill("eval", subject, "--suite", "gsm8k", "--max-model-len", "300", "--out", "out")[0]
+        == 0
+    )
+    code, _, err = uphill("eval", subject, "--suite", "gsm8k", "--max-model-len", "256")
+    assert code == 2 and "256 tokens, which leaves no prompt room in max_model_len (256)" in err
+
+
+def test_eval_refuses_a_length_beyond_the_models_context(folder, uphill):  # noqa: F811
+    Path("model").mkdir()
+    Path("model/config.json").write_text('{"max_position_embeddings": 1024}')
+    Path("model/model.safetensors").write_bytes(b"weights")
+    code, _, err = uphill("eval", "model", "--suite", "gsm8k", "--max-model-len", "1025")
+    assert (
+        code == 2
+        and "max_model_len 1,025 is longer than the context of" in err
+        and "1,024 tokens" in err
+    )

@@ -1,0 +1,156 @@
+"""Answers as a person would grade them (`tests/grading/`, written from docs/grading.md), and
+`uphill grade`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from common.errors import BadInput
+from common.thinking import answer_part, opened_by
+from evals.grading import grade_pairs, read_pairs
+from pipeline.cli.commands import run_command
+
+FILES = sorted((Path(__file__).parent / "grading").glob("*.jsonl"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_no_wrong_answer_is_called_right(file):
+    found = grade_pairs(read_pairs(file))
+    wrong = [row for row in found["rows"] if row["expected"] != (row["reward"] >= 1.0)]
+    assert found["false_right"] == 0, [row for row in wrong if not row["expected"]]
+    assert found["false_wrong"] < 0.01 * sum(row["expected"] for row in found["rows"]), wrong
+    assert {row["fault"] for row in found["rows"]} <= {None, "cut_off"}
+
+
+def test_the_pairs_are_many_different_and_of_both_sorts():
+    pairs = [pair for file in FILES for pair in read_pairs(file)]
+    assert len(pairs) >= 4000
+    assert len(
+        {(pair.verifier, pair.reference, pair.answer, pair.prompt) for pair in pairs}
+    ) == len(pairs)
+    for verifier in ("number", "math", "choice", "exact"):
+        expected = [pair.expected for pair in pairs if pair.verifier == verifier]
+        assert min(expected.count(True), expected.count(False)) >= 150, verifier
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("5", "5"),
+        ("<think>7</think>5", "5"),
+        ("7</think>5", "5"),
+        ("<THINK>7</Think>5", "5"),
+        ("<think>a<think>b</think>c</think>5", "5"),
+        ("A <think>x</think>B", "A B"),
+        ("[THINK]7[/THINK]5", "5"),
+        (
+            "<|channel|>analysis<|message|>7<|end|><|start|>assistant<|channel|>final<|message|>5",
+            "5",
+        ),
+        ("<think>7", None),
+        ("5 <reasoning>or", None),
+    ],
+)
+def test_thinking_is_left_out(text, left):
+    assert answer_part(text) == left
+
+
+def test_a_prompt_may_open_the_thinking():
+    assert opened_by("<|assistant|>\n<think>\n") == "<think>"
+    assert opened_by("<|assistant|>\n<think>\n\n</think>\n") == opened_by("<|assistant|>\n") == ""
+
+
+def run(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr("sys.argv", ["uphill", *map(str, arguments)])
+    code = run_command()
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_grade_prints_what_was_read(monkeypatch, capsys):
+    command = (
+        "grade",
+        "--verifier",
+        "number",
+        "--reference",
+        "12",
+        "--json",
+        "12 apples",
+        "12 or 13",
+        "<think>12",
+    )
+    code, out, _ = run(monkeypatch, capsys, *command)
+    document = json.loads(out)
+    assert code == 0
+    assert [(row["reward"], row["fault"]) for row in document["rows"]] == [
+        (1.0, None),
+        (0.0, None),
+        (0.0, "cut_off"),
+    ]
+    assert set(document["rows"][0]) == {
+        "verifier",
+        "reference",
+        "answer",
+        "read",
+        "reward",
+        "fault",
+        "expected",
+    }
+
+
+def test_grade_counts_what_a_person_would_say_otherwise(monkeypatch, capsys, tmp_path):
+    file = tmp_path / "pairs.jsonl"
+    rows = [("12", "12", False), ("12", "13", True), ("12", "12", True), ("12", "13", None)]
+    lines = [
+        {"verifier": "number", "reference": r, "answer": a} | ({} if e is None else {"expected": e})
+        for r, a, e in rows
+    ]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    _, out, _ = run(monkeypatch, capsys, "grade", "--file", file, "--json")
+    document = json.loads(out)
+    assert (document["false_right"], document["false_wrong"]) == (1, 1)
+    code, out, err = run(monkeypatch, capsys, "grade", "--file", file)
+    assert (
+        code == 0 and "FALSE RIGHT" in out and "false right: 1 of 1" in out and "s per 1,000" in err
+    )
+
+
+def test_grade_says_why_a_reference_is_refused(monkeypatch, capsys):
+    code, out, err = run(
+        monkeypatch, capsys, "grade", "--verifier", "number", "--reference", "3 to 5", "4"
+    )
+    assert code == 0 and "bad_reference" in out and "'3 to 5' is not one number" in err
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"verifier": "number", "reference": "1"}', r":1: `?answer"),
+        (
+            '{"verifier": "nummer", "reference": "1", "answer": "1"}',
+            ":1: no verifier is named 'nummer'",
+        ),
+        (
+            '{"verifier": "reasoning_gym", "reference": "1", "answer": "1"}',
+            ":1: reasoning_gym grades",
+        ),
+        ("[1]", ":1: "),
+        ("", "holds no pairs"),
+    ],
+)
+def test_wrong_files_are_named_with_the_line(tmp_path, line, problem):
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(line)
+    with pytest.raises(BadInput, match=problem):
+        read_pairs(file)
+
+
+def test_grade_needs_a_file_or_answers(monkeypatch, capsys):
+    for arguments in (
+        ["grade"],
+        ["grade", "--verifier", "number", "4"],
+        ["grade", "--file", "x", "4"],
+    ):
+        code, _, err = run(monkeypatch, capsys, *arguments)
+        assert code == 2 and "uphill grade --verifier" in err

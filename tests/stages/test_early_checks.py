@@ -1,0 +1,336 @@
+"""What would end a run late is said early, with its place and what to do; and it is asked once."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from builders.early_recipes import (
+    DENSE,
+    NANO,
+    URL,
+    dense_folder,
+    early_check,
+    prompt,
+    refused,
+    write_recipe,
+)
+from builders.toy_runs import found_in, toy_plan
+from builders.toy_stages import ToyStage
+from hypothesis import given
+from hypothesis import strategies as st
+from vllm._custom_ops import cpu_attn_get_scheduler_metadata
+from vllm.v1.attention.backends.cpu_attn import _get_attn_isa
+
+from common.errors import BadInput
+from judges.attempts import Attempts
+from judges.config import AttemptsJudge, RubricJudge
+from judges.engine import EngineBackend
+from judges.rubric import Rubric
+from models.chat import encode_text
+from models.config import ModelConfig
+from models.origin import speech_of, speech_of_judge
+from pipeline.execution.progress import Reporter
+from pipeline.execution.runner import Request, run_plan
+from pipeline.planning.plan import make_node
+from pipeline.recipe.load import load_recipe
+from rewards.grade import grade
+from rollouts.engine import Rollout
+from rollouts.heads import ON_CPU, head_sizes
+from stages.preflight.chats import judging
+from stages.preflight.lengths import Bounds, measure
+
+LONG = "x" * 500
+SPEECHES = [speech_of(ModelConfig(preset="nano")), speech_of_judge("smollm2-135m-instruct")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message", "remedy"),
+    [
+        (
+            "verifier: exact",
+            "verifier: my_rewards.py:score",
+            ":4: prompts[0].verifier: no verifier is named 'my_rewards.py:score'",
+            "known are: choice, exact, math, number, reasoning_gym",
+        ),
+        (
+            "{preset: nano}",
+            '{upcycle: dense, chat_template: ""}',
+            ":2: model.chat_template: an empty template renders every chat as nothing",
+            "",
+        ),
+        (
+            "{preset: nano}",
+            "{upcycle: dense, chat_template: chat.jinja}",
+            ":2: model.chat_template: no such file: ",
+            "name a .jinja file; its path is relative to the recipe's folder",
+        ),
+        (
+            "{preset: nano}",
+            "{upcycle: dense, chat_template: early.txt}",
+            "early.txt is no chat template: it has no {{ }} and no {% %}",
+            "write it in Jinja",
+        ),
+        (
+            "{preset: nano}",
+            '{preset: nano, pad_token: "<|pad|>"}',
+            ":2: model: pad_token only apply to upcycle and checkpoint",
+            "",
+        ),
+        (
+            "steps: 4",
+            "steps: 4, rollouts: {max_model_len: 513}",
+            (
+                ":8: stages[2].rollouts.max_model_len: 513 tokens are more than the model's context"
+                " of 512"
+            ),
+            "set at most 512",
+        ),
+        (
+            URL,
+            "model: dense, rollouts: {max_model_len: 1024}",
+            (
+                ":6: stages[0].judge.rollouts.max_model_len: 1024 tokens are more than the model's"
+                " context of 512"
+            ),
+            "set at most 512",
+        ),
+    ],
+)
+def test_what_needs_no_prompts_is_refused_when_the_recipe_is_read(
+    tmp_path, old, new, message, remedy
+):
+    dense_folder(tmp_path / "dense")
+    (tmp_path / "early.txt").write_text("plain")
+    error = refused(load_recipe, write_recipe(tmp_path, (old, new)))
+    assert message in error.message and remedy in error.remedy
+
+
+def test_a_linear_rope_makes_the_context_longer(tmp_path):
+    texts = (NANO, DENSE), ("steps: 4", "steps: 4, rollouts: {max_model_len: 1024}")
+    dense_folder(tmp_path / "dense", rope_scaling={"rope_type": "linear", "factor": 2.0})
+    load_recipe(write_recipe(tmp_path, *texts))
+    dense_folder(tmp_path / "dense", rope_scaling={"rope_type": "yarn", "factor": 2.0})
+    assert "context of 512" in refused(load_recipe, write_recipe(tmp_path, *texts)).message
+
+
+@pytest.mark.parametrize(
+    ("texts", "place"),
+    [([(NANO, DENSE)], "model.upcycle"), ([(URL, "model: dense")], "stages[0].judge.model")],
+)
+def test_a_head_that_vllm_cannot_compute_here_is_refused_here_and_planned_for_elsewhere(
+    tmp_path, texts, place
+):
+    dense_folder(tmp_path / "dense", head_dim=40)
+    path = write_recipe(tmp_path, *texts)
+    load_recipe(path)
+    error = refused(load_recipe, path, here=True)
+    assert (
+        f"{place}: attention heads of 40, and vLLM on a CPU takes 32, 48, 64, 80, " in error.message
+    )
+    assert "head_dim is one of them (64, say)" in error.remedy
+
+
+def has_kernel(head_size, dtype):
+    one = {
+        "num_reqs": 1,
+        "num_heads": 2,
+        "num_kv_heads": 2,
+        "seq_lens": torch.tensor([8], dtype=torch.int32),
+    }
+    how = {"causal": True, "sliding_window_size": -1, "enable_kv_split": False}
+    starts, isa = torch.tensor([0, 8], dtype=torch.int32), _get_attn_isa(dtype, 32, head_size)
+    try:
+        cpu_attn_get_scheduler_metadata(
+            head_dim=head_size, dtype=dtype, query_start_loc=starts, isa=isa, **one, **how
+        )
+    except RuntimeError as error:
+        assert "Unsupported CPU attention configuration" in str(error)
+        return False
+    return True
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_head_sizes_are_those_of_vllms_kernels(dtype):
+    assert (
+        tuple(size for size in range(2, 642, 2) if has_kernel(size, dtype))
+        == ON_CPU
+        == head_sizes()
+    )
+
+
+def test_a_prompt_that_sft_has_no_room_for_is_named(tmp_path):
+    error = refused(early_check, write_recipe(tmp_path), [prompt("a"), prompt("long", LONG * 2)])
+    first, second = error.message.splitlines()
+    assert (
+        first == "stages[1]: 1 of 2 prompts are longer than the model's context"
+        " (max_position_embeddings), 512 tokens: prompt long (1007 tokens)"
+    )
+    assert second.startswith(
+        "stages[2]: 1 of 2 prompts are longer than stages[2].rollouts.max_model_len (512) less"
+    )
+    assert "max_prompt_tokens" in error.remedy
+
+
+def test_control_words_in_a_prompt_count_as_the_text_that_they_are(tmp_path):
+    found = early_check(write_recipe(tmp_path), [prompt("a", "<|end|>" * 20)])
+    assert found["asked"][1]["longest"] == 1 + 20 * len("<|end|>") + 1
+
+
+def test_a_prompt_that_rl_has_no_room_for_is_named(tmp_path):
+    path = write_recipe(tmp_path, ("steps: 4", "steps: 4, system_prompts: [Be brief., Think.]"))
+    error = refused(
+        early_check, path, [prompt("a"), prompt("edge", "x" * 473), *map(prompt, "bcde")]
+    )
+    room = "stages[2].rollouts.max_model_len (512) less max_tokens (32), 480 tokens"
+    assert (
+        error.message
+        == f"stages[2]: 1 of 6 prompts are longer than {room}: prompt edge (485 tokens)"
+    )
+    assert error.remedy.startswith(
+        "raise stages[2].rollouts.max_model_len, lower max_tokens, or drop them with `max_"
+    )
+    assert early_check(path, [prompt("edge", "x" * 460)])["asked"][1]["longest"] == 472
+
+
+def test_what_the_judge_has_no_room_for_reaches_nobody_and_is_told(tmp_path):
+    dense_folder(tmp_path / "dense")
+    path = write_recipe(tmp_path, (URL, "model: dense"), ("on: prompts", "on: filter"))
+    found = early_check(path, [prompt("a"), prompt("long", LONG)])
+    (note,) = found["notes"]
+    assert (
+        note.startswith("stages[0].judge: 1 of 2 prompts are longer than ")
+        and "long (502 tokens)" in note
+    )
+    assert note.endswith("they will be `unjudged` and dropped")
+    assert [row["chats"] for row in found["asked"]] == [2, 1, 1, 1, 20]
+    error = refused(early_check, path, [prompt("long", LONG)])
+    assert error.message.startswith(
+        "stages[0].judge: 1 of 1 prompts are longer than stages[0].judge.rollouts.max"
+    )
+
+
+def test_examples_count_against_the_judges_room(tmp_path):
+    dense_folder(tmp_path / "dense")
+    examples = f"examples: {{words: [{{question: {'y' * 400}, answer: z}}]}}"
+    path = write_recipe(tmp_path, (URL, f"model: dense, {examples}"))
+    assert (
+        "stages[0].judge: 1 of 2 prompts"
+        in early_check(path, [prompt("a"), prompt("b", "x" * 80)])["notes"][0]
+    )
+    error = refused(
+        early_check, write_recipe(tmp_path, (URL, f"{URL}, {examples.replace('words', 'sums')}"))
+    )
+    assert error.message == "stages[0].judge.examples: no prompt has the capability 'sums'"
+
+
+def test_what_an_evaluation_has_no_room_for_is_told(tmp_path):
+    found = early_check(write_recipe(tmp_path), held_out=[prompt("g"), prompt("long", "x" * 460)])
+    (note,) = found["notes"]
+    assert note.startswith(
+        "evaluate.suites[0]: 1 of 2 prompts are longer than evaluate.rollouts.max_model_len (512)"
+    )
+    assert note.endswith("448 tokens: prompt long (462 tokens); they will be counted as wrong")
+
+
+def test_held_out_prompts_that_are_asked_must_be_there(tmp_path):
+    error = refused(early_check, write_recipe(tmp_path), held_out=[])
+    assert error.message.startswith(
+        "evaluate.suites[0]: held_out is asked, but no prompt is held out"
+    )
+    assert "give a source more prompts or a larger `held_out`" in error.remedy
+    early_check(write_recipe(tmp_path, ("held_out, ", "")), held_out=[])
+
+
+def test_a_capability_that_is_evaluated_must_be_trained(tmp_path):
+    error = refused(early_check, write_recipe(tmp_path), held_out=[prompt("g", capability="sums")])
+    assert (
+        error.message
+        == "prompts: 'sums' has 1 held-out prompts and none to train on, such as prompt g"
+    )
+    assert error.remedy == "add prompts of that capability, or give its source `held_out: 0`"
+
+
+@pytest.mark.parametrize("speech", SPEECHES, ids=["nano", "smollm2"])
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=3), st.booleans())
+def test_no_chat_has_more_tokens_than_its_bound(speech, texts, opened):
+    roles = ["user", "assistant", "user"] if len(texts) != 2 else ["system", "user"]
+    messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
+    bounds = Bounds(speech, opened)
+    assert bounds.exact(messages) <= bounds.of(messages) < 1000
+
+
+class FakeEngine:
+    """As much of an engine as says which prompts are too long."""
+
+    max_model_len = 1200
+
+    def encode(self, messages):
+        return SPEECHES[0].tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_dict=False
+        )
+
+    def encode_text(self, text):
+        return encode_text(SPEECHES[0].tokenizer, text)
+
+    def next_token(self, prompts, tokens):
+        return [[-1.0] * len(tokens) for _ in prompts]
+
+    def generate(self, prompts, **options):
+        return [[Rollout([1], [0.0], "7", "stop")] for _ in prompts]
+
+
+@pytest.mark.parametrize("kind", ["attempts", "rubric"])
+def test_the_room_at_a_judge_is_what_its_engine_says(kind):
+    engine = {"model": "dense", "rollouts": {"max_model_len": FakeEngine.max_model_len}}
+    config = {"attempts": AttemptsJudge, "rubric": RubricJudge}[kind](
+        kind=kind, retries=0, **engine
+    )
+    source = EngineBackend(FakeEngine())
+    judge = Attempts(config, source, grade) if kind == "attempts" else Rubric(config, source)
+    prompts = [prompt(str(n), "x" * n) for n in range(300, 1250, 3)]
+    talk = judging("stages[0].judge", config, prompts)
+    room = talk.room - len(encode_text(SPEECHES[0].tokenizer, talk.lead))
+    replies = zip(prompts, judge.ask([(one,) for one in prompts]), strict=True)
+    said = {one.id for one, reply in replies if reply["replies"][0]["fault"] == "too_long"}
+    found = {one.id for _, one in measure(SPEECHES[0], talk.chats, room, opened=True).too_long}
+    assert found == said and 0 < len(said) < len(prompts)
+
+
+def toy(run, *, asks=1, ending="good", redo=()):
+    """Runs two toy stages with an early check between them; what was said."""
+    plan = toy_plan(
+        [{"id": "prompts", "steps": 1}, {"id": "costly", "after": "prompts", "steps": 1}]
+    )
+    config = ToyStage(id="preflight", after="prompts", steps=asks, ending=ending)
+    node = make_node(
+        config, "toy", 0, {node.id: node for node in plan.nodes}, "preflight", "builders.toy_stages"
+    )
+    said = []
+    reporter = Reporter(bars=False)
+    reporter.line = said.append
+    try:
+        run_plan(Request(replace(plan, preflight=node), run, redo=redo, reporter=reporter))
+    except BadInput as error:
+        return [line.split(":")[0] for line in said], error.message
+    return [line.split(":")[0] for line in said], None
+
+
+def test_the_early_check_comes_before_what_costs_and_once_while_nothing_changes(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    first, early, second = ["[1/2] prompts"] * 2, ["early check"] * 2, ["[2/2] costly"] * 2
+    assert toy(tmp_path, asks=3, ending="bad_input") == (
+        [*first, *early[:1]],
+        "stage 'preflight': row 3 is broken",
+    )
+    assert [path.name for path in tmp_path.glob("*/record.json")] == ["record.json"]
+    assert toy(tmp_path) == ([*first[:1], *early, *second], None)
+    assert toy(tmp_path) == ([*first[:1], *second[:1]], None)
+    moved = [f"{tmp_path / '02-costly'} moved to {tmp_path / 'replaced' / '02-costly'}"]
+    assert toy(tmp_path, redo=["costly"]) == ([*moved, *first[:1], *second], None)
+    assert toy(tmp_path, redo=["costly"], asks=2) == ([*moved, *first[:1], *early, *second], None)
+    assert found_in(tmp_path) == ""
+    (tmp_path / "preflight" / "count.txt").write_text("0")
+    assert f"{tmp_path / 'preflight' / 'count.txt'}: " in found_in(tmp_path)

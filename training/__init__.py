@@ -1,0 +1,2 @@
+"""What every training stage shares: the loop around a trainer, resuming, router metrics,
+divergence."""

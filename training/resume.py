@@ -1,0 +1,143 @@
+"""Checkpoints inside a training stage: what a killed or stopped stage goes on from.
+
+The trainer's checkpoint folder counts only once `complete.json` is in it, written last. That file
+has the checksum of every other one, and of the stage's logs (`*.jsonl`) as they were then: a
+checkpoint that does not agree with it is named and never used, and what was logged after the one
+that is used is taken back."""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from common.files import checksum, files_below, read_sealed, write_sealed
+from common.stage import StageContext
+
+MARKER = "complete.json"
+LOGS = "*.jsonl"
+
+
+def resume_folder(context: StageContext) -> Path:
+    return context.folder / "resume"
+
+
+def go_on(context: StageContext) -> Path | None:
+    """The newest sound checkpoint of an earlier attempt, with the stage's logs put back to where
+    they were at it.
+
+    Call it once, before anything is logged. Newer checkpoints that are not sound are deleted: in
+    silence where a crash left them without `complete.json`, with a note that names the file
+    otherwise."""
+    start = None
+    for folder in sorted(resume_folder(context).glob("checkpoint-*"), key=step_of, reverse=True):
+        problem = _problem(folder, context.folder)
+        if problem is None:
+            start = folder
+            break
+        if (folder / MARKER).exists():
+            context.note(f"{problem}; the stage goes on from before checkpoint {step_of(folder)}")
+        shutil.rmtree(folder)
+    logs = read_sealed(start / MARKER)["logs"] if start else {}
+    for path in context.folder.glob(LOGS):
+        if path.name in logs:
+            os.truncate(path, logs[path.name]["size"])
+        else:
+            path.unlink()
+    return start
+
+
+def step_of(checkpoint: Path | None) -> int:
+    """The optimiser step a checkpoint was taken after; 0 for none."""
+    return int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+
+
+def _problem(checkpoint: Path, stage: Path) -> str | None:
+    """What is wrong with a checkpoint or with the logs it belongs to; None if it can be trusted."""
+    try:
+        marker = read_sealed(checkpoint / MARKER)
+    except (OSError, ValueError) as error:
+        return str(error)
+    for name, known in marker["logs"].items():
+        if (
+            not (stage / name).is_file()
+            or _beginning(stage / name, known["size"]) != known["sha256"]
+        ):
+            return f"{stage / name}: is not what it was at checkpoint {step_of(checkpoint)}"
+    found = {str(path.relative_to(checkpoint)) for path in files_below(checkpoint)} - {MARKER}
+    for name in sorted(found ^ marker["files"].keys()):
+        return (
+            f"{checkpoint / name}: {'is not of the checkpoint' if name in found else 'is missing'}"
+        )
+    for name, known in marker["files"].items():
+        if checksum(checkpoint / name) != known:
+            return f"{checkpoint / name}: has changed since it was saved (its SHA-256 differs)"
+    return None
+
+
+def _beginning(path: Path, size: int) -> str:
+    """The checksum of a file's first bytes."""
+    with path.open("rb") as handle:
+        return hashlib.sha256(handle.read(size)).hexdigest()
+
+
+def _marked(checkpoint: Path, stage: Path) -> dict[str, Any]:
+    """What `complete.json` says of a checkpoint that is whole."""
+    for path in files_below(checkpoint):
+        with path.open("rb") as handle:
+            os.fsync(handle.fileno())
+    files = {str(path.relative_to(checkpoint)): checksum(path) for path in files_below(checkpoint)}
+    logs = {
+        p.name: {"size": p.stat().st_size, "sha256": checksum(p)} for p in sorted(stage.glob(LOGS))
+    }
+    return {"files": files, "logs": logs}
+
+
+class CompleteCheckpoints(TrainerCallback):
+    """Adds what the trainer does not save (`extra`), marks the checkpoint complete, and stops when
+    asked to.
+
+    What a checkpoint takes goes into the stage's log (`benchmarks/cost.py` reads it there).
+    """
+
+    def __init__(self, context: StageContext, extra: Callable[[Path], None]) -> None:
+        self.context = context
+        self.extra = extra
+        self.stopped = False
+        self._logged = time.monotonic()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        # The trainer logs a step, then saves it.
+        self._logged = time.monotonic()
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        if self.context.stop_requested() and state.global_step < state.max_steps:
+            self.stopped = control.should_save = control.should_training_stop = True
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        folder = resume_folder(self.context) / f"checkpoint-{state.global_step}"
+        self.extra(folder)
+        write_sealed(folder / MARKER, _marked(folder, self.context.folder))
+        print(f"{folder.name} took {time.monotonic() - self._logged:.3f} s", flush=True)

@@ -1,0 +1,95 @@
+"""Router health of a training stage: load of the experts at every step, drift of the routing
+against the stage's start.
+
+The drift is measured on a fixed probe, some of the stage's own sequences, at every checkpoint and
+at the end. With it goes a line into `routing.jsonl`: the share of tokens that each expert of each
+layer got since the line before."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn, tensor
+
+from common.files import append_json_line, read_json, write_json
+from models.routing import RouterWatch, differing, load_metrics, moe_layers, routing
+
+PROBE, PROBE_TOKENS = 16, 128
+"""Sequences in the probe, and tokens kept of each."""
+FILE = "routing.jsonl"
+STATE = "routing.json"
+"""In a checkpoint: tokens that each expert got since the last line, by layer."""
+FIGURES = (
+    "router/load_entropy",
+    "router/largest_load",
+    "router/dead_experts",
+    "router/drift",
+    "router/engine_differs",
+)
+"""What a stage's record keeps."""
+
+
+class RouterMetrics:
+    """Watches one policy in training. Make it before the weights of a checkpoint are loaded: they
+    are not the start."""
+
+    def __init__(
+        self,
+        policy: nn.Module,
+        probe: Sequence[list[int]],
+        folder: Path,
+        balance: float,
+        every: int,
+        start: Path | None,
+        passes: Callable[[], int] = lambda: 1,
+    ) -> None:
+        self.policy, self.path, self.every = policy, folder / FILE, every
+        self.probe = [ids[:PROBE_TOKENS] for ids in spread_out(probe, PROBE)]
+        self.watch = RouterWatch(policy, balance, passes)
+        saved = read_json(start / STATE) if start else {}
+        self.load: dict[int, Tensor] = {
+            int(layer): tensor(counts) for layer, counts in saved.items()
+        }
+        """Tokens by expert (E,), by layer, since the last line; on the CPU, wherever the policy
+        is."""
+        self.start = routing(policy, self.probe) if moe_layers(policy) else None
+
+    def step(self, step: int, last: int) -> dict[str, float]:
+        """The figures of an optimiser step of `last`; call it once, after the step."""
+        counts = {layer: count.cpu() for layer, count in self.watch.counts.items()}
+        found = load_metrics(counts)
+        if self.watch.losses:
+            found["router/balance_loss"] = (
+                sum(self.watch.losses) * len(counts) / len(self.watch.losses)
+            )
+        for layer, count in counts.items():
+            self.load[layer] = self.load.get(layer, 0) + count
+        self.watch.reset()
+        if self.start is not None and (step % self.every == 0 or step == last):
+            found["router/drift"] = self._probe(step)
+        return found
+
+    def save(self, checkpoint: Path) -> None:
+        """Keep what the next line needs of the steps so far."""
+        write_json(
+            checkpoint / STATE, {str(layer): counts.tolist() for layer, counts in self.load.items()}
+        )
+
+    def _probe(self, step: int) -> float:
+        assert self.start is not None
+        now = routing(self.policy, self.probe)
+        loads = {
+            str(layer): [round(x, 4) for x in (n / n.sum()).tolist()]
+            for layer, n in self.load.items()
+        }
+        by_layer = [round(differing(a, b), 4) for a, b in zip(now, self.start, strict=True)]
+        drift = dict(zip(map(str, moe_layers(self.policy)), by_layer, strict=True))
+        append_json_line(self.path, {"step": step, "drift": drift, "load": loads})
+        self.load.clear()
+        return differing(now, self.start)
+
+
+def spread_out(items: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of the items, evenly spaced."""
+    step = max(1, len(items) / count)
+    return [items[int(i * step)] for i in range(min(count, len(items)))]
