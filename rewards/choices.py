@@ -11,7 +11,7 @@ from rewards.spelling import one_way, undressed
 
 _OPTION = re.compile(r"(?<![\w(])(?:\(([A-Z])\)|\[([A-Z])\]|([A-Z])[).:])[ \t]+(?=\S)")
 _LETTER = r"[(\[]?\s*([A-Za-z])\s*[)\]]?"
-_NOUN = r"(?:(?:the\s+)?(?:(?:correct|right|best|final)\s+)?(?:option|choice|answer|letter)\s*(?:is\s*)?:?\s*)?"
+_NOUN = r"(?:(?:the\s+)?(?:(?:correct|right|best|final)\s+)?(?:option|choice|answer|letter)\s*(?:is\s*)?:?\s*)?"  # noqa: E501
 _ALONE = re.compile(rf"{_NOUN}{_LETTER}\s*[.:,!]?", re.IGNORECASE)
 _LEADING = re.compile(
     r"(?:option|choice|answer)?\s*(?:[(\[]([A-Za-z])[)\]][.:,]?|([A-Z])[).:,]|([a-z])[).:])(?:\s+|$|(?=[^\x00-\x7f]))(.*)",

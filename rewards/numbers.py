@@ -24,7 +24,7 @@ _NUMBER = re.compile(
     rf"(?P<currency>[{SYMBOLS}])?\s*(?P<inner>[-+])?"
     rf"(?:{_POWER_OF_TEN.replace('NAME', 'alone')}"
     r"|(?P<whole>[0-9]+)\s+(?P<over>[0-9]+)\s*/\s*(?P<under>[0-9]+)|(?P<top>[0-9]+)\s*/\s*(?P<bottom>[0-9]+)"
-    rf"|{_DIGITS}(?:[eE](?P<exponent>[-+]?[0-9]{{1,4}})(?![0-9])|\s*[×x*·]\s*{_POWER_OF_TEN.replace('NAME', 'ten')})?)",
+    rf"|{_DIGITS}(?:[eE](?P<exponent>[-+]?[0-9]{{1,4}})(?![0-9])|\s*[×x*·]\s*{_POWER_OF_TEN.replace('NAME', 'ten')})?)",  # noqa: E501
     re.IGNORECASE,
 )
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}

@@ -12,7 +12,7 @@ NEVER = re.compile(
     r"|and (?:above|up|over|more|below|under|less|higher|lower)"
     r"|(?:no\.?|under|over|above|below|nearly|almost|within|until|beyond|exceeds?|exceeding)"
     r" (?=[-+$€£]?[0-9])"
-    r"|nicht|kein\w*|oder|weder|mindestens|höchstens|zwischen|mehr|weniger|ou|pas|ni|entre|moins|plus de"
+    r"|nicht|kein\w*|oder|weder|mindestens|höchstens|zwischen|mehr|weniger|ou|pas|ni|entre|moins|plus de"  # noqa: E501
     r"|menos|más|mais|nem|não|né|oppure|meno|più)\b"
     r"|[不或非未]|至少|至多|大于|小于|超过|以上|以下|ない|または|より|番目|以内|이상|이하|미만|초과|아니|번째"
     r"|नहीं|अधिक|ज़्यादा|कम|या|ليس|أو",

@@ -9,11 +9,11 @@ import time
 from unittest.mock import patch
 
 import pytest
-from builders.nano_runs import FINISHED, ROOT, command, python_m, uphill
-from builders.toy_runs import found_in
 
 from benchmarks.resume import kill
 from benchmarks.same_run import differing
+from builders.nano_runs import FINISHED, ROOT, command, python_m, uphill
+from builders.toy_runs import found_in
 from common.files import files_below, read_json, read_json_lines
 from curriculum.ledger import Ledger
 from models.packaged import resolve_dense
@@ -195,7 +195,7 @@ for output, one in zip(outputs, sequences):
     rows = output.prompt_logprobs[len(one["prompt_ids"]) :]
     found.append([row[token].logprob for row, token in zip(rows, one["completion_ids"])])
 print(json.dumps([llm.llm_engine.model_config.architecture, found]))
-"""
+"""  # noqa: E501
 
 
 def logprobs_in_plain(code, folder, sequences, tmp_path):

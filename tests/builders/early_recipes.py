@@ -25,7 +25,7 @@ stages:
   - {id: sft, kind: sft, on: prompts, learning_rate: 1e-4}
   - {id: rl, kind: rl, from: sft, on: filter, steps: 4, learning_rate: 1e-5}
 evaluate: {suites: [held_out, {name: basic_arithmetic, limit: 20}], after: [rl]}
-"""
+"""  # noqa: E501
 NANO, DENSE = "model: {preset: nano}", "model: {upcycle: dense}"
 URL = 'url: "http://judge/v1", model_name: j'
 AFTER_USER = "{% if add_generation_prompt %}"

@@ -6,8 +6,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-from test_cli import folder, pretend, uphill  # noqa: F401
 
+from builders.command_line import pretend
 from common import checksums
 from common.checksums import LARGE, Checksums
 from common.files import checksum, read_sealed, write_sealed
@@ -115,7 +115,7 @@ def test_small_files_are_always_read(large, tmp_path):
     assert sums.of(large) == sums.of(large) == checksum(large) and sums.trusted == []
 
 
-def test_plan_run_and_eval_trust_a_checkpoint_and_say_so(folder, uphill, monkeypatch):  # noqa: F811
+def test_plan_run_and_eval_trust_a_checkpoint_and_say_so(folder, uphill, monkeypatch):
     monkeypatch.setenv("UPHILL_CACHE", str(folder / "cache"))
     monkeypatch.setattr(checksums, "SETTLED_NS", 0)
     pretend({"base": 2}, until="base")

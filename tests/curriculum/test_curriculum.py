@@ -5,8 +5,8 @@ from itertools import product
 
 import numpy as np
 import pytest
-from builders.simulated_policy import SimulatedPolicy, take
 
+from builders.simulated_policy import SimulatedPolicy, take
 from common.errors import BadInput
 from curriculum.accounting import Calibration, RolloutAccounting, difficulty_shares
 from curriculum.config import DropZeroVariance, DynamicSampling, Posterior, Refilter, Uniform

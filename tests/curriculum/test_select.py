@@ -4,10 +4,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from builders.simulated_policy import SimulatedPolicy, take
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.simulated_policy import SimulatedPolicy, take
 from curriculum.config import Posterior
 from curriculum.curriculum import Curriculum
 from curriculum.ledger import Ledger

@@ -1,8 +1,8 @@
 """A curriculum without anything to learn from says why: faults first, then the prompts."""
 
 import pytest
-from builders.simulated_policy import SimulatedPolicy, take
 
+from builders.simulated_policy import SimulatedPolicy, take
 from common.errors import RunFailed
 from curriculum.config import DropZeroVariance, DynamicSampling, Posterior, Refilter, Uniform
 from curriculum.curriculum import Curriculum

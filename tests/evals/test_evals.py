@@ -170,7 +170,7 @@ def test_a_prompt_counts_as_wrong_unless_the_longest_answer_fits_behind_it(lengt
         []
         if fault is None
         else [
-            "held_out: 1 of 2 prompts leave no room for answers of 7 tokens in max_model_len (20) and count as wrong"
+            "held_out: 1 of 2 prompts leave no room for answers of 7 tokens in max_model_len (20) and count as wrong"  # noqa: E501
         ]
     )
 

@@ -8,7 +8,7 @@ from common.errors import BadInput
 from common.files import write_json_lines
 from evals.config import SuiteConfig
 from evals.protocol import Answer, remarks, summary
-from evals.regrade import Stored, answers, regrade, require_answers, rollouts
+from evals.regrade import StoredAnswer, answers, regrade, require_answers, rollouts
 from prompts.schema import Prompt, write_prompts
 
 
@@ -83,4 +83,4 @@ def test_thinking_without_an_end_counts_as_wrong_and_is_said():
 def test_nothing_to_grade_is_bad_input():
     with pytest.raises(BadInput, match="no finished RL stage"):
         require_answers([], "run")
-    assert regrade("rl", [Stored(prompt(), "12", True, None)])["changed"] == 0
+    assert regrade("rl", [StoredAnswer(prompt(), "12", True, None)])["changed"] == 0

@@ -1,8 +1,8 @@
 """What endpoints answer: replies of every shape, and their own words about what they refuse."""
 
 import pytest
-from builders.scripted_judge import PROMPTS, ask, asking, completion, endpoint, judge_at
 
+from builders.scripted_judge import PROMPTS, ask, asking, completion, endpoint, judge_at
 from common.errors import BadInput, RunFailed
 from judges.ask import judge_prompts
 from judges.backend import Line, Question, SamplingRequest

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from builders.scripted_judge import PROMPTS, ask, asking, completion, endpoint, judge_at
 from pydantic import ValidationError
 
+from builders.scripted_judge import PROMPTS, ask, asking, completion, endpoint, judge_at
 from judges.ask import judge_prompts
 from judges.backend import Line, Question, SamplingRequest
 from judges.config import AttemptsJudge, PairwiseJudge, RubricJudge

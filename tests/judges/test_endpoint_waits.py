@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+
 from builders.scripted_judge import (
     PROMPTS,
     ScriptedEngine,
@@ -15,7 +16,6 @@ from builders.scripted_judge import (
     prompt,
     rating,
 )
-
 from common.errors import Interrupted
 from common.files import read_json_lines
 from common.stage import StageContext

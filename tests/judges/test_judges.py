@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from builders.scripted_judge import JUDGE, PROMPTS, ScriptedEngine, ask, asking, grade, prompt
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from builders.scripted_judge import JUDGE, PROMPTS, ScriptedEngine, ask, asking, grade, prompt
 from common.errors import Interrupted, RunFailed
 from judges.ask import _require_some, likelihoods
 from judges.attempts import beta_interval, ease_of

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from builders.scripted_judge import PROMPTS, Rollout, ScriptedEngine, asking
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.scripted_judge import PROMPTS, Rollout, ScriptedEngine, asking
 from common.errors import BadInput, RunFailed
 from judges.ask import judge_prompts
 from judges.backend import Choice

@@ -1,8 +1,8 @@
 """A key goes to its endpoint and nowhere else."""
 
 import pytest
-from builders.scripted_judge import PROMPTS, ask, endpoint
 
+from builders.scripted_judge import PROMPTS, ask, endpoint
 from common.errors import BadInput, UphillError
 from judges.backend import Line, SamplingRequest
 from judges.cache import Cache

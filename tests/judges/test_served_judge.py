@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 import httpx
 import pytest
 import torch
-from builders.scripted_judge import asking, prompt
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from builders.scripted_judge import asking, prompt
 from judges.ask import judge_prompts, likelihoods
 from judges.attempts import Attempts
 from judges.backend import Line, SamplingRequest

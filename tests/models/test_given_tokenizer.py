@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders.checkpoint_folders import edit_config
-from builders.early_recipes import DENSE, NANO, dense_folder, refused, write_recipe
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from builders.checkpoint_folders import edit_config
+from builders.early_recipes import DENSE, NANO, dense_folder, refused, write_recipe
 from common.stage import StageContext
 from models.checkpoint import load_tokenizer
 from models.nano import CHAT_TEMPLATE, PAD, nano_tokenizer

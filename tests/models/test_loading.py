@@ -7,7 +7,6 @@ import sys
 
 import pytest
 import torch
-from builders.checkpoint_folders import edit_config, identical, refusal, rewrite
 from safetensors.torch import load_file
 from transformers import (
     AutoModelForCausalLM,
@@ -20,6 +19,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
+from builders.checkpoint_folders import edit_config, identical, refusal, rewrite
 from common.errors import BadInput
 from models.checkpoint import load_policy, load_tokenizer, save_policy
 from models.nano import nano_model, nano_tokenizer

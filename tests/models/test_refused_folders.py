@@ -3,10 +3,10 @@ none."""
 
 import pytest
 import torch
-from builders.checkpoint_folders import edit_config, identical, refusal, rewrite
 from safetensors.torch import load_file, save_file
 from transformers import Llama4ForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from builders.checkpoint_folders import edit_config, identical, refusal, rewrite
 from common.errors import BadInput
 from models.checkpoint import load_policy, load_tokenizer, save_policy
 from models.nano import nano_model, nano_tokenizer

@@ -5,8 +5,8 @@ import math
 
 import pytest
 import torch
-from test_packed import group
 
+from builders.packed_groups import group
 from common.errors import BadInput
 from common.files import read_json, read_json_lines
 from models.nano import nano_model, nano_tokenizer

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from common.errors import BadInput
 from common.stage import StageContext
-from models import starts
+from models import expert_init
 from models.checkpoint import load_policy, load_tokenizer
 from models.config import ModelConfig
 from models.expert_init import Mlp, expert_size, moe_tensors
@@ -131,8 +131,8 @@ def test_every_expert_and_the_router_learn(start):
 def test_without_noise_and_with_even_scores_noisy_copies_carry_the_function(
     monkeypatch, experts, per_token
 ):
-    monkeypatch.setattr(starts, "NOISE", 0.0)
-    monkeypatch.setitem(starts.ROUTER_STD, "noise", 0.0)
+    monkeypatch.setattr(expert_init, "NOISE", 0.0)
+    monkeypatch.setitem(expert_init.ROUTER_STD, "noise", 0.0)
     dense = llama()
     moe = upcycle(
         dense, experts=experts, moe_every=2, seed=0, experts_per_token=per_token, start="noise"
@@ -148,12 +148,12 @@ def test_noise_has_the_size_that_it_says_and_differs_between_experts():
     moe = upcycle(dense, experts=3, moe_every=2, seed=0, start="noise")
     down = dense.model.layers[1].mlp.down_proj.weight.T
     noise = moe.model.layers[1].feed_forward.experts.down_proj / 0.5 - down
-    assert (noise.norm() / 3**0.5 / down.norm()).item() == pytest.approx(starts.NOISE, rel=0.1)
+    assert (noise.norm() / 3**0.5 / down.norm()).item() == pytest.approx(expert_init.NOISE, rel=0.1)
     assert (noise[0] - noise[1]).abs().mean() > noise[0].abs().mean()
 
 
 def test_split_with_every_expert_chosen_is_the_whole_mlp(monkeypatch):
-    monkeypatch.setitem(starts.ROUTER_STD, "split", 0.0)
+    monkeypatch.setitem(expert_init.ROUTER_STD, "split", 0.0)
     dense = llama()
     moe = upcycle(dense, experts=4, moe_every=2, seed=0, experts_per_token=4, start="split")
     assert (moe.config.intermediate_size, moe.config.intermediate_size_mlp) == (16, 80)

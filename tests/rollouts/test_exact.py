@@ -196,7 +196,7 @@ engine = Engine(Path(folder), RolloutConfig(max_model_len=96), seed=0)
 routing = engine.routing([p + c for p, c in sequences])
 print(json.dumps([engine.score([p for p, _ in sequences], [c for _, c in sequences]), routing.tolist()]))
 engine.close()
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ with the reason."""
 import json
 
 import pytest
-from builders.toy_runs import found_in
 
+from builders.toy_runs import found_in
 from common.errors import BadInput, RunFailed
 from common.files import files_below, read_sealed, write_json, write_sealed
 from common.stage import StageContext

@@ -2,8 +2,8 @@
 without a judge."""
 
 import pytest
-from builders.scripted_collector import KINDS, MIXED, SOLVED, collector
 
+from builders.scripted_collector import KINDS, MIXED, SOLVED, collector
 from common.errors import BadInput, Interrupted, RunFailed
 from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG
 from curriculum.curriculum import begin_stage

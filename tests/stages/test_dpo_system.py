@@ -2,8 +2,8 @@
 included."""
 
 import pytest
-from builders.scripted_collector import RIGHT, WRONG, ScriptedEngine, graded
 
+from builders.scripted_collector import RIGHT, WRONG, ScriptedEngine, graded
 from common.errors import BadInput
 from common.files import append_json_line, read_json_lines, write_json_lines
 from common.stage import StageContext

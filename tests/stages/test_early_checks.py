@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from vllm._custom_ops import cpu_attn_get_scheduler_metadata
+from vllm.v1.attention.backends.cpu_attn import _get_attn_isa
+
 from builders.early_recipes import (
     DENSE,
     NANO,
@@ -17,11 +22,6 @@ from builders.early_recipes import (
 )
 from builders.toy_runs import found_in, toy_plan
 from builders.toy_stages import ToyStage
-from hypothesis import given
-from hypothesis import strategies as st
-from vllm._custom_ops import cpu_attn_get_scheduler_metadata
-from vllm.v1.attention.backends.cpu_attn import _get_attn_isa
-
 from common.errors import BadInput
 from judges.attempts import Attempts
 from judges.config import AttemptsJudge, RubricJudge
@@ -31,7 +31,7 @@ from models.chat import encode_text
 from models.config import ModelConfig
 from models.origin import speech_of, speech_of_judge
 from pipeline.execution.progress import Reporter
-from pipeline.execution.runner import Request, run_plan
+from pipeline.execution.runner import RunRequest, run_plan
 from pipeline.planning.plan import make_node
 from pipeline.recipe.load import load_recipe
 from rewards.grade import grade
@@ -310,7 +310,7 @@ def toy(run, *, asks=1, ending="good", redo=()):
     reporter = Reporter(bars=False)
     reporter.line = said.append
     try:
-        run_plan(Request(replace(plan, preflight=node), run, redo=redo, reporter=reporter))
+        run_plan(RunRequest(replace(plan, preflight=node), run, redo=redo, reporter=reporter))
     except BadInput as error:
         return [line.split(":")[0] for line in said], error.message
     return [line.split(":")[0] for line in said], None

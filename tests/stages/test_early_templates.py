@@ -4,6 +4,7 @@ do."""
 import json
 
 import pytest
+
 from builders.checkpoint_folders import edit_config
 from builders.early_recipes import (
     AFTER_USER,
@@ -16,7 +17,6 @@ from builders.early_recipes import (
     refused,
     write_recipe,
 )
-
 from models.nano import CHAT_TEMPLATE as GOOD
 from models.packaged import resolve_dense
 

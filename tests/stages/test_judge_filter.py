@@ -5,8 +5,8 @@ import time
 from collections import Counter
 
 import pytest
-from builders.scripted_judge import PROMPTS, ask, completion, endpoint, prompt, rating, vllm
 
+from builders.scripted_judge import PROMPTS, ask, completion, endpoint, prompt, rating, vllm
 from common.errors import BadInput, RunFailed
 from common.files import read_json_lines
 from common.stage import StageContext

@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_packed import POLICY, group, padded
 
+from builders.packed_groups import POLICY, group, padded
 from stages.rl.nucleus import SLACK, truncated
 from stages.rl.packed import logprobs_and_entropies, pack
 

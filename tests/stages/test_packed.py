@@ -4,27 +4,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.nano import nano_model, nano_tokenizer
-from rollouts.engine import Rollout
+from builders.packed_groups import POLICY, group, padded
 from rollouts.parity import trainer_logprobs
 from stages.rl.packed import attention_masks, logprobs_and_entropies, pack
-from stages.rl.passes import Part
 
-POLICY = nano_model(nano_tokenizer(), seed=3).train()
 TOKENS = st.lists(st.integers(7, 100), min_size=1, max_size=12)
-
-
-def group(prompt, completions):
-    return Part(
-        prompt,
-        [Rollout(ids, [0.0] * len(ids), "", "stop") for ids in completions],
-        [0.0] * len(completions),
-    )
-
-
-def padded(groups):
-    rows = [torch.tensor(completion) for one in groups for completion in one.completions]
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
 
 def packed_logprobs(groups, temperature=1.0):

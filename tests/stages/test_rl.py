@@ -5,10 +5,10 @@ import statistics
 from collections import Counter
 
 import pytest
-from builders.scripted_collector import CRASH, CUT, MIXED, RIGHT, SOLVED, WRONG, collector
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.scripted_collector import CRASH, CUT, MIXED, RIGHT, SOLVED, WRONG, collector
 from common.faults import CUT_OFF
 from curriculum.curriculum import begin_stage
 from rollouts.engine import Rollout

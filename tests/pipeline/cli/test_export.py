@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from test_cli import folder, pretend, uphill  # noqa: F401
 
+from builders.command_line import pretend
 from common.errors import BadInput
 from models.nano import nano_model, nano_tokenizer
 from pipeline.cli import export as module
@@ -15,7 +15,7 @@ OUT = Path("out/a")
 
 
 @pytest.fixture
-def exported(folder, uphill):  # noqa: F811
+def exported(folder, uphill):
     """A finished run, and the checkpoint of `sft` in `out/a`."""
     pretend({"base": 2, "sft": 2, "more": 2})
     assert uphill("export", "small:sft", str(OUT))[0] == 0

@@ -6,8 +6,8 @@ import signal
 import time
 
 import pytest
-from builders.toy_runs import ONE, SLOW, TESTS, TWO, found_in, start, states, toy_plan, wait_for
 
+from builders.toy_runs import ONE, SLOW, TESTS, TWO, found_in, start, states, toy_plan, wait_for
 from common.errors import RunFailed
 from common.files import files_below
 from pipeline.execution.progress import Reporter

@@ -10,12 +10,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from builders.mutations import ROWS, wrong_data, wrong_rows, wrong_text
-from builders.toy_runs import found_in
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.same_run import differing
+from builders.mutations import ROWS, wrong_data, wrong_rows, wrong_text
+from builders.toy_runs import found_in
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = int(os.environ.get("UPHILL_FUZZ", "4"))
@@ -27,7 +27,7 @@ prompts:
   - {source: reasoning_gym, family: chain_sum, count: 12, capability: sums, settings: {min_terms: 2, max_terms: 2}}
 stages:
   - {id: sft, kind: sft, on: prompts, train: full, batch_size: 4, learning_rate: 1e-3, save_every: 2}
-"""
+"""  # noqa: E501
 RIGHT = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 LIMITS = ["--set", "budget.hours=0.02", "--grace", "5"]
 """A recipe may well ask for a billion prompts. A minute of them, then it has to stop."""

@@ -2,8 +2,8 @@
 once."""
 
 import pytest
-from builders.toy_runs import ONE, TWO
 
+from builders.toy_runs import ONE, TWO
 from pipeline.execution.gpus import VARIABLE, first_visible, notice
 
 MIG = "MIG-d9a47cfb-d1f2-d08c-b40e-0812b597ae69"

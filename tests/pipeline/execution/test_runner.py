@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from builders.toy_runs import ONE, SLOW, TWO, start, states, toy_plan, wait_for
 
+from builders.toy_runs import ONE, SLOW, TWO, start, states, toy_plan, wait_for
 from common.errors import BadInput, RunFailed
 from common.files import read_sealed, write_json, write_sealed
 from pipeline.cli.status import status_of

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+
 from builders import toy_runs
 from builders.toy_runs import found_in
-
 from common.errors import BadInput
 from common.files import files_below, read_sealed, write_sealed
 from pipeline.cli.commands import run_command

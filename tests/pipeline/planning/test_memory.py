@@ -33,7 +33,7 @@ stages:
   - {id: rl, kind: rl, from: sft, on: filter, steps: 2, learning_rate: 1e-4}
   - {id: dpo, kind: dpo, from: rl, pairs: rl, learning_rate: 1e-4}
 evaluate: {suites: [held_out], after: [base, dpo]}
-"""
+"""  # noqa: E501
 SFT_ONLY = (
     RECIPE.partition("  - {id: filter")[0]
     + "  - {id: sft, kind: sft, on: prompts, learning_rate: 1e-4}\n"

@@ -13,10 +13,10 @@ from unittest.mock import patch
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
-from builders.mutations import wrong_data, wrong_rows, wrong_text
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
+from builders.mutations import wrong_data, wrong_rows, wrong_text
 from common.errors import BadInput
 from common.files import write_sealed
 from common.stage import StageContext
@@ -96,7 +96,7 @@ name: tiny
 model: {preset: nano}
 prompts: [{source: reasoning_gym, family: chain_sum, count: 12}]
 stages: [{id: filter, kind: adopt, folder: theirs}, {id: sft, kind: sft, on: filter, learning_rate: 1e-3}]
-"""
+"""  # noqa: E501
 
 
 @settings(max_examples=150, **GENEROUS)

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from test_cli import answered, folder, pretend, uphill  # noqa: F401
 
+from builders.command_line import pretend
 from common.errors import BadInput
 from models.config import ModelConfig
 from models.context import context_in, context_of
@@ -25,7 +25,7 @@ stages:
   - {id: sft, kind: sft, on: filter, learning_rate: 1e-4}
   - {id: rl, kind: rl, from: sft, on: filter, steps: 4, learning_rate: 1e-5}
 evaluate: {suites: [held_out, gsm8k], after: [base]}
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_context_is_what_the_config_says(tmp_path):
     assert context_in(str(tmp_path / "nowhere")) is None
 
 
-def test_eval_at_another_length_is_another_evaluation(folder, uphill, answered):  # noqa: F811
+def test_eval_at_another_length_is_another_evaluation(folder, uphill, answered):
     pretend({"base": 2}, until="sft")
     ask = ("eval", "small", "--suite", "held_out", "--json")
     assert [
@@ -142,7 +142,7 @@ def test_eval_at_another_length_is_another_evaluation(folder, uphill, answered):
 
 
 @pytest.mark.parametrize("subject", ["small:sft", "runs/small/03-sft/checkpoint"])
-def test_eval_refuses_a_length_that_leaves_no_prompt_room(folder, uphill, answered, subject):  # noqa: F811
+def test_eval_refuses_a_length_that_leaves_no_prompt_room(folder, uphill, answered, subject):
     pretend({"base": 2}, until="sft")
     assert (
         uphill("eval", subject, "--suite", "gsm8k", "--max-model-len", "300", "--out", "out")[0]
@@ -152,7 +152,7 @@ def test_eval_refuses_a_length_that_leaves_no_prompt_room(folder, uphill, answer
     assert code == 2 and "256 tokens, which leaves no prompt room in max_model_len (256)" in err
 
 
-def test_eval_refuses_a_length_beyond_the_models_context(folder, uphill):  # noqa: F811
+def test_eval_refuses_a_length_beyond_the_models_context(folder, uphill):
     Path("model").mkdir()
     Path("model/config.json").write_text('{"max_position_embeddings": 1024}')
     Path("model/model.safetensors").write_bytes(b"weights")

@@ -31,7 +31,7 @@ evaluate:
   suites: [held_out, {name: gsm8k, limit: 20}]
   after: [base, rl]
   gate: {suite: held_out, max_drop: 0.02}
-"""
+"""  # noqa: E501
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ prompts:
 stages:
   - {id: filter, kind: judge_filter, drop_easiest: 0.5, judge: {kind: attempts, model: smollm2-135m-instruct}}
   - {id: sft, kind: sft, on: prompts, learning_rate: 1e-4}
-"""
+"""  # noqa: E501
 ROWS = [json.dumps({"prompt": f"say {word}", "answer": word}) for word in "abcdefgh"]
 
 
