@@ -57,15 +57,17 @@ FILTER = JudgeFilterStage.model_validate(
     {
         "id": "filter",
         "kind": "judge_filter",
-        "judge": {
-            "kind": "attempts",
-            "model": "smollm2-135m-instruct",
-            "max_tokens": 16,
-            "examples": {
-                name: [{"question": q, "answer": a} for q, a in tasks]
-                for name, tasks in EXAMPLES.items()
-            },
-        },
+        "judges": [
+            {
+                "kind": "attempts",
+                "model": "smollm2-135m-instruct",
+                "max_tokens": 16,
+                "examples": {
+                    name: [{"question": q, "answer": a} for q, a in tasks]
+                    for name, tasks in EXAMPLES.items()
+                },
+            }
+        ],
         "drop_easiest": 0.5,
         "audit": {"prompts": 200, "max_tokens": NANO.max_tokens},
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.divergence import DivergenceLimits
+from common.execution import ExecutionConfig
 
 Inputs = Mapping[str, Path]
 
@@ -32,8 +33,10 @@ class StageContext:
     """CPU threads the stage may use."""
     note: Callable[[str], None] = print
     """Tells the person, at once and in a sentence, what they should know but need not act on."""
-    watch: DivergenceLimits = field(default_factory=DivergenceLimits)
-    """When training counts as sick."""
+    divergence: DivergenceLimits = field(default_factory=DivergenceLimits)
+    """When training counts as diverged."""
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    """How it runs: what changes no result."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Settings of the curriculum, one class a kind."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,9 @@ class _Common(Config):
     trained_decay: float = Field(default=0.5, gt=0, le=1)
     """Factor on a prompt's own evidence when it is trained on, which moves its pass rate more than
     others'."""
-    shares: Mapping[str, float] = Field(default_factory=dict)
+    shares: Mapping[str, float] = Field(
+        default_factory=dict, examples=[{"arithmetic": 0.7, "spelling": 0.3}]
+    )
     """Share of each capability in what is trained on; empty: as in the pool."""
     empty_steps: int = Field(default=5, ge=1)
     """Steps in a row without a group to learn from after which the run stops."""
@@ -27,6 +30,13 @@ class _Common(Config):
             message = f"shares must be positive and add up to 1, got {dict(self.shares)}"
             raise Wrong(message, "write for example `shares: {arithmetic: 0.7, spelling: 0.3}`")
         return self
+
+    def rollouts_at_most(
+        self, steps: int, groups: int, group_size: int, pool: int | None
+    ) -> int | None:
+        """Most rollouts of a stage that asks for `groups` groups per step from a pool of `pool`
+        prompts; None where that depends on an unknown pool."""
+        return steps * groups * group_size
 
 
 class Uniform(_Common):
@@ -51,6 +61,11 @@ class DynamicSampling(_Common):
     max_rounds: int = Field(default=10, ge=1)
     """Batches in one step before training goes on with fewer groups than asked."""
 
+    def rollouts_at_most(
+        self, steps: int, groups: int, group_size: int, pool: int | None
+    ) -> int | None:
+        return steps * groups * group_size * self.max_rounds
+
 
 class _Banded(_Common):
     band: tuple[float, float] = (0.2, 0.8)
@@ -74,6 +89,14 @@ class Refilter(_Banded):
     practises at random on what lies in the band until the next time."""
 
     kind: Literal["refilter"] = "refilter"
+
+    def rollouts_at_most(
+        self, steps: int, groups: int, group_size: int, pool: int | None
+    ) -> int | None:
+        if pool is None:
+            return None
+        probes = math.ceil(steps / self.refilter_every) * pool * self.probe_attempts
+        return steps * groups * group_size + probes
 
 
 class Posterior(_Banded):
@@ -106,6 +129,12 @@ class Posterior(_Banded):
     """A prompt whose pass rate is believed above this rests until a review recalls it."""
     review: float = Field(default=0.02, ge=0, le=1)
     """Share of the resting prompts that a re-filtering also probes, within its budget."""
+
+    def rollouts_at_most(
+        self, steps: int, groups: int, group_size: int, pool: int | None
+    ) -> int | None:
+        probes = math.ceil(steps * groups * group_size * self.probe_share)
+        return steps * groups * max(group_size, self.largest_group) * self.max_rounds + probes
 
     @model_validator(mode="after")
     def _rest_lies_above_the_band(self) -> "Posterior":

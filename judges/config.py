@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, model_validator
 
 from common.config import Config, Text
+from models.config import ModelFolder
 from rollouts.config import RolloutConfig
 
 ROOM = 8
@@ -42,13 +43,13 @@ class _Judge(Config):
     Names exactly one origin: `model` (run here, through vLLM) or `url` (an OpenAI-compatible
     endpoint)."""
 
-    model: str | None = None
+    model: ModelFolder | None = Field(default=None, examples=["smollm2-135m-instruct"])
     """A dense Llama: `smollm2-135m-instruct` or a checkpoint folder."""
-    url: str | None = None
+    url: str | None = Field(default=None, examples=["http://localhost:8000/v1"])
     """Base URL of an OpenAI-compatible endpoint, such as `http://localhost:8000/v1`."""
-    model_name: str | None = None
+    model_name: str | None = Field(default=None, examples=["llama-4-scout"])
     """What the endpoint calls the model (with `url`)."""
-    api_key_env: str | None = None
+    api_key_env: str | None = Field(default=None, examples=["JUDGE_KEY"])
     """Environment variable that holds the endpoint's key (with `url`); left out, no key is sent."""
     concurrency: int = Field(default=8, ge=1)
     """Requests in flight at once (with `url`)."""
@@ -187,8 +188,8 @@ class _Judge(Config):
 class Example(Config):
     """A solved task."""
 
-    question: Text
-    answer: Text
+    question: Text = Field(examples=["What is 2 + 3?"])
+    answer: Text = Field(examples=["5"])
 
 
 class AttemptsJudge(_Judge):

@@ -5,7 +5,12 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from common.config import Config
+from common.user_files import UserFile
 
+ModelFolder = Annotated[str, UserFile("model")]
+"""A checkpoint folder of the user's, or the name of a packaged model."""
+ChatTemplate = Annotated[str, UserFile("template")]
+"""A Jinja file of the user's, or a template itself."""
 UPCYCLE_DEFAULTS = {"experts": 4, "experts_per_token": 1, "moe_every": 3, "start": "silent"}
 
 
@@ -21,25 +26,27 @@ class ModelConfig(Config):
     preset: Literal["nano", "scout", "maverick", "behemoth"] | None = None
     """`nano` starts from random weights, with a tokenizer of its own; the others are for `uphill
     plan` only."""
-    upcycle: str | None = None
+    upcycle: ModelFolder | None = Field(default=None, examples=["smollm2-135m-instruct"])
     """A dense Llama to turn into a mixture of experts: `smollm2-135m-instruct` or a checkpoint
     folder."""
-    checkpoint: str | None = None
+    checkpoint: ModelFolder | None = Field(default=None, examples=["../models/my-llama4"])
     """A Llama 4 checkpoint folder (safetensors) to start from; of a multimodal one the text
     part."""
-    experts: int | None = Field(default=None, ge=1)
+    experts: int | None = Field(default=None, ge=1, examples=[4])
     """Routed experts a MoE layer (with `upcycle`; 4 if left out)."""
-    experts_per_token: int | None = Field(default=None, ge=1)
+    experts_per_token: int | None = Field(default=None, ge=1, examples=[1])
     """Routed experts that each token goes through (with `upcycle`; 1 if left out)."""
-    moe_every: int | None = Field(default=None, ge=1)
+    moe_every: int | None = Field(default=None, ge=1, examples=[3])
     """Every how many layers one is a MoE layer (with `upcycle`; 3 if left out)."""
     start: Literal["silent", "noise", "split"] | None = None
     """How the routed experts begin (with `upcycle`; `silent` if left out), see
     `models/upcycle.py`."""
-    pad_token: str | None = Field(default=None, min_length=1)
+    pad_token: str | None = Field(
+        default=None, min_length=1, examples=["<|finetune_right_pad_id|>"]
+    )
     """The token that fills sequences up, in place of the tokenizer's own (with `upcycle` and
     `checkpoint`)."""
-    chat_template: str | None = None
+    chat_template: ChatTemplate | None = Field(default=None, examples=["chat.jinja"])
     """The chat template in place of the tokenizer's own: a file (`.jinja`), or the template itself
     (with `upcycle` and `checkpoint`)."""
 
@@ -100,5 +107,7 @@ class LoraConfig(Config):
     """Adapters are scaled by alpha / rank."""
     parts: tuple[Part, ...] = Field(default=get_args(Part), min_length=1)
     """Parts of a layer that get adapters; `mlp` is the MLP of a layer without experts."""
-    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, min_length=1)
+    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        default=None, min_length=1, examples=[[0, 1, 2]]
+    )
     """Layers that get adapters, counted from 0; all if left out."""

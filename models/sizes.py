@@ -6,7 +6,7 @@ as in the published figures (17B for Llama 4 Scout and Maverick)."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,11 @@ class Dimensions:
     """Layers with experts, counted from 0; none in a dense model."""
     tied: bool
     """Whether the output head is the embedding."""
+
+
+def other_sizes(one: Dimensions, other: Dimensions) -> list[str]:
+    """Names of the dimensions in which two models differ."""
+    return [name for name, size in asdict(one).items() if getattr(other, name) != size]
 
 
 def dimensions_of(model: ModelConfig) -> Dimensions | None:

@@ -6,6 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from common.config import Config, Text, Wrong
+from common.user_files import UserFile
+
+PromptFile = Annotated[Text, UserFile("prompts")]
+"""A file or folder of rows of the user's."""
 
 
 class _Source(Config):
@@ -13,9 +17,9 @@ class _Source(Config):
 
     held_out: float = Field(default=0.1, ge=0, lt=1)
     """Share of the prompts kept out of training, for evaluation."""
-    system: Text | None = None
+    system: Text | None = Field(default=None, examples=["Answer with one number."])
     """System message put before prompts that have none."""
-    max_prompt_tokens: int | None = Field(default=None, ge=1)
+    max_prompt_tokens: int | None = Field(default=None, ge=1, examples=[256])
     """Longest prompt, in tokens of the recipe's model with its chat template; longer ones are
     dropped and listed."""
 
@@ -24,20 +28,20 @@ class ReasoningGymSource(_Source):
     """Tasks of one reasoning-gym family, generated from a seed."""
 
     source: Literal["reasoning_gym"]
-    family: Text
+    family: Text = Field(examples=["chain_sum"])
     """Name of the family, e.g. `chain_sum`."""
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict, examples=[{"max_terms": 3}])
     """The family's own difficulty settings, e.g. `{max_terms: 3}`."""
     seed: int = Field(default=0, ge=0)
     """Seed of the generator: the same seed gives the same tasks."""
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, examples=[200])
     """Tasks to generate, before duplicates are removed."""
-    capability: Text | None = None
+    capability: Text | None = Field(default=None, examples=["arithmetic"])
     """Group for quotas and scores; without it the family's name."""
-    question: Text | None = None
+    question: Text | None = Field(default=None, examples=["reverse {word}"])
     """Other wording of the task over the item's metadata, e.g. `reverse {word}`; `{question}` is
     the family's own."""
-    graded_by: tuple[Text, ...] = ()
+    graded_by: tuple[Text, ...] = Field(default=(), examples=[["num_terms"]])
     """Fields of the item's metadata that say how hard it is, e.g. `[num_terms]`: prompts of equal
     fields share what the curriculum learns about them. Without any, all prompts of the source's
     settings do."""
@@ -67,12 +71,12 @@ class ReasoningGymSource(_Source):
 class _RowSource(_Source):
     """What the sources that read a person's own rows have."""
 
-    path: Text
+    path: PromptFile = Field(examples=["my_prompts.jsonl"])
     """Where the rows are. A row has `messages` or `prompt`, and `answer`; optionally id, verifier,
     capability, solution, metadata."""
-    capability: Text | None = None
+    capability: Text | None = Field(default=None, examples=["arithmetic"])
     """Group of the rows that name none."""
-    verifier: Text | None = None
+    verifier: Text | None = Field(default=None, examples=["number"])
     """Verifier of the rows that name none."""
 
 

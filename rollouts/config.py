@@ -18,7 +18,3 @@ class RolloutConfig(Config):
     check."""
     max_model_len: int = Field(default=512, ge=16)
     """Longest prompt plus completion, in tokens."""
-    max_num_seqs: int = Field(default=128, ge=1)
-    """Sequences decoded at once."""
-    kv_cache_gib: int = Field(default=1, ge=1)
-    """Memory for the key-value cache on a CPU, in GiB."""

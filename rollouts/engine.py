@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from common.errors import BadInput, RunFailed
+from common.execution import ExecutionConfig
 from common.files import read_json
 from models.chat import encode_chat, encode_text, with_thinking_marks
 from rollouts import environment, routes, sync
@@ -37,9 +38,16 @@ class Rollout:
 class Engine:
     """vLLM on one checkpoint."""
 
-    def __init__(self, checkpoint: Path, config: RolloutConfig, seed: int) -> None:
+    def __init__(
+        self,
+        checkpoint: Path,
+        config: RolloutConfig,
+        seed: int,
+        execution: ExecutionConfig | None = None,
+    ) -> None:
+        execution = execution or ExecutionConfig()
         _require_one_expert_a_token(checkpoint)
-        environment.prepare(config.kv_cache_gib)
+        environment.prepare(execution.kv_cache_gib)
         from vllm import LLM
 
         from models.checkpoint import load_tokenizer
@@ -55,7 +63,7 @@ class Engine:
             enforce_eager=True,
             distributed_executor_backend="external_launcher",
             max_model_len=config.max_model_len,
-            max_num_seqs=config.max_num_seqs,
+            max_num_seqs=execution.max_num_seqs,
             max_num_batched_tokens=max(BATCH_TOKENS, config.max_model_len),
             # A prompt split over two batches would need a seeded generator's offset, which CPU
             # generators lack.

@@ -16,10 +16,10 @@ from common.stage import StageContext
 from models.adapters import merged, trainable
 from models.checkpoint import load_policy, load_tokenizer, save_policy
 from models.moe import MoeForCausalLM
-from training.config import TrainingStage
 from training.divergence import divergence, not_a_number
 from training.resume import CompleteCheckpoints, resume_folder, step_of
 from training.router_metrics import RouterMetrics
+from training.settings import TrainingSettings
 
 SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 """The trainer's names; its plain `constant` has no warm-up."""
@@ -33,7 +33,7 @@ class Trained:
     tokenizer: PreTrainedTokenizerBase
 
 
-def load(config: TrainingStage, checkpoint: Path, seed: int) -> Trained:
+def load(config: TrainingSettings, checkpoint: Path, seed: int) -> Trained:
     """The policy in a stage's checkpoint, float32; what the stage does not train is frozen."""
     policy = load_policy(checkpoint)
     policy.config.use_cache = False
@@ -42,7 +42,7 @@ def load(config: TrainingStage, checkpoint: Path, seed: int) -> Trained:
 
 
 def arguments(
-    config: TrainingStage, context: StageContext, rows: int, precision: str = "float32"
+    config: TrainingSettings, context: StageContext, rows: int, precision: str = "float32"
 ) -> dict[str, Any]:
     """Trainer arguments of every stage. `rows` an optimiser step come as one batch: our trainers
     divide it into forward passes themselves (`training/accumulation.py`, `stages/rl/passes.py`)."""
@@ -55,15 +55,15 @@ def arguments(
         "per_device_train_batch_size": rows,
         "gradient_accumulation_steps": 1,
         "seed": context.seed,
-        "save_steps": config.save_every,
+        "save_steps": context.execution.save_every,
         "save_total_limit": 2,
         "logging_steps": 1,
         "report_to": [],
         "disable_tqdm": True,
         "bf16": precision == "bfloat16",
-        "gradient_checkpointing": config.gradient_checkpointing,
+        "gradient_checkpointing": context.execution.gradient_checkpointing,
         "gradient_checkpointing_kwargs": (
-            {"use_reentrant": False} if config.gradient_checkpointing else None
+            {"use_reentrant": False} if context.execution.gradient_checkpointing else None
         ),
         "use_cpu": not torch.cuda.is_available(),
         "dataloader_num_workers": 0,
@@ -95,13 +95,13 @@ class Metrics(TrainerCallback):
         self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: object
     ) -> None:
         values = {k: v for k, v in logs.items() if isinstance(v, (int, float))}
-        self._refuse(state.global_step, not_a_number([values], self.context.watch))
+        self._refuse(state.global_step, not_a_number([values], self.context.divergence))
         if "loss" not in values:
             return
         routers = self.health.step(state.global_step, state.max_steps)
         self.rows.append({"step": state.global_step, **values, **routers})
         append_json_line(self.path, self.rows[-1])
-        self._refuse(state.global_step, divergence(self.rows, self.context.watch))
+        self._refuse(state.global_step, divergence(self.rows, self.context.divergence))
         shown = {name: values[name] for name in self.shown if name in values}
         self.context.progress(state.global_step, state.max_steps, unit="step", **shown)
 
@@ -119,7 +119,7 @@ class Metrics(TrainerCallback):
 
 def fit(
     trainer: Any,
-    config: TrainingStage,
+    config: TrainingSettings,
     context: StageContext,
     *,
     start: Path | None,
@@ -133,7 +133,7 @@ def fit(
     `trainer` is TRL's with `passes`, the forward passes of the present optimiser step. `probe` are
     sequences (token ids) on which the routing's drift is measured. `extra` saves a stage's own
     state into a checkpoint folder. Raises Interrupted after a requested stop."""
-    every, passes = config.save_every, lambda: int(trainer.passes)
+    every, passes = context.execution.save_every, lambda: int(trainer.passes)
     health = RouterMetrics(
         trainer.model, probe, context.folder, config.balance_loss, every, start, passes
     )

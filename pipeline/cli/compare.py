@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from common.artifacts import CHECKPOINT
 from common.errors import BadInput
 from pipeline.execution.run_folder import load_plan
 from pipeline.execution.state import inspect
-from pipeline.planning.plan import EVALUATE
 
 
 def rows_of(runs: Sequence[Path]) -> list[dict[str, Any]]:
@@ -22,9 +22,9 @@ def rows_of(runs: Sequence[Path]) -> list[dict[str, Any]]:
         states = inspect(plan, run)
         evaluations = []
         for node in plan.nodes:
-            if node.kind == EVALUATE and states[node.id].state == "done":
-                stage = node.inputs["checkpoint"]
-                checkpoint = str(states[stage].folder / "checkpoint")
+            if node.evaluated and states[node.id].state == "done":
+                stage = node.evaluated
+                checkpoint = str(CHECKPOINT.path(states[stage].folder))
                 folder = states[node.id].folder
                 evaluations.append(
                     Evaluation(stage, plan.evaluated_parent(stage), checkpoint, folder)

@@ -12,7 +12,7 @@ from pipeline.execution.runner import PREFLIGHT, RunRequest, ask_early, run_plan
 from pipeline.planning.plan import build_plan
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.user_files import kept_checksums
-from stages.reference import PROMPTS
+from stages.declaration import PROMPTS_STAGE
 
 
 def deep_check(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def deep_check(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
     BadInput with all that would end the run later."""
     plan = build_plan(recipe, kept_checksums().of)
     with TemporaryDirectory(prefix="uphill-") as place:
-        request = RunRequest(plan, Path(place) / plan.name, until=PROMPTS, reporter=reporter)
+        request = RunRequest(plan, Path(place) / plan.name, until=PROMPTS_STAGE, reporter=reporter)
         run_plan(request)
         with Signals() as signals:
             ask_early(request, signals)

@@ -23,15 +23,18 @@ from pipeline.execution.progress import Reporter
 from pipeline.execution.run_folder import find_checkpoint
 from pipeline.execution.runner import run_attempt, settings
 from pipeline.execution.state import inspect, partial_of
-from pipeline.planning.plan import EVALUATE, Node, Plan, identity_of
+from pipeline.planning.identity import identity_of
+from pipeline.planning.plan import EVALUATION_SEED, Node, Plan, make_node
+from pipeline.recipe.declared import execution_of
 from pipeline.recipe.limits import no_room
 from pipeline.recipe.problems import nearest
+from pipeline.recipe.schema import RuntimeConfig
 from pipeline.recipe.user_files import content, kept_checksums, wrong_model
 from pipeline.store.lock import owned
 from pipeline.store.record import read_record, record_checksum, verify
 from rollouts.config import RolloutConfig
+from stages.declaration import PROMPTS_STAGE
 from stages.evaluate.config import EvaluateStage
-from stages.reference import PROMPTS
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Subject:
     seed: int
     rollouts: RolloutConfig
     settings: Mapping[str, Any]
+    runtime: Mapping[str, Any]
     default_out: Path
 
 
@@ -120,10 +124,11 @@ def _require_room(suites: Sequence[str], length: int, checkpoint: Path) -> None:
 def _of_run(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
     found = find_checkpoint(name, runs_dir)
     states = inspect(found.plan, found.run)
-    stages = {"checkpoint": found.node.id, "prompts": PROMPTS}
-    if states[PROMPTS].state != "done":
+    stages = {"checkpoint": found.node.id, "prompts": PROMPTS_STAGE}
+    if states[PROMPTS_STAGE].state != "done":
         raise BadInput(
-            f"{name}: the stage {PROMPTS!r} is {states[PROMPTS].state}", "run the recipe first"
+            f"{name}: the stage {PROMPTS_STAGE!r} is {states[PROMPTS_STAGE].state}",
+            "run the recipe first",
         )
     for stage in stages.values():
         verify(states[stage].folder, stage, whole=True)
@@ -138,6 +143,7 @@ def _of_run(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
         seed=found.plan.evaluate["seed"],
         rollouts=RolloutConfig.model_validate(found.plan.evaluate["rollouts"]),
         settings=settings(found.plan),
+        runtime=found.plan.runtime,
         default_out=found.run / "evals" / "+".join([found.node.id, *suites]),
     )
 
@@ -159,33 +165,29 @@ def _bare(folder: Path, suites: Sequence[str], runs_dir: Path, reporter: Reporte
         str(folder),
         inputs,
         made_from,
-        derive(0, EVALUATE),
+        derive(0, EVALUATION_SEED),
         RolloutConfig(),
         settings(Plan(name, ())),
+        {},
         out,
     )
 
 
 def _node(subject: Subject, suites: Sequence[str], folder: Path) -> Node:
     config = EvaluateStage(
-        id=EVALUATE,
+        id=EVALUATION_SEED,
         of="checkpoint",
         suites=tuple(SuiteConfig.model_validate(suite) for suite in suites),
         rollouts=subject.rollouts,
     )
-    identity = {"config": identity_of(config), "kind": EVALUATE, "seed": subject.seed}
-    return Node(
-        id=EVALUATE,
-        kind=EVALUATE,
-        config=config.model_dump(mode="json", by_alias=True),
-        config_type="stages.evaluate.config:EvaluateStage",
-        seed=subject.seed,
-        inputs={},
-        identity=identity,
-        fingerprint=fingerprint({**identity, "inputs": subject.made_from}),
-        place=folder.name,
-        module="stages.evaluate.run",
+    # Its inputs are no nodes of a plan: `made_from` says what they are.
+    identity = identity_of(config, subject.seed)
+    runtime = RuntimeConfig.model_validate(subject.runtime)
+    node = make_node(
+        config, subject.seed, None, folder.name, execution=execution_of(runtime, config)
     )
+    made_from = {**identity, "inputs": subject.made_from}
+    return replace(node, inputs={}, fingerprint=fingerprint(made_from))
 
 
 @contextmanager

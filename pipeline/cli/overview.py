@@ -12,10 +12,10 @@ from pipeline.cli.output import print_table
 from pipeline.cli.status import note_on
 from pipeline.execution.progress import Reporter
 from pipeline.execution.state import inspect
-from pipeline.planning.bounds import expected
-from pipeline.planning.disk import disk_line, free_gib, needed, predicted
+from pipeline.planning.bounds import bounds
+from pipeline.planning.disk import disk_line, free_gib, needed, predicted_disk
 from pipeline.planning.memory import memory_table, memory_view, model_line
-from pipeline.planning.plan import ADOPT, build_plan
+from pipeline.planning.plan import build_plan
 from pipeline.recipe.load import load_recipe
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.user_files import kept_checksums
@@ -26,8 +26,8 @@ def plan_view(recipe: Recipe, runs_dir: Path, gpu: str) -> dict[str, Any]:
     sums = kept_checksums()
     plan = build_plan(recipe, sums.of)
     states = inspect(plan, runs_dir / plan.name)
-    bounds, needs = expected(recipe), memory_view(recipe, gpu)
-    memory, disk = needs.pop("stages"), predicted(recipe)
+    expected, needs = bounds(recipe), memory_view(recipe, gpu)
+    memory, disk = needs.pop("stages"), predicted_disk(recipe)
     stages = [
         {
             "id": node.id,
@@ -36,11 +36,8 @@ def plan_view(recipe: Recipe, runs_dir: Path, gpu: str) -> dict[str, Any]:
             "fingerprint": node.fingerprint,
             "path": str(states[node.id].folder),
             "inputs": node.inputs,
-            "note": (
-                note_on(states[node.id])
-                or (f"adopts {node.config['folder']}" if node.module == ADOPT else "")
-            ),
-            "expected": bounds[node.id],
+            "note": (note_on(states[node.id]) or (f"adopts {node.adopts}" if node.adopts else "")),
+            "expected": expected[node.id],
             "memory": memory.get(node.id),
             "disk": disk.get(node.id),
         }

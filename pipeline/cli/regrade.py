@@ -4,11 +4,11 @@ verifiers."""
 from pathlib import Path
 from typing import Any
 
+from common.artifacts import GROUPS
 from common.errors import BadInput
 from pipeline.execution.run_folder import find_stage, load_plan
 from pipeline.execution.state import inspect
-from pipeline.planning.plan import EVALUATE
-from stages.reference import PROMPTS
+from stages.declaration import PROMPTS_STAGE
 
 
 def regrade_run(name: str, runs_dir: Path) -> dict[str, Any]:
@@ -23,14 +23,16 @@ def regrade_run(name: str, runs_dir: Path) -> dict[str, Any]:
         raise BadInput(f"{name}: the stage is {states[stage].state}", "run the recipe first")
     found = []
     for node in plan.nodes:
-        of = node.inputs.get("checkpoint") if node.kind == EVALUATE else None
+        of = node.evaluated
         if states[node.id].state != "done" or stage not in (None, node.id, of):
             continue
         folder = states[node.id].folder
-        if node.kind == EVALUATE:
-            prompts = states[PROMPTS].folder if states[PROMPTS].state == "done" else None
+        if of is not None:
+            prompts = (
+                states[PROMPTS_STAGE].folder if states[PROMPTS_STAGE].state == "done" else None
+            )
             found.append(regrade(node.id, list(answers(folder, prompts))))
-        elif (folder / "groups.jsonl").is_file():
+        elif node.leaves(GROUPS):
             found.append(regrade(node.id, list(rollouts(folder))))
     require_answers(found, name)
     return {"run": str(run), "stages": found}

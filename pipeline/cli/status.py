@@ -7,8 +7,7 @@ from typing import Any
 from common.files import read_json_lines
 from pipeline.execution.progress import short
 from pipeline.execution.run_folder import load_plan
-from pipeline.execution.runner import why_stale
-from pipeline.execution.state import NodeState, inspect, read_small
+from pipeline.execution.state import NodeState, inspect, read_small, why_stale
 from pipeline.planning.disk import used_mib
 from pipeline.planning.plan import Node
 from pipeline.store.adopted import origin_of

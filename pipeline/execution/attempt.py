@@ -11,7 +11,7 @@ from typing import Any
 
 from common.files import write_json
 from pipeline.execution.state import partial_of, read_small
-from pipeline.planning.plan import Node, kind_at_work
+from pipeline.planning.plan import Node
 from pipeline.store.lock import LOCK
 from pipeline.store.record import (
     ATTEMPT,
@@ -39,7 +39,7 @@ class Attempt:
     made_from: Mapping[str, Mapping[str, str]]
     """Input name to what identifies the execution that made it."""
     settings: Mapping[str, Any]
-    """`threads`, `watch` and `stall_minutes`: how the process runs; nothing of what it computes."""
+    """`threads`, `divergence` and `stall_minutes`: how the process runs, not what it computes."""
     started: datetime
     """When this attempt began."""
     first_started: str = ""
@@ -116,12 +116,13 @@ def note(attempt: Attempt, ended: bool) -> None:
         attempt.partial / ATTEMPT,
         {
             "id": attempt.node.id,
-            "kind": kind_at_work(attempt.node),
+            "kind": attempt.node.kind,
             "module": attempt.node.module,
             "config_type": attempt.node.config_type,
             "config": attempt.node.config,
             "seed": attempt.node.seed,
             "settings": attempt.settings,
+            "execution": attempt.node.execution,
             "inputs": {name: str(path.absolute()) for name, path in attempt.inputs.items()},
             "folder": str(attempt.partial.absolute()),
             "runner": os.getpid(),
@@ -189,6 +190,8 @@ def finish(attempt: Attempt, outputs: Mapping[str, Any]) -> None:
         {
             "id": attempt.node.id,
             "kind": attempt.node.kind,
+            "produces": attempt.node.produces,
+            "execution": attempt.node.execution,
             "config": outputs["config"],
             "fingerprint": attempt.node.fingerprint,
             "identity": attempt.node.identity,

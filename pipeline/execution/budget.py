@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from common.files import read_json_lines
+from common.artifacts import METRICS
 from pipeline.execution.attempt import Attempt, earlier_seconds
 from pipeline.execution.state import NodeState
-from pipeline.planning.plan import ADOPT
 
 RUNNING = ("tokens_generated_total", "tokens_trained_total", "num_tokens")
 """Figures of `metrics.jsonl` that count the tokens of a stage so far."""
@@ -51,13 +50,13 @@ class Budget:
         return None
 
     def _running(self) -> int:
-        """Tokens of the running stage, as far as it has logged them; what it adopts was logged by
-        another run."""
-        if self.attempt.node.module == ADOPT:
+        """Tokens of the running stage, as far as it has logged them. A stage that adopts copies the
+        log of another run, whose tokens are not this run's."""
+        if not self.attempt.node.leaves(METRICS):
             return 0
-        path = self.attempt.partial / "metrics.jsonl"
+        path = METRICS.path(self.attempt.partial)
         size = os.path.getsize(path) if path.exists() else 0
         if size != self._seen[0]:
-            last = (read_json_lines(path) or [{}])[-1]
+            last = (METRICS.read(self.attempt.partial) or [{}])[-1]
             self._seen = size, int(sum(last.get(name, 0) for name in RUNNING))
         return self._seen[1]

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import BadInput, GateStopped, Interrupted, RunFailed, UphillError
-from pipeline.execution.faults import LOWER
 
 KINDS: dict[str, type[UphillError]] = {
     kind.__name__: kind for kind in (BadInput, RunFailed, GateStopped, Interrupted)
@@ -13,10 +12,11 @@ KINDS: dict[str, type[UphillError]] = {
 
 
 def failure(
-    stage: str, kind: str, returncode: int, last: dict[str, Any], log: Path, stopping: bool
+    stage: str, remedy: str, returncode: int, last: dict[str, Any], log: Path, stopping: bool
 ) -> UphillError:
     """The error for a worker that did not finish: its own words where it had any, else its end and
-    its last lines."""
+    its last lines. `remedy` is
+    what to lower when memory runs out."""
     if last.get("type") == "error":
         return KINDS.get(last["kind"], RunFailed)(
             f"stage {stage!r}: {last['message']}", last["remedy"]
@@ -36,9 +36,7 @@ def failure(
         name = signal.Signals(-returncode).name
         message = f"stage {stage!r} was killed by {name} ({-returncode}); log: {log}{_tail(log)}"
         hints = {
-            signal.SIGKILL: (
-                f"if memory ran out, lower {LOWER.get(kind, 'the size of the model')}; "
-            ),
+            signal.SIGKILL: (f"if memory ran out, lower {remedy}; "),
             signal.SIGILL: (
                 "this CPU cannot run the bfloat16 kernels that it announces: use float32 for dtype"
                 " and precision; "

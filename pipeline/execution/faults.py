@@ -2,19 +2,13 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from common.errors import RunFailed
+from common.execution import COSTS_MEMORY
 
-LOWER = {
-    "judge_filter": "judge.rollouts.max_num_seqs or judge.rollouts.kv_cache_gib",
-    "sft": "rows_per_forward",
-    "rl": "rows_per_forward or rollouts.kv_cache_gib",
-    "dpo": "rows_per_forward",
-    "evaluate": "evaluate.rollouts.max_num_seqs or evaluate.rollouts.kv_cache_gib",
-}
-"""Settings that cost memory, by kind of stage."""
 DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -47,13 +41,13 @@ SPARE = 1 << 20
 """A disk with fewer bytes left than this is full."""
 
 
-def fault_of(error: BaseException, folder: Path, kind: str) -> RunFailed | None:
-    """What happened to a stage of `kind` that works in `folder`, if it was the machine's doing;
-    else None."""
+def fault_of(error: BaseException, folder: Path, remedy: str) -> RunFailed | None:
+    """What happened to a stage that works in `folder`, if it was the machine's doing; else None.
+    `remedy` is what to lower when memory runs out (`what_to_lower`)."""
     for one in _chain(error):
         text = str(one)
         if isinstance(one, MemoryError) or any(word.lower() in text.lower() for word in MEMORY):
-            return out_of_memory(text or "MemoryError", kind)
+            return out_of_memory(text or "MemoryError", remedy)
         number = one.errno if isinstance(one, OSError) else None
         number = number or next(
             (number for words, number in SAID.items() if words in text.lower()), None
@@ -66,13 +60,18 @@ def fault_of(error: BaseException, folder: Path, kind: str) -> RunFailed | None:
     return None
 
 
-def out_of_memory(said: str, kind: str) -> RunFailed:
-    """The error for a stage of `kind` whose memory ran out."""
-    setting = LOWER.get(kind, "the size of the model")
-    return RunFailed(
-        f"memory ran out: {said.splitlines()[0][:200]}",
-        f"lower {setting}; the same command goes on",
-    )
+def what_to_lower(stage: str, execution: Mapping[str, Any]) -> str:
+    """The settings that cost a stage memory, as the recipe names them; `execution` are those that
+    it reads. They are no part of its identity, so that it goes on from its last checkpoint."""
+    names = [name for name in COSTS_MEMORY if execution.get(name, 1) > 1]
+    settings = [f"runtime.stages.{stage}.{name} (now {execution[name]})" for name in names]
+    return " or ".join(settings) or "the size of the model or the lengths of its sequences"
+
+
+def out_of_memory(said: str, remedy: str) -> RunFailed:
+    """The error for a stage whose memory ran out."""
+    message = f"memory ran out: {said.splitlines()[0][:200]}"
+    return RunFailed(message, f"lower {remedy}; the same command goes on")
 
 
 def disk_fault(number: int, place: Path | str) -> RunFailed:

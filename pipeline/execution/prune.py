@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from common.files import read_json, write_sealed
+from common.artifacts import CHECKPOINT, RESULTS
+from common.files import write_sealed
 from pipeline.execution.state import NodeState
-from pipeline.planning.plan import EVALUATE, Node, Plan
+from pipeline.planning.plan import Node, Plan
 from pipeline.store.record import FORMAT, PRUNED, pruned_files
-from stages.reference import CHECKPOINT_KINDS
 
 States = Mapping[str, NodeState]
 
@@ -32,9 +32,7 @@ def prune(plan: Plan, states: States) -> list[str]:
 def prunable(plan: Plan, states: States, keep: Mapping[str, int]) -> list[Node]:
     """The finished stages whose weights the rule lets go, in the plan's order."""
     done = [
-        node
-        for node in plan.nodes
-        if node.kind in CHECKPOINT_KINDS and states[node.id].state == "done"
+        node for node in plan.nodes if node.leaves(CHECKPOINT) and states[node.id].state == "done"
     ]
     open_ = [node for node in plan.nodes if states[node.id].state != "done"]
     kept = {stage for node in open_ for stage in node.inputs.values()}
@@ -65,12 +63,12 @@ def _scores(plan: Plan, states: States) -> dict[str, float | None]:
     """
     found: dict[str, float | None] = {}
     for node in plan.nodes:
-        if node.kind == EVALUATE and states[node.id].state == "done":
-            suites: dict[str, Any] = read_json(states[node.id].folder / "results.json")["suites"]
+        if node.evaluated and states[node.id].state == "done":
+            suites: dict[str, Any] = RESULTS.read(states[node.id].folder)["suites"]
             scores = [
                 suites[name]["score"] for name in ([plan.gate["suite"]] if plan.gate else suites)
             ]
-            found[node.inputs["checkpoint"]] = None if None in scores else fmean(scores)
+            found[node.evaluated] = None if None in scores else fmean(scores)
     return found
 
 
@@ -78,11 +76,7 @@ def _remove(state: NodeState) -> None:
     """Say first what goes, then remove it: a crash between the two leaves files that nobody counts
     on."""
     assert state.record is not None
-    names = [name for name in state.record["files"] if _weights(Path(name))]
+    names = [name for name in state.record["files"] if CHECKPOINT.holds_weights(name)]
     write_sealed(state.folder / PRUNED, {"format": FORMAT, "files": names, "rule": "runtime.keep"})
     for name in names:
         (state.folder / name).unlink(missing_ok=True)
-
-
-def _weights(name: Path) -> bool:
-    return name.parts[0] == "checkpoint" and name.suffix == ".safetensors"

@@ -4,12 +4,12 @@ is meant."""
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from common.artifacts import CHECKPOINT
 from common.errors import BadInput
 from common.files import write_sealed
 from pipeline.execution.state import NodeState, inspect
 from pipeline.planning.plan import Node, Plan
 from pipeline.store.record import FORMAT, pruned_files, read_own, require_weights
-from stages.reference import CHECKPOINT_KINDS
 
 PLAN = "plan.json"
 """The plan that a run folder was last run with."""
@@ -66,7 +66,7 @@ class Checkpoint:
 
     @property
     def folder(self) -> Path:
-        return self.state.folder / "checkpoint"
+        return CHECKPOINT.path(self.state.folder)
 
 
 def find_checkpoint(name: str, runs_dir: Path) -> Checkpoint:
@@ -76,7 +76,7 @@ def find_checkpoint(name: str, runs_dir: Path) -> Checkpoint:
     states = inspect(plan, run)
     if stage:
         node = plan[stage]
-        if node.kind not in CHECKPOINT_KINDS:
+        if not node.leaves(CHECKPOINT):
             raise BadInput(
                 f"{name}: a {node.kind} stage leaves no checkpoint",
                 f"name a stage of {_with(plan)}",
@@ -86,9 +86,7 @@ def find_checkpoint(name: str, runs_dir: Path) -> Checkpoint:
         require_weights(states[stage].folder, stage)
         return Checkpoint(run, plan, node, states[stage])
     done = [
-        node
-        for node in plan.nodes
-        if node.kind in CHECKPOINT_KINDS and states[node.id].state == "done"
+        node for node in plan.nodes if node.leaves(CHECKPOINT) and states[node.id].state == "done"
     ]
     done = [node for node in done if not pruned_files(states[node.id].folder)]
     if not done:
@@ -97,4 +95,4 @@ def find_checkpoint(name: str, runs_dir: Path) -> Checkpoint:
 
 
 def _with(plan: Plan) -> str:
-    return ", ".join(node.id for node in plan.nodes if node.kind in CHECKPOINT_KINDS)
+    return ", ".join(node.id for node in plan.nodes if node.leaves(CHECKPOINT))

@@ -29,20 +29,20 @@ from pipeline.execution.attempt import (
 )
 from pipeline.execution.budget import Budget
 from pipeline.execution.failures import failure, vanished
-from pipeline.execution.faults import FULL
+from pipeline.execution.faults import FULL, what_to_lower
 from pipeline.execution.gpus import notice
 from pipeline.execution.process import SECONDS_TO_SAVE, Signals, run_process
 from pipeline.execution.progress import Reporter, short
 from pipeline.execution.prune import prune
 from pipeline.execution.run_folder import save_plan
-from pipeline.execution.state import NodeState, input_records, inspect
-from pipeline.planning.plan import ADOPT, EVALUATE, Node, Plan, chosen, kind_at_work
+from pipeline.execution.state import NodeState, input_records, inspect, why_stale
+from pipeline.planning.plan import Node, Plan, chosen
 from pipeline.recipe.limits import cores
 from pipeline.recipe.schema import RuntimeConfig
 from pipeline.store.adopted import require_origin, require_source
 from pipeline.store.lock import owned
 from pipeline.store.record import ATTEMPT, FAILURE, read_record, require_weights, verify
-from stages.reference import PROMPTS
+from stages.declaration import PROMPTS_STAGE
 
 PREFLIGHT = "preflight"
 """The folder of a run with what the early check found."""
@@ -82,8 +82,8 @@ def run_plan(request: RunRequest) -> None:
         again = _to_redo(request, named)
         _refuse_stale(request, nodes, states, again)
         for node in nodes:
-            if node.module == ADOPT and (node.id in again or states[node.id].state != "done"):
-                require_source(node.id, Path(node.config["folder"]))
+            if node.adopts and (node.id in again or states[node.id].state != "done"):
+                require_source(node.id, Path(node.adopts))
         save_plan(request.run, request.plan)
         if told := notice(os.environ):
             request.reporter.line(told)
@@ -91,7 +91,7 @@ def run_plan(request: RunRequest) -> None:
             _set_aside(request, states[stage])
         for number, node in enumerate(nodes, start=1):
             try:
-                if node.id != PROMPTS:
+                if node.id != PROMPTS_STAGE:
                     ask_early(request, signals, before=node.id)
                 _run_one(request, node, f"[{number}/{len(nodes)}] {node.id}", signals, there)
                 _check_gate(request, node)
@@ -137,17 +137,6 @@ def _refuse_stale(
         )
 
 
-def why_stale(state: NodeState) -> str:
-    """What a finished folder does not agree with."""
-    if state.changes:
-        fields = [
-            f"{name.removeprefix('config.')} was {old!r} and is now {new!r}"
-            for name, old, new in state.changes
-        ]
-        return f"was run with other settings: {'; '.join(fields)}"
-    return f"was made from another run of {', '.join(state.remade)}"
-
-
 def _set_aside(request: RunRequest, state: NodeState) -> None:
     """Move a finished folder to `replaced/`, and an unfinished one if it has checkpoints; without
     any it is removed."""
@@ -191,7 +180,7 @@ def _run_one(
     for stage in dict.fromkeys(node.inputs.values()):
         verify(states[stage].folder, stage, whole=True)
     checking = time.monotonic() - begin
-    for name in {"checkpoint", "reference", "policy"} & node.inputs.keys():
+    for name in node.weight_inputs:
         require_weights(states[node.inputs[name]].folder, node.inputs[name])
     inputs = {name: states[stage].folder for name, stage in node.inputs.items()}
     attempt = Attempt(
@@ -227,7 +216,7 @@ def ask_early(request: RunRequest, signals: Signals, before: str | None = None) 
     It needs the prompts. What was found is not asked again while nothing changes.
     """
     node, states = request.plan.preflight, inspect(request.plan, request.run)
-    if node is None or states[PROMPTS].state != "done" or signals.requested:
+    if node is None or states[PROMPTS_STAGE].state != "done" or signals.requested:
         return
     if before is not None and states[before].state == "done":
         return
@@ -236,7 +225,7 @@ def ask_early(request: RunRequest, signals: Signals, before: str | None = None) 
     if record and record["fingerprint"] == node.fingerprint and record["inputs"] == made_from:
         return
     shutil.rmtree(folder, ignore_errors=True)
-    verify(states[PROMPTS].folder, PROMPTS, whole=True)
+    verify(states[PROMPTS_STAGE].folder, PROMPTS_STAGE, whole=True)
     inputs = {name: states[stage].folder for name, stage in node.inputs.items()}
     attempt = Attempt(node, folder, inputs, made_from, settings(request.plan), datetime.now(UTC))
     run_attempt(attempt, "early check", signals, request.reporter)
@@ -250,12 +239,15 @@ def _spent(where: str) -> BudgetSpent:
 
 
 def settings(plan: Plan) -> dict[str, Any]:
-    """The `runtime` of a plan for its stages' processes, with every default.
+    """How the processes of a plan's stages run, with every default.
 
-    No more threads than there are CPUs: a run folder may have come from a larger machine.
-    """
-    runtime = RuntimeConfig.model_validate(plan.runtime).model_dump(mode="json")
-    return {**runtime, "threads": min(runtime["threads"] or cores(), cores())}
+    No more threads than there are CPUs: a run folder may have come from a larger machine."""
+    runtime = RuntimeConfig.model_validate(plan.runtime)
+    return {
+        "threads": min(runtime.threads or cores(), cores()),
+        "stall_minutes": runtime.stall_minutes,
+        "divergence": runtime.divergence.model_dump(mode="json"),
+    }
 
 
 def run_attempt(attempt: Attempt, title: str, signals: Signals, reporter: Reporter) -> None:
@@ -290,7 +282,7 @@ def _attempt(
     if last.get("type") != "finished":
         error = failure(
             attempt.node.id,
-            kind_at_work(attempt.node),
+            what_to_lower(attempt.node.id, attempt.node.execution),
             returncode,
             last,
             attempt.partial / LOG,
@@ -299,7 +291,8 @@ def _attempt(
         _keep_failure(attempt, error)
         raise error
     try:
-        require_origin(attempt.partial, attempt.node.identity)
+        if attempt.node.adopts:
+            require_origin(attempt.partial, attempt.node.identity)
         finish(attempt, last)
     except FileNotFoundError:
         if there():
@@ -326,19 +319,17 @@ def _check_gate(request: RunRequest, node: Node) -> None:
     """GateStopped when the evaluation `node` fell too far below that of the checkpoint it came
     from, or cannot tell."""
     gate = request.plan.gate
-    if gate is None or node.kind != EVALUATE:
+    if gate is None or node.evaluated is None:
         return
     from evals.gate import check_gate, require_score
 
-    states, stage = inspect(request.plan, request.run), node.inputs["checkpoint"]
+    states, stage = inspect(request.plan, request.run), node.evaluated
     after = _results(states[node.id])
     require_score(after, gate["suite"], stage)
     parent = request.plan.evaluated_parent(stage)
     if parent is None:
         return
-    before = next(
-        n for n in request.plan.nodes if n.kind == EVALUATE and n.inputs["checkpoint"] == parent
-    )
+    before = next(n for n in request.plan.nodes if n.evaluated == parent)
     if states[before.id].state != "done":
         request.reporter.line(f"the gate was not checked: {before.id} is {states[before.id].state}")
         return

@@ -5,7 +5,8 @@ the recipe now says something else (`changes`) or an input was made again since 
 stage is never used and never overwritten unasked: `--redo` does that. A changed record of an
 unfinished stage needs no asking: nothing is lost."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -74,12 +75,41 @@ def _state(
         raise BadInput(
             f"{folder}: has no record.json, so it is no finished stage", "move the folder away"
         )
-    changes = tuple(differences(record["identity"], dict(node.identity)))
+    changes = tuple(_changes(record, node))
     now = input_records(node, states)
     remade = {node.inputs.get(name, "?") for name in {*record["inputs"], *node.inputs}
               if record["inputs"].get(name) != now.get(name)}  # fmt: skip
     state: StageState = "stale" if changes or remade else "done"
     return NodeState(state, folder, record, changes, tuple(sorted(remade)))
+
+
+def _changes(record: Mapping[str, Any], node: Node) -> Iterator[tuple[str, Any, Any]]:
+    """The fields in which a finished stage differs from the plan. An identity leaves defaults out;
+    they are shown as the configs have them."""
+    for name, old, new in differences(record["identity"], dict(node.identity)):
+        before = _written(record["config"], name) if old is None else old
+        yield name, before, _written(node.config, name) if new is None else new
+
+
+def _written(config: Any, name: str) -> Any:
+    """The value in a whole config at the dotted path of an identity; None where there is none."""
+    for part in re.findall(r"[^.\[\]]+", name.removeprefix("config.")):
+        try:
+            config = config[int(part)] if isinstance(config, list) else config[part]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return None
+    return config
+
+
+def why_stale(state: NodeState) -> str:
+    """What a finished folder does not agree with."""
+    if state.changes:
+        fields = [
+            f"{name.removeprefix('config.')} was {old!r} and is now {new!r}"
+            for name, old, new in state.changes
+        ]
+        return f"was run with other settings: {'; '.join(fields)}"
+    return f"was made from another run of {', '.join(state.remade)}"
 
 
 def _unfinished(partial: Path, owner: Owner | None) -> StageState:

@@ -4,14 +4,15 @@ the way."""
 from pathlib import Path
 from typing import Any
 
+from common.artifacts import CHECKPOINT
 from pipeline.execution.run_folder import load_plan
-from pipeline.execution.runner import PREFLIGHT, why_stale
-from pipeline.execution.state import NodeState, inspect
+from pipeline.execution.runner import PREFLIGHT
+from pipeline.execution.state import NodeState, inspect, why_stale
 from pipeline.planning.plan import Node, Plan, folder_of
 from pipeline.store.adopted import origin_of, origin_problem
 from pipeline.store.record import problems_in, read_record, record_checksum
 
-WEIGHTS = "checkpoint/model.safetensors"
+WEIGHTS = f"{CHECKPOINT.file}/model.safetensors"
 
 
 def verify_run(run: Path, stage: str | None = None) -> dict[str, Any]:

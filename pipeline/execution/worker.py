@@ -20,9 +20,10 @@ from typing import Any
 
 from common.divergence import DivergenceLimits
 from common.errors import RunFailed, UphillError
+from common.execution import ExecutionConfig
 from common.files import read_json
 from common.stage import Outputs, StageContext
-from pipeline.execution.faults import fault_of
+from pipeline.execution.faults import fault_of, what_to_lower
 
 CHANNEL = "UPHILL_CHANNEL"
 """Environment variable with the number of the pipe's file descriptor."""
@@ -98,7 +99,8 @@ def run_stage(attempt: Mapping[str, Any], channel: Channel, stop: list[int]) -> 
         stop_requested=lambda: bool(stop),
         threads=attempt["settings"]["threads"],
         note=channel.note,
-        watch=DivergenceLimits.model_validate(attempt["settings"]["watch"]),
+        divergence=DivergenceLimits.model_validate(attempt["settings"]["divergence"]),
+        execution=ExecutionConfig.model_validate(attempt["execution"]),
     )
     inputs = {name: Path(path) for name, path in attempt["inputs"].items()}
     outputs: Outputs = importlib.import_module(attempt["module"]).run(config, inputs, context)
@@ -134,7 +136,9 @@ def main(path: str) -> int:
     except UphillError as error:
         return tell(error, channel)
     except Exception as error:
-        fault = fault_of(error, Path(attempt["folder"]), attempt["kind"])
+        fault = fault_of(
+            error, Path(attempt["folder"]), what_to_lower(attempt["id"], attempt["execution"])
+        )
         if fault is None:
             raise
         log(traceback.format_exc())

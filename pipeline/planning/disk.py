@@ -6,55 +6,30 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from models.sizes import Dimensions, dimensions_of, total, trainable
+from models.sizes import dimensions_of
+from pipeline.recipe.declared import declared
 from pipeline.recipe.schema import Recipe
-from pipeline.store.adopted import adopted_record
-from stages.adopt.config import AdoptStage
-from stages.reference import BASE
-from training.config import TrainingStage
 
-FLOAT32, GIB = 4, 2**30
-MOMENTS = 2
-"""AdamW's, per weight that trains."""
-CHECKPOINTS = 3
-"""In a stage that trains: two, and the next before the oldest goes (`training/fit.py`)."""
+GIB = 2**30
 
 
-def predicted(recipe: Recipe) -> dict[str, dict[str, float]]:
-    """Node id to GiB that its weights take when it is done (`kept_gib`), and that it takes besides
-    while it trains (`at_work_gib`). Only where the model's dimensions are known."""
+def predicted_disk(recipe: Recipe) -> dict[str, dict[str, float]]:
+    """Stage id to GiB that its weights take when it is done (`kept_gib`), and that it takes besides
+    while it runs (`at_work_gib`). Only where the model's dimensions are known."""
     policy = dimensions_of(recipe.model)
     if policy is None:
         return {}
-    weights = round(total(policy) * FLOAT32 / GIB, 3)
-    found = {BASE: {"kept_gib": weights, "at_work_gib": 0.0}}
-    for stage in recipe.stages:
-        if isinstance(stage, AdoptStage):
-            found[stage.id] = {"kept_gib": _adopted(stage), "at_work_gib": 0.0}
-        elif isinstance(stage, TrainingStage):
-            found[stage.id] = {
-                "kept_gib": weights,
-                "at_work_gib": round(_at_work(stage, policy) / GIB, 3),
-            }
-    return found
-
-
-def _adopted(stage: AdoptStage) -> float:
-    record = adopted_record(stage) or {"files": {}}
-    return round(sum(file["size"] for file in record["files"].values()) / GIB, 3)
-
-
-def _at_work(stage: TrainingStage, policy: Dimensions) -> int:
-    """Bytes of the checkpoints that a killed stage goes on from. Of adapters only they are saved,
-    not the model."""
-    moving = trainable(policy, stage.train, stage.lora)
-    saved = moving if stage.train == "lora" else total(policy)
-    return CHECKPOINTS * FLOAT32 * (saved + MOMENTS * moving)
+    by_stage = {stage.config.id: stage.config.disk(policy) for stage in declared(recipe)}
+    return {
+        id: {"kept_gib": round(disk.kept / GIB, 3), "at_work_gib": round(disk.at_work / GIB, 3)}
+        for id, disk in by_stage.items()
+        if disk is not None
+    }
 
 
 def needed(recipe: Recipe) -> float | None:
     """GiB at the most at any time, nothing pruned; None where the dimensions are not known."""
-    parts = predicted(recipe).values()
+    parts = predicted_disk(recipe).values()
     if not parts:
         return None
     return round(

@@ -1,72 +1,48 @@
-"""What the early check of a recipe asks (`stages/preflight/`): which prompts each stage puts to
-which model, in which room."""
+"""The early check of a recipe: the questions that its stages declare, with what depends on more
+than one stage added (`stages/preflight/` answers them)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from common.artifacts import GROUPS
 from common.seeds import derive
-from pipeline.recipe.schema import Recipe, Stage
-from pipeline.recipe.yaml_lines import dotted
-from stages.preflight.config import (
-    AdoptAsk,
-    Ask,
-    FilterAsk,
-    LearnAsk,
-    PreflightStage,
-    RollAsk,
-    SuiteAsk,
-)
+from pipeline.recipe.declared import Declared, declared
+from pipeline.recipe.schema import Recipe
+from pipeline.recipe.yaml_lines import DataPath, dotted
+from stages.preflight.config import PreflightStage
+from stages.questions import Question, RollQuestion
 
 
-def asks_of(recipe: Recipe) -> PreflightStage:
-    """The whole early check; a new kind of stage that reads prompts adds its asks to
-    `_of_stage`."""
-    asks = [
-        ask for index, stage in enumerate(recipe.stages) for ask in _of_stage(recipe, index, stage)
-    ]
-    if recipe.evaluate is not None:
-        length = recipe.evaluate.rollouts.max_model_len
-        for index, suite in enumerate(recipe.evaluate.suites):
-            asks.append(
-                SuiteAsk(
-                    place=dotted(("evaluate", "suites", index)), suite=suite, max_model_len=length
-                )
-            )
+def early_check(recipe: Recipe) -> PreflightStage:
+    """The whole early check, questions in the recipe's order."""
+    stages = declared(recipe)
     systems = {
-        dotted(("prompts", n, "system")): s.system
-        for n, s in enumerate(recipe.prompts)
-        if s.system is not None
+        dotted(("prompts", n, "system")): source.system
+        for n, source in enumerate(recipe.prompts)
+        if source.system is not None
     }
-    return PreflightStage(model=recipe.model, asks=tuple(asks), systems=systems)
+    return PreflightStage(
+        model=recipe.model,
+        questions_asked=tuple(_questions(recipe, stages)),
+        systems=systems,
+    )
 
 
-def _of_stage(recipe: Recipe, index: int, stage: Stage) -> Iterator[Ask]:
-    place, seed = dotted(("stages", index)), derive(recipe.seed, stage.id)
-    if stage.kind == "judge_filter":
-        yield FilterAsk(place=place, id=stage.id, judges=stage.judges, limit=stage.limit, seed=seed)
-        if stage.audit is not None:
-            audit = stage.audit
-            length = audit.rollouts.max_model_len
-            yield RollAsk(
-                place=f"{place}.audit",
-                on=stage.id,
-                max_tokens=audit.max_tokens,
-                max_model_len=length,
-                ends_the_run=False,
-            )
-    elif stage.kind == "adopt":
-        yield AdoptAsk(place=place, id=stage.id, folder=stage.folder)
-    elif stage.kind == "sft":
-        yield LearnAsk(place=place, on=stage.on, limit=stage.limit, seed=seed)
-    elif stage.kind == "rl":
-        length = stage.rollouts.max_model_len
-        learnt = any(other.kind == "dpo" and other.pairs == stage.id for other in recipe.stages)
-        yield RollAsk(
-            place=place,
-            id=stage.id,
-            on=stage.on,
-            systems=stage.system_prompts,
-            max_tokens=stage.max_tokens,
-            max_model_len=length,
-            ends_the_run=True,
-            learnt=learnt,
-        )
+def _questions(recipe: Recipe, stages: Sequence[Declared]) -> Iterator[Question]:
+    """A section's questions once: evaluations are all alike, and come last."""
+    learnt = {id for stage in stages for id in _whose_groups(stage)}
+    sections: dict[DataPath, Declared] = {stage.place: stage for stage in stages}
+    for place in sorted(sections, key=lambda place: place == ("evaluate",)):
+        config = sections[place].config
+        for question in config.questions(dotted(place), derive(recipe.seed, config.id)):
+            if isinstance(question, RollQuestion) and question.id in learnt:
+                yield question.model_copy(update={"learnt": True})
+            else:
+                yield question
+
+
+def _whose_groups(stage: Declared) -> Iterator[str]:
+    """The stages from whose groups a stage learns."""
+    inputs = stage.config.input_ids()
+    for name, need in stage.config.needs().items():
+        if GROUPS in need.artifacts:
+            yield inputs[name]

@@ -7,46 +7,31 @@ Where a run lives and what runs it are no part of either."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
+from common.artifacts import CHECKPOINT, RESULTS, Artifact
 from common.errors import BadInput
+from common.execution import ExecutionConfig
 from common.files import checksum
-from common.fingerprint import canonical, fingerprint
+from common.fingerprint import fingerprint
 from common.seeds import derive
-from models.config import UPCYCLE_DEFAULTS, ModelConfig
-from pipeline.planning.early_check import asks_of
+from pipeline.planning.early_check import early_check
+from pipeline.planning.identity import identity_of
+from pipeline.recipe.declared import declared
 from pipeline.recipe.problems import nearest
-from pipeline.recipe.references import EVALUATION_PREFIX
 from pipeline.recipe.schema import Recipe
-from pipeline.recipe.user_files import (
-    ADOPTED_FOLDERS,
-    TOKENIZER,
-    Read,
-    content,
-    user_paths,
-    value_at,
-)
-from pipeline.store.adopted import kind_of
-from pipeline.store.record import record_checksum
-from stages.adopt.config import AdoptStage
-from stages.base.config import BaseStage
+from pipeline.recipe.user_files import Read, named_files
+from stages.declaration import FROM, StageConfig
 from stages.evaluate.config import EvaluateStage
-from stages.preflight.config import PreflightStage
-from stages.prompts.config import PromptsStage
-from stages.reference import StageConfig
-from training.config import TrainingStage
 
 EVALUATIONS = "evals"
 """The folder of a run below which the evaluations live, each under the id of the stage it
 evaluates."""
-EVALUATE = "evaluate"
-"""The kind of the evaluations, and the name that their seed is derived by."""
-ADOPT = "stages.adopt.run"
-"""What runs a stage that is adopted: its kind is that of what it adopts."""
+EVALUATION_SEED = "evaluate"
+"""By which the seed of all evaluations is derived: the checkpoints answer the same prompts under
+the same draws."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +54,23 @@ class Node:
     """The folder below the run's, e.g. `03-sft` or `evals/sft`."""
     module: str
     """Where `run(config, inputs, context)` is."""
+    produces: tuple[str, ...] = ()
+    """Names of the artifacts that it leaves."""
+    weight_inputs: tuple[str, ...] = ()
+    """Names of the inputs whose weights must be on disk."""
+    execution: Mapping[str, Any] = field(default_factory=dict)
+    """The execution settings that it reads; in no fingerprint."""
+    adopts: str = ""
+    """The folder of another run's stage that it takes over; empty if it makes its own output."""
+
+    def leaves(self, artifact: Artifact) -> bool:
+        """Whether its folder has an artifact when it is done."""
+        return artifact.name in self.produces
+
+    @property
+    def evaluated(self) -> str | None:
+        """The stage whose checkpoint it evaluates; None if it is no evaluation."""
+        return self.inputs[FROM] if self.leaves(RESULTS) else None
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,6 @@ class Plan:
     nodes: tuple[Node, ...]
     gate: Mapping[str, Any] | None = None
     """`suite` and `max_drop`, checked after every evaluation."""
-    parents: Mapping[str, str] = field(default_factory=dict)
-    """Stage id to the id of the stage whose checkpoint it goes on from."""
     evaluate: Mapping[str, Any] = field(default_factory=dict)
     """How a checkpoint of this run is evaluated by hand: `seed` and `rollouts`."""
     runtime: Mapping[str, Any] = field(default_factory=dict)
@@ -109,29 +109,38 @@ class Plan:
 
     def evaluated_parent(self, stage: str) -> str | None:
         """The nearest stage before `stage` on its line of checkpoints that is evaluated too."""
-        evaluated = {node.inputs["checkpoint"] for node in self.nodes if node.kind == EVALUATE}
-        parent = self.parents.get(stage)
+        evaluated = {node.evaluated for node in self.nodes if node.evaluated}
+        parent = self._parent(stage)
         while parent is not None and parent not in evaluated:
-            parent = self.parents.get(parent)
+            parent = self._parent(parent)
         return parent
+
+    def _parent(self, stage: str) -> str | None:
+        """The stage whose checkpoint another one goes on from."""
+        node = self[stage]
+        return node.inputs.get(FROM) if node.leaves(CHECKPOINT) else None
 
 
 def make_node(
     config: StageConfig,
-    kind: str,
     seed: int,
-    earlier: Mapping[str, Node],
+    earlier: Mapping[str, Node] | None,
     place: str,
+    *,
+    execution: ExecutionConfig | None = None,
     module: str | None = None,
     read: Read = checksum,
 ) -> Node:
-    """The node of one stage config, on top of the nodes that come before it."""
-    identity = {"config": identity_of(config, read), "kind": kind, "seed": seed}
+    """The node of one stage config, on top of the nodes that come before it; None where its inputs
+    are no nodes."""
+    identity = identity_of(config, seed, read)
     inputs = config.input_ids()
-    made_from = {name: earlier[node].fingerprint for name, node in inputs.items()}
+    read_from = {} if earlier is None else {name: earlier[id] for name, id in inputs.items()}
+    made_from = {name: node.fingerprint for name, node in read_from.items()}
+    adopted = [named.text for named in named_files(config) if named.mark.what == "stage"]
     return Node(
         id=config.id,
-        kind=kind,
+        kind=config.kind,
         config=config.model_dump(mode="json", by_alias=True),
         config_type=f"{type(config).__module__}:{type(config).__qualname__}",
         seed=seed,
@@ -139,114 +148,49 @@ def make_node(
         identity=identity,
         fingerprint=fingerprint({**identity, "inputs": made_from}),
         place=place,
-        module=module or f"stages.{kind}.run",
+        module=module or f"stages.{config.kind}.run",
+        produces=tuple(artifact.name for artifact in config.makes() or ()),
+        weight_inputs=config.weight_inputs(),
+        execution=(execution or ExecutionConfig()).part(config.reads_execution),
+        adopts=adopted[0] if adopted else "",
     )
-
-
-def kind_at_work(node: Node) -> str:
-    """What the node's process does: adopting, whatever the kind of what it adopts."""
-    return "adopt" if node.module == ADOPT else node.kind
 
 
 def build_plan(recipe: Recipe, read: Read = checksum) -> Plan:
-    """The plan of a checked recipe. Takes the checksums of the person's files by `read`, and reads
+    """The plan of a checked recipe. Takes the checksums of the user's files by `read`, and reads
     nothing else."""
-    stages: list[tuple[StageConfig, str]] = [
-        (PromptsStage(sources=recipe.prompts, tokenizer=_tokenizer(recipe)), "prompts"),
-        (BaseStage(model=recipe.model), "base"),
-        *((stage, kind_of(stage, stage.kind) or stage.kind) for stage in recipe.stages),
-    ]
     nodes: dict[str, Node] = {}
-    after = recipe.evaluate.after if recipe.evaluate else ()
-    for number, (config, kind) in enumerate(stages, start=1):
-        place, module = (
-            f"{number:02d}-{config.id}",
-            ADOPT if isinstance(config, AdoptStage) else None,
-        )
-        nodes[config.id] = make_node(
-            config, kind, derive(recipe.seed, config.id), nodes, place, module, read
-        )
-        if config.id in after:
-            evaluation = _evaluation(recipe, config.id)
-            # One seed for all: the checkpoints answer the same prompts under the same draws.
-            seed = derive(recipe.seed, EVALUATE)
-            nodes[evaluation.id] = make_node(
-                evaluation, EVALUATE, seed, nodes, f"{EVALUATIONS}/{config.id}"
-            )
-    gate = (
-        recipe.evaluate.gate.model_dump(mode="json")
-        if recipe.evaluate and recipe.evaluate.gate
-        else None
+    number = 0
+    for stage in declared(recipe):
+        config = stage.config
+        if isinstance(config, EvaluateStage):
+            seed, place = derive(recipe.seed, EVALUATION_SEED), f"{EVALUATIONS}/{config.of}"
+        else:
+            number += 1
+            seed, place = derive(recipe.seed, config.id), f"{number:02d}-{config.id}"
+        execution = stage.execution
+        nodes[config.id] = make_node(config, seed, nodes, place, execution=execution, read=read)
+    evaluate = recipe.evaluate
+    rollouts = evaluate.rollouts.model_dump(mode="json") if evaluate else {}
+    gate = evaluate.gate.model_dump(mode="json") if evaluate and evaluate.gate else None
+    return Plan(
+        name=recipe.name,
+        nodes=tuple(nodes.values()),
+        gate=gate,
+        evaluate={"seed": derive(recipe.seed, EVALUATION_SEED), "rollouts": rollouts},
+        runtime=recipe.runtime.model_dump(mode="json"),
+        budget=recipe.budget.model_dump(mode="json"),
+        preflight=_preflight(recipe, nodes),
     )
-    parents = {stage.id: stage.from_ for stage in recipe.stages if isinstance(stage, TrainingStage)}
-    rollouts = recipe.evaluate.rollouts.model_dump(mode="json") if recipe.evaluate else {}
-    evaluate = {"seed": derive(recipe.seed, EVALUATE), "rollouts": rollouts}
-    runtime, budget = (part.model_dump(mode="json") for part in (recipe.runtime, recipe.budget))
-    early = _preflight(recipe, nodes)
-    return Plan(recipe.name, tuple(nodes.values()), gate, parents, evaluate, runtime, budget, early)
 
 
 def _preflight(recipe: Recipe, nodes: Mapping[str, Node]) -> Node:
     """The early check. It is made again when anything in the run is another: the nodes know of all
     files."""
-    config = asks_of(recipe)
-    identity = {
-        "config": canonical(config),
-        "nodes": {node.id: node.fingerprint for node in nodes.values()},
-    }
-    return Node(
-        id=config.id,
-        kind=config.kind,
-        config=config.model_dump(mode="json", by_alias=True),
-        config_type=f"{PreflightStage.__module__}:{PreflightStage.__qualname__}",
-        seed=0,
-        inputs=config.input_ids(),
-        identity=identity,
-        fingerprint=fingerprint(identity),
-        place=config.id,
-        module="stages.preflight.run",
-    )
-
-
-def _tokenizer(recipe: Recipe) -> ModelConfig | None:
-    """Whose tokens the sources count, if one does: prompts that depend on no length depend on no
-    model either."""
-    if all(source.max_prompt_tokens is None for source in recipe.prompts):
-        return None
-    upcycled = recipe.model.upcycle is not None
-    # What a prompt is filled up with, and what the model is upcycled to, changes no length.
-    return recipe.model.model_copy(
-        update={"pad_token": None, **(UPCYCLE_DEFAULTS if upcycled else {})}
-    )
-
-
-def _evaluation(recipe: Recipe, stage: str) -> EvaluateStage:
-    assert recipe.evaluate is not None
-    evaluate = recipe.evaluate
-    return EvaluateStage(
-        id=f"{EVALUATION_PREFIX}{stage}",
-        of=stage,
-        suites=evaluate.suites,
-        rollouts=evaluate.rollouts,
-    )
-
-
-def identity_of(config: BaseModel, read: Read = checksum) -> dict[str, Any]:
-    """The whole config as plain JSON, every file of the person's replaced by what it holds."""
-    data: dict[str, Any] = canonical(config.model_dump(mode="json", by_alias=True))
-    # The same fields as in a recipe, seen from a single stage's config.
-    for section in ({"prompts": data.get("sources")}, data, {"stages": [data]}):
-        for path in list(user_paths(section)):
-            place = Path(value_at(section, path))
-            # What is adopted has a record of the checksums of all its files, which stands for them.
-            adopted, tokenizer = path[-1] == ADOPTED_FOLDERS[-1], path[0] == TOKENIZER
-            held = (
-                record_checksum(place)
-                if adopted
-                else content(place, read, without_weights=tokenizer)
-            )
-            value_at(section, path[:-1])[path[-1]] = f"content {held[:16]}"
-    return data
+    node = make_node(early_check(recipe), 0, nodes, "preflight")
+    known = {one.id: one.fingerprint for one in nodes.values()}
+    identity = {**node.identity, "nodes": known}
+    return replace(node, identity=identity, fingerprint=fingerprint(identity))
 
 
 def chosen(plan: Plan, only: str | None, until: str | None) -> Sequence[Node]:

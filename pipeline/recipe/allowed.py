@@ -12,50 +12,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-EXAMPLES: Mapping[str, Any] = {
-    "name": "my_run",
-    "id": "filter",
-    "on": "filter",
-    "from": "sft",
-    "pairs": "rl",
-    "reference": "sft",
-    "folder": "../runs/other/03-filter",
-    "after": ["base", "sft"],
-    "upcycle": "smollm2-135m-instruct",
-    "model": "smollm2-135m-instruct",
-    "url": "http://localhost:8000/v1",
-    "model_name": "llama-4-scout",
-    "api_key_env": "JUDGE_KEY",
-    "checkpoint": "../models/my-llama4",
-    "pad_token": "<|finetune_right_pad_id|>",
-    "chat_template": "chat.jinja",
-    "family": "chain_sum",
-    "settings": {"max_terms": 3},
-    "graded_by": ["num_terms"],
-    "path": "my_prompts.jsonl",
-    "capability": "arithmetic",
-    "verifier": "number",
-    "system": "Answer with one number.",
-    "system_prompts": ["Be brief.", "Think first."],
-    "question": "What is 2 + 3?",
-    "answer": "5",
-    "count": 200,
-    "max_prompt_tokens": 256,
-    "steps": 20,
-    "learning_rate": 1e-4,
-    "drop_easiest": 0.5,
-    "max_drop": 0.02,
-    "hours": 12.0,
-    "tokens": 1_000_000,
-    "limit": 100,
-    "threads": 4,
-    "experts": 4,
-    "experts_per_token": 1,
-    "moe_every": 3,
-    "shares": {"arithmetic": 0.7, "spelling": 0.3},
-    "layers": [0, 1, 2],
-}
-"""By field name, where the default does not show what to write."""
 SECTIONS: Mapping[str, Any] = {
     "ModelConfig": {"upcycle": "smollm2-135m-instruct"},
     "AttemptsJudge": {"kind": "attempts", "model": "smollm2-135m-instruct"},
@@ -80,6 +36,8 @@ class Slot:
     limits: tuple[Any, ...] = ()
     name: str = ""
     field: FieldInfo | None = None
+    shown: Any = None
+    """The example of the field that it is an item of."""
 
     @property
     def optional(self) -> bool:
@@ -106,7 +64,7 @@ def _step(slot: Slot, part: str | int) -> Slot | None:
                 if part in (name, field.alias):
                     return Slot(field.annotation, tuple(field.metadata), field.alias or name, field)
         elif isinstance(part, int) and get_origin(option) is tuple:
-            return Slot(get_args(option)[0], (), slot.name)
+            return Slot(get_args(option)[0], (), slot.name, shown=_shown_in(slot))
         elif isinstance(part, str) and get_origin(option) in (dict, Mapping):
             return Slot(get_args(option)[1], (), part)
     return None
@@ -238,18 +196,23 @@ def example(slot: Slot) -> Any:
         return _section(option)
     if origin is Literal:
         return get_args(option)[0]
-    if slot.name in EXAMPLES and slot.field is not None:
-        return EXAMPLES[slot.name]
+    if slot.field is not None and slot.field.examples:
+        return slot.field.examples[0]
     if origin is tuple:
-        return [example(Slot(get_args(option)[0], (), slot.name))]
+        return [example(Slot(get_args(option)[0], (), slot.name, shown=_shown_in(slot)))]
     if origin in (dict, Mapping):
         return {"arithmetic": example(Slot(get_args(option)[1]))}
     return _plain(option, slot)
 
 
+def _shown_in(slot: Slot) -> Any:
+    """The example that a field gives, for its items."""
+    return slot.field.examples[0] if slot.field is not None and slot.field.examples else slot.shown
+
+
 def _plain(option: Any, slot: Slot) -> Any:
     """An item of a list or a section: of what its field shows, the first."""
-    shown = EXAMPLES.get(slot.name)
+    shown = slot.shown
     first = shown[0] if isinstance(shown, list) else shown
     fitting = {bool: True, int: 1, float: 0.5}.get(option, "words")
     return first if isinstance(first, type(fitting)) else fitting

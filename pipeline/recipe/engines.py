@@ -1,105 +1,121 @@
 """What a recipe asks of vLLM that it cannot do with the models it gets, as far as their config
 files tell."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from models.context import context_in, context_of
 from models.sizes import Dimensions, dense_dimensions, dimensions_of
+from pipeline.recipe.declared import Declared, declared, execution_path
 from pipeline.recipe.problems import Problem
+from pipeline.recipe.schema import Recipe
 from pipeline.recipe.yaml_lines import DataPath
-from rollouts.config import RolloutConfig
+from rollouts.config import BATCH_TOKENS
 from rollouts.heads import head_sizes
-
-if TYPE_CHECKING:
-    from pipeline.recipe.schema import Recipe
+from stages.declaration import EngineUse
 
 
 @dataclass(frozen=True)
 class Use:
     """An engine that a recipe starts."""
 
-    path: DataPath
-    """Where its `rollouts` are."""
-    rollouts: RolloutConfig
-    judge: str | None = None
-    """The `model` of the judge that it serves; None for the policy."""
+    stage: Declared
+    engine: EngineUse
+
+    @property
+    def path(self) -> DataPath:
+        """Where its `rollouts` are."""
+        return (*self.stage.place, *self.engine.path)
 
 
-def uses(recipe: "Recipe") -> Iterator[Use]:
-    """Every engine of a recipe."""
-    for index, stage in enumerate(recipe.stages):
-        path = ("stages", index)
-        if stage.kind == "rl":
-            yield Use((*path, "rollouts"), stage.rollouts)
-        elif stage.kind == "judge_filter":
-            for number, judge in enumerate(stage.judges):
-                where = ("more_judges", number - 1) if number else ("judge",)
-                if judge.model is not None:
-                    yield Use((*path, *where, "rollouts"), judge.rollouts, judge.model)
-            if stage.audit:
-                yield Use((*path, "audit", "rollouts"), stage.audit.rollouts)
-    if recipe.evaluate:
-        yield Use(("evaluate", "rollouts"), recipe.evaluate.rollouts)
+def uses(recipe: Recipe) -> Iterator[Use]:
+    """Every engine of a recipe; evaluations, which are all alike, once."""
+    seen = set[DataPath]()
+    for stage in declared(recipe):
+        for engine in stage.config.engines():
+            use = Use(stage, engine)
+            if use.path not in seen:
+                seen.add(use.path)
+                yield use
 
 
-def engine_problems(recipe: "Recipe") -> list[Problem]:
-    """What no vLLM does: several experts a token in Llama 4, and sequences beyond the model's
-    positions."""
-    policy = dimensions_of(recipe.model)
-    found = _experts_problems(recipe, policy) if policy else []
+def engine_problems(recipe: Recipe, to_run: bool) -> list[Problem]:
+    """What vLLM would refuse when it starts, which may be hours into the run; with `to_run` also
+    what this machine has no memory for."""
+    problems = _experts_problems(recipe)
     for use in uses(recipe):
-        context = context_in(use.judge) if use.judge else context_of(recipe.model)
-        length = use.rollouts.max_model_len
-        if context is not None and length > context:
-            message = (
-                f"{length} tokens are more than the model's context of {context}"
-                " (max_position_embeddings)"
-            )
-            found.append(Problem((*use.path, "max_model_len"), message, f"set at most {context}"))
-    return found
+        problems += [*_length_problems(recipe, use), *_room_problems(recipe, use, to_run)]
+    return problems
 
 
-def head_problems(recipe: "Recipe") -> list[Problem]:
+def _length_problems(recipe: Recipe, use: Use) -> Iterator[Problem]:
+    judge = use.engine.judge
+    context = context_in(judge) if judge else context_of(recipe.model)
+    length = use.engine.rollouts.max_model_len
+    if context is not None and length > context:
+        message = (
+            f"{length:,} is longer than the model's context of {context:,} tokens (its"
+            " max_position_embeddings)"
+        )
+        yield Problem((*use.path, "max_model_len"), message, f"use at most {context}")
+
+
+def _room_problems(recipe: Recipe, use: Use, to_run: bool) -> Iterator[Problem]:
+    config, execution = use.stage.config, use.stage.execution
+    batch = max(BATCH_TOKENS, use.engine.rollouts.max_model_len)
+    if execution.max_num_seqs > batch:
+        message = (
+            f"{execution.max_num_seqs:,} sequences at once are more than the engine's batch of"
+            f" {batch:,} tokens"
+        )
+        path = execution_path(recipe.runtime, config, "max_num_seqs")
+        yield Problem(path, message, "lower it (128 is usual)")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    if to_run and execution.kv_cache_gib > memory:
+        message = (
+            f"{execution.kv_cache_gib:,} GiB are more than this machine's memory of"
+            f" {memory:.0f} GiB"
+        )
+        path = execution_path(recipe.runtime, config, "kv_cache_gib")
+        yield Problem(path, message, "lower it")
+
+
+def head_problems(recipe: Recipe) -> list[Problem]:
     """Heads of a size that the installed vLLM has no attention for. Other machines may have another
     build."""
-    sizes, found = head_sizes(), dict[DataPath, Problem]()
+    sizes, problems = head_sizes(), dict[DataPath, Problem]()
     for use in uses(recipe) if sizes else ():
-        model = dense_dimensions(use.judge) if use.judge else dimensions_of(recipe.model)
+        judge = use.engine.judge
+        model = dense_dimensions(judge) if judge else dimensions_of(recipe.model)
         if sizes and model and model.head_dim not in sizes:
-            path = (*use.path[:-1], "model") if use.judge else _origin(recipe)
+            path = (*use.path[:-1], "model") if judge else _origin(recipe)
             known = ", ".join(map(str, sizes))
             message = f"attention heads of {model.head_dim}, and vLLM on a CPU takes {known}"
             remedy = (
-                "take a model whose head_dim is one of them (64, say), or run it where vLLM has"
-                " a GPU"
+                "take a model whose head_dim is one of them (64, say), or run it where vLLM has a"
+                " GPU"
             )
-            found[path] = Problem(path, message, remedy)
-    return list(found.values())
+            problems[path] = Problem(path, message, remedy)
+    return list(problems.values())
 
 
-def _origin(recipe: "Recipe") -> DataPath:
-    return (
-        "model",
-        next(name for name in ("preset", "upcycle", "checkpoint") if getattr(recipe.model, name)),
-    )
+def _origin(recipe: Recipe) -> DataPath:
+    names = ("preset", "upcycle", "checkpoint")
+    return ("model", next(name for name in names if getattr(recipe.model, name)))
 
 
-def _experts_problems(recipe: "Recipe", policy: Dimensions) -> list[Problem]:
-    """vLLM puts the router's weight on an expert's input, as Llama 4 wants it, for one expert a
+def _experts_problems(recipe: Recipe) -> list[Problem]:
+    """vLLM puts the router's weight on an expert's input, as Llama 4 wants it, for one expert per
     token only."""
-    asking = {stage.id: "rl" for stage in recipe.stages if stage.kind == "rl"}
-    asking |= {
-        stage.id: "audit" for stage in recipe.stages if stage.kind == "judge_filter" and stage.audit
-    }
-    asking |= {"evaluate": "evaluate"} if recipe.evaluate else {}
-    if policy.experts_per_token == 1 or not asking:
+    policy: Dimensions | None = dimensions_of(recipe.model)
+    asking = dict.fromkeys(_named(use) for use in uses(recipe) if use.engine.judge is None)
+    if policy is None or policy.experts_per_token == 1 or not asking:
         return []
     upcycled, asked = recipe.model.upcycle is not None, " and ".join(asking)
     message = (
-        f"{policy.experts_per_token} experts a token, but vLLM serves Llama 4 with one, and {asked}"
-        " would ask it"
+        f"{policy.experts_per_token} experts a token, but vLLM serves Llama 4 with one, and"
+        f" {asked} would ask it"
     )
     remedy = (
         "set experts_per_token: 1"
@@ -107,8 +123,11 @@ def _experts_problems(recipe: "Recipe", policy: Dimensions) -> list[Problem]:
         else "start from a checkpoint with num_experts_per_tok 1"
     )
     path = ("model", "experts_per_token" if upcycled else "checkpoint")
-    return [
-        Problem(
-            path, message, f"{remedy}, or leave {' and '.join(dict.fromkeys(asking.values()))} out"
-        )
-    ]
+    return [Problem(path, message, f"{remedy}, or leave {asked} out")]
+
+
+def _named(use: Use) -> str:
+    """What of the recipe asks the policy: the stage, a part of it, or the evaluations."""
+    part = [str(name) for name in use.engine.path[:-1]]
+    stage = use.stage.config.execution_group or use.stage.config.id
+    return ".".join([stage, *part])

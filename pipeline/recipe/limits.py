@@ -6,18 +6,13 @@ keyboard is cheaper to mend before the hours are spent."""
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from models.config import ModelConfig
-from models.context import context_of
-from models.sizes import Dimensions, dimensions_of
+from models.sizes import dimensions_of
+from pipeline.recipe.engines import engine_problems
 from pipeline.recipe.problems import Problem
+from pipeline.recipe.schema import Recipe
 from pipeline.recipe.yaml_lines import DataPath
-from rollouts.config import BATCH_TOKENS, RolloutConfig
-from training.config import TrainingStage
-
-if TYPE_CHECKING:
-    from pipeline.recipe.schema import Recipe
 
 MOST: Mapping[str, float] = {
     "attempts": 10_000,
@@ -50,7 +45,7 @@ FREE = ("settings", "examples", "shares", "extra")
 """Sections whose keys are the person's own."""
 
 
-def limit_problems(recipe: "Recipe", to_run: bool) -> list[Problem]:
+def limit_problems(recipe: Recipe, to_run: bool) -> list[Problem]:
     """Every number of `recipe` that cannot be meant; with `to_run` also what this machine has no
     memory for."""
     data = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -59,12 +54,12 @@ def limit_problems(recipe: "Recipe", to_run: bool) -> list[Problem]:
         *_threads(recipe),
         *(problem for path, value in _numbers(data) for problem in _beyond(path, value)),
         *_model_problems(recipe),
-        *_engine_problems(recipe, to_run),
+        *engine_problems(recipe, to_run),
         *_suite_problems(recipe),
     ]
 
 
-def _no_stages(recipe: "Recipe") -> list[Problem]:
+def _no_stages(recipe: Recipe) -> list[Problem]:
     if recipe.stages:
         return []
     example = "add one, such as {id: sft, kind: sft, on: prompts, learning_rate: 1.0e-4}"
@@ -82,7 +77,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _threads(recipe: "Recipe") -> list[Problem]:
+def _threads(recipe: Recipe) -> list[Problem]:
     threads = recipe.runtime.threads
     if threads is None or threads <= cores():
         return []
@@ -119,87 +114,15 @@ def _shown(value: float) -> str:
     return f"{value:,}" if value < 1e15 else "so large a number"
 
 
-def _model_problems(recipe: "Recipe") -> list[Problem]:
-    policy = dimensions_of(recipe.model)
-    if policy is None:
+def _model_problems(recipe: Recipe) -> list[Problem]:
+    policy, every = dimensions_of(recipe.model), recipe.model.moe_every
+    if policy is None or every is None or every <= policy.layers:
         return []
-    problems = []
-    every = recipe.model.moe_every
-    if every is not None and every > policy.layers:
-        message = f"{every} leaves no layer with experts in a model of {policy.layers} layers"
-        problems.append(Problem(("model", "moe_every"), message, f"use at most {policy.layers}"))
-    for index, stage in enumerate(recipe.stages):
-        if isinstance(stage, TrainingStage):
-            problems += _rank_problems(("stages", index, "lora", "rank"), stage, policy)
-    return problems
+    message = f"{every} leaves no layer with experts in a model of {policy.layers} layers"
+    return [Problem(("model", "moe_every"), message, f"use at most {policy.layers}")]
 
 
-def _rank_problems(path: DataPath, stage: TrainingStage, policy: Dimensions) -> list[Problem]:
-    """Adapters of a higher rank than the matrices that they change."""
-    if stage.train != "lora" or stage.lora.rank <= policy.width:
-        return []
-    message = (
-        f"{stage.lora.rank:,} is above the model's width, {policy.width:,}: such adapters are no"
-        " smaller than it"
-    )
-    return [Problem(path, message, "lower it (16 is usual), or choose train: full")]
-
-
-def _engine_problems(recipe: "Recipe", to_run: bool) -> list[Problem]:
-    """What vLLM would refuse when it starts, which may be hours into the run."""
-    problems = []
-    policy = context_of(recipe.model)
-    if recipe.evaluate:
-        problems += engine_problems(
-            ("evaluate", "rollouts"), recipe.evaluate.rollouts, policy, to_run
-        )
-    for index, stage in enumerate(recipe.stages):
-        path = ("stages", index)
-        if stage.kind == "rl":
-            problems += engine_problems((*path, "rollouts"), stage.rollouts, policy, to_run)
-        elif stage.kind == "judge_filter":
-            if stage.audit:
-                problems += engine_problems(
-                    (*path, "audit", "rollouts"), stage.audit.rollouts, policy, to_run
-                )
-            for number, judge in enumerate(stage.judges):
-                place = ("judge",) if number == 0 else ("more_judges", number - 1)
-                if judge.model is not None:
-                    judged = context_of(ModelConfig(upcycle=judge.model))
-                    problems += engine_problems(
-                        (*path, *place, "rollouts"), judge.rollouts, judged, to_run
-                    )
-    return problems
-
-
-def engine_problems(
-    path: DataPath, rollouts: RolloutConfig, context: int | None, to_run: bool
-) -> list[Problem]:
-    """What is wrong with the engine at `path` for a model of `context` tokens; None: unknown."""
-    problems = []
-    length, sequences = rollouts.max_model_len, rollouts.max_num_seqs
-    if context is not None and length > context:
-        message = (
-            f"{length:,} is longer than the model's context of {context:,} tokens (its"
-            " max_position_embeddings)"
-        )
-        problems.append(Problem((*path, "max_model_len"), message, f"use at most {context}"))
-    if sequences > max(BATCH_TOKENS, length):
-        message = (
-            f"{sequences:,} sequences at once are more than the engine's batch of"
-            f" {max(BATCH_TOKENS, length):,} tokens"
-        )
-        problems.append(Problem((*path, "max_num_seqs"), message, "lower it (128 is usual)"))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    if to_run and rollouts.kv_cache_gib > memory:
-        message = (
-            f"{rollouts.kv_cache_gib:,} GiB are more than this machine's memory of {memory:.0f} GiB"
-        )
-        problems.append(Problem((*path, "kv_cache_gib"), message, "lower it"))
-    return problems
-
-
-def _suite_problems(recipe: "Recipe") -> list[Problem]:
+def _suite_problems(recipe: Recipe) -> list[Problem]:
     """Suites whose answers alone fill the context, so that every prompt would count as wrong."""
     if recipe.evaluate is None:
         return []

@@ -23,24 +23,26 @@ def load_recipe(
     With `to_run`, a recipe that can only be planned is wrong too; with `here`, one that this
     machine's vLLM cannot run."""
     located = apply_overrides(load_file(path), overrides or [])
-    make_absolute(located.data, path.resolve().parent)
-    try:
+    recipe = _validated(located)
+    if make_absolute(recipe, located.data, path.resolve().parent):
         recipe = _validated(located)
-    except ValidationError as error:
-        raise refuse(problems_of(error, located, Recipe), located) from None
-    problems = (
-        reference_problems(recipe) + limit_problems(recipe, to_run) + missing_files(located.data)
-    )
-    problems += (weight_problems(recipe) if to_run else []) + (
-        head_problems(recipe) if here else []
-    )
+    problems = [
+        *reference_problems(recipe),
+        *limit_problems(recipe, to_run),
+        *missing_files(recipe),
+        *(weight_problems(recipe) if to_run else ()),
+        *(head_problems(recipe) if here else ()),
+    ]
     if problems:
         raise refuse(problems, located)
     return recipe
 
 
 def _validated(located: Located) -> Recipe:
-    recipe = Recipe.model_validate(located.data)
+    try:
+        recipe = Recipe.model_validate(located.data)
+    except ValidationError as error:
+        raise refuse(problems_of(error, located, Recipe), located) from None
     if misread := slips(recipe, located.data):
         raise refuse(misread, located)
     return recipe

@@ -1,239 +1,163 @@
 """How the sections of a recipe fit each other.
 
-Every id that is named exists, comes earlier and is of a fitting kind; the model can do what the
-stages ask of it, as far as its dimensions are known before anything runs."""
+Every id that is named exists, comes earlier and leaves what is read of it; the model can do what
+the stages ask of it, as far as its dimensions are known before anything runs; execution settings
+are for stages that read them."""
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from models.config import LoraConfig
+from common.artifacts import CHECKPOINT, Artifact
 from models.presets import NOTES
-from models.sizes import Dimensions, dimensions_of, from_folder, trainable
-from pipeline.recipe.engines import engine_problems
+from models.sizes import dimensions_of
+from pipeline.recipe.declared import Declared, declared, execution_path
 from pipeline.recipe.problems import Problem, nearest
+from pipeline.recipe.schema import Recipe
 from pipeline.recipe.yaml_lines import DataPath
-from pipeline.store.adopted import kind_of
 from rewards.verifiers import VERIFIERS
-from stages.adopt.config import AdoptStage
-from stages.reference import BASE, CHECKPOINT_KINDS, PROMPTS
-from training.config import TrainingStage
+from stages.declaration import BASE, PROMPTS_STAGE
+from stages.evaluate.config import PREFIX, EvaluateStage
 
-if TYPE_CHECKING:
-    from pipeline.recipe.schema import Recipe
-
-EVALUATION_PREFIX = "eval-"
-"""The evaluation of stage `rl` is the node `eval-rl`; a stage's own id must not look like one."""
-ACCEPTED = {
-    ("sft", "from"): CHECKPOINT_KINDS,
-    ("rl", "from"): CHECKPOINT_KINDS,
-    ("dpo", "from"): CHECKPOINT_KINDS,
-    ("dpo", "reference"): CHECKPOINT_KINDS,
-    ("dpo", "pairs"): ("rl",),
-    ("sft", "on"): ("judge_filter", "prompts"),
-    ("rl", "on"): ("judge_filter", "prompts", "rl"),
-}
-"""Which kinds of stage a field may name, by the kind of the stage that has the field."""
+Made = Mapping[str, tuple[Artifact, ...] | None]
+"""What the stages before leave, by id; None where it cannot be told."""
+RESERVED = (BASE, PROMPTS_STAGE, EvaluateStage.execution_group)
+"""Ids that no stage of a recipe may have."""
 
 
-def reference_problems(recipe: "Recipe") -> list[Problem]:
+def reference_problems(recipe: Recipe) -> list[Problem]:
     """Everything in `recipe` that refers to what is not there."""
     return [
         *_verifier_problems(recipe),
         *_id_problems(recipe),
         *_input_problems(recipe),
         *_evaluation_problems(recipe),
-        *engine_problems(recipe),
         *_model_problems(recipe),
+        *_execution_problems(recipe),
     ]
 
 
-def _verifier_problems(recipe: "Recipe") -> list[Problem]:
+def _verifier_problems(recipe: Recipe) -> Iterator[Problem]:
     """Sources whose rows would be graded by what does not exist."""
-    problems = []
     for index, source in enumerate(recipe.prompts):
         name = getattr(source, "verifier", None)
         if name is not None and name not in VERIFIERS:
             message = f"no verifier is named {name!r}"
-            problems.append(
-                Problem(("prompts", index, "verifier"), message, nearest(name, sorted(VERIFIERS)))
-            )
-    return problems
+            path = ("prompts", index, "verifier")
+            yield Problem(path, message, nearest(name, sorted(VERIFIERS)))
 
 
-def _id_problems(recipe: "Recipe") -> list[Problem]:
-    problems, seen = [], set()
+def _id_problems(recipe: Recipe) -> Iterator[Problem]:
+    seen = set[str]()
     for index, stage in enumerate(recipe.stages):
-        path = ("stages", index, "id")
-        if stage.id in (BASE, PROMPTS) or stage.id.startswith(EVALUATION_PREFIX):
-            problems.append(Problem(path, f"the id {stage.id!r} is reserved", "choose another id"))
+        path, shown = ("stages", index, "id"), repr(stage.id)
+        if stage.id in RESERVED or stage.id.startswith(PREFIX):
+            yield Problem(path, f"the id {shown} is reserved", "choose another id")
         elif not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", stage.id):
-            problems.append(
-                Problem(
-                    path, f"{stage.id!r} is no safe folder name", "use letters, digits, - and _"
-                )
-            )
+            yield Problem(path, f"{shown} is no safe folder name", "use letters, digits, - and _")
         elif stage.id in seen:
-            problems.append(
-                Problem(path, f"the id {stage.id!r} is used twice", "give every stage its own id")
-            )
+            yield Problem(path, f"the id {shown} is used twice", "give every stage its own id")
         seen.add(stage.id)
-    return problems
 
 
-def _input_problems(recipe: "Recipe") -> list[Problem]:
-    problems = []
-    kinds: dict[str, str | None] = {PROMPTS: "prompts", BASE: "base"}
-    for index, stage in enumerate(recipe.stages):
-        values = stage.model_dump(by_alias=True, exclude_none=True)
-        for (kind, field), accepted in ACCEPTED.items():
-            if kind == stage.kind and field in values:
-                problems += _reference(
-                    ("stages", index, field), values[field], accepted, kinds, recipe
-                )
-        if stage.kind == "judge_filter" and stage.audit:
-            path = ("stages", index, "audit", "policy")
-            problems += _reference(path, stage.audit.policy, CHECKPOINT_KINDS, kinds, recipe)
-        kinds.setdefault(stage.id, kind_of(stage, stage.kind))
-    return problems
+def _input_problems(recipe: Recipe) -> Iterator[Problem]:
+    made: dict[str, tuple[Artifact, ...] | None] = {}
+    for stage in declared(recipe):
+        for need in stage.config.needs().values():
+            if need.path and stage.place != ("evaluate",):
+                name = stage.config.value_at(need.path)
+                path = (*stage.place, *need.path)
+                yield from _reference(path, name, need.artifacts, made, recipe)
+        made.setdefault(stage.config.id, stage.config.makes())
 
 
 def _reference(
-    path: DataPath,
-    name: str,
-    accepted: tuple[str, ...],
-    earlier: Mapping[str, str | None],
-    recipe: "Recipe",
-) -> list[Problem]:
-    """What is wrong with naming `name` at `path`, where only the ids in `earlier` (id to kind) can
-    be read."""
-    fitting = [known for known, kind in earlier.items() if kind in accepted]
-    if name in fitting or (
-        name in earlier and earlier[name] is None
-    ):  # what it adopts is not there: said elsewhere
-        return []
+    path: DataPath, name: str, needed: tuple[Artifact, ...], earlier: Made, recipe: Recipe
+) -> Iterator[Problem]:
+    """What is wrong with naming `name` at `path`, where only the ids in `earlier` can be read."""
+    fitting = [id for id, made in earlier.items() if set(needed) <= set(made or ())]
+    if name in fitting or (name in earlier and earlier[name] is None):
+        return  # what an adopted stage leaves, if it cannot be read, is another check's problem
     if name in earlier:
-        message = f"{name!r} is a {earlier[name]} stage, but {' or '.join(accepted)} is needed"
+        missing = [one.name for one in needed if one not in (earlier[name] or ())]
+        message = f"{name!r} leaves no {' and no '.join(missing)}"
     elif any(stage.id == name for stage in recipe.stages):
         message = f"{name!r} does not come before this"
     else:
         message = f"there is no stage {name!r}"
-    return [Problem(path, message, f"for {path[-1]}: {nearest(name, fitting)}")]
+    yield Problem(path, message, f"for {path[-1]}: {nearest(name, fitting)}")
 
 
-def _evaluation_problems(recipe: "Recipe") -> list[Problem]:
+def _evaluation_problems(recipe: Recipe) -> Iterator[Problem]:
     if recipe.evaluate is None:
-        return []
-    problems = []
-    kinds = {PROMPTS: "prompts", BASE: "base"} | {
-        stage.id: kind_of(stage, stage.kind) for stage in recipe.stages
-    }
+        return
+    made = {stage.config.id: stage.config.makes() for stage in declared(recipe)}
     for index, name in enumerate(recipe.evaluate.after):
-        problems += _reference(("evaluate", "after", index), name, CHECKPOINT_KINDS, kinds, recipe)
+        yield from _reference(("evaluate", "after", index), name, (CHECKPOINT,), made, recipe)
     suites = [suite.name for suite in recipe.evaluate.suites]
-    problems += _repeated(("evaluate", "after"), recipe.evaluate.after)
-    problems += _repeated(("evaluate", "suites"), suites)
+    yield from _repeated(("evaluate", "after"), recipe.evaluate.after)
+    yield from _repeated(("evaluate", "suites"), suites)
     gate = recipe.evaluate.gate
     if gate is not None and gate.suite not in suites:
-        path = ("evaluate", "gate", "suite")
-        problems.append(
-            Problem(path, f"{gate.suite!r} is not among the suites", nearest(gate.suite, suites))
-        )
+        message = f"{gate.suite!r} is not among the suites"
+        yield Problem(("evaluate", "gate", "suite"), message, nearest(gate.suite, suites))
     if "held_out" in suites and not any(source.held_out for source in recipe.prompts):
         message = "held_out is asked, but every source of prompts has `held_out: 0`"
-        problems.append(
-            Problem(
-                ("evaluate", "suites"),
-                message,
-                "raise held_out of a source, or leave the suite out",
-            )
-        )
-    return problems
+        remedy = "raise held_out of a source, or leave the suite out"
+        yield Problem(("evaluate", "suites"), message, remedy)
 
 
-def _repeated(path: DataPath, names: Any) -> list[Problem]:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    return [Problem(path, f"{name!r} is named twice", "name it once") for name in twice]
+def _repeated(path: DataPath, names: Any) -> Iterator[Problem]:
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield Problem(path, f"{name!r} is named twice", "name it once")
 
 
-def weight_problems(recipe: "Recipe") -> list[Problem]:
+def weight_problems(recipe: Recipe) -> list[Problem]:
     """Why `recipe` can be planned but not run: its preset has dimensions and no weights."""
     preset = recipe.model.preset
     if preset not in NOTES:
         return []
+    message = f"{preset!r} has no weights: it is for `uphill plan` and `check`"
     remedy = "put `model: {checkpoint: FOLDER}`, the folder with the downloaded weights"
     if preset == "behemoth":
         remedy = "start from another model: its weights are not published"
-    return [
-        Problem(
-            ("model", "preset"),
-            f"{preset!r} has no weights: it is for `uphill plan` and `check`",
-            remedy,
-        )
-    ]
+    return [Problem(("model", "preset"), message, remedy)]
 
 
-def _model_problems(recipe: "Recipe") -> list[Problem]:
+def _model_problems(recipe: Recipe) -> Iterator[Problem]:
     """What the stages ask of the model that it cannot do. Nothing where its dimensions are not
     known."""
     policy = dimensions_of(recipe.model)
-    if policy is None:
-        return []
-    problems = []
-    for index, stage in enumerate(recipe.stages):
-        if isinstance(stage, TrainingStage):
-            problems += _training_problems(("stages", index), policy, stage.train, stage.lora)
-        elif isinstance(stage, AdoptStage):
-            problems += _adopted_problems(("stages", index, "folder"), policy, stage.folder)
-    return problems
+    for stage in declared(recipe) if policy else ():
+        assert policy is not None
+        for one in stage.config.objections(policy):
+            yield Problem((*stage.place, *one.path), one.message, one.remedy)
 
 
-def _adopted_problems(path: DataPath, policy: Dimensions, folder: str) -> list[Problem]:
-    """Weights of another model than the run's: what reads both would take them for the same."""
-    checkpoint = Path(folder) / "checkpoint"
-    adopted = from_folder(checkpoint, "llama4_text")
-    if adopted == policy or not checkpoint.exists():
-        return []
-    if adopted is None:
-        return [
-            Problem(
-                path,
-                f"{checkpoint} is no Llama 4 checkpoint: its config.json says no sizes",
-                "adopt another",
-            )
-        ]
-    others = [name for name, size in asdict(policy).items() if getattr(adopted, name) != size]
-    message = f"{folder} holds another model than `model`: its {', '.join(others)} differ"
-    return [Problem(path, message, "give the recipe the `model` of the run that it is from")]
+def _execution_problems(recipe: Recipe) -> Iterator[Problem]:
+    """Settings of stages that there are not, or that the stage does not read, or cannot run
+    with."""
+    stages = declared(recipe)
+    for name, settings in recipe.runtime.stages.items():
+        named = [stage for stage in stages if name in _names(stage)]
+        for setting in sorted(settings.model_fields_set):
+            if named and setting not in named[0].config.reads_execution:
+                known = named[0].config.reads_execution
+                message = f"the stage {name!r} does not read it"
+                remedy = f"it reads {', '.join(known) or 'no execution settings'}"
+                yield Problem(("runtime", "stages", name, setting), message, remedy)
+        if not named:
+            known_names = dict.fromkeys(one for stage in stages for one in _names(stage))
+            message = f"there is no stage {name!r}"
+            yield Problem(("runtime", "stages", name), message, nearest(name, list(known_names)))
+    for stage in stages:
+        for one in stage.config.execution_objections(stage.execution):
+            path = execution_path(recipe.runtime, stage.config, str(one.path[0]))
+            yield Problem(path, f"{one.message} ({stage.config.id})", one.remedy)
 
 
-def _training_problems(
-    path: DataPath, policy: Dimensions, train: str, lora: LoraConfig
-) -> list[Problem]:
-    """A layer that the model does not have, or a choice of weights that leaves none to train."""
-    outside = [layer for layer in lora.layers or () if layer >= policy.layers]
-    if outside:
-        message = (
-            f"there is no layer {', '.join(map(str, outside))}: the model's are 0 to"
-            f" {policy.layers - 1}"
-        )
-        return [Problem((*path, "lora", "layers"), message, "name layers that are there")]
-    if trainable(policy, train, lora):
-        return []
-    if train == "lora":
-        message = f"no layer that is named has a part that is named ({', '.join(lora.parts)})"
-        return [
-            Problem(
-                (*path, "lora"), message, f"its layers with experts are {list(policy.moe_layers)}"
-            )
-        ]
-    return [
-        Problem(
-            (*path, "train"),
-            f"the model has no weights for train: {train}",
-            "choose another setting",
-        )
-    ]
+def _names(stage: Declared) -> list[str]:
+    """How `runtime.stages` may name a stage."""
+    return [name for name in (stage.config.id, stage.config.execution_group) if name]

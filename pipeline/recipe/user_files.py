@@ -1,120 +1,141 @@
-"""The files and folders of the person's own that a recipe names: where they are, that they exist,
-what is in them.
+"""The files and folders of the user's own that a recipe names: where they are, that they exist,
+and what they hold.
 
-Paths enter no fingerprint; what the files hold does.
-"""
+Which fields name one is marked on their types (`common/user_files.py`). Paths enter no fingerprint;
+what the files hold does."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel
 
 from common.checksums import Checksums
 from common.errors import BadInput
 from common.files import checksum, files_below
 from common.fingerprint import fingerprint
+from common.user_files import TokenizerOnly, UserFile
 from models.config import is_template
 from models.packaged import PACKAGED, cache_folder
 from pipeline.recipe.problems import Problem
-from pipeline.recipe.yaml_lines import DataPath, dotted
+from pipeline.recipe.yaml_lines import DataPath
 from pipeline.store.adopted import wrong_stage
+from pipeline.store.record import record_checksum
+from prompts.config import DatasetsSource
 from prompts.shards import shards
 
 Read = Callable[[Path], str]
 """Gives the checksum of a file."""
-PROMPT_FILES: tuple[str, ...] = ("prompts", "*", "path")
-MODEL_FOLDERS: tuple[tuple[str, ...], ...] = (
-    ("model", "upcycle"),
-    ("model", "checkpoint"),
-    ("tokenizer", "upcycle"),
-    ("tokenizer", "checkpoint"),
-    ("stages", "*", "judge", "model"),
-    ("stages", "*", "more_judges", "*", "model"),
-)
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf")
-TOKENIZER = "tokenizer"
-"""A model in the config of the stage that gathers prompts: what is not a weight of its folder
-matters there."""
-CHAT_TEMPLATE: tuple[str, ...] = ("model", "chat_template")
-CHAT_TEMPLATES = (CHAT_TEMPLATE, (TOKENIZER, "chat_template"))
-ADOPTED_FOLDERS: tuple[str, ...] = ("stages", "*", "folder")
 
 
-def user_paths(data: Any) -> Iterator[DataPath]:
-    """Where in a recipe's data a file or folder of the person's is named."""
-    yield from _matches(data, PROMPT_FILES)
-    yield from _matches(data, ADOPTED_FOLDERS)
-    for pattern in CHAT_TEMPLATES:
-        yield from (path for path in _matches(data, pattern) if _names_a_file(value_at(data, path)))
-    for pattern in MODEL_FOLDERS:
-        yield from (
-            path for path in _matches(data, pattern) if value_at(data, path) not in PACKAGED
-        )
+@dataclass(frozen=True)
+class NamedFile:
+    """A file or folder that a config names."""
+
+    path: DataPath
+    """Of the field, by the names that a recipe uses."""
+    mark: UserFile
+    text: str
+    """What is written there."""
+    owner: BaseModel
+    """The section that the field is in."""
+    without_weights: bool
+    """Whether the weights in a model folder do not matter."""
+
+    @property
+    def place(self) -> Path:
+        return Path(self.text)
 
 
-def _names_a_file(template: str) -> bool:
-    return bool(template.strip()) and not is_template(template)
+def named_files(
+    value: Any, path: DataPath = (), without_weights: bool = False
+) -> Iterator[NamedFile]:
+    """Every file or folder that a config names, in the order of its fields."""
+    if isinstance(value, BaseModel):
+        for name, field in type(value).model_fields.items():
+            inner, place = getattr(value, name), (*path, field.alias or name)
+            marks = [*field.metadata, *_marks(field.annotation)]
+            mark = next((one for one in marks if isinstance(one, UserFile)), None)
+            if mark is not None:
+                if isinstance(inner, str) and _names_a_file(mark, inner):
+                    yield NamedFile(place, mark, inner, value, without_weights)
+                continue
+            tokenizer = any(isinstance(one, TokenizerOnly) for one in marks)
+            yield from named_files(inner, place, without_weights or tokenizer)
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from named_files(item, (*path, index), without_weights)
 
 
-def value_at(data: Any, path: DataPath) -> Any:
-    for part in path:
+def _marks(annotation: Any) -> Iterator[Any]:
+    """What is annotated anywhere in a type, such as in one member of a union."""
+    if get_origin(annotation) is Annotated:
+        yield from get_args(annotation)[1:]
+    for part in get_args(annotation):
+        if get_origin(annotation) is not Annotated or part is get_args(annotation)[0]:
+            yield from _marks(part)
+
+
+def _names_a_file(mark: UserFile, text: str) -> bool:
+    """A packaged model's name is no folder, and a template itself no file."""
+    if mark.what == "model":
+        return text not in PACKAGED
+    return not (mark.what == "template" and is_template(text))
+
+
+def make_absolute(config: BaseModel, data: Any, folder: Path) -> bool:
+    """Resolve every relative path in `data`, from which `config` was read, against `folder`, the
+    recipe's own, in place. Whether any was. A blank one names nothing."""
+    changed = False
+    for named in named_files(config):
+        absolute = str(folder / named.text)
+        if named.text.strip() and absolute != named.text:
+            put_at(data, named.path, absolute)
+            changed = True
+    return changed
+
+
+def put_at(data: Any, path: DataPath, value: Any) -> None:
+    """Replace the value at `path`."""
+    for part in path[:-1]:
         data = data[part]
-    return data
+    data[path[-1]] = value
 
 
-def _matches(data: Any, pattern: tuple[str, ...], path: DataPath = ()) -> Iterator[DataPath]:
-    """Paths of the texts in `data` that fit `pattern`, in which `*` stands for every item of a
-    list."""
-    if not pattern:
-        if isinstance(data, str):
-            yield path
-    elif pattern[0] == "*" and isinstance(data, list):
-        for index, item in enumerate(data):
-            yield from _matches(item, pattern[1:], (*path, index))
-    elif isinstance(data, dict) and pattern[0] in data:
-        yield from _matches(data[pattern[0]], pattern[1:], (*path, pattern[0]))
-
-
-def make_absolute(data: Any, folder: Path) -> None:
-    """Resolve every relative path in `data` against `folder`, the recipe's own, in place. A blank
-    one names nothing."""
-    for path in list(user_paths(data)):
-        if value_at(data, path).strip():
-            value_at(data, path[:-1])[path[-1]] = str(folder / value_at(data, path))
-
-
-def missing_files(data: Any) -> list[Problem]:
-    """What is not there, or not what it must be; `data` is a valid recipe with absolute paths."""
+def missing_files(config: BaseModel) -> list[Problem]:
+    """What is not there, or not what it must be; the paths in `config` are absolute."""
     problems = []
-    for path in user_paths(data):
-        place = Path(value_at(data, path))
-        wrong: tuple[str, str] | None
-        if not value_at(data, path).strip():
-            wrong = (
-                f"is blank, got {value_at(data, path)!r}",
-                f"{dotted(path)}: name a file or folder",
-            )
-        elif path[0] == "prompts":
-            wrong = _wrong_prompts(value_at(data, path[:-1]), place)
-        elif path == CHAT_TEMPLATE:
-            wrong = _wrong_template(place)
-        else:
-            wrong = wrong_stage(place) if path[-1] == "folder" else wrong_model(place)
+    for named in named_files(config):
+        wrong = _wrong(named)
         if wrong:
-            problems.append(Problem(path, *wrong))
+            problems.append(Problem(named.path, *wrong))
     return problems
 
 
-def _wrong_prompts(source: dict[str, Any], place: Path) -> tuple[str, str] | None:
-    if source["source"] == "datasets":
-        return (
-            None
-            if place.is_dir()
-            else (f"no such folder: {place}", "name a folder saved by `save_to_disk`")
-        )
+def _wrong(named: NamedFile) -> tuple[str, str] | None:
+    if not named.text.strip():
+        return f"is blank, got {named.text!r}", "name a file or folder"
+    match named.mark.what:
+        case "prompts":
+            return _wrong_prompts(named.owner, named.place)
+        case "template":
+            return _wrong_template(named.place)
+        case "stage":
+            return wrong_stage(named.place)
+        case "model":
+            return wrong_model(named.place)
+
+
+def _wrong_prompts(source: Any, place: Path) -> tuple[str, str] | None:
+    if isinstance(source, DatasetsSource):
+        saved = "name a folder saved by `save_to_disk`"
+        return None if place.is_dir() else (f"no such folder: {place}", saved)
     if not place.is_file() and not place.is_dir():
         return f"no such file: {place}", "paths are relative to the recipe's folder"
     try:
-        empty = not any(file.stat().st_size for file in shards(place, source["source"]))
+        empty = not any(file.stat().st_size for file in shards(place, source.source))
     except BadInput as error:
         return error.message, error.remedy
     return (f"{place} is empty", "give it at least one prompt") if empty else None
@@ -122,53 +143,53 @@ def _wrong_prompts(source: dict[str, Any], place: Path) -> tuple[str, str] | Non
 
 def _wrong_template(place: Path) -> tuple[str, str] | None:
     if not place.is_file():
-        return (
-            f"no such file: {place}",
-            "name a .jinja file; its path is relative to the recipe's folder",
-        )
+        remedy = "name a .jinja file; its path is relative to the recipe's folder"
+        return f"no such file: {place}", remedy
     try:
         text = place.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         return f"{place}: cannot be read: {error}", "save it as UTF-8"
     if not is_template(text):
-        return (
-            f"{place} is no chat template: it has no {{{{ }}}} and no {{% %}}",
-            "write it in Jinja",
-        )
+        message = f"{place} is no chat template: it has no {{{{ }}}} and no {{% %}}"
+        return message, "write it in Jinja"
     return None
 
 
 def wrong_model(folder: Path) -> tuple[str, str] | None:
+    """Why a folder is no model folder, and what to do."""
     if not folder.is_dir():
         known = ", ".join(PACKAGED)
-        return (
-            f"no such model folder: {folder}",
-            f"name a checkpoint folder or a packaged model ({known})",
-        )
+        remedy = f"name a checkpoint folder or a packaged model ({known})"
+        return f"no such model folder: {folder}", remedy
     if not (folder / "config.json").is_file():
-        return (
-            f"the model folder {folder} has no config.json",
-            "name a Hugging Face checkpoint folder",
-        )
+        message = f"the model folder {folder} has no config.json"
+        return message, "name a Hugging Face checkpoint folder"
     if not any(folder.glob("*.safetensors")):
-        return (
-            f"the model folder {folder} has no *.safetensors weights",
-            "save the weights as safetensors",
-        )
+        message = f"the model folder {folder} has no *.safetensors weights"
+        return message, "save the weights as safetensors"
     return None
 
 
 def kept_checksums() -> Checksums:
-    """Checksums of the person's files, kept over runs beside the converted models."""
+    """Checksums of the user's files, kept over runs beside the converted models."""
     return Checksums(cache_folder() / "checksums")
+
+
+def held_by(named: NamedFile, read: Read = checksum) -> str:
+    """What stands in an identity for a file: the beginning of the checksum of what it holds. What
+    is adopted has a record of the checksums of all its files, which stands for them."""
+    if named.mark.what == "stage":
+        held = record_checksum(named.place)
+    else:
+        held = content(named.place, read, without_weights=named.without_weights)
+    return f"content {held[:16]}"
 
 
 def content(place: Path, read: Read = checksum, *, without_weights: bool = False) -> str:
     """A fingerprint of what a file holds, or of every visible file of a folder, by name;
     independent of the path.
 
-    `read` gives the checksum of a file: by default of its bytes.
-    """
+    `read` gives the checksum of a file: by default of its bytes."""
     try:
         if place.is_file():
             return read(place)

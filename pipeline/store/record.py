@@ -16,8 +16,9 @@ from pipeline.checkout import ROOT
 from pipeline.store.lock import LOCK
 
 RECORD = "record.json"
-FORMAT = 1
-"""Of records and plans. A folder of another format is refused, not guessed at."""
+FORMAT = 2
+"""Of records and plans; 1 had every default in a stage's identity. A folder of another format is
+refused, not guessed at."""
 SCRATCH = "resume"
 """Folder in which a stage keeps what only resuming needs; gone once the stage is finished."""
 ATTEMPT = "attempt.json"

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from common.artifacts import HELD_OUT, ORIGIN, PROMPTS
 from common.errors import BadInput, Interrupted
 from common.files import checksum, read_sealed
 from common.stage import Inputs, Outputs, StageContext
 from prompts.repeats import normalised
 from prompts.schema import read_prompts
-from stages.adopt.config import ORIGIN, AdoptStage
+from stages.adopt.config import AdoptStage
+from stages.adopt.record import RECORD
 
 OWN = ("stage.log", "record.json", "attempt.json", "failure.json", "pruned.json", ".lock")
 """Files of this stage's own attempt, which no adopted one may replace."""
@@ -28,8 +30,8 @@ def run(config: AdoptStage, inputs: Inputs, context: StageContext) -> Outputs:
     source = Path(config.folder)
     try:
         # Read once: what is checked below is of the same execution as what is kept.
-        (context.folder / ORIGIN).write_bytes((source / "record.json").read_bytes())
-        record = read_sealed(context.folder / ORIGIN)
+        ORIGIN.path(context.folder).write_bytes((source / RECORD).read_bytes())
+        record = read_sealed(ORIGIN.path(context.folder))
     except (OSError, ValueError) as error:
         raise BadInput(
             f"{source}: cannot be adopted: {error}", "name a finished stage's folder"
@@ -66,7 +68,7 @@ def _inside(name: str, source: Path) -> str:
 
 def _kept_as(name: str) -> str:
     """What was adopted there already brings the record of where it was made along."""
-    return f"from-{name}" if name.endswith(ORIGIN) and "/" not in name else name
+    return f"from-{name}" if name.endswith(ORIGIN.file) and "/" not in name else name
 
 
 def _copy(source: Path, target: Path, recorded: Mapping[str, Any]) -> None:
@@ -88,11 +90,11 @@ def _copy(source: Path, target: Path, recorded: Mapping[str, Any]) -> None:
 
 def _refuse_held_out(source: Path, adopted: Path, prompts: Path) -> None:
     """BadInput when a prompt to train on is one that this run evaluates with."""
-    if not (adopted / "prompts.parquet").exists():
+    if not PROMPTS.path(adopted).exists():
         return
-    held_out = read_prompts(prompts / "held_out.parquet", may_be_empty=True)
+    held_out = read_prompts(HELD_OUT.path(prompts), may_be_empty=True)
     ids, texts = {prompt.id for prompt in held_out}, {normalised(prompt) for prompt in held_out}
-    training = read_prompts(adopted / "prompts.parquet")
+    training = read_prompts(PROMPTS.path(adopted))
     both = [prompt.named for prompt in training if prompt.id in ids or normalised(prompt) in texts]
     if both:
         raise BadInput(

@@ -1,16 +1,23 @@
-"""Config of the implicit stage that builds the starting checkpoint."""
+"""Declaration of the implicit stage that builds the starting checkpoint."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
+from common.artifacts import CHECKPOINT, Artifact
 from models.config import ModelConfig
-from stages.reference import StageConfig
+from models.memory import weight_bytes
+from models.sizes import Dimensions
+from stages.declaration import BASE, Disk, StageConfig
 
 
 class BaseStage(StageConfig):
+    """The recipe's `model` as a checkpoint in float32."""
+
+    produces: ClassVar[tuple[Artifact, ...]] = (CHECKPOINT,)
+
     kind: Literal["base"] = "base"
-    id: str = "base"
+    id: str = BASE
     model: ModelConfig
     """Which model the run starts from."""
 
-    def input_ids(self) -> dict[str, str]:
-        return {}
+    def disk(self, policy: Dimensions) -> Disk | None:
+        return Disk(kept=weight_bytes(policy))

@@ -1,25 +1,35 @@
-"""Config of direct preference optimisation."""
+"""Declaration of direct preference optimisation."""
 
 import math
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from training.config import TrainingStage
+from common.artifacts import CHECKPOINT, GROUPS, PAIRS, PROMPTS, Artifact
+from common.execution import ExecutionConfig
+from models.memory import Memory, reference_memory
+from models.sizes import Dimensions
+from stages.declaration import Need, Objection, Sizes
+from stages.training import TrainingStage
 
 
 class DpoStage(TrainingStage):
+    """Direct preference optimisation on pairs from an RL stage's groups."""
+
+    produces: ClassVar[tuple[Artifact, ...]] = (*TrainingStage.produces, PAIRS)
+
     kind: Literal["dpo"]
-    pairs: str
+    pairs: str = Field(examples=["rl"])
     """Id of the RL stage whose groups the pairs are mined from."""
-    reference: str | None = None
+    reference: str | None = Field(default=None, examples=["sft"])
     """Id of the stage whose checkpoint is the reference policy; by default the one in `from`."""
     max_pairs: int = Field(default=256, ge=1)
     """Most pairs to train on; the newest policy versions come first."""
     max_length_ratio: float = Field(default=2.0, ge=1)
     """Chosen and rejected answers may differ in length (tokens) by at most this factor."""
     batch_size: int = Field(default=16, ge=1)
-    """Pairs an optimiser step."""
+    """Pairs per optimiser step."""
     beta: float = Field(default=0.1, gt=0)
     """How strongly the reference policy holds the policy back."""
     sft_weight: float = Field(default=0.5, ge=0)
@@ -28,18 +38,24 @@ class DpoStage(TrainingStage):
     def steps_at_most(self) -> int:
         return math.ceil(self.max_pairs / self.batch_size)
 
-    @model_validator(mode="after")
-    def _a_pair_fits_a_pass(self) -> "DpoStage":
-        if self.rows_per_forward < 2:
-            raise ValueError(
-                f"rows_per_forward is {self.rows_per_forward}, and a pair is two sequences: give 2"
-                " or more"
-            )
-        return self
-
-    def input_ids(self) -> dict[str, str]:
+    def needs(self) -> Mapping[str, Need]:
+        held_by = ("from",) if self.reference is None else ("reference",)
         return {
-            "checkpoint": self.from_,
-            "pairs": self.pairs,
-            "reference": self.reference or self.from_,
+            **super().needs(),
+            "pairs": Need((GROUPS, PROMPTS), path=("pairs",)),
+            "reference": Need((CHECKPOINT,), path=held_by),
         }
+
+    def bounds(self, sizes: Sizes) -> dict[str, int | None]:
+        return {"pairs_at_most": self.max_pairs}
+
+    def memory(self, policy: Dimensions | None, execution: ExecutionConfig) -> Memory | None:
+        trainer = super().memory(policy, execution)
+        return trainer + reference_memory(policy) if trainer and policy else None
+
+    def execution_objections(self, execution: ExecutionConfig) -> Iterator[Objection]:
+        if execution.rows_per_forward < 2:
+            message = (
+                f"rows_per_forward is {execution.rows_per_forward}, and a pair is two sequences"
+            )
+            yield Objection(("rows_per_forward",), message, "give 2 or more")

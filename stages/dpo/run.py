@@ -46,7 +46,7 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
         train_dataset=Dataset.from_list(examples),
         processing_class=trained.tokenizer,
     )
-    trainer.items = _at_once(config)
+    trainer.items = _at_once(context)
     probe = [_chosen(trained.tokenizer, example) for example in examples]
     last = fit(
         trainer,
@@ -92,14 +92,14 @@ def _arguments(config: DpoStage, context: StageContext, pairs: int) -> DPOConfig
         loss_type=["sigmoid", "sft"] if config.sft_weight else ["sigmoid"],
         loss_weights=[1.0, config.sft_weight] if config.sft_weight else None,
         precompute_ref_log_probs=True,
-        precompute_ref_batch_size=_at_once(config),
+        precompute_ref_batch_size=_at_once(context),
         max_length=None,
     )
 
 
-def _at_once(config: DpoStage) -> int:
+def _at_once(context: StageContext) -> int:
     """Pairs in a pass: each is two sequences."""
-    return config.rows_per_forward // 2
+    return context.execution.rows_per_forward // 2
 
 
 def _example(

@@ -1,13 +1,28 @@
-"""Config of an evaluation between stages."""
+"""Declaration of an evaluation between stages."""
 
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
 
+from common.artifacts import ANSWERS, CHECKPOINT, HELD_OUT, RESULTS, Artifact
+from common.execution import ENGINE, ExecutionConfig
 from evals.config import SuiteConfig
+from models.memory import Memory, engine_memory
+from models.sizes import Dimensions
 from rollouts.config import RolloutConfig
-from stages.reference import PROMPTS, StageConfig
+from stages.declaration import FROM, PROMPTS_STAGE, EngineUse, Need, Sizes, StageConfig
+from stages.questions import Question, SuiteQuestion
+
+PREFIX = "eval-"
+"""The evaluation of stage `rl` is the stage `eval-rl`; no other id may begin so."""
 
 
 class EvaluateStage(StageConfig):
+    """A checkpoint is asked suites. Made from the recipe's `evaluate`, one per stage in `after`."""
+
+    produces: ClassVar[tuple[Artifact, ...]] = (RESULTS, ANSWERS)
+    reads_execution: ClassVar[tuple[str, ...]] = ENGINE
+    execution_group: ClassVar[str] = "evaluate"
+
     kind: Literal["evaluate"] = "evaluate"
     of: str
     """Id of the stage whose checkpoint is evaluated."""
@@ -16,5 +31,33 @@ class EvaluateStage(StageConfig):
     rollouts: RolloutConfig = RolloutConfig()
     """The engine."""
 
-    def input_ids(self) -> dict[str, str]:
-        return {"checkpoint": self.of, "prompts": PROMPTS}
+    def needs(self) -> Mapping[str, Need]:
+        return {
+            FROM: Need((CHECKPOINT,), path=("of",)),
+            "prompts": Need((HELD_OUT,), stage=PROMPTS_STAGE),
+        }
+
+    def bounds(self, sizes: Sizes) -> dict[str, int | None]:
+        """Answers and tokens where every suite's size is known: limited, or held out from sources
+        that can be counted."""
+        answers = tokens = 0
+        for suite in self.suites:
+            size = suite.limit
+            if size is None and suite.name == "held_out":
+                size = sizes.held_out
+            if size is None:
+                return {}
+            answers, tokens = answers + size, tokens + size * suite.answer_length()
+        return {"answers_at_most": answers, "tokens_generated_at_most": tokens}
+
+    def memory(self, policy: Dimensions | None, execution: ExecutionConfig) -> Memory | None:
+        tokens = execution.max_num_seqs * self.rollouts.max_model_len
+        return engine_memory(policy, self.rollouts.dtype, tokens) if policy else None
+
+    def engines(self) -> Iterator[EngineUse]:
+        yield EngineUse(("rollouts",), self.rollouts)
+
+    def questions(self, place: str, seed: int) -> Iterator[Question]:
+        length = self.rollouts.max_model_len
+        for index, suite in enumerate(self.suites):
+            yield SuiteQuestion(place=f"{place}.suites[{index}]", suite=suite, max_model_len=length)

@@ -23,10 +23,12 @@ def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs
     loaded = [(suite, load_suite(suite, inputs.get("prompts"))) for suite in config.suites]
     from rollouts.engine import Engine
 
-    engine = Engine(inputs["checkpoint"] / "checkpoint", config.rollouts, context.seed)
+    engine = Engine(
+        inputs["checkpoint"] / "checkpoint", config.rollouts, context.seed, context.execution
+    )
     try:
         asked = _reporter(context, loaded)
-        batch = BATCHES * config.rollouts.max_num_seqs
+        batch = BATCHES * context.execution.max_num_seqs
         answers: dict[str, list[Answer]] = {
             suite.name: ask(engine, suite, prompts, batch, asked) for suite, prompts in loaded
         }

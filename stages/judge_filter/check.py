@@ -45,7 +45,12 @@ def measured_rates(
         from rollouts.engine import Engine
 
         return EngineBackend(
-            Engine(policy / "checkpoint", config.rollouts, derive(context.seed, "policy"))
+            Engine(
+                policy / "checkpoint",
+                config.rollouts,
+                derive(context.seed, "policy"),
+                context.execution,
+            )
         )
 
     source = Lazy(engine)

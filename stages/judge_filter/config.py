@@ -1,13 +1,29 @@
-"""Config of the judge filter."""
+"""Declaration of the judge filter."""
 
-from typing import Literal
+import math
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from common.artifacts import (
+    AUDIT,
+    CHECKPOINT,
+    DROPPED,
+    LEDGER,
+    PROMPTS,
+    REASONS,
+    VERDICTS,
+    Artifact,
+)
 from common.config import Config
+from common.execution import ENGINE, ExecutionConfig
 from judges.config import JudgeConfig
+from models.memory import Memory, engine_memory
+from models.sizes import Dimensions, dense_dimensions
 from rollouts.config import RolloutConfig
-from stages.reference import BASE, PROMPTS, StageConfig
+from stages.declaration import BASE, PROMPTS_STAGE, EngineUse, Need, Sizes, StageConfig
+from stages.questions import FilterQuestion, Question, RollQuestion
 
 
 class AuditConfig(Config):
@@ -39,15 +55,20 @@ class AuditConfig(Config):
 
 
 class JudgeFilterStage(StageConfig):
+    """A Llama judge rates how hard prompts are, and the easiest are dropped."""
+
+    produces: ClassVar[tuple[Artifact, ...]] = (
+        *(PROMPTS, LEDGER, DROPPED, REASONS, VERDICTS, AUDIT),
+    )
+    reads_execution: ClassVar[tuple[str, ...]] = ENGINE
+
     kind: Literal["judge_filter"]
-    judge: JudgeConfig
-    """Who says how hard a prompt is."""
-    more_judges: tuple[JudgeConfig, ...] = ()
-    """Further judges: a prompt's ease is then the mean of its places in their rankings."""
-    limit: int | None = Field(default=None, ge=1)
+    judges: tuple[JudgeConfig, ...] = Field(min_length=1)
+    """Who says how hard a prompt is. With several, a prompt's ease is the mean of its ranks."""
+    limit: int | None = Field(default=None, ge=1, examples=[100])
     """Judge at most this many prompts, a sample with every capability's share; the others are left
     out."""
-    drop_easiest: float = Field(ge=0, lt=1)
+    drop_easiest: float = Field(ge=0, lt=1, examples=[0.5])
     """Share of the judged prompts to drop, easiest first."""
     stratified: bool = True
     """Drop that share of every capability; otherwise the easiest of all, whatever their
@@ -60,9 +81,51 @@ class JudgeFilterStage(StageConfig):
     audit: AuditConfig | None = None
     """Without it, nobody checks the judge."""
 
-    @property
-    def judges(self) -> tuple[JudgeConfig, ...]:
-        return (self.judge, *self.more_judges)
+    def needs(self) -> Mapping[str, Need]:
+        judged = {"prompts": Need((PROMPTS,), stage=PROMPTS_STAGE)}
+        policy = {"policy": Need((CHECKPOINT,), path=("audit", "policy"))}
+        return judged | (policy if self.audit else {})
 
-    def input_ids(self) -> dict[str, str]:
-        return {"prompts": PROMPTS} | ({"policy": self.audit.policy} if self.audit else {})
+    def judged(self, sizes: Sizes) -> int | None:
+        """Prompts that a judge is asked about; None where nobody knows."""
+        known = [n for n in (sizes.prompts.get(PROMPTS_STAGE), self.limit) if n is not None]
+        return min(known, default=None)
+
+    def hands_on(self, sizes: Sizes) -> int | None:
+        judged = self.judged(sizes)
+        return None if judged is None else math.ceil(judged * (1 - self.drop_easiest))
+
+    def bounds(self, sizes: Sizes) -> dict[str, int | None]:
+        judged = self.judged(sizes)
+        per_prompt = sum(judge.tokens for judge in self.judges)
+        tokens = None if judged is None else judged * per_prompt
+        return {"prompts_at_most": judged, "tokens_generated_at_most": tokens}
+
+    def memory(self, policy: Dimensions | None, execution: ExecutionConfig) -> Memory | None:
+        """One judge is in memory at a time, and the audit's policy after them: the largest."""
+        engines = []
+        for use in self.engines():
+            model = dense_dimensions(use.judge) if use.judge else policy
+            tokens = execution.max_num_seqs * use.rollouts.max_model_len
+            engines += [engine_memory(model, use.rollouts.dtype, tokens)] if model else []
+        return max(engines, key=Memory.total, default=None)
+
+    def engines(self) -> Iterator[EngineUse]:
+        for number, judge in enumerate(self.judges):
+            if judge.model is not None:
+                yield EngineUse(("judges", number, "rollouts"), judge.rollouts, judge.model)
+        if self.audit:
+            yield EngineUse(("audit", "rollouts"), self.audit.rollouts)
+
+    def questions(self, place: str, seed: int) -> Iterator[Question]:
+        yield FilterQuestion(
+            place=place, id=self.id, judges=self.judges, limit=self.limit, seed=seed
+        )
+        if self.audit is not None:
+            yield RollQuestion(
+                place=f"{place}.audit",
+                on=self.id,
+                max_tokens=self.audit.max_tokens,
+                max_model_len=self.audit.rollouts.max_model_len,
+                ends_the_run=False,
+            )

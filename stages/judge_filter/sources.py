@@ -68,7 +68,9 @@ def backend_of(
         from judges.engine import EngineBackend
         from rollouts.engine import Engine
 
-        return EngineBackend(Engine(folder, judge.rollouts, derive(context.seed, "engine")))
+        return EngineBackend(
+            Engine(folder, judge.rollouts, derive(context.seed, "engine"), context.execution)
+        )
 
     return Lazy(open_engine), {"weights": cache.folder_sum(folder)}
 

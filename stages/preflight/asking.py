@@ -14,18 +14,18 @@ from models.origin import Speech, speech_of, speech_of_judge
 from models.probes import OTHER, Shape, shape_of, spoken, unrenderable, wrong_ending
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts
+from stages.declaration import PROMPTS_STAGE
 from stages.preflight.chats import Talk, answering, judging, learning, rolling
-from stages.preflight.config import (
-    AdoptAsk,
-    Ask,
-    FilterAsk,
-    LearnAsk,
-    PreflightStage,
-    RollAsk,
-    SuiteAsk,
-)
+from stages.preflight.config import PreflightStage
 from stages.preflight.lengths import Chat, MeasuredLengths, measure
-from stages.reference import PROMPTS
+from stages.questions import (
+    AdoptQuestion,
+    FilterQuestion,
+    LearnQuestion,
+    Question,
+    RollQuestion,
+    SuiteQuestion,
+)
 
 HELD_OUT = "held_out"
 POLICY = ""
@@ -51,33 +51,33 @@ class Preflight:
         self.rows: list[dict[str, Any]] = []
         self._held_out = read_prompts(folder / "held_out.parquet", may_be_empty=True)
         self._reaching: dict[str, Sequence[Prompt]] = {
-            PROMPTS: read_prompts(folder / "prompts.parquet")
+            PROMPTS_STAGE: read_prompts(folder / "prompts.parquet")
         }
         self._speeches: dict[str, Speech | None] = {}
         self._endings: set[tuple[str, bool]] = set()
         self._shapes: dict[tuple[str, Shape], bool] = {}
         self._capabilities()
 
-    def ask(self, ask: Ask) -> None:
+    def ask(self, ask: Question) -> None:
         match ask:
-            case FilterAsk():
+            case FilterQuestion():
                 self._filter(ask)
-            case AdoptAsk():
+            case AdoptQuestion():
                 path = Path(ask.folder) / "prompts.parquet"
                 self._reaching[ask.id] = read_prompts(path) if path.is_file() else ()
-            case LearnAsk():
+            case LearnQuestion():
                 prompts = self._reaching[ask.on]
-                exact = sample(prompts, ask.limit, ask.seed) if ask.on == PROMPTS else prompts
+                exact = sample(prompts, ask.limit, ask.seed) if ask.on == PROMPTS_STAGE else prompts
                 speech = self._speech(POLICY, "model")
                 self._talk(learning(ask.place, exact, speech.context if speech else None))
-            case RollAsk():
+            case RollQuestion():
                 self._roll(ask)
-            case SuiteAsk():
+            case SuiteQuestion():
                 self._suite(ask)
 
     def _capabilities(self) -> None:
         """Every capability that is evaluated must be trained, too."""
-        trained = {prompt.capability for prompt in self._reaching[PROMPTS]}
+        trained = {prompt.capability for prompt in self._reaching[PROMPTS_STAGE]}
         for capability in sorted({prompt.capability for prompt in self._held_out} - trained):
             held = [prompt for prompt in self._held_out if prompt.capability == capability]
             message = (
@@ -87,12 +87,12 @@ class Preflight:
             remedy = "add prompts of that capability, or give its source `held_out: 0`"
             self.problems.append(PromptProblem("prompts", message, remedy))
 
-    def _filter(self, ask: FilterAsk) -> None:
+    def _filter(self, ask: FilterQuestion) -> None:
         """What no judge has room for is not judged, and so reaches no later stage."""
-        prompts = sample(self._reaching[PROMPTS], ask.limit, ask.seed)
+        prompts = sample(self._reaching[PROMPTS_STAGE], ask.limit, ask.seed)
         heard: set[str] = set()
         for number, judge in enumerate(ask.judges):
-            place = f"{ask.place}.more_judges[{number - 1}]" if number else f"{ask.place}.judge"
+            place = f"{ask.place}.judges[{number}]"
             self._idle_examples(place, judge, prompts)
             found = self._talk(judging(place, judge, prompts)) if judge.model is not None else None
             dropped = {prompt.id for _, prompt in found.too_long} if found else set()
@@ -110,7 +110,7 @@ class Preflight:
                 )
             )
 
-    def _roll(self, ask: RollAsk) -> None:
+    def _roll(self, ask: RollQuestion) -> None:
         prompts = self._reaching[ask.on]
         if ask.id:
             self._reaching[ask.id] = prompts
@@ -122,7 +122,7 @@ class Preflight:
             ):  # another system prompt would say the same again
                 return
 
-    def _suite(self, ask: SuiteAsk) -> None:
+    def _suite(self, ask: SuiteQuestion) -> None:
         if ask.suite.name == HELD_OUT and not self._held_out:
             message = (
                 "held_out is asked, but no prompt is held out: every capability of every source has"

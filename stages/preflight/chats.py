@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from judges.config import AttemptsJudge, JudgeConfig, RubricJudge
 from judges.texts import question, task
 from prompts.schema import Prompt, with_system
-from stages.preflight.config import RollAsk, SuiteAsk
 from stages.preflight.lengths import Chat
+from stages.questions import RollQuestion, SuiteQuestion
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ def learning(place: str, prompts: Sequence[Prompt], context: int | None) -> Talk
     return Talk(place, "", chats, context, what, remedy, opened=False, trains=True)
 
 
-def rolling(ask: RollAsk, prompts: Sequence[Prompt]) -> list[Talk]:
+def rolling(ask: RollQuestion, prompts: Sequence[Prompt]) -> list[Talk]:
     """The policy's rollouts, under each of the stage's system prompts."""
     return [_rolled(ask, prompts, system) for system in ask.systems or (None,)]
 
 
-def _rolled(ask: RollAsk, prompts: Sequence[Prompt], system: str | None) -> Talk:
+def _rolled(ask: RollQuestion, prompts: Sequence[Prompt], system: str | None) -> Talk:
     chats = [Chat(prompt, with_system(prompt.messages, system)) for prompt in prompts]
     what = (
         f"{ask.place}.rollouts.max_model_len ({ask.max_model_len}) less max_tokens"
@@ -95,7 +95,7 @@ def _asked(judge: JudgeConfig) -> Callable[[Prompt], list[dict[str, str]]]:
     return lambda prompt: question("pairwise", first=task(prompt.messages), second="")
 
 
-def answering(ask: SuiteAsk, prompts: Sequence[Prompt]) -> Talk:
+def answering(ask: SuiteQuestion, prompts: Sequence[Prompt]) -> Talk:
     """An evaluation of the policy."""
     tokens = ask.suite.answer_length()
     what = f"evaluate.rollouts.max_model_len ({ask.max_model_len}) less max_tokens ({tokens})"

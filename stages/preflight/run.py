@@ -1,4 +1,4 @@
-"""Ask everything of model, template and prompts that would otherwise end a run after it has cost
+"""Ask everything about model, template and prompts that would otherwise end a run after it has cost
 something.
 
 Reads the gathered prompts and tokenizers, no weights. All that is wrong comes in one BadInput; what
@@ -15,9 +15,9 @@ def run(config: PreflightStage, inputs: Inputs, context: StageContext) -> Output
     """Write `preflight.json`: what was asked of how many prompts, the longest of them, and the room
     that it has."""
     check = Preflight(config, inputs["prompts"])
-    for number, ask in enumerate(config.asks, start=1):
+    for number, ask in enumerate(config.questions_asked, start=1):
         check.ask(ask)
-        context.progress(number, len(config.asks), unit="question")
+        context.progress(number, len(config.questions_asked), unit="question")
     if check.problems:
         lines = [f"{problem.place}: {problem.message}" for problem in check.problems]
         remedies = dict.fromkeys(problem.remedy for problem in check.problems)

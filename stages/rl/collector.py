@@ -67,7 +67,9 @@ class RolloutCollector:
         engine: Any,
         grade: Callable[[Prompt, str], Grade],
         seed: int,
+        rows_per_forward: int = 32,
     ) -> None:
+        self.rows_per_forward = rows_per_forward
         self.config, self.prompts, self.ledger = config, prompts, ledger
         self.engine, self.grade, self.seed = engine, grade, seed
         self.between: Callable[[bool], None] = lambda booked: None
@@ -121,7 +123,7 @@ class RolloutCollector:
             chosen = end.value
         done.everything = list(groups.values())
         done.chosen = [groups[id, False] for id in chosen.train]
-        done.passes = forward_passes(done.chosen, self.config.rows_per_forward)
+        done.passes = forward_passes(done.chosen, self.rows_per_forward)
         done.counted_tokens = sum(
             groups[id, False].loss_tokens for id in chosen.counted if (id, False) in groups
         )

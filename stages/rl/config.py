@@ -1,22 +1,45 @@
-"""Config of online reinforcement learning."""
+"""Declaration of online reinforcement learning."""
 
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from common.artifacts import (
+    CURRICULUM_PLOT,
+    GROUPS,
+    LEDGER,
+    PARITY,
+    PROMPTS,
+    RELIABILITY,
+    Artifact,
+)
 from common.config import Text
+from common.execution import ENGINE, ExecutionConfig
 from curriculum.config import CurriculumConfig, Posterior
+from models.memory import Memory, engine_memory, reference_memory
+from models.sizes import Dimensions
 from rollouts.config import RolloutConfig
-from training.config import TrainingStage
+from stages.declaration import EngineUse, Need, Sizes
+from stages.questions import Question, RollQuestion
+from stages.training import TrainingStage
 
 
 class RlStage(TrainingStage):
+    """Online reinforcement learning on a curriculum, rollouts from vLLM."""
+
+    produces: ClassVar[tuple[Artifact, ...]] = (
+        *TrainingStage.produces,
+        *(GROUPS, PROMPTS, LEDGER, PARITY, RELIABILITY, CURRICULUM_PLOT),
+    )
+    reads_execution: ClassVar[tuple[str, ...]] = (*TrainingStage.reads_execution, *ENGINE)
+
     kind: Literal["rl"]
-    on: str
+    on: str = Field(examples=["filter"])
     """Id of the judge filter whose kept prompts and priors the curriculum starts from; `prompts`
     for all training prompts, of which nothing is known yet; or of an RL stage, with whose ledger it
     goes on."""
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, examples=[20])
     """Optimiser steps; each is on-policy: generate, score, train, sync."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """Learning rate after the warm-up: it stays at its peak, or falls to 0 at the stage's end,
@@ -41,7 +64,7 @@ class RlStage(TrainingStage):
     """Largest mean absolute log-probability gap between engine and trainer after a sync."""
     curriculum: CurriculumConfig = Posterior()
     """Which prompts are practised on."""
-    system_prompts: tuple[Text, ...] = ()
+    system_prompts: tuple[Text, ...] = Field(default=(), examples=[["Be brief.", "Think first."]])
     """One of them, drawn anew each step, goes before a prompt that has no system message of its
     own."""
     rollouts: RolloutConfig = RolloutConfig()
@@ -73,5 +96,39 @@ class RlStage(TrainingStage):
     def steps_at_most(self) -> int:
         return self.steps
 
-    def input_ids(self) -> dict[str, str]:
-        return {"checkpoint": self.from_, "filter": self.on}
+    def needs(self) -> Mapping[str, Need]:
+        return {**super().needs(), "prompts": Need((PROMPTS,), path=("on",))}
+
+    def hands_on(self, sizes: Sizes) -> int | None:
+        return sizes.prompts.get(self.on)
+
+    def bounds(self, sizes: Sizes) -> dict[str, int | None]:
+        rollouts = self.curriculum.rollouts_at_most(
+            self.steps, self.prompts_per_step, self.group_size, sizes.prompts.get(self.on)
+        )
+        tokens = None if rollouts is None else rollouts * self.max_tokens
+        return {"steps": self.steps, "tokens_generated_at_most": tokens}
+
+    def memory(self, policy: Dimensions | None, execution: ExecutionConfig) -> Memory | None:
+        trainer = super().memory(policy, execution)
+        if trainer is None or policy is None:
+            return None
+        tokens = execution.max_num_seqs * self.rollouts.max_model_len
+        held = trainer + engine_memory(policy, self.rollouts.dtype, tokens)
+        # Adapters can be left out for the reference policy; other weights are held once more.
+        second = self.kl_weight > 0 and self.train != "lora"
+        return held + reference_memory(policy) if second else held
+
+    def engines(self) -> Iterator[EngineUse]:
+        yield EngineUse(("rollouts",), self.rollouts)
+
+    def questions(self, place: str, seed: int) -> Iterator[Question]:
+        yield RollQuestion(
+            place=place,
+            id=self.id,
+            on=self.on,
+            systems=self.system_prompts,
+            max_tokens=self.max_tokens,
+            max_model_len=self.rollouts.max_model_len,
+            ends_the_run=True,
+        )

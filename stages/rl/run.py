@@ -59,15 +59,21 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/`, `ledger.sqlite`, `groups.jsonl`, `parity.json`, `prompts.parquet`,
     `metrics.jsonl`, and of the curriculum `curriculum.png` and `reliability.json`."""
     start = go_on(context)
-    prompts = read_prompts(inputs["filter"] / "prompts.parquet")
+    prompts = read_prompts(inputs["prompts"] / "prompts.parquet")
     ledger = open_ledger(
-        prompts, start or inputs["filter"], context.folder / "ledger.sqlite", start is None
+        prompts, start or inputs["prompts"], context.folder / "ledger.sqlite", start is None
     )
     checkpoint = inputs["checkpoint"] / "checkpoint"
-    engine = Engine(checkpoint, config.rollouts, derive(context.seed, "engine"))
+    engine = Engine(checkpoint, config.rollouts, derive(context.seed, "engine"), context.execution)
     trained = load(config, checkpoint, context.seed)
     collector = RolloutCollector(
-        config, {p.id: p for p in prompts}, ledger, engine, grade, derive(context.seed, "practice")
+        config,
+        {p.id: p for p in prompts},
+        ledger,
+        engine,
+        grade,
+        derive(context.seed, "practice"),
+        context.execution.rows_per_forward,
     )
     trainer = trainer_of(
         config, context, trained, collector, reference_of(config, trained, checkpoint)
@@ -89,7 +95,7 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     write_json(context.folder / "parity.json", trainer.proof())
     engine.close()
     save(trained, context)
-    shutil.copyfile(inputs["filter"] / "prompts.parquet", context.folder / "prompts.parquet")
+    shutil.copyfile(inputs["prompts"] / "prompts.parquet", context.folder / "prompts.parquet")
     accounting = collector.curriculum.accounting
     write_json(
         context.folder / "reliability.json",

@@ -1,34 +1,47 @@
-"""Config of supervised fine-tuning."""
+"""Declaration of supervised fine-tuning."""
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from pydantic import Field
 
-from training.config import TrainingStage
+from common.artifacts import PROMPTS
+from stages.declaration import BASE, Need, Sizes
+from stages.questions import LearnQuestion, Question
+from stages.training import TrainingStage
 
 
 class SftStage(TrainingStage):
+    """Supervised fine-tuning on prompts and their reference answers."""
+
     kind: Literal["sft"]
-    from_: str = Field(default="base", alias="from")
+    from_: str = Field(default=BASE, alias="from", examples=["base"])
     """Id of the stage whose checkpoint training starts from."""
-    on: str
+    on: str = Field(examples=["filter"])
     """Id of the stage whose prompts are learnt: a judge filter (its kept prompts) or `prompts`
     (all)."""
-    limit: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1, examples=[100])
     """Learn from at most this many of them, a sample with every capability's share."""
     epochs: float = Field(default=1.0, gt=0)
     """Passes over the prompts."""
     batch_size: int = Field(default=16, ge=1)
-    """Sequences an optimiser step."""
+    """Sequences per optimiser step."""
     warmup_steps: int = Field(default=2, ge=0)
     """Optimiser steps in which the learning rate rises from 0 to its peak, evenly; the first of
-    them moves nothing. The first gradients of fresh weights are the least trustworthy."""
+    them changes nothing. The first gradients of fresh weights are the least trustworthy."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the forward and backward pass; weights and optimiser stay float32."""
 
     def steps_at_most(self) -> int | None:
         return self.limit and math.ceil(math.ceil(self.limit / self.batch_size) * self.epochs)
 
-    def input_ids(self) -> dict[str, str]:
-        return {"checkpoint": self.from_, "prompts": self.on}
+    def needs(self) -> Mapping[str, Need]:
+        return {**super().needs(), "prompts": Need((PROMPTS,), path=("on",))}
+
+    def bounds(self, sizes: Sizes) -> dict[str, int | None]:
+        known = [n for n in (sizes.prompts.get(self.on), self.limit) if n is not None]
+        return {"sequences_at_most": math.ceil(min(known) * self.epochs) if known else None}
+
+    def questions(self, place: str, seed: int) -> Iterator[Question]:
+        yield LearnQuestion(place=place, on=self.on, limit=self.limit, seed=seed)

@@ -49,7 +49,7 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
         train_dataset=Dataset.from_list(list(examples.values())),
         processing_class=trained.tokenizer,
     )
-    trainer.items = config.rows_per_forward
+    trainer.items = context.execution.rows_per_forward
     probe = list(encoded.values())
     last = fit(
         trainer, config, context, start=start, probe=probe, shown=("loss", "mean_token_accuracy")

@@ -10,7 +10,7 @@ from common.errors import BadInput
 from common.files import read_json
 from common.stage import StageContext
 from models.nano import CHAT_TEMPLATE, nano_tokenizer
-from pipeline.planning.early_check import asks_of
+from pipeline.planning.early_check import early_check as declared_check
 from pipeline.recipe.load import load_recipe
 from prompts.schema import Prompt, write_prompts
 from stages.preflight.run import run
@@ -21,7 +21,7 @@ model: {preset: nano}
 prompts:
   - {source: jsonl, path: mine.jsonl, capability: words, verifier: exact, held_out: 0.25}
 stages:
-  - {id: filter, kind: judge_filter, drop_easiest: 0.5, judge: {kind: attempts, url: "http://judge/v1", model_name: j}}
+  - {id: filter, kind: judge_filter, drop_easiest: 0.5, judges: [{kind: attempts, url: "http://judge/v1", model_name: j}]}
   - {id: sft, kind: sft, on: prompts, learning_rate: 1e-4}
   - {id: rl, kind: rl, from: sft, on: filter, steps: 4, learning_rate: 1e-5}
 evaluate: {suites: [held_out, {name: basic_arithmetic, limit: 20}], after: [rl]}
@@ -79,7 +79,7 @@ def early_check(recipe, training=None, held_out=None):
     context = StageContext(
         out, 0, lambda *a, **k: None, lambda: False, threads=1, note=lambda text: None
     )
-    run(asks_of(load_recipe(recipe)), {"prompts": gathered}, context)
+    run(declared_check(load_recipe(recipe)), {"prompts": gathered}, context)
     return read_json(out / "preflight.json")
 
 

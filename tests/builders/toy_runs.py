@@ -31,7 +31,7 @@ def toy_plan(specs, name="toy", runtime=None, budget=None):
         config = ToyStage(**spec)
         place = f"{number:02d}-{config.id}"
         nodes[config.id] = make_node(
-            config, "toy", derive(0, config.id), nodes, place, module="builders.toy_stages"
+            config, derive(0, config.id), nodes, place, module="builders.toy_stages"
         )
     return Plan(name, tuple(nodes.values()), runtime=runtime or {}, budget=budget or {})
 

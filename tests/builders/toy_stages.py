@@ -4,14 +4,23 @@ import errno
 import os
 import signal
 import time
+from typing import ClassVar, Literal
 
+from common.artifacts import Artifact
 from common.errors import BadInput, Interrupted
 from common.files import append_json_line, write_text
 from common.stage import Outputs
-from stages.reference import StageConfig
+from stages.declaration import Need, StageConfig
+
+COUNT = Artifact("count", "count.txt", shared=True)
 
 
 class ToyStage(StageConfig):
+    """Counts from where another one stopped."""
+
+    produces: ClassVar[tuple[Artifact, ...]] = (COUNT,)
+
+    kind: Literal["toy"] = "toy"
     after: str | None = None
     """Id of the stage whose `count.txt` this one adds to."""
     steps: int = 3
@@ -19,8 +28,8 @@ class ToyStage(StageConfig):
     ending: str = "good"
     """`good`, or how the stage goes wrong."""
 
-    def input_ids(self):
-        return {} if self.after is None else {"before": self.after}
+    def needs(self):
+        return {} if self.after is None else {"before": Need((COUNT,), path=("after",))}
 
 
 def run(config, inputs, context):

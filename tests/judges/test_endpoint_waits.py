@@ -109,7 +109,7 @@ def stage(tmp_path, judge, prompts, **context):
     for name in ("in", "out"):
         (tmp_path / name).mkdir(exist_ok=True)
     write_prompts(tmp_path / "in" / "prompts.parquet", prompts)
-    config = JudgeFilterStage(id="filter", kind="judge_filter", judge=judge, drop_easiest=0.5)
+    config = JudgeFilterStage(id="filter", kind="judge_filter", judges=(judge,), drop_easiest=0.5)
     plain = {"progress": lambda *_, **__: None, "stop_requested": lambda: False, "threads": 1}
     return run(
         config, {"prompts": tmp_path / "in"}, StageContext(tmp_path / "out", 7, **plain | context)

@@ -15,7 +15,7 @@ from common.errors import BadInput
 from common.files import read_json_lines
 from common.stage import StageContext
 from models.config import ModelConfig
-from pipeline.planning.bounds import expected
+from pipeline.planning.bounds import bounds
 from pipeline.planning.plan import build_plan
 from pipeline.recipe.load import load_recipe
 from prompts.config import PromptSource
@@ -140,7 +140,7 @@ def test_a_folder_of_shards_is_read_in_the_order_of_names(tmp_path, kind):
     last = "shards/part-1.jsonl:2" if kind == "jsonl" else "shards/part-1.parquet: row 2"
     assert prompts[-1].place == last
     write_recipe(tmp_path, "shards", kind)
-    bound = expected(load_recipe(tmp_path / "r.yaml"))["prompts"]
+    bound = bounds(load_recipe(tmp_path / "r.yaml"))["prompts"]
     assert bound == ({"prompts_at_most": 4} if kind == "jsonl" else {})
 
 

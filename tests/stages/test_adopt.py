@@ -12,7 +12,7 @@ from common.stage import StageContext
 from pipeline.cli.commands import run_command
 from pipeline.cli.status import status_of
 from pipeline.execution.verify import verify_run, verify_table
-from pipeline.planning.disk import predicted
+from pipeline.planning.disk import predicted_disk
 from pipeline.planning.plan import build_plan
 from pipeline.recipe.load import load_recipe
 from pipeline.recipe.user_files import content
@@ -293,7 +293,7 @@ def test_what_is_no_finished_stage_is_said_once(tmp_path, recipe):
 
 def test_a_field_takes_an_adopted_stage_for_what_it_was(tmp_path, recipe):
     finished(tmp_path / "first" / "03-filter", kind="sft", texts=())
-    assert "'easy_gone' is a sft stage, but judge_filter or prompts is needed" in refusal(recipe)
+    assert "'easy_gone' leaves no prompts" in refusal(recipe)
 
 
 def test_weights_of_another_model_are_refused(tmp_path, recipe):
@@ -308,7 +308,7 @@ def test_the_plan_knows_kind_fingerprint_and_disk(tmp_path, recipe):
     loaded = load_recipe(recipe)
     node = build_plan(loaded)["easy_gone"]
     assert (node.kind, node.module) == ("judge_filter", "stages.adopt.run")
-    assert predicted(loaded)["easy_gone"]["kept_gib"] == 0.016
+    assert predicted_disk(loaded)["easy_gone"]["kept_gib"] == 0.016
     source.rename(tmp_path / "moved")
     text = recipe.read_text().replace("first/03-filter", "moved")
     recipe.write_text(text)

@@ -90,7 +90,7 @@ SPEECHES = [speech_of(ModelConfig(preset="nano")), speech_of_judge("smollm2-135m
             URL,
             "model: dense, rollouts: {max_model_len: 1024}",
             (
-                ":6: stages[0].judge.rollouts.max_model_len: 1024 tokens are more than the model's"
+                ":6: stages[0].judges[0].rollouts.max_model_len: 1024 tokens are more than the model's"
                 " context of 512"
             ),
             "set at most 512",
@@ -116,7 +116,7 @@ def test_a_linear_rope_makes_the_context_longer(tmp_path):
 
 @pytest.mark.parametrize(
     ("texts", "place"),
-    [([(NANO, DENSE)], "model.upcycle"), ([(URL, "model: dense")], "stages[0].judge.model")],
+    [([(NANO, DENSE)], "model.upcycle"), ([(URL, "model: dense")], "stages[0].judges[0].model")],
 )
 def test_a_head_that_vllm_cannot_compute_here_is_refused_here_and_planned_for_elsewhere(
     tmp_path, texts, place
@@ -199,14 +199,14 @@ def test_what_the_judge_has_no_room_for_reaches_nobody_and_is_told(tmp_path):
     found = early_check(path, [prompt("a"), prompt("long", LONG)])
     (note,) = found["notes"]
     assert (
-        note.startswith("stages[0].judge: 1 of 2 prompts are longer than ")
+        note.startswith("stages[0].judges[0]: 1 of 2 prompts are longer than ")
         and "long (502 tokens)" in note
     )
     assert note.endswith("they will be `unjudged` and dropped")
     assert [row["chats"] for row in found["asked"]] == [2, 1, 1, 1, 20]
     error = refused(early_check, path, [prompt("long", LONG)])
     assert error.message.startswith(
-        "stages[0].judge: 1 of 1 prompts are longer than stages[0].judge.rollouts.max"
+        "stages[0].judges[0]: 1 of 1 prompts are longer than stages[0].judges[0].rollouts.max"
     )
 
 
@@ -215,13 +215,13 @@ def test_examples_count_against_the_judges_room(tmp_path):
     examples = f"examples: {{words: [{{question: {'y' * 400}, answer: z}}]}}"
     path = write_recipe(tmp_path, (URL, f"model: dense, {examples}"))
     assert (
-        "stages[0].judge: 1 of 2 prompts"
+        "stages[0].judges[0]: 1 of 2 prompts"
         in early_check(path, [prompt("a"), prompt("b", "x" * 80)])["notes"][0]
     )
     error = refused(
         early_check, write_recipe(tmp_path, (URL, f"{URL}, {examples.replace('words', 'sums')}"))
     )
-    assert error.message == "stages[0].judge.examples: no prompt has the capability 'sums'"
+    assert error.message == "stages[0].judges[0].examples: no prompt has the capability 'sums'"
 
 
 def test_what_an_evaluation_has_no_room_for_is_told(tmp_path):
@@ -289,7 +289,7 @@ def test_the_room_at_a_judge_is_what_its_engine_says(kind):
     source = EngineBackend(FakeEngine())
     judge = Attempts(config, source, grade) if kind == "attempts" else Rubric(config, source)
     prompts = [prompt(str(n), "x" * n) for n in range(300, 1250, 3)]
-    talk = judging("stages[0].judge", config, prompts)
+    talk = judging("stages[0].judges[0]", config, prompts)
     room = talk.room - len(encode_text(SPEECHES[0].tokenizer, talk.lead))
     replies = zip(prompts, judge.ask([(one,) for one in prompts]), strict=True)
     said = {one.id for one, reply in replies if reply["replies"][0]["fault"] == "too_long"}
@@ -304,7 +304,7 @@ def toy(run, *, asks=1, ending="good", redo=()):
     )
     config = ToyStage(id="preflight", after="prompts", steps=asks, ending=ending)
     node = make_node(
-        config, "toy", 0, {node.id: node for node in plan.nodes}, "preflight", "builders.toy_stages"
+        config, 0, {node.id: node for node in plan.nodes}, "preflight", module="builders.toy_stages"
     )
     said = []
     reporter = Reporter(bars=False)

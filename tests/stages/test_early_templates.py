@@ -149,7 +149,7 @@ def test_a_judges_template_is_asked_too(recipe, tmp_path):
     dense_folder(tmp_path / "judge", ENDLESS)
     error = refused(early_check, recipe(GOOD, (URL, "model: judge")))
     assert error.message.startswith(
-        f"stages[0].judge.model: the chat template of {tmp_path / 'judge'}: nothing comes"
+        f"stages[0].judges[0].model: the chat template of {tmp_path / 'judge'}: nothing comes"
     )
 
 
@@ -158,7 +158,7 @@ def test_all_that_is_wrong_is_said_at_once(recipe, tmp_path):
     path = recipe(GOOD.partition(AFTER_USER)[0].replace("<|end|>", ""), (URL, "model: judge"))
     lines = refused(early_check, path, held_out=[]).message.splitlines()
     assert [line.split(": ")[0] for line in lines] == [
-        "stages[0].judge.model",
+        "stages[0].judges[0].model",
         "model",
         "model",
         "evaluate.suites[0]",

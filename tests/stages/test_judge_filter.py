@@ -229,12 +229,16 @@ def test_an_endpoint_that_comes_back_in_time_is_waited_for():
     assert time.monotonic() - started >= 0.4
 
 
-def stage(tmp_path, judge, prompts, share=0.5, **more):
+def stage(tmp_path, judges, prompts, share=0.5, **more):
     (tmp_path / "in").mkdir(exist_ok=True)
     (tmp_path / "out").mkdir(exist_ok=True)
     write_prompts(tmp_path / "in" / "prompts.parquet", prompts)
     config = JudgeFilterStage(
-        id="filter", kind="judge_filter", judge=judge, drop_easiest=share, **more
+        id="filter",
+        kind="judge_filter",
+        judges=judges if isinstance(judges, list | tuple) else (judges,),
+        drop_easiest=share,
+        **more,
     )
     context = StageContext(tmp_path / "out", 7, lambda *_, **__: None, lambda: False, threads=1)
     return run(config, {"prompts": tmp_path / "in"}, context), tmp_path / "out"
@@ -305,7 +309,7 @@ def test_the_stage_sets_unjudged_prompts_aside_and_repeats_itself(tmp_path):
 def test_several_judges_agree_or_not_and_decide_together(tmp_path):
     with endpoint(rating) as (url, _):
         judges = [judge_at(url, RubricJudge), judge_at(url, PairwiseJudge)]
-        outputs, folder = stage(tmp_path, judges[0], PROMPTS, more_judges=judges[1:])
+        outputs, folder = stage(tmp_path, judges, PROMPTS)
     assert sorted(p.id for p in read_prompts(folder / "dropped.parquet")) == [
         "p0",
         "p1",

@@ -5,6 +5,7 @@ import torch
 from datasets import Dataset
 from trl import DPOConfig, SFTConfig
 
+from common.execution import ExecutionConfig
 from models.nano import nano_model, nano_tokenizer
 from stages.dpo.config import DpoStage
 from stages.dpo.trainer import PairTrainer
@@ -127,8 +128,7 @@ def test_pairs_are_divided_with_both_their_sides_and_give_the_same_gradient(dpo)
 
 def test_a_pair_needs_room_for_two_sequences():
     values = {"id": "dpo", "kind": "dpo", "from": "rl", "pairs": "rl", "learning_rate": 1e-5}
-    with pytest.raises(
-        ValueError, match="rows_per_forward is 1, and a pair is two sequences: give 2 or more"
-    ):
-        DpoStage.model_validate(values | {"rows_per_forward": 1})
-    assert DpoStage.model_validate(values | {"rows_per_forward": 2}).rows_per_forward == 2
+    stage = DpoStage.model_validate(values)
+    (wrong,) = stage.execution_objections(ExecutionConfig(rows_per_forward=1))
+    assert wrong.message == "rows_per_forward is 1, and a pair is two sequences"
+    assert not list(stage.execution_objections(ExecutionConfig(rows_per_forward=2)))

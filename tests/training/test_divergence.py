@@ -4,6 +4,7 @@ import pytest
 
 from common.divergence import DivergenceLimits
 from common.errors import RunFailed
+from common.execution import ExecutionConfig
 from common.files import read_json_lines
 from common.stage import StageContext
 from prompts.schema import Prompt, write_prompts
@@ -176,11 +177,14 @@ def test_a_learning_rate_that_breaks_the_model_stops_sft(tmp_path, base, rate, w
         "batch_size": 4,
         "learning_rate": rate,
     }
-    context = StageContext(tmp_path / "sft", 0, lambda *_, **__: None, lambda: False, 1)
+    execution = ExecutionConfig(save_every=2)
+    context = StageContext(
+        tmp_path / "sft", 0, lambda *_, **__: None, lambda: False, 1, execution=execution
+    )
     context.folder.mkdir()
     with pytest.raises(RunFailed, match=words):
         sft(
-            SftStage.model_validate({**stage, "save_every": 2}),
+            SftStage.model_validate(stage),
             {"checkpoint": base, "prompts": tmp_path},
             context,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import pipeline.checkout
-from builders.command_line import pretend
+from builders.command_line import RECIPE, pretend
 from pipeline.cli.commands import run_command
 from pipeline.cli.main import main
 

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from pipeline.execution import faults
-from pipeline.execution.faults import fault_of
+from pipeline.execution.faults import fault_of, what_to_lower
 
 
 def os_error(number, place="resume/checkpoint-2/optimizer.pt"):
@@ -35,9 +35,11 @@ def os_error(number, place="resume/checkpoint-2/optimizer.pt"):
     ],
 )
 def test_a_fault_of_the_machine_is_told_as_one(tmp_path, error, words):
-    found = fault_of(error, tmp_path, "rl")
+    remedy = what_to_lower("rl", {"rows_per_forward": 8, "kv_cache_gib": 1})
+    assert remedy == "runtime.stages.rl.rows_per_forward (now 8)"
+    found = fault_of(error, tmp_path, remedy)
     assert words in found.message and found.remedy
-    assert ("rows_per_forward" in found.remedy) == ("memory" in words)
+    assert (remedy in found.remedy) == ("memory" in words)
 
 
 def test_what_a_library_made_of_a_full_disk_is_seen_through(tmp_path):

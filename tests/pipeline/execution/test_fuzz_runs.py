@@ -26,7 +26,8 @@ prompts:
   - {source: jsonl, path: mine.jsonl, held_out: 0.25, capability: c, verifier: exact}
   - {source: reasoning_gym, family: chain_sum, count: 12, capability: sums, settings: {min_terms: 2, max_terms: 2}}
 stages:
-  - {id: sft, kind: sft, on: prompts, train: full, batch_size: 4, learning_rate: 1e-3, save_every: 2}
+  - {id: sft, kind: sft, on: prompts, train: full, batch_size: 4, learning_rate: 1e-3}
+runtime: {execution: {save_every: 2}}
 """  # noqa: E501
 RIGHT = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 LIMITS = ["--set", "budget.hours=0.02", "--grace", "5"]

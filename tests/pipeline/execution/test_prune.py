@@ -2,6 +2,7 @@
 
 import pytest
 
+from common.artifacts import CHECKPOINT, RESULTS
 from common.errors import RunFailed
 from common.files import read_sealed, write_json
 from pipeline.execution.prune import prunable, prune
@@ -20,17 +21,20 @@ IDS = ("base", "sft", "rl", "dpo")
 SCORES = {"base": 0.1, "sft": 0.5, "rl": 0.4, "dpo": 0.3}
 
 
-def node(id, kind, place, **inputs):
-    return Node(id, kind, {}, "", 0, inputs, {"id": id}, id, place, "")
+def node(id, produces, place, **inputs):
+    names = tuple(artifact.name for artifact in produces)
+    return Node(id, "toy", {}, "", 0, inputs, {"id": id}, id, place, "", names)
 
 
 def plan_of(keep=None, gate=None):
     nodes, before = [], None
     for number, id in enumerate(IDS, start=1):
         nodes.append(
-            node(id, id, f"{number:02d}-{id}", **({"checkpoint": before} if before else {}))
+            node(
+                id, [CHECKPOINT], f"{number:02d}-{id}", **({"checkpoint": before} if before else {})
+            )
         )
-        nodes.append(node(f"eval-{id}", "evaluate", f"evals/{id}", checkpoint=id))
+        nodes.append(node(f"eval-{id}", [RESULTS], f"evals/{id}", checkpoint=id))
         before = id
     return Plan("toy", tuple(nodes), gate, runtime={"keep": keep} if keep else {})
 
@@ -42,8 +46,8 @@ def finish(tmp_path):
     def make(plan, count):
         for node in plan.nodes[:count]:
             folder = tmp_path / node.place
-            if node.kind == "evaluate":
-                score = SCORES[node.inputs["checkpoint"]]
+            if node.evaluated:
+                score = SCORES[node.evaluated]
                 suites = {"held_out": {"score": score}, "other": {"score": 1.2 - 2 * (score or 0)}}
                 folder.mkdir(parents=True)
                 write_json(folder / "results.json", {"suites": suites})

@@ -193,7 +193,7 @@ def test_what_an_attempt_under_other_settings_saved_is_kept(tmp_path, toy):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 2}, "by a newer version of uphill (format 2"),
+        ({"format": 3}, "by a newer version of uphill (format 3"),
         (None, "by an older version of uphill (format 0"),
     ],
 )

@@ -28,7 +28,7 @@ model: {preset: nano}
 prompts:
   - {source: jsonl, path: mine.jsonl, capability: words, verifier: exact, held_out: 0.5}
 stages:
-  - {id: filter, kind: judge_filter, drop_easiest: 0.5, judge: {kind: attempts, model: smollm2-135m-instruct}}
+  - {id: filter, kind: judge_filter, drop_easiest: 0.5, judges: [{kind: attempts, model: smollm2-135m-instruct}]}
   - {id: sft, kind: sft, on: prompts, train: full, learning_rate: 1e-4}
   - {id: rl, kind: rl, from: sft, on: filter, steps: 2, learning_rate: 1e-4}
   - {id: dpo, kind: dpo, from: rl, pairs: rl, learning_rate: 1e-4}
@@ -124,11 +124,11 @@ def test_a_trainer_is_counted_as_large_as_it_is(loaded, train):
 def test_every_stage_holds_what_it_needs(loaded):
     recipe = loaded(
         RECIPE,
-        ["stages.rl.rollouts.max_model_len=256", "stages.filter.judge.rollouts.dtype=bfloat16"],
+        ["stages.rl.rollouts.max_model_len=256", "stages.filter.judges.0.rollouts.dtype=bfloat16"],
     )
     nano, judge = sizes.dimensions_of(recipe.model), sizes.dense_dimensions("smollm2-135m-instruct")
     found, whole = memory_of(recipe, nano), sizes.total(nano)
-    assert list(found) == ["filter", "sft", "rl", "dpo", "eval-base", "eval-dpo"]
+    assert list(found) == ["eval-base", "filter", "sft", "rl", "dpo", "eval-dpo"]
     cache = 2 * 4 * 2 * 32 * 4  # keys and values, layers, heads of them, their width, bytes
     assert (
         found["eval-base"]
@@ -281,8 +281,8 @@ def test_two_experts_a_token_are_refused_where_the_engine_would_be_asked(uphill,
     code, _, err = uphill(command, RECIPE.replace("{preset: nano}", model))
     assert code == 2 and "small.yaml:2: model.experts_per_token: 2 experts a token" in err
     assert (
-        "rl and evaluate would ask it" in err
-        and "experts_per_token: 1, or leave rl and evaluate out" in err
+        "evaluate and rl would ask it" in err
+        and "experts_per_token: 1, or leave evaluate and rl out" in err
     )
     assert not Path("runs").exists()
 

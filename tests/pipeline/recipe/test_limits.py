@@ -21,7 +21,7 @@ model: {upcycle: smollm2-135m-instruct}
 prompts:
   - {source: reasoning_gym, family: chain_sum, count: 9}
 stages:
-  - {id: filter, kind: judge_filter, drop_easiest: 0.5, judge: {kind: rubric, model: smollm2-135m-instruct}}
+  - {id: filter, kind: judge_filter, drop_easiest: 0.5, judges: [{kind: rubric, model: smollm2-135m-instruct}]}
   - {id: sft, kind: sft, on: filter, learning_rate: 1e-4}
   - {id: rl, kind: rl, from: sft, on: filter, steps: 4, learning_rate: 1e-5}
 evaluate: {suites: [held_out, gsm8k], after: [base]}
@@ -58,8 +58,8 @@ evaluate: {suites: [held_out, gsm8k], after: [base]}
             "stages[2].rollouts.max_model_len: 9,000 is longer than the model's",
         ),
         (
-            "stages.filter.judge.rollouts.max_model_len=9000",
-            "stages[0].judge.rollouts.max_model_len: 9,000 is longer",
+            "stages.filter.judges.0.rollouts.max_model_len=9000",
+            "stages[0].judges[0].rollouts.max_model_len: 9,000 is longer",
         ),
         (
             "stages.filter.audit={rollouts: {max_model_len: 9000}}",
@@ -70,8 +70,8 @@ evaluate: {suites: [held_out, gsm8k], after: [base]}
             "evaluate.rollouts.max_model_len: 9,000 is longer than the model's",
         ),
         (
-            "evaluate.rollouts.max_num_seqs=5000",
-            "evaluate.rollouts.max_num_seqs: 5,000 sequences at once are more",
+            "runtime.stages.evaluate.max_num_seqs=5000",
+            "runtime.stages.evaluate.max_num_seqs: 5,000 sequences at once are more",
         ),
         (
             "evaluate.rollouts.max_model_len=256",
@@ -93,7 +93,7 @@ def test_a_number_that_cannot_be_meant_is_refused(tmp_path, setting, words):
 
 
 def test_memory_that_is_not_there_ends_a_run_and_no_plan(tmp_path):
-    path, setting = tmp_path / "small.yaml", ["evaluate.rollouts.kv_cache_gib=1000000"]
+    path, setting = tmp_path / "small.yaml", ["runtime.execution.kv_cache_gib=1000000"]
     path.write_text(RECIPE)
     load_recipe(path, setting)
     with pytest.raises(BadInput, match="1,000,000 GiB are more than this machine's memory"):
@@ -110,10 +110,11 @@ def test_a_context_is_what_the_config_says(tmp_path):
     assert context_of(ModelConfig(preset="nano")) == 512
     assert context_of(ModelConfig(upcycle="smollm2-135m-instruct")) == 8192
     config = {
+        "model_type": "llama4",
         "text_config": {
             "max_position_embeddings": 64,
             "rope_scaling": {"rope_type": "linear", "factor": 4.0},
-        }
+        },
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert context_in(str(tmp_path)) == 256

@@ -36,12 +36,12 @@ FULL = {
             "id": "filter",
             "kind": "judge_filter",
             "drop_easiest": 0.5,
-            "judge": {
-                "kind": "attempts",
-                "model": "m",
-                "examples": {"c": [{"question": "q", "answer": "a"}]},
-            },
-            "more_judges": [
+            "judges": [
+                {
+                    "kind": "attempts",
+                    "model": "m",
+                    "examples": {"c": [{"question": "q", "answer": "a"}]},
+                },
                 {"kind": "rubric", "url": "http://x", "model_name": "m"},
                 {"kind": "pairwise", "model": "m"},
             ],
@@ -127,15 +127,14 @@ def test_the_whole_recipe_is_covered():
     from common.config import Config
     from stages.base.config import BaseStage
     from stages.evaluate.config import EvaluateStage
-    from stages.preflight import config as preflight
     from stages.prompts.config import PromptsStage
 
     bases = {one for one in below(Config) if one.__subclasses__()}
     ours = {
         one for one in below(Config) if one.__module__.split(".")[0] not in ("tests", "builders")
     }
-    asks = {one for one in ours if one.__module__ == preflight.__name__}
-    assert ours - bases - covered - asks <= {BaseStage, EvaluateStage, PromptsStage}
+    asks = {one for one in ours if one.__module__ == questions.__name__}
+    assert ours - bases - covered - asks <= {BaseStage, EvaluateStage, PreflightStage, PromptsStage}
 
 
 @pytest.mark.parametrize("value", WRONG, ids=repr)

@@ -18,7 +18,7 @@ model: {preset: nano}
 prompts:
   - {source: jsonl, path: mine.jsonl, capability: words, verifier: exact, held_out: 0.25}
 stages:
-  - {id: filter, kind: judge_filter, drop_easiest: 0.5, judge: {kind: attempts, model: smollm2-135m-instruct}}
+  - {id: filter, kind: judge_filter, drop_easiest: 0.5, judges: [{kind: attempts, model: smollm2-135m-instruct}]}
   - {id: sft, kind: sft, on: prompts, learning_rate: 1e-4}
 """  # noqa: E501
 ROWS = [json.dumps({"prompt": f"say {word}", "answer": word}) for word in "abcdefgh"]
@@ -109,7 +109,7 @@ def rewrite(path, old, new):
         (
             "smollm2-135m-instruct",
             "smollm3",
-            ["small.yaml:6: stages[0].judge.model: no such model", "smollm2-135m"],
+            ["small.yaml:6: stages[0].judges[0].model: no such model", "smollm2-135m"],
         ),
     ],
 )

@@ -1,42 +1,35 @@
-"""Settings that SFT, RL and DPO share; light."""
+"""Settings that every training stage has; light, loads no torch."""
 
 from typing import Literal
 
 from pydantic import Field, model_validator
 
+from common.config import Config
 from models.config import LoraConfig
-from stages.reference import StageConfig
 
 
-class TrainingStage(StageConfig):
-    from_: str = Field(alias="from")
-    """Id of the stage whose checkpoint training starts from (`base` for the starting model)."""
+class TrainingSettings(Config):
+    """How a policy is trained, whatever it learns from."""
+
     train: Literal["lora", "full", "all_but_router", "experts"] = "lora"
-    """Which weights move: low-rank adapters, merged at the end; all; all but the routers; the
-    routed experts only."""
+    """Which weights are trained: low-rank adapters, merged at the end; all; all but the routers;
+    the routed experts only."""
     lora: LoraConfig = LoraConfig()
     """The adapters, when `train` is lora."""
     balance_loss: float = Field(default=0.0, ge=0)
     """Weight of the load-balancing loss (`models/routing.py`), which needs `train: full`; 0 leaves
     it out."""
-    learning_rate: float = Field(gt=0)
+    learning_rate: float = Field(gt=0, examples=[1e-4])
     """Peak learning rate of AdamW."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     """Learning rate after the warm-up: it stays at its peak, or falls to 0 at the stage's end,
     straight or as half a cosine wave."""
     warmup_steps: int = Field(default=0, ge=0)
     """Optimiser steps in which the learning rate rises from 0 to its peak, evenly; the first of
-    them moves nothing."""
+    them changes nothing."""
     weight_decay: float = Field(default=0.0, ge=0, le=1)
     """AdamW's: each step takes this times the learning rate off every trained weight, norms and
     biases apart."""
-    save_every: int = Field(default=10, ge=1)
-    """Optimiser steps between the checkpoints that a killed stage goes on from."""
-    rows_per_forward: int = Field(default=32, ge=1)
-    """Most sequences in one forward and backward pass; lower it when memory runs out."""
-    gradient_checkpointing: bool = False
-    """Compute each layer once more in the backward pass instead of keeping what it computed: less
-    memory, more time."""
 
     def steps_at_most(self) -> int | None:
         """Optimiser steps that the stage cannot have more of; None where its settings do not
@@ -44,17 +37,18 @@ class TrainingStage(StageConfig):
         return None
 
     @model_validator(mode="after")
-    def _the_learning_rate_reaches_its_peak(self) -> "TrainingStage":
+    def _the_learning_rate_reaches_its_peak(self) -> "TrainingSettings":
         most, default = self.steps_at_most(), type(self).model_fields["warmup_steps"].default
         if most is not None and self.warmup_steps >= most and self.warmup_steps != default:
             raise ValueError(
                 f"warmup_steps ({self.warmup_steps}) is no part of at most {most} optimiser steps:"
-                f" the learning rate would never be at its peak; allowed here are 0 to {most - 1}"
+                " the learning rate would never be at its peak; allowed here are 0 to"
+                f" {most - 1}"
             )
         return self
 
     @model_validator(mode="after")
-    def _a_balance_loss_needs_routers_that_train(self) -> "TrainingStage":
+    def _a_balance_loss_needs_routers_that_train(self) -> "TrainingSettings":
         if self.balance_loss and self.train != "full":
             raise ValueError(
                 f"balance_loss has no effect on frozen routers, and train: {self.train} freezes"
@@ -63,7 +57,7 @@ class TrainingStage(StageConfig):
         return self
 
     @model_validator(mode="after")
-    def _adapters_only_where_they_train(self) -> "TrainingStage":
+    def _adapters_only_where_they_train(self) -> "TrainingSettings":
         if self.train != "lora" and self.lora != LoraConfig():
             raise ValueError(f"lora is only read with train: lora, and train is {self.train}")
         return self

@@ -1,0 +1,17 @@
+"""The kinds of stage. A new one is its folder and one line here."""
+
+from stages.adopt.config import AdoptStage
+from stages.declaration import StageConfig
+from stages.dpo.config import DpoStage
+from stages.judge_filter.config import JudgeFilterStage
+from stages.rl.config import RlStage
+from stages.sft.config import SftStage
+
+KINDS: tuple[type[StageConfig], ...] = (
+    JudgeFilterStage,
+    SftStage,
+    RlStage,
+    DpoStage,
+    AdoptStage,
+)
+"""What a recipe's `stages` may hold, in the order in which messages list it."""
