@@ -40,6 +40,13 @@ def prompt(text):
     )
 
 
+LEFT = {
+    "judge_filter": ["prompts", "ledger"],
+    "sft": ["checkpoint", "metrics"],
+    "evaluate": ["results"],
+}
+
+
 def finished(folder, kind="judge_filter", texts=("one", "two"), files=()):
     """A finished stage of another run, with prompts."""
     folder.mkdir(parents=True)
@@ -52,6 +59,8 @@ def finished(folder, kind="judge_filter", texts=("one", "two"), files=()):
     record = {
         "identity": {"kind": kind, "config": {"id": folder.name}},
         "metrics": {"kept": len(texts)},
+        "produces": LEFT[kind],
+        "config": {},
     }
     write_record(
         folder, {"id": folder.name, "kind": kind, "fingerprint": "f", "inputs": {}, **record}
@@ -118,7 +127,7 @@ def test_what_is_adopted_is_the_same_and_is_proven_with_its_origin(tmp_path, uph
         assert (adopted / name).read_bytes() == (source / name).read_bytes()
     assert (adopted / "adopted.json").read_bytes() == (source / "record.json").read_bytes()
     record = read_sealed(adopted / "record.json")
-    assert (record["kind"], record["metrics"]) == ("judge_filter", {"kept": 2})
+    assert (record["kind"], record["metrics"]) == ("adopt", {"kept": 2})
     found = verify_run(tmp_path / "runs" / "second")
     assert found["problems"] == []
     assert any("adopted (" in cell for cell in verify_table(found)[2])
@@ -187,15 +196,16 @@ def test_what_another_run_logged_is_no_cost_of_this_one(tmp_path, uphill):
     ] == [0, 0, 0]
 
 
-RECORD = {"format": 1, "identity": {"kind": "sft", "config": {}}, "metrics": {}, "files": {}}
+RECORD = {"format": 2, "kind": "sft", "produces": ["checkpoint"], "metrics": {}, "files": {}}
 WRONG = [
     {"format": "1"},
     {"format": None},
-    {"format": 2},
-    {"identity": 3},
-    {"identity": {}},
+    {"format": 3},
+    {"kind": 3},
+    {"produces": 3},
+    {"produces": [3]},
     {"metrics": None},
-    {"identity": {"kind": ["sft"]}},
+    {"kind": ["sft"]},
     {"files": []},
     {"files": {"a": 3}},
     {"files": {"a": {"size": "1", "sha256": "0"}}},
@@ -288,7 +298,7 @@ def test_what_is_no_finished_stage_is_said_once(tmp_path, recipe):
         and "easy_gone" not in said.split("remedy")[0]
     )
     finished(tmp_path / "first" / "03-filter", kind="evaluate")
-    assert "is of kind 'evaluate', not base, sft" in refusal(recipe)
+    assert "is of kind 'evaluate', which leaves nothing for other stages" in refusal(recipe)
 
 
 def test_a_field_takes_an_adopted_stage_for_what_it_was(tmp_path, recipe):
@@ -307,7 +317,7 @@ def test_the_plan_knows_kind_fingerprint_and_disk(tmp_path, recipe):
     source = finished(tmp_path / "first" / "03-filter", files=[("big", "x" * 2**24)])
     loaded = load_recipe(recipe)
     node = build_plan(loaded)["easy_gone"]
-    assert (node.kind, node.module) == ("judge_filter", "stages.adopt.run")
+    assert (node.kind, node.produces) == ("adopt", ("origin", "prompts", "ledger"))
     assert predicted_disk(loaded)["easy_gone"]["kept_gib"] == 0.016
     source.rename(tmp_path / "moved")
     text = recipe.read_text().replace("first/03-filter", "moved")

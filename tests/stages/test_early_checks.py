@@ -81,19 +81,19 @@ SPEECHES = [speech_of(ModelConfig(preset="nano")), speech_of_judge("smollm2-135m
             "steps: 4",
             "steps: 4, rollouts: {max_model_len: 513}",
             (
-                ":8: stages[2].rollouts.max_model_len: 513 tokens are more than the model's context"
-                " of 512"
+                ":8: stages[2].rollouts.max_model_len: 513 is longer than the model's context of"
+                " 512 tokens"
             ),
-            "set at most 512",
+            "use at most 512",
         ),
         (
             URL,
             "model: dense, rollouts: {max_model_len: 1024}",
             (
-                ":6: stages[0].judges[0].rollouts.max_model_len: 1024 tokens are more than the model's"
-                " context of 512"
+                ":6: stages[0].judges[0].rollouts.max_model_len: 1,024 is longer than the"
+                " model's context of 512 tokens"
             ),
-            "set at most 512",
+            "use at most 512",
         ),
     ],
 )

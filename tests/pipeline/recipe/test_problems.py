@@ -125,8 +125,10 @@ def test_the_whole_recipe_is_covered():
         return {section}.union(*(below(one) for one in section.__subclasses__()))
 
     from common.config import Config
+    from stages import questions
     from stages.base.config import BaseStage
     from stages.evaluate.config import EvaluateStage
+    from stages.preflight.config import PreflightStage
     from stages.prompts.config import PromptsStage
 
     bases = {one for one in below(Config) if one.__subclasses__()}
