@@ -8,7 +8,7 @@ from common.stage import StageContext
 from models.checkpoint import load_policy, save_policy
 from models.nano import nano_model, nano_tokenizer
 from models.routing import RouterWatch
-from rollouts.engine import Rollout
+from rollouts.interface import Rollout
 from rollouts.parity import trainer_logprobs
 from stages.rl.config import RlStage
 from stages.rl.groups import Group, Member

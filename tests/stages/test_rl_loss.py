@@ -11,7 +11,7 @@ from trl import GRPOConfig, GRPOTrainer
 from common.faults import CUT_OFF
 from common.quotas import even_parts
 from models.nano import nano_model, nano_tokenizer
-from rollouts.engine import Rollout
+from rollouts.interface import Rollout
 from rollouts.parity import trainer_logprobs
 from stages.rl.collector import StepBatch
 from stages.rl.groups import Group, Member
