@@ -4,6 +4,7 @@ adapters or without."""
 import pytest
 import torch
 
+from builders.engine_double import EngineDouble
 from common.stage import StageContext
 from models.checkpoint import load_policy, save_policy
 from models.nano import nano_model, nano_tokenizer
@@ -80,7 +81,7 @@ def trainer_of(checkpoint, folder, **settings):
         policy=trained.policy,
         args=_grpo(config, context),
         tokenizer=TOKENIZER,
-        engine=None,
+        engine=EngineDouble(),
         collect=None,
         probes=([], []),
         tolerance=1e-4,

@@ -8,6 +8,7 @@ import torch
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
+from builders.engine_double import EngineDouble
 from common.faults import CUT_OFF
 from common.quotas import even_parts
 from models.nano import nano_model, nano_tokenizer
@@ -105,11 +106,11 @@ def of_trl(folder, groups, cut_off):
     return loss, gradient(model)
 
 
-class SameWeights:
+class SameWeights(EngineDouble):
     """An engine that holds the policy that it is given."""
 
-    def sync(self, weights):
-        self.weights = list(weights)
+    def publish(self, weights, version):
+        self.weights, self.version = list(weights), version
 
     def score(self, prompts, completions):
         scored = trainer_logprobs(START, prompts, completions)
