@@ -191,12 +191,12 @@ import json, sys
 from pathlib import Path
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
-folder, sequences = sys.argv[1], json.loads(sys.argv[2])
+folder, (prompts, completions) = sys.argv[1], json.loads(sys.argv[2])
 engine = Engine(Path(folder), RolloutConfig(max_model_len=96), seed=0)
-routing = engine.routing([p + c for p, c in sequences])
-print(json.dumps([engine.score([p for p, _ in sequences], [c for _, c in sequences]), routing.tolist()]))
+routing = engine.routing([p + c for p, c in zip(prompts, completions)])
+print(json.dumps([engine.score(prompts, completions), routing.tolist()]))
 engine.close()
-"""  # noqa: E501
+"""
 
 
 @pytest.mark.parametrize(
@@ -228,13 +228,17 @@ def test_log_probabilities_and_chosen_experts_are_those_of_vllm(tmp_path, more):
     save_policy(model, tokenizer, tmp_path)
     generator = torch.Generator().manual_seed(0)
     lengths = [(5, 20), (30, 11), (14, 2), (1, 60)]
-    draw = lambda n: torch.randint(7, len(tokenizer), (n,), generator=generator).tolist()  # noqa: E731
+
+    def draw(count):
+        return torch.randint(7, len(tokenizer), (count,), generator=generator).tolist()
+
     sequences = [(draw(prompt), draw(completion)) for prompt, completion in lengths]
-    command = [sys.executable, "-c", VLLM, str(tmp_path), json.dumps(sequences)]
+    prompts, completions = zip(*sequences, strict=True)
+    command = [sys.executable, "-c", VLLM, str(tmp_path), json.dumps([prompts, completions])]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     scores, chosen = json.loads(done.stdout.splitlines()[-1])
     flat = torch.tensor([value for row in scores for value in row])
-    expected = trainer_logprobs(model, [p for p, _ in sequences], [c for _, c in sequences])
+    expected = trainer_logprobs(model, prompts, completions)
     assert (flat - expected).abs().max() < 1e-4 and expected.std() > 0.1
     assert differing(torch.tensor(chosen), routing(model, [p + c for p, c in sequences])) == 0
