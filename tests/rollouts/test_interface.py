@@ -5,6 +5,7 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import Tensor
@@ -28,7 +29,7 @@ def public(kind):
 def signature(kind, name):
     """The signature of a method, or of a property's getter, with its annotations evaluated."""
     member = vars(kind)[name]
-    function = member.fget if isinstance(member, property) else member
+    function: Any = member.fget if isinstance(member, property) else member
     return inspect.signature(function, eval_str=True, locals={"Tensor": Tensor})
 
 
@@ -76,17 +77,16 @@ def protocols_of_an_engine(tree):
 
 def untyped_engines(tree):
     """Lines of a module where a parameter or a field `engine` is Any or has no type."""
-    parameters = [n for n in ast.walk(tree) if isinstance(n, ast.arg) and n.arg == "engine"]
+    nodes = list(ast.walk(tree))
+    parameters = [node for node in nodes if isinstance(node, ast.arg) and node.arg == "engine"]
     fields = [
         node
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target).endswith("engine")
     ]
-    return [
-        node.lineno
-        for node in [*parameters, *fields]
-        if node.annotation is None or "Any" in ast.unparse(node.annotation)
-    ]
+    types = [(node.lineno, node.annotation) for node in parameters]
+    types += [(node.lineno, node.annotation) for node in fields]
+    return [line for line, kind in types if kind is None or "Any" in ast.unparse(kind)]
 
 
 def test_the_search_finds_what_it_looks_for():
