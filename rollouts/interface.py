@@ -33,9 +33,9 @@ class Rollout:
 class RolloutEngine(Protocol):
     """Samples and scores under one policy, on token ids of the checkpoint's tokenizer.
 
-    Results are in the order of the prompts. They depend on prompt, settings, seed and weights, not
-    on which prompts come in one call. No prompt is cut: `generate`, `score` and `next_token` raise
-    BadInput for one that does not fit `max_model_len` together with its new tokens.
+    Results are in the order of the prompts. Up to rounding they do not depend on the other prompts
+    of the call. No prompt is cut: `generate`, `score` and `next_token` raise BadInput for one that
+    does not fit `max_model_len` together with its new tokens.
     """
 
     @property
