@@ -88,10 +88,10 @@ def require_same_gradients(ours, stock, zeros=True):
     """Every gradient within 1e-5 of its own norm; where some are zero, their rounding (8 units of
     the largest) too."""
     size = max(p.grad.norm() for p in stock.parameters() if p.grad is not None)
-    for (name, expected), found in zip(stock.named_parameters(), ours.parameters(), strict=True):
-        assert expected.grad is not None and found.grad is not None, name
+    for (name, expected), own in zip(stock.named_parameters(), ours.parameters(), strict=True):
+        assert expected.grad is not None and own.grad is not None, name
         rounding = 8 * torch.finfo(torch.float32).eps * size if zeros else 0.0
-        assert (found.grad - expected.grad).norm() <= 1e-5 * expected.grad.norm() + rounding, name
+        assert (own.grad - expected.grad).norm() <= 1e-5 * expected.grad.norm() + rounding, name
 
 
 @settings(max_examples=40, deadline=None)
@@ -172,10 +172,10 @@ def test_frozen_experts_keep_no_gradient_and_the_others_keep_theirs():
     ids = torch.randint(1, VOCABULARY, (2, 12))
     for model in (stock, ours):
         model(input_ids=ids).logits.square().sum().backward()
-    for (name, expected), found in zip(stock.named_parameters(), ours.parameters(), strict=True):
-        assert (found.grad is None) == ("experts" in name), name
+    for (name, expected), own in zip(stock.named_parameters(), ours.parameters(), strict=True):
+        assert (own.grad is None) == ("experts" in name), name
         if expected.grad is not None:
-            assert relative(found.grad, expected.grad) < 1e-5, name
+            assert relative(own.grad, expected.grad) < 1e-5, name
 
 
 def test_the_state_dict_is_that_of_stock():
