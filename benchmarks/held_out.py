@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from rollouts.engine import Rollout
+from rollouts.interface import Rollout
 from stages.rl.packed import logprobs_and_entropies, pack
 from stages.rl.passes import Part
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
-from typing import Any
 
 from common.errors import BadInput
 from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG, remedy_of
@@ -18,6 +17,7 @@ from curriculum.plots import PREFIX
 from curriculum.requests import RolloutRequest, RolloutResult
 from prompts.schema import Prompt, with_system
 from rewards.grade import Grade
+from rollouts.interface import Rollout, RolloutEngine
 from stages.lengths import require_room
 from stages.rl.config import RlStage
 from stages.rl.groups import Group, Member
@@ -64,7 +64,7 @@ class RolloutCollector:
         config: RlStage,
         prompts: Mapping[str, Prompt],
         ledger: Ledger,
-        engine: Any,
+        engine: RolloutEngine,
         grade: Callable[[Prompt, str], Grade],
         seed: int,
         rows_per_forward: int = 32,
@@ -82,7 +82,7 @@ class RolloutCollector:
             group_size=config.group_size,
             seed=derive(seed, "curriculum"),
         )
-        self.room: int = engine.max_model_len - config.max_tokens
+        self.room = engine.max_model_len - config.max_tokens
         """Longest prompt that leaves room for an answer, in tokens."""
         self.encoded = lru_cache(maxsize=REMEMBERED)(self._encoded)
         """Token ids of a prompt, by id, behind each of the system prompts: made when it is drawn,
@@ -221,7 +221,7 @@ class RolloutCollector:
             )
         return found
 
-    def _member(self, prompt: Prompt, rollout: Any) -> Member:
+    def _member(self, prompt: Prompt, rollout: Rollout) -> Member:
         graded = None if rollout.finish == "length" else self.grade(prompt, rollout.text)
         if (
             graded is None or graded.fault == CUT_OFF

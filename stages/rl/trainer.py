@@ -21,6 +21,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from models.adapters import policy_weights
 from rollouts import parity
+from rollouts.interface import RolloutEngine
 from stages.rl.collector import StepBatch
 from stages.rl.kl import Reference
 from stages.rl.packed import logprobs_and_entropies, pack
@@ -40,7 +41,7 @@ class RlTrainer(GRPOTrainer):
         policy: Any,
         args: GRPOConfig,
         tokenizer: Any,
-        engine: Any,
+        engine: RolloutEngine,
         collect: Callable[[int], StepBatch],
         probes: tuple[list[list[int]], list[list[int]]],
         tolerance: float,
@@ -105,9 +106,10 @@ class RlTrainer(GRPOTrainer):
 
     def sync(self) -> None:
         """Put the policy into the engine and prove that it arrived."""
-        self.engine.sync(policy_weights(self.accelerator.unwrap_model(self.model)))
+        policy, version = self.accelerator.unwrap_model(self.model), self.state.global_step
+        self.engine.publish(policy_weights(policy), version)
         found = parity.check(self.engine, self.model, *self.probes)
-        parity.require(found, self.tolerance, f"after the sync at step {self.state.global_step}")
+        parity.require(found, self.tolerance, f"after publishing version {version}")
         self._metrics["train"]["parity/probe_gap"].append(found.mean)
         if (differ := parity.experts_differ(self.engine, self.model, *self.probes)) is not None:
             self._metrics["train"]["router/engine_differs"].append(differ)
@@ -156,7 +158,7 @@ class RlTrainer(GRPOTrainer):
         mask = inputs["completion_mask"].bool()
         assert self.latest_logprobs is not None
         found = parity.gap(inputs["engine_logprobs"][mask], self.latest_logprobs[mask])
-        parity.require(found, self.tolerance, f"on the rollouts of step {self.state.global_step}")
+        parity.require(found, self.tolerance, f"on the rollouts of version {self.engine.version}")
         figures = self._metrics["train"]
         self._average("entropy", figures["entropy"].pop(), found.tokens)
         if self.reference is not None:

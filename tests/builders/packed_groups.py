@@ -3,7 +3,7 @@
 import torch
 
 from models.nano import nano_model, nano_tokenizer
-from rollouts.engine import Rollout
+from rollouts.interface import Rollout
 from stages.rl.passes import Part
 
 POLICY = nano_model(nano_tokenizer(), seed=3).train()

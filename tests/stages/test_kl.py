@@ -4,11 +4,12 @@ adapters or without."""
 import pytest
 import torch
 
+from builders.engine_double import EngineDouble
 from common.stage import StageContext
 from models.checkpoint import load_policy, save_policy
 from models.nano import nano_model, nano_tokenizer
 from models.routing import RouterWatch
-from rollouts.engine import Rollout
+from rollouts.interface import Rollout
 from rollouts.parity import trainer_logprobs
 from stages.rl.config import RlStage
 from stages.rl.groups import Group, Member
@@ -80,7 +81,7 @@ def trainer_of(checkpoint, folder, **settings):
         policy=trained.policy,
         args=_grpo(config, context),
         tokenizer=TOKENIZER,
-        engine=None,
+        engine=EngineDouble(),
         collect=None,
         probes=([], []),
         tolerance=1e-4,

@@ -8,10 +8,11 @@ import torch
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
+from builders.engine_double import EngineDouble
 from common.faults import CUT_OFF
 from common.quotas import even_parts
 from models.nano import nano_model, nano_tokenizer
-from rollouts.engine import Rollout
+from rollouts.interface import Rollout
 from rollouts.parity import trainer_logprobs
 from stages.rl.collector import StepBatch
 from stages.rl.groups import Group, Member
@@ -105,11 +106,11 @@ def of_trl(folder, groups, cut_off):
     return loss, gradient(model)
 
 
-class SameWeights:
+class SameWeights(EngineDouble):
     """An engine that holds the policy that it is given."""
 
-    def sync(self, weights):
-        self.weights = list(weights)
+    def publish(self, weights, version):
+        self.weights, self.version = list(weights), version
 
     def score(self, prompts, completions):
         scored = trainer_logprobs(START, prompts, completions)
@@ -162,7 +163,7 @@ def test_any_number_of_passes_gives_the_same_gradient_and_figures(tmp_path, cut_
     mixed = [g for g in groups if g.mixed]
     sequences = sum(len(g.usable) for g in mixed)
     whole, loss, wanted = of_ours(tmp_path, groups, mixed)
-    assert whole.passes == 1
+    assert whole.passes == 1 and whole.engine.version == whole.state.global_step == 0
     for limit in (1, 2, 3, sequences - 1):
         trainer, divided, found = of_ours(tmp_path, groups, mixed, limit)
         assert trainer.passes == -(-sequences // limit)
