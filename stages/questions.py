@@ -31,7 +31,7 @@ class FilterQuestion(_Question):
 class AdoptQuestion(_Question):
     """The prompts of another run's stage take the place of this run's."""
 
-    asks: Literal["adopt"] = "adopt"
+    asks: Literal["adopted"] = "adopted"
     id: str
     folder: str
 
