@@ -98,24 +98,27 @@ class Page:
         """Add a section that lists the kinds, then one for each base that several kinds share,
         then one for each kind."""
         group = self._add(Section(group_label, level))
-        bases = shared_bases(classes)
-        labels = {base: f"{group_label}: {sharers_words(bases[base], classes)}" for base in bases}
-        for base, label in labels.items():
-            inner = [labels[other] for other in base.__mro__[1:] if other in labels]
-            shared = Section(label, 3, docstring(base), own_fields(base), shared=inner)
-            self._visit_fields(self._add(shared), "", level=3)
+        shared = shared_bases(classes)
+        labels = {models: f"{group_label}: {sharers_words(models, classes)}" for models in shared}
+        for models, bases in shared.items():
+            wider = [labels[other] for other in shared if set(other) > set(models)]
+            fields = {name: info for base in bases for name, info in own_fields(base)}
+            section = Section(labels[models], 3, docstring(bases[-1]), [*fields.items()])
+            section.shared = wider
+            self._visit_fields(self._add(section), "", level=3)
         for member in classes:
             tag = tag_field(member)
             label = f"{group_label}: `{tag}: {tags(member)[0]}`"
             group.kinds.append(label)
-            also = [labels[base] for base in member.__mro__ if base in labels]
-            fields = [
-                (name, info)
+            apart = {base for bases in shared.values() for base in bases}
+            fields = {
+                name: info
                 for name, info in fields_of(member)
-                if name != tag and _owner(member, info) not in bases
-            ]
-            section = self._add(Section(label, 3, docstring(member), fields, shared=also))
-            self._visit_fields(section, "", level=3)
+                if name != tag and _owner(member, info) not in apart
+            }
+            section = Section(label, 3, docstring(member), [*fields.items()])
+            section.shared = [labels[models] for models in shared if member in models]
+            self._visit_fields(self._add(section), "", level=3)
 
 
 def _owner(model: type[BaseModel], info: FieldInfo) -> type:
@@ -145,20 +148,23 @@ def own_fields(model: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
     return [(i.alias or name, i) for name, i in model.model_fields.items() if name in own]
 
 
-def shared_bases(classes: Classes) -> dict[type[BaseModel], list[type[BaseModel]]]:
-    """Bases that declare fields and that at least two of the classes derive from, each with those
-    classes. The most general base comes first."""
-    bases: dict[type[BaseModel], list[type[BaseModel]]] = {}
+def shared_bases(classes: Classes) -> dict[Classes, list[type[BaseModel]]]:
+    """Sets of at least two of the classes, each with the bases with fields of their own that these,
+    and no others, derive from. Large sets come first, and general bases before derived ones."""
+    heirs: dict[type[BaseModel], list[type[BaseModel]]] = {}
     for model in classes:
         for base in model.__mro__[1:]:
             if issubclass(base, Config) and base is not Config and own_fields(base):
-                bases.setdefault(base, []).append(model)
-    shared = {base: models for base, models in bases.items() if len(models) > 1}
-    return dict(sorted(shared.items(), key=lambda item: len(item[0].__mro__)))
+                heirs.setdefault(base, []).append(model)
+    shared: dict[Classes, list[type[BaseModel]]] = {}
+    for base in sorted(heirs, key=lambda base: len(base.__mro__)):
+        if len(heirs[base]) > 1:
+            shared.setdefault(tuple(heirs[base]), []).append(base)
+    return dict(sorted(shared.items(), key=lambda item: -len(item[0])))
 
 
-def sharers_words(models: list[type[BaseModel]], classes: Classes) -> str:
-    """Who shares a base, for its heading."""
+def sharers_words(models: Classes, classes: Classes) -> str:
+    """Which kinds share fields, for the heading."""
     if len(models) == len(classes):
         return "fields of all"
     return f"fields of {listed([f'`{tags(model)[0]}`' for model in models], 'and')}"
