@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.quickstart [RUN]      # runs/quickstart by default
 
-Prints the scores by suite and stage, as `uphill compare` does, and the seconds and tokens of every
-stage. Writes docs/results/quickstart.png: the held-out score by stage, and RL's reward by step."""
+Prints the scores by suite and stage, as `uphill compare` does, the seconds and tokens of every
+stage, and the commit and machine of the run. Writes docs/results/quickstart.png: the held-out score by stage, and RL's reward by step."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -49,6 +49,13 @@ def cost_table(records: Mapping[str, tuple[Path, dict[str, Any]]]) -> list[list[
         for stage, values in [*figures.items(), ("all", total)]
     ]
     return [["stage", "seconds", "tokens generated", "tokens trained on"], *rows]
+
+
+def origin(records: Mapping[str, tuple[Path, dict[str, Any]]]) -> str:
+    """Commits and machines of the run, in a sentence."""
+    commits = dict.fromkeys(record["commit"] for _, record in records.values())
+    machines = dict.fromkeys(record["machine"] for _, record in records.values())
+    return f"Run at commit {', '.join(commits)}; machine: {'; '.join(machines)}."
 
 
 def plot_scores(axis: Axes, rows: Rows) -> None:
@@ -98,7 +105,8 @@ def main() -> None:
     rl = next(folder for folder, record in records.values() if record["kind"] == "rl")
     picture(rows, read_json_lines(rl / "metrics.jsonl"), PICTURE)
     print(markdown(compare_table(rows, several=False)), end="\n\n")
-    print(markdown(cost_table(records)))
+    print(markdown(cost_table(records)), end="\n\n")
+    print(origin(records))
 
 
 if __name__ == "__main__":
