@@ -3,7 +3,8 @@
     .venv/bin/python -m benchmarks.quickstart [RUN]      # runs/quickstart by default
 
 Prints the scores by suite and stage, as `uphill compare` does, the seconds and tokens of every
-stage, and the commit and machine of the run. Writes docs/results/quickstart.png: the held-out score by stage, and RL's reward by step."""
+stage, and the commit and machine of the run. Writes docs/results/quickstart.png: the held-out score
+by stage, and RL's reward by step."""
 
 import sys
 from collections.abc import Mapping, Sequence
