@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import pytest
 
 from docs.recipe_reference import PAGE, render, slug
+from pipeline.recipe.load import load_recipe
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -17,6 +18,7 @@ PAGES += sorted(DOCS.rglob("*.md"))
 README_LINES = 160
 MARKDOWN_LINE = 120
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+RECIPE = re.compile(r"^```yaml\n(name: .*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^]]*])*]\(([^()\s]+)\)")
 
 
@@ -79,6 +81,15 @@ def test_every_document_is_reachable_from_the_index():
             seen.update(target for target in inside if target.suffix != ".md")
     files = {path for path in DOCS.rglob("*") if path.is_file() and path.suffix != ".pyc"}
     assert {short(path) for path in files - seen} == set()
+
+
+def test_recipes_in_the_documents_are_valid(tmp_path):
+    (tmp_path / "my_prompts.jsonl").write_text('{"prompt": "A or B? (A) a (B) b", "answer": "B"}\n')
+    recipes = [text for page in PAGES for text in RECIPE.findall(page.read_text())]
+    assert len(recipes) >= 2
+    for text in recipes:
+        (tmp_path / "recipe.yaml").write_text(text)
+        load_recipe(tmp_path / "recipe.yaml")
 
 
 def test_the_readme_is_short_and_lines_are_not_long():
