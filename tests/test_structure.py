@@ -1,41 +1,48 @@
-"""The house: which package may import which, how long files are, what never gets into the
-repository."""
+"""The house: which package may import which, how long files and functions are, where kinds are
+named, what never gets into the repository."""
 
 import ast
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks import structure
+from benchmarks.structure import LONGEST_FILE, arrows, circles, imports, modules
 from pipeline.checkout import PACKAGES
 
 ROOT = Path(__file__).parents[1]
 ARROWS = {
     "pipeline": {"stages", "evals", "common"},
     "stages": {
-        "curriculum",
-        "judges",
-        "evals",
-        "rewards",
-        "rollouts",
-        "prompts",
-        "models",
-        "common",
+        *("training", "curriculum", "judges", "evals", "rewards", "rollouts", "prompts"),
+        *("models", "common"),
     },
-    "judges": {"rewards", "rollouts", "prompts", "common"},
+    "training": {"rollouts", "models", "common"},
+    "judges": {"rewards", "rollouts", "prompts", "models", "common"},
     "curriculum": {"common"},
     "rollouts": {"models", "common"},
     "models": {"common"},
     "rewards": {"prompts", "common"},
     "prompts": {"common"},
     "evals": {"rewards", "rollouts", "prompts", "models", "common"},
-    "common": set(),
+    "common": set[str](),
 }
-"""The design's table: who may import whom."""
+"""The design's table: which package may import which."""
+WINGS = {
+    "pipeline/cli": {"execution", "planning", "recipe", "store", "checkout"},
+    "pipeline/execution": {"planning", "recipe", "store", "checkout"},
+    "pipeline/planning": {"recipe", "store"},
+    "pipeline/recipe": {"store"},
+    "pipeline/store": {"checkout"},
+}
+"""The wings of `pipeline/`, from the top down."""
 PIPELINE_ALSO = {
     "models.config",
     "models.context",
+    "models.memory",
     "models.packaged",
     "models.presets",
     "models.sizes",
@@ -47,26 +54,16 @@ PIPELINE_ALSO = {
 }
 """Light modules that the recipe's schema and its plan are made of."""
 HEAVY = {"torch", "trl", "vllm", "transformers", "peft", "accelerate", "datasets"}
-LONGEST = 300
-
-
-def modules():
-    """Every Python file of ours as (path from the root, parsed source)."""
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            yield path.relative_to(ROOT), ast.parse(path.read_text())
-
-
-def imports(tree):
-    """Dotted names that a module imports, wherever in it; `from a import b` counts as `a` and as
-    `a.b`."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative import"
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+LIGHT = (
+    "config.py",
+    "declaration.py",
+    "questions.py",
+    "registry.py",
+    "settings.py",
+    "interface.py",
+)
+"""Modules that everything imports, and that load nothing heavy."""
+MODULES = modules()
 
 
 def top(name):
@@ -87,88 +84,91 @@ def text_files():
 
 def test_every_package_is_in_the_table_and_no_other_is_there():
     assert set(ARROWS) == set(PACKAGES)
-    found = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert found == set(PACKAGES)
+    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} == set(PACKAGES)
 
 
 def test_packages_import_only_what_the_design_allows():
     wrong = []
-    for path, tree in modules():
-        package = path.parts[0]
-        for name in imports(tree):
+    for module in MODULES:
+        package = module.package
+        for name in imports(module.tree):
             light = package == "pipeline" and any(
                 name == m or name.startswith(f"{m}.") for m in PIPELINE_ALSO
             )
             if top(name) in ARROWS and top(name) not in {package, *ARROWS[package]} and not light:
-                wrong.append(f"{path}: {name}")
+                wrong.append(f"{module.path}: {name}")
     # `from models.config import X` shows up as the module too, which is allowed; anything else is
     # not.
     assert wrong == []
 
 
+def test_the_wings_of_the_pipeline_import_downwards_only():
+    edges = arrows(MODULES, "wing")
+    for wing, allowed in WINGS.items():
+        inside = {name.removeprefix("pipeline/") for name in edges[wing] if "/" in name}
+        assert inside <= allowed, wing
+
+
+@pytest.mark.parametrize("group", ["package", "wing", "name"])
+def test_no_imports_go_in_a_circle(group):
+    assert circles(arrows(MODULES, group)) == []
+
+
 def test_only_rollouts_imports_vllm():
-    users = {path.parts[0] for path, tree in modules() if "vllm" in map(top, imports(tree))}
+    users = {module.package for module in MODULES if "vllm" in map(top, imports(module.tree))}
     assert users == {"rollouts"}
 
 
 def test_the_curriculum_knows_nothing_of_torch_or_trl():
-    used = {
-        top(name)
-        for path, tree in modules()
-        if path.parts[0] == "curriculum"
-        for name in imports(tree)
-    }
-    assert used and used <= {
-        "common",
-        "curriculum",
-        "matplotlib",
-        "numpy",
-        "pydantic",
-        *sys.stdlib_module_names,
-    }
+    mine = [module for module in MODULES if module.package == "curriculum"]
+    used = {top(name) for module in mine for name in imports(module.tree)}
+    allowed = {"common", "curriculum", "matplotlib", "numpy", "pydantic", *sys.stdlib_module_names}
+    assert used and used <= allowed
 
 
 def test_no_stage_imports_another_stage():
-    kinds = {path.name for path in (ROOT / "stages").iterdir() if (path / "run.py").exists()}
+    kinds = structure.kinds()
     assert {"judge_filter", "sft", "rl", "dpo"} <= kinds
-    for path, tree in modules():
-        if path.parts[0] == "stages" and path.parts[1] in kinds:
-            others = {
-                name for name in imports(tree) if top(name) == "stages" and name.split(".")[1:2]
+    for module in MODULES:
+        if module.package == "stages" and module.path.name != "registry.py":
+            reached = {
+                name.split(".")[1]
+                for name in imports(module.tree)
+                if top(name) == "stages" and name.split(".")[1:2]
             }
-            reached = {name.split(".")[1] for name in others} & kinds
-            assert reached <= {path.parts[1]}, f"{path}: {reached}"
+            own = {module.path.parts[1]} if module.path.parts[1] in kinds else set()
+            assert reached & kinds <= own, module.path
 
 
-def test_shared_stage_modules_import_no_stage():
-    kinds = {path.name for path in (ROOT / "stages").iterdir() if path.is_dir()}
-    for path, tree in modules():
-        if path.parts[0] == "stages" and len(path.parts) == 2:
-            assert not {
-                name
-                for name in imports(tree)
-                if top(name) == "stages" and name.split(".")[1] in kinds
-            }, path
+def test_a_kind_of_stage_is_named_in_its_folder_and_the_registry_alone():
+    assert structure.named_kinds(MODULES) == []
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_configs_load_nothing_heavy(package):
-    for path, tree in modules():
-        light = (
-            path.name in ("config.py", "reference.py", "training.py") or path.parts[0] == "pipeline"
-        )
-        if path.parts[0] == package and light:
-            assert not HEAVY & set(map(top, imports(tree))), path
+def test_what_everything_imports_loads_nothing_heavy(package):
+    for module in MODULES:
+        light = module.path.name in LIGHT or module.package == "pipeline"
+        light |= module.path.parts == ("stages", "training.py")
+        if module.package == package and light:
+            assert not HEAVY & set(map(top, imports(module.tree))), module.path
 
 
-def test_files_are_short_and_modules_say_what_they_are():
-    for path, tree in modules():
-        lines = (ROOT / path).read_text().count("\n")
-        assert lines <= LONGEST, f"{path}: {lines} lines"
-        empty_marker = path.name == "__init__.py" and not tree.body
-        assert empty_marker or ast.get_docstring(tree), f"{path}: no docstring"
-    for path in (ROOT / "tests").glob("*.py"):
-        assert path.read_text().count("\n") <= LONGEST, path
+def test_the_command_line_loads_neither_torch_nor_vllm():
+    code = "import sys, pipeline.cli.commands, pipeline.recipe.load; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert not HEAVY & set(done.stdout.split())
+
+
+def test_files_and_functions_are_short_and_modules_say_what_they_are():
+    assert structure.long_files(MODULES) == []
+    assert structure.long_functions(MODULES) == []
+    for module in MODULES:
+        empty_marker = module.path.name == "__init__.py" and not module.tree.body
+        assert empty_marker or ast.get_docstring(module.tree), f"{module.path}: no docstring"
+    for path in [*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]:
+        assert path.read_text().count("\n") <= LONGEST_FILE, path
         assert ast.get_docstring(ast.parse(path.read_text())), path
 
 

@@ -148,7 +148,7 @@ def make_node(
         identity=identity,
         fingerprint=fingerprint({**identity, "inputs": made_from}),
         place=place,
-        module=module or f"stages.{config.kind}.run",
+        module=module or f"{type(config).__module__.rpartition('.')[0]}.run",
         produces=tuple(artifact.name for artifact in config.makes() or ()),
         weight_inputs=config.weight_inputs(),
         execution=(execution or ExecutionConfig()).part(config.reads_execution),

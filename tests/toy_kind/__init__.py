@@ -1,0 +1,1 @@
+"""A kind of stage that this folder alone knows: what CONTRIBUTING asks for, and no more."""
