@@ -134,8 +134,8 @@ def of_curriculum(folders: dict[int, Path]) -> dict[str, Any]:
             "curriculum/committed_mixed_share",
             "curriculum/tokens/pilot",
             "curriculum/tokens/probed",
-            "curriculum/foretold/calibration_error",
-            "curriculum/foretold/brier",
+            "curriculum/predicted/calibration_error",
+            "curriculum/predicted/brier",
             "curriculum/committed/calibration_error",
         ):
             found[name.removeprefix("curriculum/")].append(rows[-1][name])

@@ -1,2 +1,2 @@
-"""Small shared nouns: errors, strict configs, atomic files, fingerprints, seeds. Imports nothing of
-ours."""
+"""Small shared modules: errors, strict configs, atomic files, fingerprints, seeds. Imports none of
+the other packages."""

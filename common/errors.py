@@ -1,11 +1,11 @@
-"""The ways a command can end badly, each with its exit code.
+"""The errors that a command can end with, each with its exit code.
 
 A message says what is wrong, where, and with which value; `remedy` says what to do about it. The
 command line prints both without a traceback."""
 
 
 class UphillError(Exception):
-    """Something a person can act on. `exit_code` is what the process returns."""
+    """An error that a person can act on. `exit_code` is what the process returns."""
 
     exit_code = 1
 
@@ -19,7 +19,7 @@ class UphillError(Exception):
 
 
 class RunFailed(UphillError):
-    """The run started and could not go on (exit code 1)."""
+    """The run started and could not continue (exit code 1)."""
 
     exit_code = 1
 

@@ -1,40 +1,39 @@
-"""Why an answer could not be graded, and which setting mends it: what to look at before prompts are
-blamed."""
+"""Why an answer could not be graded, and which setting corrects that."""
 
 from collections.abc import Mapping
 
 CUT_OFF = "cut_off"
-"""An answer that did not come to its end: at the length limit, or within its thinking."""
+"""An answer that is not complete: cut off at the length limit, or within its thinking."""
 TOO_LONG = "too_long"
 """A prompt that leaves no room for the longest answer."""
 NOT_ENCODED = "not_encoded"
-"""A prompt that the tokenizer or its chat template raised on, or made no tokens of."""
+"""A prompt on which the tokenizer or its chat template raised, or that has no tokens."""
 UNFIT = frozenset({TOO_LONG, NOT_ENCODED})
-"""Faults of a prompt itself, which another try would find again."""
+"""Faults of a prompt itself, which another attempt would repeat."""
 REMEDIES = {
-    CUT_OFF: "raise max_tokens: the answers do not come to an end within it",
+    CUT_OFF: "raise max_tokens: the answers are longer",
     TOO_LONG: (
         "raise rollouts.max_model_len or lower max_tokens: the prompts leave no room for an answer"
     ),
     NOT_ENCODED: (
         "look at the chat template: it raises on these messages, and the stage's log says why"
     ),
-    "timeout": "look at the verifier: it runs out of time on these answers",
+    "timeout": "look at the verifier: it exceeds its time limit on these answers",
     "verifier_crash": (
         "look at the verifier: it crashes on these answers, and the stage's log has the tracebacks"
     ),
     "bad_reference": (
         "correct the reference answers, or take another verifier: it cannot compare with them"
     ),
-    "unreadable": "take a judge that answers in the form asked for",
+    "unreadable": "take a judge that answers in the requested form",
     "refused": "take a judge that answers such prompts",
 }
-OTHERWISE = "look at what stands under `fault` in the stage's files and at its log"
+OTHER_REMEDY = "look at `fault` in the stage's files and at its log"
 
 
 def main_fault(faults: Mapping[str, int], answers: int) -> str | None:
-    """The most frequent fault, when at least half of so many answers have one; None where the
-    prompts may be it."""
+    """The most frequent fault if at least half of the answers have one; None otherwise, when the
+    prompts may be the cause."""
     if not answers or 2 * sum(faults.values()) < answers:
         return None
     return max(sorted(faults), key=lambda reason: faults[reason])
@@ -48,4 +47,4 @@ def counted(faults: Mapping[str, int]) -> str:
 
 def remedy_of(reason: str) -> str:
     """What to do about a fault."""
-    return REMEDIES.get(reason, OTHERWISE)
+    return REMEDIES.get(reason, OTHER_REMEDY)

@@ -1,5 +1,5 @@
-"""Files that are either whole or absent, and how damage to them is found: checksums beside them or
-inside them."""
+"""Atomic files: complete or absent. Damage to them is detected by checksums, beside or inside
+them."""
 
 import hashlib
 import json
@@ -10,10 +10,9 @@ from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` so that a crash leaves either the old content or the new, never a
-    part.
+    """Write `text` to `path` so that a crash leaves the old content or the new, never a part.
 
-    The folder must be there: one that is not may have been on a disk that was unmounted.
+    The folder must exist: a missing one may be on a disk that was unmounted.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with open(partial, "w", encoding="utf-8") as handle:
@@ -24,7 +23,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all. Non-finite numbers are errors."""
+    """Write `value` as indented JSON, atomically. Non-finite numbers are errors."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -38,14 +37,14 @@ _OPEN = "0" * 64
 
 
 def write_sealed(path: Path, value: dict[str, Any]) -> None:
-    """Write `value` as JSON that notices every changed byte of itself, whole or not at all."""
+    """Write `value` as JSON with a checksum of its own bytes, atomically."""
     text = json.dumps({**value, SEAL: _OPEN}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(path, text.replace(_OPEN, hashlib.sha256(text.encode()).hexdigest()))
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """What `write_sealed` wrote. ValueError when a byte of it is another one; OSError when it is
-    not there."""
+    """The value that `write_sealed` wrote. Raises ValueError when a byte of it has changed, OSError
+    when it is missing."""
     data = path.read_bytes()
     try:
         value = json.loads(data)
@@ -59,19 +58,20 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
 
 def append_json_line(path: Path, value: dict[str, Any]) -> None:
-    """Append one JSON line; used for metrics, whose last line may be lost in a crash."""
+    """Append one JSON line. A crash may lose the last line."""
     with open(path, "a", encoding="utf-8") as handle:
         handle.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
 def write_json_lines(path: Path, values: Iterable[Any]) -> None:
-    """Write JSON lines, the whole file or nothing of it."""
+    """Write JSON lines, atomically."""
     lines = (json.dumps(value, ensure_ascii=False, allow_nan=False) for value in values)
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """All complete lines of a JSON lines file; a half-written last line is left out."""
+    """All complete lines of a JSON lines file, without an incomplete last line; [] without a
+    file."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
@@ -88,7 +88,7 @@ def checksum(path: Path) -> str:
 
 
 def same_file(handle: int, path: Path) -> bool:
-    """Whether `path` still leads to the open file: not where a disk was unmounted, or a folder
+    """Whether `path` still names the open file. It does not after a disk was unmounted, or a folder
     moved or replaced."""
     try:
         return os.path.samestat(os.fstat(handle), path.stat())

@@ -1,5 +1,5 @@
-"""One fingerprint for one meaning: SHA-256 over canonical JSON, refusing what JSON cannot say
-exactly."""
+"""Fingerprints: SHA-256 over canonical JSON. Values that JSON cannot represent exactly are
+refused."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 
 def canonical(value: Any) -> Any:
-    """`value` as plain JSON types. Raises TypeError on anything whose encoding would be a guess."""
+    """`value` as plain JSON types. Raises TypeError on values without a unique encoding."""
     if isinstance(value, BaseModel):
         return canonical(value.model_dump(mode="json"))
     if isinstance(value, dict):
@@ -36,14 +36,14 @@ def differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]
     """The leaves in which two canonical values differ, as (dotted path, old, new); a missing side
     is None."""
     if isinstance(old, dict) and isinstance(new, dict):
-        found = []
+        differing = []
         for key in sorted({*old, *new}):
-            found += differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-        return found
+            differing += differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        return differing
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         return [
-            d
+            difference
             for i, (a, b) in enumerate(zip(old, new, strict=True))
-            for d in differences(a, b, f"{path}[{i}]")
+            for difference in differences(a, b, f"{path}[{i}]")
         ]
     return [] if old == new else [(path, old, new)]

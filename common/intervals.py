@@ -1,4 +1,4 @@
-"""95 % interval of a share, and what a value with its interval is."""
+"""A value with its 95 % interval, and the interval of a share."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -31,5 +31,5 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
 
 
 def share_of(correct: int, n: int) -> Estimate | None:
-    """`correct` out of `n` with Wilson's interval; None of none."""
+    """`correct` out of `n` with Wilson's interval; None if `n` is 0."""
     return Estimate(correct / n, *wilson(correct, n)) if n else None

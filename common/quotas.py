@@ -1,4 +1,4 @@
-"""Whole places shared out in proportion: exact totals, no floating point."""
+"""Apportionment: a whole number divided in proportion, with exact totals and no floating point."""
 
 from collections.abc import Mapping
 
@@ -6,10 +6,10 @@ from common.seeds import derive
 
 
 def even_parts(count: int, most: int) -> list[int]:
-    """`count` in as few whole parts of at most `most` as there can be, none more than 1 larger than
-    another."""
+    """`count` as the least number of whole parts of at most `most`, whose sizes differ by at most
+    1."""
     parts = -(-count // most)
-    return [count // parts + (place < count % parts) for place in range(parts)]
+    return [count // parts + (number < count % parts) for number in range(parts)]
 
 
 def apportion(
@@ -18,22 +18,20 @@ def apportion(
     capacity: Mapping[str, int] | None = None,
     seed: int | None = None,
 ) -> dict[str, int]:
-    """Give `total` places to the names of `sizes` in proportion; the values returned add up to
-    `total` exactly.
+    """Divide `total` over the names of `sizes` in proportion; the values returned add up to `total`
+    exactly.
 
-    Every name gets the whole part of its ideal share. The places left go to the largest remainders
-    (ties by name) or, with a `seed`, are drawn with the remainders as probabilities: then each name
-    gets its ideal share on average, where small names would otherwise come away empty every time.
-    No name gets more than its `capacity` (default: no limit); what it cannot take goes to the
-    others in proportion. Raises ValueError if `total` does not fit."""
+    Every name gets the whole part of its ideal share. What is left goes to the largest remainders
+    (ties by name) or, with a `seed`, is drawn with the remainders as probabilities. Then each name
+    gets its ideal share on average, and a small one is not left out every time. No name gets more
+    than its `capacity` (default: no limit); the others get the excess in proportion. Raises
+    ValueError if `total` exceeds the capacities."""
     limits = {name: total if capacity is None else capacity[name] for name in sizes}
     if total < 0 or min([0, *sizes.values(), *limits.values()]) < 0:
-        raise ValueError(
-            f"cannot apportion {total} places over {dict(sizes)} with capacities {limits}"
-        )
+        raise ValueError(f"cannot divide {total} over {dict(sizes)} with capacities {limits}")
     open_names = sorted(name for name, size in sizes.items() if size > 0)
     if total > sum(limits[name] for name in open_names):
-        raise ValueError(f"{total} places do not fit into capacities {limits}")
+        raise ValueError(f"{total} do not fit into capacities {limits}")
     given = dict.fromkeys(sizes, 0)
     left = total
     while full := [
@@ -55,7 +53,7 @@ def _weight(sizes: Mapping[str, int], names: list[str]) -> int:
 
 
 def _round(total: int, sizes: dict[str, int], seed: int | None) -> dict[str, int]:
-    """Whole shares of `total`: each ideal share rounded down or up."""
+    """Whole shares of `total`: each ideal share is rounded down or up."""
     weight = sum(sizes.values())
     given = {name: total * size // weight for name, size in sizes.items()}
     remainders = {name: total * size % weight for name, size in sizes.items()}
@@ -70,16 +68,16 @@ def _round(total: int, sizes: dict[str, int], seed: int | None) -> dict[str, int
 
 
 def _systematic(remainders: dict[str, int], weight: int, seed: int) -> list[str]:
-    """Names hit by a comb of teeth `weight` apart, laid at random over the remainders put end to
-    end.
+    """Systematic sampling: the names whose remainders, laid end to end, contain one of the points
+    that lie `weight` apart from a random start.
 
-    The remainders add up to a whole number of weights, so the count is exact, and each is hit at
-    most once, with probability remainder / weight."""
+    The remainders add up to a multiple of `weight`, so the number of names is exact. Each is
+    selected at most once, with probability remainder / weight."""
     winners = []
-    end, tooth = 0, derive(seed, "comb") % weight
+    end, point = 0, derive(seed, "comb") % weight
     for name in sorted(remainders, key=lambda name: (derive(seed, "order", name), name)):
         end += remainders[name]
-        if tooth < end:
+        if point < end:
             winners.append(name)
-            tooth += weight
+            point += weight
     return winners

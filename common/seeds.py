@@ -1,5 +1,5 @@
-"""Independent seeds from one: every use of randomness names itself, so adding one moves no
-other."""
+"""Independent seeds derived from one. Every use of randomness has its own name, so adding one does
+not change the others."""
 
 import hashlib
 

@@ -1,8 +1,7 @@
-"""What of a completion is thinking, and what is meant for the reader: only the latter is ever
-graded.
+"""Separates a completion's thinking from its answer. Only the answer is graded.
 
 The marks are those that models' chat templates use. A template may write the opening mark into the
-prompt; then a completion has the closing one alone, and all before it is thinking."""
+prompt; then a completion has only the closing one, and all text before it is thinking."""
 
 import re
 
@@ -20,8 +19,8 @@ _MARK = re.compile("|".join(map(re.escape, MARKS)), re.IGNORECASE)
 
 
 def answer_part(text: str) -> str | None:
-    """`text` without its thinking; None if thinking was begun and never closed, as in a completion
-    that was cut off."""
+    """`text` without its thinking; None if the thinking is not closed, as in a completion that was
+    cut off."""
     kept, depth, start = "", 0, 0
     for mark in _MARK.finditer(text):
         if depth == 0:
@@ -37,7 +36,7 @@ def answer_part(text: str) -> str | None:
 
 
 def opened_by(rendered: str) -> str:
-    """The thinking mark that a rendered prompt ends with, so that its answer begins inside of it;
-    empty if none."""
+    """The opening mark that a rendered prompt ends with, so that the completion begins with
+    thinking; empty if none."""
     tail = rendered.rstrip().lower()
     return next((opening for opening, _ in _MARKS if tail.endswith(opening.lower())), "")

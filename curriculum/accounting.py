@@ -1,4 +1,5 @@
-"""What a curriculum's rollouts cost, what became of them, and how well it foretold them."""
+"""What a curriculum's rollouts cost, how their groups ended, and how accurate its predictions
+were."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,17 +7,16 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from curriculum.calibration import Calibration
 from curriculum.posterior import Beta
 
-BINS = 10
-
 EDGES = (0.2, 0.4, 0.6, 0.8)
-"""Pass rates that part the shares of difficulty."""
-FATES = ("trained", "zero_easy", "zero_hard", "pilot", "surplus", "faulty", "probed")
-"""What can become of a group: trained on; without a spread (all solved, all failed); a pilot not
-committed to; mixed but not needed; without one graded rollout; sampled to measure only."""
-
-PREDICTIONS = ("foretold", "committed")
+"""Pass rates at which prompts are divided into classes of difficulty."""
+OUTCOMES = ("trained", "zero_easy", "zero_hard", "pilot", "surplus", "faulty", "probed")
+"""How a group can end: trained on; all rollouts pass; all fail; a pilot whose rest was not rolled
+out; mixed but not needed; without a graded rollout; sampled only to measure."""
+PREDICTIONS = ("predicted", "committed")
+"""The two predictions of P(mixed) whose calibration is kept."""
 
 
 @dataclass
@@ -27,8 +27,8 @@ class GroupCounts:
     fails: int = 0
     faults: int = 0
     tokens: int = 0
-    full: bool = False
-    """A whole group, not a pilot alone."""
+    complete: bool = False
+    """The whole group was rolled out, not the pilot alone."""
 
     def add(self, passes: int, fails: int, faults: int, tokens: int) -> None:
         self.passes, self.fails = self.passes + passes, self.fails + fails
@@ -36,79 +36,37 @@ class GroupCounts:
 
     @property
     def mixed(self) -> bool:
+        """Whether the group has both passes and fails."""
         return self.passes > 0 and self.fails > 0
 
     @property
     def rollouts(self) -> int:
         return self.passes + self.fails + self.faults
 
-    def chance(self, believed: Beta, more: int) -> float:
-        """P(the group is mixed after `more` rollouts), `believed` after those it has."""
+    def mixed_probability(self, estimate: Beta, more: int) -> float:
+        """P(the group is mixed after `more` rollouts); `estimate` already includes those it has."""
         if self.mixed:
             return 1.0
         if self.passes:
-            return 1.0 - believed.all_pass(more)
+            return 1.0 - estimate.all_pass(more)
         if self.fails:
-            return 1.0 - believed.all_fail(more)
-        return believed.mixed(more)
+            return 1.0 - estimate.all_fail(more)
+        return estimate.mixed(more)
 
-    def fate(self, trained: bool) -> str:
-        """One of FATES, `probed` excepted."""
+    def outcome(self, trained: bool) -> str:
+        """One of OUTCOMES, except `probed`."""
         if self.mixed:
             return "trained" if trained else "surplus"
         if not self.passes + self.fails:
             return "faulty"
-        if not self.full:
+        if not self.complete:
             return "pilot"
         return "zero_easy" if self.passes else "zero_hard"
 
 
 @dataclass
-class Calibration:
-    """Foretold probabilities that a group is mixed, by tenths, against what came."""
-
-    counts: list[int] = field(default_factory=lambda: [0] * BINS)
-    predicted: list[float] = field(default_factory=lambda: [0.0] * BINS)
-    observed: list[int] = field(default_factory=lambda: [0] * BINS)
-    squared: float = 0.0
-
-    def book(self, probability: float, mixed: bool) -> None:
-        place = min(int(probability * BINS), BINS - 1)
-        self.counts[place] += 1
-        self.predicted[place] += probability
-        self.observed[place] += mixed
-        self.squared += (probability - mixed) ** 2
-
-    @property
-    def total(self) -> int:
-        return sum(self.counts)
-
-    @property
-    def brier(self) -> float:
-        """Mean squared difference between what was foretold and what came (Brier 1950); 0 without
-        any."""
-        return self.squared / self.total if self.total else 0.0
-
-    @property
-    def expected_error(self) -> float:
-        """Expected calibration error: mean distance of foretold and actual share over the bins,
-        weighed by size."""
-        if not self.total:
-            return 0.0
-        return (
-            sum(abs(f - c) for f, c in zip(self.predicted, self.observed, strict=True)) / self.total
-        )
-
-    def curve(self) -> list[dict[str, float]]:
-        """The reliability curve: mean foretold and actual share of each tenth that was ever
-        foretold."""
-        rows = zip(self.counts, self.predicted, self.observed, strict=True)
-        return [{"foretold": f / n, "came": c / n, "groups": n} for n, f, c in rows if n]
-
-
-@dataclass
 class RolloutAccounting:
-    """Sums over a stage; kept in the ledger between steps."""
+    """Sums over a stage; kept in the ledger between steps. The counters are by outcome."""
 
     rollouts: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
@@ -116,22 +74,21 @@ class RolloutAccounting:
     saved_rollouts: float = 0.0
     saved_tokens: float = 0.0
     predicted: Calibration = field(default_factory=Calibration)
-    """Before any rollout of the step."""
+    """Of the prediction before any rollout of the step."""
     committed: Calibration = field(default_factory=Calibration)
-    """After a pilot that was not mixed yet."""
+    """Of the prediction after a pilot that was not mixed yet."""
 
-    def book(self, tally: GroupCounts, fate: str) -> None:
-        self.groups[fate] += 1
-        self.rollouts[fate] += tally.rollouts
-        self.tokens[fate] += tally.tokens
+    def record(self, group: GroupCounts, outcome: str) -> None:
+        self.groups[outcome] += 1
+        self.rollouts[outcome] += group.rollouts
+        self.tokens[outcome] += group.tokens
 
-    def book_saved(
+    def record_saved(
         self, mixed: int, rollouts: int, tokens: int, pool_rate: float, group_size: int
     ) -> None:
-        """What was saved against drawing at random: its rollouts for as many mixed groups, less
-        what was spent.
+        """Add the rollouts that random drawing needs for as many mixed groups, minus those spent.
 
-        At random, a group is mixed with the pool's mean probability (`pool_rate`), so each mixed
+        At random a group is mixed with the pool's mean probability `pool_rate`, so each mixed
         one takes group_size / pool_rate rollouts. Tokens in proportion."""
         if rollouts and pool_rate > 0:
             saved = mixed * group_size / pool_rate - rollouts
@@ -160,10 +117,10 @@ class RolloutAccounting:
         return cls(**counters, **saved, **calibrations)
 
     def metrics(self) -> dict[str, float]:
-        """Shares of all generated tokens by fate so far, committed groups' share that was mixed,
-        calibration."""
+        """Share of all generated tokens by outcome, share of the committed groups that were mixed,
+        rollouts and tokens saved, and calibration."""
         total = max(sum(self.tokens.values()), 1)
-        shares = {f"tokens/{fate}": self.tokens[fate] / total for fate in FATES}
+        shares = {f"tokens/{outcome}": self.tokens[outcome] / total for outcome in OUTCOMES}
         mixed = self.groups["trained"] + self.groups["surplus"]
         committed = (
             mixed + self.groups["zero_easy"] + self.groups["zero_hard"] + self.groups["faulty"]
@@ -182,9 +139,9 @@ class RolloutAccounting:
 
 
 def difficulty_shares(rates: Iterable[float]) -> dict[str, float]:
-    """Share of prompts by believed pass rate."""
+    """Share of prompts in each class of estimated pass rate."""
     values = list(rates)
     bounds = [0.0, *EDGES, 1.0]
-    found = Counter(sum(rate >= edge for edge in EDGES) for rate in values)
+    counts = Counter(sum(rate >= edge for edge in EDGES) for rate in values)
     names = [f"pass_rate_{low:.1f}_{high:.1f}" for low, high in pairwise(bounds)]
-    return {name: found[i] / len(values) if values else 0.0 for i, name in enumerate(names)}
+    return {name: counts[i] / len(values) if values else 0.0 for i, name in enumerate(names)}

@@ -1,18 +1,17 @@
-"""The curriculum: asks for rollouts, books them in the ledger, and says what to train on. Works
-with any trainer.
+"""The curriculum: requests rollouts, records them in the ledger, and selects what to train on.
+Works with any trainer.
 
     curriculum = Curriculum(Posterior(), ledger, groups=16, group_size=8, seed=0)
     step = curriculum.step(version)
-    asks = next(step)
+    requests = next(step)
     while True:
         try:
-            asks = step.send([roll(ask) for ask in asks])      # an Outcome an ask
+            requests = step.send([roll_out(request) for request in requests])  # RolloutResults
         except StopIteration as end:
-            train(end.value)                                   # a Chosen
+            train(end.value)                                                   # a StepSelection
             break
 
-Everything it remembers is in the ledger, so a copy of the ledger's file is all that resuming needs.
-"""
+All its state is in the ledger, so a copy of the ledger's file is enough to resume."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
@@ -24,53 +23,23 @@ from common.errors import BadInput
 from common.faults import UNFIT
 from common.seeds import derive
 from curriculum.accounting import GroupCounts, RolloutAccounting, difficulty_shares
+from curriculum.candidates import Weigh
 from curriculum.config import CurriculumConfig, Posterior
+from curriculum.empty_steps import EmptySteps, nothing_to_learn
 from curriculum.kinds import KINDS
 from curriculum.ledger import Ledger
-from curriculum.pool import Pool, Weigh
+from curriculum.pool import Pool
 from curriculum.posterior import Beta, mixed
 from curriculum.records import Observation
 from curriculum.requests import RolloutRequest, RolloutResult, StepSelection
-from curriculum.starved import Dry, starved
+from curriculum.stage_start import ACCOUNTING, EMPTY_STEPS, START, raised_band, remember_start
 from curriculum.step import Step
 
-Requesting = Generator[list[RolloutRequest], Sequence[RolloutResult], StepSelection]
-FIRST_VERSION = "first_version"
-"""Under this name: the version of the policy that the stage began with; 0 if nothing is there."""
-START = "start"
-"""Under this name: the pass rates believed at step SETTLED, of the pool and by cell."""
-SETTLED = 10
-"""The step from which on the pool's pass rates are taken for known."""
-DRY = "dry"
-"""Under this name: the steps in a row without a group to learn from."""
-
-
-def begin_stage(ledger: Ledger) -> None:
-    """Begin a stage on what another one learnt: its sums go, and the policy's versions count on
-    from its last.
-
-    What had no room for an answer there comes back: it may have room here. A ledger without
-    rollouts, a judge's, stays as it is."""
-    seen = [
-        version
-        for row in ledger.columns("seen_version", "state_version")
-        for version in row
-        if version is not None
-    ]
-    if seen:
-        with ledger.transaction():
-            ledger.remember("account", None)
-            ledger.remember(DRY, None)
-            ledger.remember(FIRST_VERSION, max(seen) + 1)
-            rows = ledger.columns("id", "state", "passes", "fails")
-            unfit = [
-                id for id, state, passes, fails in rows if state == "retired" and not passes + fails
-            ]
-            ledger.recall(unfit, max(seen) + 1)
+StepGenerator = Generator[list[RolloutRequest], Sequence[RolloutResult], StepSelection]
 
 
 class Curriculum:
-    """Chooses `groups` prompts a step for groups of `group_size` rollouts."""
+    """Selects `groups` prompts per step for groups of `group_size` rollouts."""
 
     def __init__(
         self, config: CurriculumConfig, ledger: Ledger, *, groups: int, group_size: int, seed: int
@@ -84,151 +53,146 @@ class Curriculum:
                 f"curriculum.shares names {', '.join(unknown)}",
                 f"the prompts' capabilities are: {have}",
             )
-        kept = ledger.remembered("account", None)
-        self.accounting = RolloutAccounting() if kept is None else RolloutAccounting.from_json(kept)
-        dry = ledger.remembered(DRY, None)
-        self.dry = Dry() if dry is None else Dry.from_json(dry)
+        sums = ledger.remembered(ACCOUNTING, None)
+        self.accounting = RolloutAccounting() if sums is None else RolloutAccounting.from_json(sums)
+        empty = ledger.remembered(EMPTY_STEPS, None)
+        self.empty = EmptySteps() if empty is None else EmptySteps.from_json(empty)
 
-    def step(self, version: int) -> Requesting:
-        """A step of policy `version`: yields lists of asks, wants their outcomes, returns what to
-        train on.
+    def step(self, version: int) -> StepGenerator:
+        """A step of policy `version`: yields lists of requests, expects their results, returns what
+        to train on.
 
-        Raises RunFailed after `empty_steps` steps in a row without a group to learn from.
+        Raises RunFailed after `empty_steps` steps in a row without a mixed group.
         """
         pool_rate = self._mean(lambda a, b, age: a / (a + b), version)
-        self._start(version, pool_rate)
+        remember_start(self.ledger, self.pool, version, pool_rate)
         step = Step(
             self.config, self.ledger, self.pool,
             version=version, groups=self.groups, group_size=self.group_size,
-            band=self._band(pool_rate), seed=derive(self.seed, "step", version),
+            band=raised_band(self.config, self.ledger, pool_rate),
+            seed=derive(self.seed, "step", version),
         )  # fmt: skip
-        rates: list[float] = []  # believed of what is drawn
-        decide = KINDS[self.config.kind](step)
+        rates: list[float] = []  # estimated pass rates of the prompts drawn
+        kind = KINDS[self.config.kind](step)
         try:
-            requests = next(decide)
+            requests = next(kind)
             while True:
-                predicted = self.pool.believed([request.id for request in requests], version)
-                drawn = [request.purpose in ("group", "pilot") for request in requests]
-                rates += [beta.mean for beta, mine in zip(predicted, drawn, strict=True) if mine]
-                outcomes = yield requests
-                self._book(step, requests, predicted, outcomes)
-                requests = next(decide)
+                predicted = self.pool.posteriors([request.id for request in requests], version)
+                rates += [
+                    beta.mean
+                    for beta, request in zip(predicted, requests, strict=True)
+                    if request.purpose in ("group", "pilot")
+                ]
+                results = yield requests
+                self._record(step, requests, predicted, results)
+                requests = next(kind)
         except StopIteration as end:
             counted: list[str] = end.value
         return self._close(step, counted, pool_rate, rates)
 
-    def _book(
+    def _record(
         self,
         step: Step,
         requests: Sequence[RolloutRequest],
         predicted: Sequence[Beta],
-        outcomes: Sequence[RolloutResult],
+        results: Sequence[RolloutResult],
     ) -> None:
-        beliefs = self.pool.cell_beliefs(step.version)
-        observations = []
-        for request, beta, seen in zip(requests, predicted, outcomes, strict=True):
-            place, graded = self.pool.place[request.id], seen.passes + seen.fails
-            surprise = None
-            if self.pool.seen[place] >= 0 and graded:
-                surprise = (
-                    seen.passes / graded
-                    - beta.mean
-                    + beliefs[int(self.pool.difficulty_group[place])].mean
-                )
-            more = request.purpose == "rest"
-            observations.append(
-                Observation(request.id, seen.passes, seen.fails, seen.faults, surprise, more)
-            )
-            if request.purpose == "probe":
-                tally = GroupCounts(seen.passes, seen.fails, sum(seen.faults.values()), seen.tokens)
-                step.probes[request.id] = tally
-                self.accounting.book(tally, "probed")
-                chance = beta.mixed(request.rollouts)
-            else:
-                tally = step.tallies.setdefault(request.id, GroupCounts())
-                chance = tally.chance(beta, request.rollouts)
-                tally.add(seen.passes, seen.fails, sum(seen.faults.values()), seen.tokens)
-                tally.full = request.purpose != "pilot"
-            if chance < 1 and not seen.faults:
-                kind = self.accounting.committed if more else self.accounting.predicted
-                kind.book(chance, tally.mixed)
+        """Record the results in the ledger, the pool, the step's counts and the accounting; retire
+        prompts that cannot be rolled out."""
+        rolled_out = list(zip(requests, predicted, results, strict=True))
+        observations = [self._observation(step, *one) for one in rolled_out]
+        for one in rolled_out:
+            self._count(step, *one)
         self.ledger.observe(observations, step.version, decay=self.config.decay)
         self.pool.refresh(request.id for request in requests)
-        self.dry.book(outcomes)
+        self.empty.record(results)
         unfit = {
-            request.id
-            for request, seen in zip(requests, outcomes, strict=True)
-            if not UNFIT.isdisjoint(seen.faults)
+            request.id for request, _, result in rolled_out if not UNFIT.isdisjoint(result.faults)
         }
-        step.move(sorted(id for id in unfit if not step.rests(id)), [])
+        step.change_states(sorted(id for id in unfit if not step.is_retired(id)), [])
+
+    def _observation(
+        self, step: Step, request: RolloutRequest, predicted: Beta, result: RolloutResult
+    ) -> Observation:
+        graded, surprise = result.passes + result.fails, None
+        if self.pool.seen[self.pool.index.position[request.id]] >= 0 and graded:
+            group = self.pool.group_estimate(request.id, step.version)
+            surprise = result.passes / graded - predicted.mean + group.mean
+        return Observation(
+            request.id,
+            result.passes,
+            result.fails,
+            result.faults,
+            surprise,
+            continuation=request.purpose == "rest",
+        )
+
+    def _count(
+        self, step: Step, request: RolloutRequest, predicted: Beta, result: RolloutResult
+    ) -> None:
+        """Add a result to its group's counts, and its prediction to the calibration."""
+        faults = sum(result.faults.values())
+        if request.purpose == "probe":
+            group = GroupCounts(result.passes, result.fails, faults, result.tokens)
+            step.probe_counts[request.id] = group
+            self.accounting.record(group, "probed")
+            probability = predicted.mixed(request.rollouts)
+        else:
+            group = step.counts.setdefault(request.id, GroupCounts())
+            probability = group.mixed_probability(predicted, request.rollouts)
+            group.add(result.passes, result.fails, faults, result.tokens)
+            group.complete = request.purpose != "pilot"
+        if probability < 1 and not result.faults:
+            after_pilot = request.purpose == "rest"
+            accounting = self.accounting
+            calibration = accounting.committed if after_pilot else accounting.predicted
+            calibration.record(probability, group.mixed)
 
     def _close(
         self, step: Step, counted: list[str], pool_rate: float, rates: list[float]
     ) -> StepSelection:
-        train = [id for id in counted if step.tallies[id].mixed]
-        for id, tally in step.tallies.items():
-            self.accounting.book(tally, tally.fate(id in train))
-        at_random = self._mean(lambda a, b, age: mixed(a, b, self.group_size), step.version)
-        spent = [*step.tallies.values(), *step.probes.values()]
-        rollouts, tokens = (
-            sum(tally.rollouts for tally in spent),
-            sum(tally.tokens for tally in spent),
-        )
-        self.accounting.book_saved(len(step.mixed()), rollouts, tokens, at_random, self.group_size)
-        self.dry = Dry() if train else replace(self.dry, steps=self.dry.steps + 1)
+        train = [id for id in counted if step.counts[id].mixed]
+        for id, group in step.counts.items():
+            self.accounting.record(group, group.outcome(id in train))
+        self._record_saved(step)
+        self.empty = EmptySteps() if train else replace(self.empty, steps=self.empty.steps + 1)
         metrics = self.accounting.metrics() | self._metrics(step, train, pool_rate, rates)
         with self.ledger.transaction():
             self.ledger.trained(train, decay=self.config.trained_decay)
-            self.ledger.remember("account", self.accounting.to_json())
-            self.ledger.remember(DRY, self.dry.to_json())
+            self.ledger.remember(ACCOUNTING, self.accounting.to_json())
+            self.ledger.remember(EMPTY_STEPS, self.empty.to_json())
         self.pool.refresh(train)
-        if self.dry.steps >= self.config.empty_steps:
-            raise starved(self.dry, self.pool, self.accounting.groups["trained"], step.version)
+        if self.empty.steps >= self.config.empty_steps:
+            trained = self.accounting.groups["trained"]
+            raise nothing_to_learn(self.empty, self.pool, trained, step.version)
         return StepSelection(train, counted, metrics, step.quota_shift)
+
+    def _record_saved(self, step: Step) -> None:
+        at_random = self._mean(lambda a, b, age: mixed(a, b, self.group_size), step.version)
+        spent = [*step.counts.values(), *step.probe_counts.values()]
+        rollouts = sum(group.rollouts for group in spent)
+        tokens = sum(group.tokens for group in spent)
+        self.accounting.record_saved(
+            len(step.mixed()), rollouts, tokens, at_random, self.group_size
+        )
 
     def _metrics(
         self, step: Step, train: list[str], pool_rate: float, rates: list[float]
     ) -> dict[str, float]:
-        start = self.ledger.remembered(START, {}).get("cells")
-        difficulty_groups = [str(self.pool.difficulty_group[self.pool.place[id]]) for id in train]
         metrics = {"pool_rate": pool_rate, "drawn_rate": fmean(rates) if rates else 0.0}
-        if start and difficulty_groups:
-            # How hard what is practised now was for the policy that RL began with.
-            metrics["start_difficulty"] = 1 - fmean(
-                start[difficulty_group] for difficulty_group in difficulty_groups
-            )
+        start = self.ledger.remembered(START, {}).get("difficulty_groups")
+        if start and train:
+            # How hard the prompts trained on now were for the policy that RL began with.
+            index = self.pool.index
+            groups = index.difficulty_group[index.positions(train)].tolist()
+            metrics["start_difficulty"] = 1 - fmean(start[str(group_id)] for group_id in groups)
         if isinstance(self.config, Posterior):
             metrics |= {"band_low": step.band[0], "band_high": step.band[1]}
-        quota_shift = {f"moved/{name}": float(count) for name, count in step.quota_shift.items()}
-        return (
-            metrics
-            | difficulty_shares(rates)
-            | quota_shift
-            | {"retired": step.retired, "recalled": step.recalled}
-        )
+        shifts = {f"quota_shift/{name}": float(n) for name, n in step.quota_shift.items()}
+        states = {"retired": step.retired, "reactivated": step.reactivated}
+        return metrics | difficulty_shares(rates) | shifts | states
 
     def _mean(self, value: Weigh, version: int) -> float:
-        """The mean over the whole pool of a function of what is believed."""
+        """The mean of a function of the posterior over the whole pool."""
         everyone = np.ones(len(self.pool.ids), dtype=np.bool_)
-        return self.pool.weighed(everyone, value, version).mean_weight
-
-    def _start(self, version: int, pool_rate: float) -> None:
-        """Remember once how hard the pool was for the policy that training began with, when enough
-        has been seen."""
-        if version >= SETTLED and self.ledger.remembered(START, None) is None:
-            difficulty_groups = {
-                str(difficulty_group): belief.mean
-                for difficulty_group, belief in self.pool.cell_beliefs(version).items()
-            }
-            self.ledger.remember(START, {"pool_rate": pool_rate, "cells": difficulty_groups})
-
-    def _band(self, pool_rate: float) -> tuple[float, float]:
-        """The band, moved to harder prompts in proportion to how much of the pool was solved since
-        the start."""
-        if not isinstance(self.config, Posterior):
-            return 0.0, 1.0
-        start = self.ledger.remembered(START, {"pool_rate": pool_rate})["pool_rate"]
-        solved = min(max((pool_rate - start) / (1 - start), 0.0), 1.0)
-        low, high = self.config.band
-        down = self.config.raise_band * solved
-        return max(low - down, 0.0), max(high - down, 0.0)
+        return self.pool.weighted(everyone, value, version).mean_weight

@@ -1,5 +1,6 @@
-"""The ledger's file: SQLite tables, made and copied so that a file is either a whole ledger or
-refused by name."""
+"""The ledger's file: its SQLite tables, and functions to create, open and copy it.
+
+A file is either a complete ledger or refused with its name."""
 
 import os
 import sqlite3
@@ -9,13 +10,13 @@ from common.errors import RunFailed
 
 _APPLICATION = 0x7570686C
 """Marks a SQLite file as a ledger ("uphl")."""
-_SCHEMA = 2
+_SCHEMA = 3
 PROMPTS = {
     "id": "TEXT PRIMARY KEY",
     "capability": "TEXT NOT NULL",
     "source": "TEXT NOT NULL",
     "settings": "TEXT NOT NULL",
-    "cell": "INTEGER NOT NULL",
+    "difficulty_group": "INTEGER NOT NULL",
     "prior_a": "REAL NOT NULL",
     "prior_b": "REAL NOT NULL",
     "passes": "REAL NOT NULL",
@@ -23,17 +24,17 @@ PROMPTS = {
     "seen_version": "INTEGER",
     "drawn": "INTEGER NOT NULL",
     "faults": "TEXT NOT NULL",
-    "state": "TEXT NOT NULL CHECK (state IN ('active', 'retired', 'recalled'))",
+    "state": "TEXT NOT NULL CHECK (state IN ('active', 'retired', 'reactivated'))",
     "state_version": "INTEGER",
     "verdict": "TEXT",
 }
-CELLS = {
+DIFFICULTY_GROUPS = {
     "id": "INTEGER PRIMARY KEY",
     "parent": "INTEGER",
     "name": "TEXT NOT NULL",
     "members": "INTEGER NOT NULL",
-    "base": "REAL NOT NULL",
-    "groups": "REAL NOT NULL",
+    "prior_means": "REAL NOT NULL",
+    "rollout_groups": "REAL NOT NULL",
     "rates": "REAL NOT NULL",
     "pairs": "REAL NOT NULL",
     "pair_rates": "REAL NOT NULL",
@@ -41,14 +42,14 @@ CELLS = {
     "version": "INTEGER NOT NULL",
 }
 MEMORY = {"name": "TEXT PRIMARY KEY", "value": "TEXT NOT NULL"}
-"""What a curriculum remembers from step to step besides prompts and cells, as JSON."""
-TABLES = {"prompts": PROMPTS, "cells": CELLS, "memory": MEMORY}
+"""The curriculum's other state between steps, as named JSON values."""
+TABLES = {"prompts": PROMPTS, "difficulty_groups": DIFFICULTY_GROUPS, "memory": MEMORY}
 _BROKEN = "redo the stage that writes it, or put back a copy"
 
 
 def connect(target: str) -> sqlite3.Connection:
-    """A connection without implicit transactions, as the ledger opens its own. Creates a file that
-    is absent."""
+    """A connection without implicit transactions, which the ledger begins itself. Creates a missing
+    file."""
     db = sqlite3.connect(target, isolation_level=None)
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA synchronous = FULL")
@@ -56,7 +57,7 @@ def connect(target: str) -> sqlite3.Connection:
 
 
 def create(db: sqlite3.Connection) -> None:
-    """Lay out an empty ledger."""
+    """Create the tables of an empty ledger."""
     db.execute(f"PRAGMA application_id = {_APPLICATION}")
     db.execute(f"PRAGMA user_version = {_SCHEMA}")
     for table, columns in TABLES.items():
@@ -65,7 +66,7 @@ def create(db: sqlite3.Connection) -> None:
 
 
 def create_file(path: Path) -> None:
-    """An empty ledger at `path`; a crash on the way leaves no file of that name."""
+    """Create an empty ledger at `path`. A crash on the way leaves no file of that name."""
     empty = connect(":memory:")
     create(empty)
     write_copy(empty, path)
@@ -73,8 +74,8 @@ def create_file(path: Path) -> None:
 
 
 def open_file(path: Path) -> sqlite3.Connection:
-    """A connection to a file that proved to be a whole ledger; RunFailed names the file
-    otherwise."""
+    """Open a file after checking that it is a complete ledger. Raises RunFailed with its name if it
+    is not."""
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
     except sqlite3.OperationalError as error:
@@ -90,15 +91,15 @@ def open_file(path: Path) -> sqlite3.Connection:
         raise RunFailed(f"the ledger {path} cannot be read: {error}", _BROKEN) from error
     if application != _APPLICATION or schema != _SCHEMA or problem != "ok":
         db.close()
-        said = problem if problem != "ok" else f"application id {application:#x}, schema {schema}"
-        raise RunFailed(f"{path} is not a whole ledger of schema {_SCHEMA}: {said}", _BROKEN)
+        reason = problem if problem != "ok" else f"application id {application:#x}, schema {schema}"
+        raise RunFailed(f"{path} is not a complete ledger of schema {_SCHEMA}: {reason}", _BROKEN)
     return db
 
 
-def settle(path: Path) -> None:
-    """Rewrite a closed ledger so that its bytes say what it holds and not how it came to it.
+def canonicalise(path: Path) -> None:
+    """Rewrite a closed ledger so that its bytes depend only on its content, not on its history.
 
-    SQLite counts changes in a file's header; `VACUUM INTO` begins at one, and lays the pages out in
+    SQLite counts changes in a file's header. `VACUUM INTO` begins at one and writes the pages in
     order."""
     db = open_file(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -109,8 +110,8 @@ def settle(path: Path) -> None:
 
 
 def write_copy(source: sqlite3.Connection, path: Path) -> None:
-    """Copy a database to `path` through a temporary file; a journal left by what was there before
-    goes first."""
+    """Copy a database to `path` through a temporary file. The journal of an earlier file there is
+    removed first."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     partial.unlink(missing_ok=True)
     target = connect(str(partial))

@@ -1,10 +1,13 @@
-"""What prompts of one kind have in common: pass rates pooled over cells, each inside a wider one.
+"""Difficulty groups: pass rates pooled over similar prompts, each group inside a wider one.
 
-A prompt that was never tried is not unknown: prompts of its capability, source, difficulty settings
-and judge's verdict were. Its path through the cells goes from wide to narrow in that order. A
-cell's pass rate starts from what its parent turned out to be (the judge's word for the cell, moved
-by as much as the parent moved) and follows its own groups as they come; its intraclass correlation
-(how alike its prompts are) likewise. Both fade as the policy moves on."""
+Prompts of one capability, source, difficulty settings and judge's verdict predict an untried prompt
+that shares them. A prompt's path through the groups goes from wide to narrow in that order. A
+group's pass rate starts from its prior: the mean of the judge's priors of its members, shifted (in
+log-odds) by as much as the parent's estimate differs from the parent's prior. Its own rollouts then
+outweigh the prior. The same holds for its intraclass correlation (how similar its prompts are).
+Evidence fades with the policy's versions.
+
+A *rollout group* is the set of rollouts of one prompt in one step."""
 
 import math
 from collections.abc import Iterable
@@ -14,149 +17,148 @@ from typing import Any
 from curriculum.posterior import PRIOR_STRENGTH, faded
 
 INHERITED = 1.0
-"""Groups that a pass rate which a cell inherits is worth."""
+"""Weight of an inherited pass rate, in rollout groups."""
 INHERITED_CORRELATION = 3.0
-"""Groups that an inherited correlation is worth: it takes more to tell."""
+"""Weight of an inherited correlation, in rollout groups. A correlation takes more of them to
+estimate."""
 CORRELATION = 1 / (1 + PRIOR_STRENGTH)
-"""Intraclass correlation 1 / (a + b + 1) before any group was seen."""
+"""Intraclass correlation 1 / (a + b + 1) before any rollout group."""
 LEAST, MOST = 0.02, 0.9
-"""Limits of the intraclass correlation, so that neither one group nor a thousand settle a
-prompt."""
+"""Limits of the intraclass correlation, so that neither one rollout group nor a thousand decide a
+prompt's estimate alone."""
 EDGE = 0.01
-"""How near 0 and 1 a cell's pass rate may come."""
+"""Least distance of a difficulty group's pass rate from 0 and 1."""
+_FADING = ("rollout_groups", "rates", "pairs", "pair_rates", "squares")
 
 
 @dataclass(frozen=True, slots=True)
 class DifficultyGroup:
-    """Sums over a cell's prompts and groups. Those over groups are faded to `version`."""
+    """Sums over a difficulty group's prompts and rollout groups. Those over rollout groups are
+    faded to `version`."""
 
     parent: int | None
     name: str
     members: int = 0
-    base: float = 0.0
-    """Sum of the pass rates that the judge's word gives the members."""
-    groups: float = 0.0
+    prior_means: float = 0.0
+    """Sum of the means of the members' priors."""
+    rollout_groups: float = 0.0
     rates: float = 0.0
-    """Sum of the groups' pass rates, each corrected for what was known of its prompt."""
+    """Sum of the rollout groups' pass rates, each corrected for what was known of its prompt."""
     pairs: float = 0.0
-    """Groups of two rollouts or more of prompts not seen before; the next two are sums over
-    these."""
+    """Rollout groups with two rollouts or more of prompts not observed before. `pair_rates` and
+    `squares` are sums over these."""
     pair_rates: float = 0.0
     squares: float = 0.0
     """Unbiased estimates of the squared pass rate: k (k - 1) / (n (n - 1)) for k of n passes."""
     version: int = 0
 
     def at(self, version: int, decay: float) -> "DifficultyGroup":
-        """The cell with its groups faded to policy `version`."""
+        """The difficulty group with its evidence faded to policy `version`."""
         if version == self.version:
             return self
-        names = ("groups", "rates", "pairs", "pair_rates", "squares")
         left: dict[str, Any] = {
-            name: faded(getattr(self, name), decay, version - self.version) for name in names
+            name: faded(getattr(self, name), decay, version - self.version) for name in _FADING
         }
         return replace(self, version=version, **left)
 
-    def with_group(self, passes: int, fails: int, surprise: float | None) -> "DifficultyGroup":
-        """The cell after a group. `surprise`: pass rate less what was believed of a prompt seen
-        before, plus the cell's own rate; None for a prompt not seen before, whose pass rate counts
-        as it is."""
+    def with_rollouts(self, passes: int, fails: int, surprise: float | None) -> "DifficultyGroup":
+        """The difficulty group with one more rollout group.
+
+        `surprise` is that of `curriculum.records.Observation`. It replaces the pass rate of a
+        prompt observed before; None for a first observation."""
         count = passes + fails
         rate = passes / count
-        seen = replace(
+        updated = replace(
             self,
-            groups=self.groups + 1,
+            rollout_groups=self.rollout_groups + 1,
             rates=self.rates + (rate if surprise is None else surprise),
         )
         if surprise is not None or count < 2:
-            return seen
+            return updated
         square = passes * (passes - 1) / (count * (count - 1))
         return replace(
-            seen,
+            updated,
             pairs=self.pairs + 1,
             pair_rates=self.pair_rates + rate,
             squares=self.squares + square,
         )
 
     def merged(self, other: "DifficultyGroup", decay: float) -> "DifficultyGroup":
-        """Both cells' groups together; the members are the same prompts."""
+        """The evidence of both; the members are the same prompts."""
         version = max(self.version, other.version)
         mine, theirs = self.at(version, decay), other.at(version, decay)
-        names = ("groups", "rates", "pairs", "pair_rates", "squares")
         return replace(
-            mine, **{name: getattr(mine, name) + getattr(theirs, name) for name in names}
+            mine, **{name: getattr(mine, name) + getattr(theirs, name) for name in _FADING}
         )
+
+    @property
+    def prior_mean(self) -> float:
+        """Mean pass rate of the members' priors, 0.5 without members."""
+        return _clipped(self.prior_means / self.members if self.members else 0.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Belief:
-    """A cell's pass rate and the spread of its prompts around it."""
+class GroupEstimate:
+    """Estimated pass rate of a difficulty group and the spread of its prompts around it."""
 
     mean: float
     correlation: float
 
     @property
     def strength(self) -> float:
-        """a + b of the Beta that an untried prompt of the cell has: 1 / correlation - 1."""
+        """a + b of the Beta prior of an untried prompt in the group: 1 / correlation - 1."""
         return 1 / self.correlation - 1
 
 
-def beliefs(
-    difficulty_groups: dict[int, DifficultyGroup],
+def estimates(
+    groups: dict[int, DifficultyGroup],
     ids: Iterable[int],
     version: int,
     decay: float,
-    known: dict[int, Belief],
-) -> dict[int, Belief]:
-    """What is believed of some cells at policy `version`; parents are looked up in
-    `difficulty_groups`.
+    known: dict[int, GroupEstimate],
+) -> dict[int, GroupEstimate]:
+    """Estimates of some difficulty groups at policy `version`; parents are looked up in `groups`.
 
-    `known` are beliefs of the same cells and version that were worked out before; what is new is
-    added."""
-
-    def belief(id: int) -> Belief:
-        if id not in known:
-            difficulty_group = difficulty_groups[id].at(version, decay)
-            base = _inside(
-                difficulty_group.base / difficulty_group.members
-                if difficulty_group.members
-                else 0.5
-            )
-            mean, correlation = base, CORRELATION
-            if difficulty_group.parent is not None:
-                above, wider = (
-                    belief(difficulty_group.parent),
-                    difficulty_groups[difficulty_group.parent],
-                )
-                quota_shift = _logit(above.mean) - _logit(_inside(wider.base / wider.members))
-                mean = 1 / (1 + math.exp(-_logit(base) - quota_shift))
-                # A wide cell's prompts differ more than those of one part: its correlation says
-                # little of the part.
-                correlation = min(above.correlation, CORRELATION)
-            mean = _inside(
-                (INHERITED * mean + difficulty_group.rates) / (INHERITED + difficulty_group.groups)
-            )
-            known[id] = Belief(mean, _correlation(difficulty_group, correlation))
-        return known[id]
-
-    return {id: belief(id) for id in ids}
+    `known` caches estimates of the same groups and version; new ones are added to it."""
+    return {id: _estimate(groups, id, version, decay, known) for id in ids}
 
 
-def _correlation(difficulty_group: DifficultyGroup, inherited: float) -> float:
-    """Intraclass correlation by moments: (E[p^2] - m^2) / (m (1 - m)), between what is inherited
-    and the cell's own."""
-    if not difficulty_group.pairs:
+def _estimate(
+    groups: dict[int, DifficultyGroup],
+    id: int,
+    version: int,
+    decay: float,
+    known: dict[int, GroupEstimate],
+) -> GroupEstimate:
+    if id not in known:
+        group = groups[id].at(version, decay)
+        mean, correlation = group.prior_mean, CORRELATION
+        if group.parent is not None:
+            parent = _estimate(groups, group.parent, version, decay, known)
+            shift = _logit(parent.mean) - _logit(groups[group.parent].prior_mean)
+            mean = 1 / (1 + math.exp(-_logit(mean) - shift))
+            # Prompts of a wide group differ more than those of a part of it, so the parent's
+            # correlation is only an upper bound.
+            correlation = min(parent.correlation, CORRELATION)
+        mean = _clipped((INHERITED * mean + group.rates) / (INHERITED + group.rollout_groups))
+        known[id] = GroupEstimate(mean, _correlation(group, correlation))
+    return known[id]
+
+
+def _correlation(group: DifficultyGroup, inherited: float) -> float:
+    """Intraclass correlation by moments, (E[p^2] - m^2) / (m (1 - m)), averaged with the inherited
+    one."""
+    if not group.pairs:
         return inherited
-    mean = difficulty_group.pair_rates / difficulty_group.pairs
-    own = (difficulty_group.squares / difficulty_group.pairs - mean * mean) / max(
-        mean * (1 - mean), EDGE
+    mean = group.pair_rates / group.pairs
+    own = (group.squares / group.pairs - mean * mean) / max(mean * (1 - mean), EDGE)
+    pooled = (INHERITED_CORRELATION * inherited + group.pairs * min(max(own, 0.0), 1.0)) / (
+        INHERITED_CORRELATION + group.pairs
     )
-    shared = (
-        INHERITED_CORRELATION * inherited + difficulty_group.pairs * min(max(own, 0.0), 1.0)
-    ) / (INHERITED_CORRELATION + difficulty_group.pairs)
-    return min(max(shared, LEAST), MOST)
+    return min(max(pooled, LEAST), MOST)
 
 
-def _inside(rate: float) -> float:
+def _clipped(rate: float) -> float:
     return min(max(rate, EDGE), 1 - EDGE)
 
 

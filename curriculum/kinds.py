@@ -1,8 +1,8 @@
-"""The five ways to choose what to practise on, one generator each: it yields what to roll out, and
-returns what trains.
+"""The five kinds of curriculum, one generator each: it yields what to roll out, and returns what
+trains.
 
-Between a `yield` and the next line the rollouts have been made and booked: `step.tallies` holds the
-step's groups."""
+When a `yield` returns, the rollouts have been made and recorded: `step.counts` holds the step's
+groups."""
 
 from collections.abc import Callable, Generator
 
@@ -14,34 +14,33 @@ from curriculum.select import (
     USEFUL,
     by_age,
     draw,
-    places,
     probes,
+    quotas,
     sharpened,
     transitions,
     usefulness,
 )
 from curriculum.step import Step
 
-Decide = Generator[list[RolloutRequest], None, list[str]]
-"""Yields asks; returns the prompts whose groups count in the loss, those without a spread of
-rewards included."""
+KindGenerator = Generator[list[RolloutRequest], None, list[str]]
+"""Yields requests; returns the prompts whose groups count in the loss, mixed or not."""
 
 
-def uniform(step: Step) -> Decide:
-    """GRPO: a batch at random, all of it counted."""
+def uniform(step: Step) -> KindGenerator:
+    """GRPO: a random batch, all of which counts."""
     ids = step.at_random(0)
     yield step.whole(ids)
     return ids
 
 
-def drop_zero_variance(step: Step) -> Decide:
-    """A batch at random; what has no spread counts nowhere."""
+def drop_zero_variance(step: Step) -> KindGenerator:
+    """A random batch, of which the mixed groups count."""
     yield step.whole(step.at_random(0))
     return step.mixed()
 
 
-def dynamic_sampling(step: Step) -> Decide:
-    """Batches at random until enough groups have a spread (DAPO, Yu et al. 2025, arXiv:2503.14476,
+def dynamic_sampling(step: Step) -> KindGenerator:
+    """Random batches until enough groups are mixed (DAPO, Yu et al. 2025, arXiv:2503.14476,
     section 3.2)."""
     config = step.config
     assert isinstance(config, DynamicSampling)
@@ -52,65 +51,68 @@ def dynamic_sampling(step: Step) -> Decide:
     return step.mixed()[: step.groups]
 
 
-def refilter(step: Step) -> Decide:
-    """Every so often try the whole pool, then practise at random on what lay in the band (Llama 4,
-    Meta 2025)."""
+def refilter(step: Step) -> KindGenerator:
+    """Probe the whole pool at intervals, and in between draw at random from the prompts inside the
+    band (Llama 4, Meta 2025)."""
     config = step.config
     assert isinstance(config, Refilter)
     if step.version % config.refilter_every == 0:
         ids = [id for id, unfit in zip(step.pool.ids, step.pool.unfit, strict=True) if not unfit]
-        outcomes = yield from step.probed(ids, config.probe_attempts)
+        counts = yield from step.probe(ids, config.probe_attempts)
         low, high = config.band
-        graded = {
-            id: seen.passes / (seen.passes + seen.fails)
-            for id, seen in outcomes.items()
-            if seen.passes + seen.fails
+        rates = {
+            id: group.passes / (group.passes + group.fails)
+            for id, group in counts.items()
+            if group.passes + group.fails
         }
-        resting = {id for id, rests in zip(step.pool.ids, step.pool.resting, strict=True) if rests}
-        outside = {id for id, rate in graded.items() if not low <= rate <= high}
-        step.move(sorted(outside - resting), sorted((resting - outside) & graded.keys()))
+        retired = {id for id, is_in in zip(step.pool.ids, step.pool.retired, strict=True) if is_in}
+        outside = {id for id, rate in rates.items() if not low <= rate <= high}
+        step.change_states(sorted(outside - retired), sorted((retired - outside) & rates.keys()))
     yield step.whole(step.at_random(0))
     return step.mixed()
 
 
-def posterior(step: Step) -> Decide:
-    """Draw by foretold usefulness, pilot, commit, replace only what did not come."""
+def posterior(step: Step) -> KindGenerator:
+    """Draw by predicted usefulness, roll out pilots, commit, and draw replacements for groups that
+    are not mixed."""
     config = step.config
     assert isinstance(config, Posterior)
     if step.version and step.version % config.refilter_every == 0:
-        yield from _review(step, config)
+        yield from _refilter_pool(step, config)
     weigh = usefulness(step.band, step.group_size)
-    free = step.pool.select(step.pool.free([]), step.version)
-    useful, left = free.weighed(weigh).at_least(USEFUL), free.sizes()
+    free = step.pool.candidates(step.pool.free([]), step.version)
+    useful, left = free.weighted(weigh).at_least(USEFUL), free.sizes()
     room = useful if sum(useful.values()) >= step.groups else left
-    wanted = places(
+    wanted = quotas(
         step.groups, step.pool.sizes(), config.shares, room, derive(step.seed, "places")
     )
     step.quota_shift = wanted.quota_shift
     for round_ in range(config.max_rounds):
-        observed = step.mixed_by_capability()
-        missing = {
-            name: max(count - observed[name], 0) for name, count in wanted.by_capability.items()
-        }
-        missing = {name: min(count, left[name]) for name, count in missing.items()}
+        missing = _missing(step, wanted.by_capability, left)
         if not sum(missing.values()):
             break
-        by_use, looked = free.weighed(sharpened(weigh)), free.weighed(by_age)
-        found = draw(by_use, missing, derive(step.seed, "draw", round_), looked, config.explore)
-        yield from _commit(step, config, found.ids)
-        free = step.pool.select(step.pool.free(step.tallies), step.version)
+        by_use, explore = free.weighted(sharpened(weigh)), free.weighted(by_age)
+        drawn = draw(by_use, missing, derive(step.seed, "draw", round_), explore, config.explore)
+        yield from _pilot_and_commit(step, config, drawn.ids)
+        free = step.pool.candidates(step.pool.free(step.counts), step.version)
         left = free.sizes()
     return step.mixed()
 
 
-def _commit(
+def _missing(step: Step, wanted: dict[str, int], left: dict[str, int]) -> dict[str, int]:
+    """Mixed groups still missing by capability, at most as many as prompts are left."""
+    mixed = step.mixed_by_capability()
+    return {name: min(max(count - mixed[name], 0), left[name]) for name, count in wanted.items()}
+
+
+def _pilot_and_commit(
     step: Step, config: Posterior, ids: list[str]
 ) -> Generator[list[RolloutRequest], None, None]:
-    """Pilot the prompts whose groups are not sure to have a spread; roll the rest out where the
-    pilot promises one."""
-    believed = step.believed(ids)
-    sizes = {id: _size(beta, step.group_size, config) for id, beta in believed}
-    sure = {id for id, beta in believed if beta.mixed(sizes[id]) >= config.sure}
+    """Roll out pilots of the groups that are not almost certain to be mixed, then the rest of those
+    that are likely to be."""
+    posteriors = step.posteriors(ids)
+    sizes = {id: _group_size(beta, step.group_size, config) for id, beta in posteriors}
+    sure = {id for id, beta in posteriors if beta.mixed(sizes[id]) >= config.sure}
     whole = {id for id in ids if id in sure or not 0 < config.pilot < sizes[id]}
     yield [
         RolloutRequest(id, sizes[id], "group")
@@ -118,38 +120,38 @@ def _commit(
         else RolloutRequest(id, config.pilot, "pilot")
         for id in ids
     ]
-    piloted = [id for id in ids if id not in whole and not step.rests(id)]
+    piloted = [id for id in ids if id not in whole and not step.is_retired(id)]
     rest = []
-    for id, beta in step.believed(piloted):
+    for id, beta in step.posteriors(piloted):
         more = sizes[id] - config.pilot
-        if step.tallies[id].chance(beta, more) >= config.commit_above:
+        if step.counts[id].mixed_probability(beta, more) >= config.commit_above:
             rest.append(RolloutRequest(id, more, "rest"))
     if rest:
         yield rest
 
 
-def _size(beta: Beta, group_size: int, config: Posterior) -> int:
-    """The group size at which a hard prompt's group is likely to have a spread, `largest_group` at
-    most."""
+def _group_size(beta: Beta, group_size: int, config: Posterior) -> int:
+    """The size at which a hard prompt's group is almost certain to be mixed, at most
+    `largest_group`."""
     size = group_size
     while beta.mean < 0.5 and size < config.largest_group and beta.mixed(size) < config.sure:
         size += 1
     return size
 
 
-def _review(step: Step, config: Posterior) -> Generator[list[RolloutRequest], None, None]:
-    """Probe what is oldest or least certain; let rest what is too easy, recall what slipped
-    back."""
+def _refilter_pool(step: Step, config: Posterior) -> Generator[list[RolloutRequest], None, None]:
+    """Probe the prompts with the oldest or least certain estimates. Retire easy prompts; reactivate
+    those the policy has unlearned."""
     rollouts = config.probe_share * step.groups * step.group_size * config.refilter_every
     budget = int(rollouts / config.probe_attempts)
     if budget:
         ids = probes(step.pool, config, budget, step.version, step.seed)
-        yield from step.probed(ids, config.probe_attempts)
+        yield from step.probe(ids, config.probe_attempts)
     change = transitions(step.pool, config, step.version)
-    step.move(change.retire, change.recall)
+    step.change_states(change.retire, change.reactivate)
 
 
-KINDS: dict[str, Callable[[Step], Decide]] = {
+KINDS: dict[str, Callable[[Step], KindGenerator]] = {
     kind.__name__: kind
     for kind in (uniform, drop_zero_variance, dynamic_sampling, refilter, posterior)
 }

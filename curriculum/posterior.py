@@ -1,9 +1,9 @@
-"""What is believed of a prompt's pass rate: a Beta distribution whose evidence fades as the policy
-moves on.
+"""The posterior of a prompt's pass rate: a Beta distribution whose evidence fades with the policy's
+versions.
 
-Pure maths on floats, and on arrays where a whole pool is asked about. Evidence is a pair (passes,
-fails), not necessarily whole: old evidence is multiplied by `decay` for every policy version since,
-and added to a prior that never fades."""
+Pure maths on floats, and on arrays for a whole pool. Evidence is a pair (passes, fails), not
+necessarily whole: it is multiplied by `decay` for every policy version since, and added to a prior
+that never fades."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ Floats = NDArray[np.float64]
 Number = TypeVar("Number", float, Floats)
 
 PRIOR_STRENGTH = 2.0
-"""Pseudo-observations that a judge's verdict is worth: weak, as the judge is not the policy."""
+"""Weight of a judge's verdict in pseudo-observations. It is low because the judge is not the
+policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ class Beta:
         return float(all_pass(self.b, self.a, count))
 
     def mixed(self, group_size: int) -> float:
-        """Probability that a group of rollouts has a spread of rewards, and so says anything to the
-        policy."""
+        """Probability that a group of `group_size` rollouts has passes and fails, without which it
+        gives no gradient."""
         return float(mixed(self.a, self.b, group_size))
 
     @property
@@ -80,23 +81,22 @@ def mixed(a: Number, b: Number, group_size: int) -> Number:
 
 
 def faded(evidence: float, decay: float, versions: int) -> float:
-    """What is left of `evidence` after `versions` further policy versions."""
+    """`evidence` after `versions` further policy versions."""
     if not 0 < decay <= 1:
         raise ValueError(f"decay must lie in (0, 1], got {decay}")
     if versions < 0:
         raise ValueError(
-            f"evidence cannot fade over {versions} versions: it was seen with a later policy"
+            f"evidence cannot fade over {versions} versions: it was observed with a later policy"
         )
     return evidence * decay**versions
 
 
 def judge_prior(passed: float, graded: float, pooled_passed: float, pooled_graded: float) -> Beta:
-    """The prior that a judge's verdict on a prompt is worth, `PRIOR_STRENGTH` pseudo-observations
-    in all.
+    """The prior that a judge's verdict gives a prompt: `PRIOR_STRENGTH` pseudo-observations in all.
 
-    Its mean is the prompt's own pass rate shrunk towards the rate of its capability (`pooled_*`:
-    sums over the capability's judged prompts) as if the capability's rate had been seen twice: mean
-    = (passed + 2 r) / (graded + 2), r = (pooled_passed + 1) / (pooled_graded + 2)."""
+    Its mean is the prompt's own pass rate shrunk towards the rate r of its capability (`pooled_*`:
+    sums over the capability's judged prompts): mean = (passed + 2 r) / (graded + 2) with
+    r = (pooled_passed + 1) / (pooled_graded + 2)."""
     if not (0 <= passed <= graded and 0 <= pooled_passed <= pooled_graded):
         raise ValueError(
             f"passes exceed attempts: {passed} of {graded}, {pooled_passed} of {pooled_graded}"

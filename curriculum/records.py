@@ -1,5 +1,4 @@
-"""One prompt as the curriculum knows it: a plain value that the ledger stores and the selection
-reads."""
+"""One prompt in the curriculum: plain values that the ledger stores and the selection reads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,55 +6,61 @@ from typing import Any, Literal
 
 from curriculum.posterior import Beta, faded
 
-PromptState = Literal["active", "retired", "recalled"]
+PromptState = Literal["active", "retired", "reactivated"]
 
 
 @dataclass(frozen=True, slots=True)
 class NewPrompt:
-    """A prompt as it comes into the ledger."""
+    """A prompt that is to be added to the ledger."""
 
     id: str
     capability: str
     source: str
     prior: Beta
     verdict: dict[str, Any] | None = None
-    """What the judge said, as JSON values."""
+    """The judge's verdict, as JSON values."""
     settings: str = ""
-    """Difficulty settings of its source, as canonical text: prompts of equal settings are thought
-    alike."""
+    """Difficulty settings of its source, as canonical text. Prompts of equal settings are assumed
+    to be similarly hard."""
 
     @property
     def path(self) -> tuple[str, ...]:
-        """The cells that the prompt belongs to, from wide to narrow."""
-        return self.capability, self.source, self.settings, judged(self.verdict)
+        """Names of the difficulty groups that the prompt belongs to, from wide to narrow."""
+        return self.capability, self.source, self.settings, judged_ease(self.verdict)
 
 
-def judged(verdict: dict[str, Any] | None) -> str:
-    """How easily the judge solved it, or found it, in words coarse enough for prompts to share."""
+def judged_ease(verdict: dict[str, Any] | None) -> str:
+    """How often the judge solved the prompt, or how easy it rated it, in six coarse classes."""
     if not verdict or not verdict.get("graded"):
         return "unjudged"
     share = verdict["passed"] / verdict["graded"] if "passed" in verdict else verdict["ease"]
-    return next(name for limit, name in _JUDGED if share <= limit)
+    return next(name for limit, name in _EASE_CLASSES if share <= limit)
 
 
-_JUDGED = ((0.0, "never"), (0.34, "rarely"), (0.67, "sometimes"), (0.99, "mostly"), (1.0, "always"))
+_EASE_CLASSES = (
+    (0.0, "never"),
+    (0.34, "rarely"),
+    (0.67, "sometimes"),
+    (0.99, "mostly"),
+    (1.0, "always"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Rollouts of one prompt by one policy version, graded."""
+    """Graded rollouts of one prompt, sampled from one policy version."""
 
     id: str
     passes: int
     fails: int
     faults: Mapping[str, int] = field(default_factory=dict)
-    """Rollouts that could not be graded, by reason: no evidence."""
+    """Rollouts that could not be graded, by reason. They are no evidence."""
     surprise: float | None = None
-    """For a prompt seen before: its pass rate less what was believed of it, plus its cell's rate.
-    None: not seen."""
-    more: bool = False
-    """Further rollouts of a group that is booked already: they say nothing new about the prompt's
-    kind."""
+    """For a prompt observed before: its pass rate minus its estimate, plus its difficulty group's
+    estimate. None for a first observation."""
+    continuation: bool = False
+    """Further rollouts of a group that is recorded already. They update the prompt but not its
+    difficulty groups."""
 
     def __post_init__(self) -> None:
         if min(self.passes, self.fails, *self.faults.values()) < 0:
@@ -72,7 +77,7 @@ class PromptRecord:
     prior: Beta
     settings: str = ""
     difficulty_group: int = 0
-    """The narrowest cell that it belongs to."""
+    """Id of its narrowest difficulty group."""
     passes: float = 0.0
     """Evidence at `seen_version`, older evidence faded to that version."""
     fails: float = 0.0
@@ -81,14 +86,14 @@ class PromptRecord:
     drawn: int = 0
     """Groups generated for the prompt, probes included."""
     faults: dict[str, int] = field(default_factory=dict)
-    """Rollouts that could not be graded, by reason; part of no estimate."""
+    """Rollouts that could not be graded, by reason. They enter no estimate."""
     state: PromptState = "active"
     state_version: int | None = None
     """Policy version at which the state last changed; None: never."""
     verdict: dict[str, Any] | None = None
 
     @property
-    def resting(self) -> bool:
+    def retired(self) -> bool:
         return self.state == "retired"
 
     def evidence(self, decay: float, version: int) -> tuple[float, float]:
@@ -100,7 +105,7 @@ class PromptRecord:
         return faded(self.passes, decay, versions), faded(self.fails, decay, versions)
 
     def posterior(self, decay: float, version: int) -> Beta:
-        """The pass rate as believed at policy `version` from the judge's word and the prompt's own
+        """Posterior of the pass rate at policy `version`: the judge's prior and the prompt's own
         rollouts."""
         passes, fails = self.evidence(decay, version)
         return Beta(self.prior.a + passes, self.prior.b + fails)

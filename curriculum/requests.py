@@ -1,4 +1,4 @@
-"""What a curriculum asks of whoever rolls out, what it is told back, and what it chooses to train
+"""What a curriculum asks to be rolled out, the results it gets back, and what it selects to train
 on."""
 
 from collections.abc import Mapping
@@ -12,18 +12,18 @@ Purpose = Literal["group", "pilot", "rest", "probe"]
 
 @dataclass(frozen=True, slots=True)
 class RolloutRequest:
-    """Roll a prompt out so many times."""
+    """Sample `rollouts` completions of a prompt."""
 
     id: str
     rollouts: int
     purpose: Purpose
-    """`group`: a whole group; `pilot`: its first rollouts; `rest`: the others; `probe`: only to
-    measure."""
+    """`group`: a whole group; `pilot`: its first rollouts; `rest`: the remaining ones after a
+    pilot; `probe`: only to measure."""
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutResult:
-    """How the rollouts of an ask went."""
+    """The graded rollouts of one request, as counts."""
 
     passes: int
     fails: int
@@ -32,7 +32,7 @@ class RolloutResult:
     tokens: int = 0
     """Completion tokens generated."""
     cut_off: int = 0
-    """Of the fails, those that were cut off and count as such."""
+    """Of the fails, those that were cut off and are counted as wrong."""
 
     @property
     def ungraded(self) -> dict[str, int]:
@@ -43,14 +43,13 @@ class RolloutResult:
 
 @dataclass(frozen=True, slots=True)
 class StepSelection:
-    """The end of a step."""
+    """The result of a step."""
 
     train: list[str]
-    """Prompts whose groups (pilot and rest together) have a spread of rewards and go through the
-    model."""
+    """Prompts whose groups (pilot and rest together) are mixed and go through the model."""
     counted: list[str]
     """Prompts whose groups' tokens the loss is divided by."""
     metrics: dict[str, float]
     quota_shift: dict[str, int]
-    """Places by capability that were given up for want of useful prompts (negative), or taken
-    over."""
+    """Change of each capability's quota: negative where it lacks useful prompts, positive where it
+    takes over the difference."""

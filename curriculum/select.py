@@ -1,5 +1,5 @@
-"""Which prompts to practise on, to probe, to let rest. The same pool, config and seed give the same
-answer."""
+"""Which prompts to train on, to probe, to retire and to reactivate. Equal pool, config and seed
+give equal results."""
 
 import math
 from collections.abc import Mapping
@@ -9,51 +9,52 @@ import numpy as np
 
 from common.quotas import apportion
 from common.seeds import derive
+from curriculum.candidates import Weigh, WeightedPrompts
 from curriculum.config import Posterior
-from curriculum.pool import Pool, Weigh, Weighed
+from curriculum.pool import Pool
 from curriculum.posterior import Floats, mixed
 
 BAND_SOFTNESS = 0.1
-"""How fast the preference for the band falls outside it, as a distance in pass rate."""
+"""Width of the Gaussian falloff outside the band, as a distance in pass rate."""
 SHARPNESS = 4.0
-"""Exponent of usefulness in the draw: 1 wastes rollouts on what is a little useful, more narrows
-the choice."""
+"""Exponent of usefulness in the draw. 1 spends rollouts on prompts of little use; a higher one
+draws from fewer prompts."""
 USEFUL = 0.2
-"""Least usefulness of a prompt that a capability's place may count on."""
+"""Least usefulness of a prompt that counts towards a capability's quota."""
 RETIRE_EVIDENCE = 8.0
-"""Observations, after fading, that retiring needs."""
+"""Observations, after fading, that retiring a prompt needs."""
 RETIRE_DRAWS = 2
-"""Groups that retiring needs: one alone proves little, as a prompt solved 90 % of the time looks
-solved always in 43 % of groups of 8."""
-RECALL_MARGIN = 0.05
-"""How far below `retire_above` the pass rate must be believed to recall a prompt, so that none goes
-to and fro."""
-RECALL_FAILS = 0.5
-"""Failures, after fading, that recalling needs: forgetting alone, which also lowers the mean,
-recalls nothing."""
+"""Rollout groups that retiring a prompt needs. One is not enough: a prompt solved 90 % of the time
+passes a whole group of 8 in 43 % of cases."""
+REACTIVATE_MARGIN = 0.05
+"""A prompt is reactivated when its estimate lies this far below `retire_above`, so that it does not
+change back and forth."""
+REACTIVATE_FAILS = 0.5
+"""Fails, after fading, that reactivating a prompt needs. Fading alone also lowers the mean, and
+must not reactivate."""
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """How many prompts of each capability a step practises on."""
+class Quotas:
+    """How many prompts of each capability a step trains on."""
 
     by_capability: dict[str, int]
     quota_shift: dict[str, int]
-    """Places given up for want of useful prompts (negative) and taken over (positive); empty when
-    none moved."""
+    """Difference to the capability's share: negative where it lacks useful prompts, positive where
+    it takes over the difference; empty when there is none."""
 
 
-def places(
+def quotas(
     count: int,
     sizes: Mapping[str, int],
     shares: Mapping[str, float],
     useful: Mapping[str, int],
     seed: int,
-) -> Places:
-    """Share `count` places out by `shares`, or by the pool's `sizes` where there are none.
+) -> Quotas:
+    """Divide `count` prompts by `shares`, or by the pool's `sizes` where there are none.
 
-    A capability gets no more places than it has `useful` prompts; the others take what it cannot.
-    Whole places are rounded at random, so that steps of a few keep the shares on average."""
+    A capability gets no more than its `useful` prompts; the others take over the difference.
+    Fractions are rounded at random, so that steps of a few prompts keep the shares on average."""
     wanted = (
         {name: round(shares.get(name, 0.0) * 1_000_000) for name in sizes}
         if shares
@@ -68,7 +69,10 @@ def places(
         if short
         else {}
     )
-    return Places(given, quota_shift)
+    return Quotas(given, quota_shift)
+
+
+# The names of the next three functions are part of seeds (`probes`): renaming one changes draws.
 
 
 def at_random(a: Floats, b: Floats, age: Floats) -> Floats:
@@ -77,12 +81,12 @@ def at_random(a: Floats, b: Floats, age: Floats) -> Floats:
 
 
 def by_age(a: Floats, b: Floats, age: Floats) -> Floats:
-    """Weight by versions since the last look."""
+    """Weight by versions since the last rollouts."""
     return age + 1
 
 
 def by_uncertainty(a: Floats, b: Floats, age: Floats) -> Floats:
-    """Weight by the variance of the believed pass rate."""
+    """Weight by the variance of the posterior."""
     total = a + b
     return a * b / (total * total * (total + 1))
 
@@ -90,8 +94,8 @@ def by_uncertainty(a: Floats, b: Floats, age: Floats) -> Floats:
 def usefulness(band: tuple[float, float], group_size: int) -> Weigh:
     """P(a group is mixed) times 4 E[p (1 - p)] times a preference for the band, between 0 and 1.
 
-    The preference is 1 where the believed pass rate (posterior mean) lies inside the band and falls
-    off outside as exp(-(distance / BAND_SOFTNESS)^2 / 2)."""
+    The preference is 1 where the posterior mean lies inside the band and falls off outside as
+    exp(-(distance / BAND_SOFTNESS)^2 / 2)."""
     low, high = band
 
     def weigh(a: Floats, b: Floats, age: Floats) -> Floats:
@@ -104,60 +108,60 @@ def usefulness(band: tuple[float, float], group_size: int) -> Weigh:
 
 
 def sharpened(weigh: Weigh) -> Weigh:
-    """The weights that the draw goes by."""
+    """The weights raised to SHARPNESS, as the draw uses them."""
     return lambda a, b, age: weigh(a, b, age) ** SHARPNESS
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What was drawn, in the order to practise it."""
+    """Ids of the prompts drawn, in the order to roll them out."""
 
     ids: list[str]
     explored: frozenset[str]
-    """Those drawn by age, whatever is believed of them."""
+    """Those drawn from the weights for exploration."""
 
 
 def draw(
-    weighed: Weighed,
+    weighted: WeightedPrompts,
     wanted: Mapping[str, int],
     seed: int,
-    explore: Weighed | None = None,
+    explore: WeightedPrompts | None = None,
     share: float = 0.0,
 ) -> Draw:
-    """Draw prompts by weight, `wanted` of each capability; fewer only when no more are there.
+    """Draw prompts by weight, `wanted` of each capability; fewer only when there are no more.
 
-    The `share` of all places, rounded at random, is drawn from `explore` instead.
+    A `share` of all prompts, rounded at random, is drawn from `explore` instead.
     """
     rng = np.random.default_rng(seed)
     ideal = share * sum(wanted.values())
-    lookers = math.floor(ideal + rng.random())
-    exploring = apportion(lookers, wanted, wanted, seed=derive(seed, "explore")) if ideal else {}
+    rounded = math.floor(ideal + rng.random())
+    exploring = apportion(rounded, wanted, wanted, seed=derive(seed, "explore")) if ideal else {}
     explored: set[str] = set()
     chosen: list[str] = []
     for capability, count in wanted.items():
-        found = (
+        first = (
             explore.sample(capability, exploring[capability], rng) if explore and exploring else []
         )
-        explored.update(found)
-        rest = [id for id in weighed.sample(capability, count, rng) if id not in explored]
-        chosen += found + rest[: count - len(found)]
+        explored.update(first)
+        others = [id for id in weighted.sample(capability, count, rng) if id not in explored]
+        chosen += first + others[: count - len(first)]
     order = rng.permutation(len(chosen))
     return Draw([chosen[i] for i in order], frozenset(explored))
 
 
 def probes(pool: Pool, config: Posterior, budget: int, version: int, seed: int) -> list[str]:
-    """The prompts that a re-filtering probes: at most `budget`, of which at most a quarter are
-    resting ones.
+    """Ids of the prompts that a re-filtering probes: at most `budget`, of which at most a quarter
+    are retired.
 
-    Of the practising ones, half are drawn by age and half by uncertainty: by certainty alone, a
-    prompt believed to be hopeless would never be looked at again. Of the resting, a `review` share,
-    the longest unseen more often."""
-    resting = pool.resting & ~pool.unfit
-    review = min(math.ceil(config.review * resting.sum()), budget // 4)
+    Of the others, half are drawn by age and half by uncertainty. By uncertainty alone, a prompt
+    with a certain low estimate would never be probed again. Of the retired, a share `review` is
+    drawn by age."""
+    retired = pool.retired & ~pool.unfit
+    review = min(math.ceil(config.review * retired.sum()), budget // 4)
     rng = np.random.default_rng(derive(seed, "probes"))
     chosen: list[str] = []
     for mask, weigh, count in (
-        (resting, by_age, review),
+        (retired, by_age, review),
         (pool.free([]), by_age, (budget - review + 1) // 2),
         (pool.free([]), by_uncertainty, (budget - review) // 2),
     ):
@@ -165,40 +169,43 @@ def probes(pool: Pool, config: Posterior, budget: int, version: int, seed: int) 
         wanted = apportion(
             min(count, sum(sizes.values())), sizes, sizes, seed=derive(seed, weigh.__name__)
         )
-        weighed = pool.weighed(mask, weigh, version)
-        for capability, places_ in wanted.items():
-            chosen += weighed.sample(capability, places_, rng)
+        weighted = pool.weighted(mask, weigh, version)
+        for capability, quota in wanted.items():
+            chosen += weighted.sample(capability, quota, rng)
     return list(dict.fromkeys(chosen))
 
 
 @dataclass(frozen=True, slots=True)
 class Transitions:
-    """Changes of state that the evidence asks for, ids in order."""
+    """Ids of the prompts to retire and to reactivate, in order."""
 
     retire: list[str]
-    recall: list[str]
+    reactivate: list[str]
 
 
 def transitions(pool: Pool, config: Posterior, version: int) -> Transitions:
-    """Who rests from now on and who comes back, on the evidence faded to policy `version`.
+    """Which prompts to retire and to reactivate, on the evidence faded to policy `version`.
 
-    A prompt rests when its posterior mean exceeds `retire_above` on at least RETIRE_EVIDENCE
-    observations from at least RETIRE_DRAWS groups. A resting one comes back when a group observed
-    since then brought failures (RECALL_FAILS) and the mean lies RECALL_MARGIN below `retire_above`.
-    """
+    A prompt is retired when its posterior mean exceeds `retire_above` on at least RETIRE_EVIDENCE
+    observations from at least RETIRE_DRAWS rollout groups. A retired one is reactivated when it was
+    observed since then, has at least REACTIVATE_FAILS fails, and its mean lies REACTIVATE_MARGIN
+    below `retire_above`."""
     tried = np.flatnonzero(pool.seen >= 0)
     a, b = pool.posterior(tried, version)
     mean = a / (a + b)
     left = pool.decay ** (version - pool.seen[tried])
     evidence, fails = left * (pool.passes[tried] + pool.fails[tried]), left * pool.fails[tried]
-    resting = pool.resting[tried]
+    retired = pool.retired[tried]
     easy = (
-        ~resting
+        ~retired
         & (pool.drawn[tried] >= RETIRE_DRAWS)
         & (evidence >= RETIRE_EVIDENCE)
         & (mean > config.retire_above)
     )
-    again = pool.seen[tried] > pool.changed[tried]
-    hard = resting & again & (fails >= RECALL_FAILS) & (mean < config.retire_above - RECALL_MARGIN)
-    retire, recall = ([pool.ids[place] for place in tried[mask].tolist()] for mask in (easy, hard))
-    return Transitions(retire, recall)
+    observed_since = pool.seen[tried] > pool.changed[tried]
+    harder = mean < config.retire_above - REACTIVATE_MARGIN
+    unlearned = retired & observed_since & (fails >= REACTIVATE_FAILS) & harder
+    retire, reactivate = (
+        [pool.ids[position] for position in tried[mask].tolist()] for mask in (easy, unlearned)
+    )
+    return Transitions(retire, reactivate)

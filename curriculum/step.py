@@ -1,5 +1,5 @@
-"""One step as the kinds of curriculum see it: the pool, what was rolled out so far, and the moves
-they can make."""
+"""One step as the kinds of curriculum see it: the pool, the rollouts so far, and the actions they
+can take."""
 
 from collections.abc import Generator, Mapping, Sequence
 
@@ -15,7 +15,7 @@ from curriculum.select import at_random, draw
 
 
 class Step:
-    """`groups` of `group_size` rollouts each are wanted at policy `version`."""
+    """`groups` groups of `group_size` rollouts each are wanted at policy `version`."""
 
     def __init__(
         self,
@@ -34,16 +34,17 @@ class Step:
         self.band = band
         """Pass rates of medium difficulty at this step."""
         self.seed = seed
-        self.tallies: dict[str, GroupCounts] = {}
+        self.counts: dict[str, GroupCounts] = {}
         """The step's groups by prompt, in the order of their first rollouts."""
-        self.probes: dict[str, GroupCounts] = {}
+        self.probe_counts: dict[str, GroupCounts] = {}
         self.quota_shift: dict[str, int] = {}
-        self.retired = self.recalled = 0
+        self.retired = self.reactivated = 0
+        """Prompts retired and reactivated in this step."""
 
     def at_random(self, round_: int) -> list[str]:
-        """A batch of prompts that do not rest and were not rolled out in this step, at random by
-        capability."""
-        free = self.pool.free(self.tallies)
+        """A random batch of prompts that are not retired and were not rolled out in this step,
+        divided by capability."""
+        free = self.pool.free(self.counts)
         room, shares = self.pool.sizes(free), self.config.shares
         sizes = (
             {name: round(shares.get(name, 0.0) * 1_000_000) for name in room}
@@ -53,41 +54,41 @@ class Step:
         room = {name: count if sizes[name] else 0 for name, count in room.items()}
         seed = derive(self.seed, "batch", round_)
         wanted = apportion(min(self.groups, sum(room.values())), sizes, room, seed=seed)
-        return draw(self.pool.weighed(free, at_random, self.version), wanted, seed).ids
+        return draw(self.pool.weighted(free, at_random, self.version), wanted, seed).ids
 
     def whole(self, ids: Sequence[str]) -> list[RolloutRequest]:
+        """Requests for whole groups."""
         return [RolloutRequest(id, self.group_size, "group") for id in ids]
 
-    def probed(
+    def probe(
         self, ids: Sequence[str], attempts: int
     ) -> Generator[list[RolloutRequest], None, Mapping[str, GroupCounts]]:
-        """Roll prompts out to measure them; what came, by prompt."""
+        """Roll prompts out only to measure them; returns the counts by prompt."""
         yield [RolloutRequest(id, attempts, "probe") for id in ids]
-        return {id: self.probes[id] for id in ids}
+        return {id: self.probe_counts[id] for id in ids}
 
-    def believed(self, ids: Sequence[str]) -> list[tuple[str, Beta]]:
-        """What is believed of some prompts now."""
-        return list(zip(ids, self.pool.believed(ids, self.version), strict=True)) if ids else []
+    def posteriors(self, ids: Sequence[str]) -> list[tuple[str, Beta]]:
+        """Prompts with the current posteriors of their pass rates."""
+        return list(zip(ids, self.pool.posteriors(ids, self.version), strict=True)) if ids else []
 
-    def rests(self, id: str) -> bool:
-        """Whether a prompt rests; one that cannot be rolled out does from the moment that this is
-        found out."""
-        return bool(self.pool.resting[self.pool.place[id]])
+    def is_retired(self, id: str) -> bool:
+        """Whether a prompt is retired. One that cannot be rolled out is retired as soon as that is
+        known."""
+        return bool(self.pool.retired[self.pool.index.position[id]])
 
     def mixed(self) -> list[str]:
-        """The prompts whose groups have a spread of rewards."""
-        return [id for id, tally in self.tallies.items() if tally.mixed]
+        """The prompts whose groups are mixed."""
+        return [id for id, group in self.counts.items() if group.mixed]
 
     def mixed_by_capability(self) -> dict[str, int]:
-        found = dict.fromkeys(self.pool.capabilities, 0)
-        for id in self.mixed():
-            found[self.pool.capabilities[self.pool.capability[self.pool.place[id]]]] += 1
-        return found
+        index = self.pool.index
+        return index.by_capability(index.capability[index.positions(self.mixed())])
 
-    def move(self, retire: Sequence[str], recall: Sequence[str]) -> None:
-        """Let prompts rest or bring them back."""
+    def change_states(self, retire: Sequence[str], reactivate: Sequence[str]) -> None:
+        """Retire some prompts and reactivate others."""
         with self.ledger.transaction():
             self.ledger.retire(retire, self.version)
-            self.ledger.recall(recall, self.version)
-        self.pool.refresh([*retire, *recall])
-        self.retired, self.recalled = self.retired + len(retire), self.recalled + len(recall)
+            self.ledger.reactivate(reactivate, self.version)
+        self.pool.refresh([*retire, *reactivate])
+        self.retired += len(retire)
+        self.reactivated += len(reactivate)

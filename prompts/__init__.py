@@ -1,2 +1,1 @@
-"""Where prompts come from, their one schema, and the split that keeps evaluation prompts out of
-training."""
+"""Sources of prompts, their schema, and the split that keeps evaluation prompts out of training."""

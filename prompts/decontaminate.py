@@ -1,13 +1,13 @@
-"""Training prompts that overlap evaluation prompts, so that they are dropped before anything is
-judged or learnt.
+"""Finds training prompts that overlap evaluation prompts. They are dropped before judging and
+training.
 
-An overlap is either of
+An overlap is one of
 
-- `exact`: the two prompts have the same text, as `normalised` evens it out;
-- `ngram`: a text of the training prompt shares 13 words in a row with one of the evaluation prompt.
-  The texts of both are what is asked and what SFT would learn (the worked solution, or else the
-  answer). 13 is the N of GPT-3's overlap analysis (Brown et al. 2020, appendix C). A text of fewer
-  words has no n-gram: of it, exact is all there is."""
+- `exact`: the two prompts have the same text after `normalised`;
+- `ngram`: a text of the training prompt shares 13 consecutive words with one of the evaluation
+  prompt. Both have two texts: the question, and what SFT would learn (the worked solution, or else
+  the answer). 13 is the N of GPT-3's overlap analysis (Brown et al. 2020, appendix C). A text of
+  fewer words has no n-gram and can only overlap exactly."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,9 +20,9 @@ from prompts.schema import Prompt
 N = 13
 """Words in an n-gram."""
 LONGEST_EXCERPT = 200
-"""Characters of the matched text that a finding shows."""
+"""Characters of the matched text that an overlap shows."""
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
-"""GSM8K writes `<<2+3=5>>` into its solutions; copies of the set often come without."""
+"""GSM8K has `<<2+3=5>>` in its solutions; copies of the set often do not."""
 
 NGram = tuple[str, ...]
 Evaluation = tuple[str, Prompt]
@@ -30,9 +30,8 @@ Evaluation = tuple[str, Prompt]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A training prompt and the evaluation prompt that it overlaps: the first found, exact before
-    n-gram."""
+class Overlap:
+    """A training prompt and the first evaluation prompt that it overlaps, exact before n-gram."""
 
     id: str
     place: str
@@ -43,12 +42,12 @@ class Finding:
     matched: str
     """Id of the evaluation prompt."""
     text: str
-    """Start of what the two share, normalised."""
+    """Start of the text that the two share, normalised."""
 
 
 @dataclass(frozen=True)
 class _Index:
-    """What evaluation prompts say, and who says it first."""
+    """The texts and n-grams of evaluation prompts, each with the first prompt that has it."""
 
     texts: dict[str, Evaluation] = field(default_factory=dict)
     ngrams: dict[NGram, Evaluation] = field(default_factory=dict)
@@ -57,9 +56,9 @@ class _Index:
     def of(cls, evaluation: Iterable[Evaluation]) -> "_Index":
         index = cls()
         for pair in evaluation:
-            asked = normalised(pair[1])
-            index.texts.setdefault(asked, pair)
-            for text in (asked, _learnt(pair[1])):
+            question = normalised(pair[1])
+            index.texts.setdefault(question, pair)
+            for text in (question, _target(pair[1])):
                 for ngram in _ngrams(text):
                     index.ngrams.setdefault(ngram, pair)
         return index
@@ -67,51 +66,50 @@ class _Index:
 
 def decontaminate(
     training: Sequence[Prompt], evaluation: Iterable[Evaluation]
-) -> tuple[list[Prompt], list[Finding]]:
-    """The prompts of `training` that overlap nothing of `evaluation`, and a finding for each of the
-    others.
+) -> tuple[list[Prompt], list[Overlap]]:
+    """The prompts of `training` that do not overlap `evaluation`, and the overlaps of the others.
 
-    Both keep the order of `training`. Time is linear in the words of both.
+    Both keep the order of `training`. Time is linear in the words of both arguments.
     """
     index = _Index.of(evaluation)
-    kept, findings = [], []
+    kept, overlaps = [], []
     for prompt in training:
-        found = _overlap(prompt, index)
-        if found is None:
+        overlap = _overlap(prompt, index)
+        if overlap is None:
             kept.append(prompt)
         else:
-            findings.append(found)
-    return kept, findings
+            overlaps.append(overlap)
+    return kept, overlaps
 
 
-def _overlap(prompt: Prompt, index: _Index) -> Finding | None:
-    asked = normalised(prompt)
-    if asked in index.texts:
-        return _finding(prompt, "exact", index.texts[asked], asked)
-    for text in (asked, _learnt(prompt)):
-        # `filter` over `zip` walks the words outside the interpreter's loop.
+def _overlap(prompt: Prompt, index: _Index) -> Overlap | None:
+    question = normalised(prompt)
+    if question in index.texts:
+        return _between(prompt, "exact", index.texts[question], question)
+    for text in (question, _target(prompt)):
+        # `filter` over `zip` is faster than a loop of the interpreter.
         ngram = next(filter(index.ngrams.__contains__, _ngrams(text)), None)
         if ngram is not None:
-            return _finding(prompt, "ngram", index.ngrams[ngram], " ".join(ngram))
+            return _between(prompt, "ngram", index.ngrams[ngram], " ".join(ngram))
     return None
 
 
-def _finding(
+def _between(
     prompt: Prompt, how: Literal["exact", "ngram"], pair: Evaluation, text: str
-) -> Finding:
+) -> Overlap:
     suite, matched = pair
     excerpt = text[:LONGEST_EXCERPT]
-    return Finding(
+    return Overlap(
         prompt.id, prompt.place, prompt.source, prompt.capability, how, suite, matched.id, excerpt
     )
 
 
-def _learnt(prompt: Prompt) -> str:
-    """What SFT would learn, normalised as a prompt's text is."""
+def _target(prompt: Prompt) -> str:
+    """The text that SFT would learn, normalised like a prompt's text."""
     return normalised(replace(prompt, messages=[{"role": "assistant", "content": prompt.target}]))
 
 
 def _ngrams(text: str) -> Iterator[NGram]:
-    """Every N words in a row of a normalised text."""
+    """All N consecutive words of a normalised text."""
     words = _CALCULATOR.sub("", text).split()
     return zip(*(words[start:] for start in range(N)), strict=False)

@@ -1,8 +1,8 @@
-"""Tasks from reasoning-gym, and the library made safe to import and to grade with.
+"""Tasks from reasoning-gym, and patches that make the library safe to import and to grade with.
 
-The library imports `pycosat` for a single family (zebra_puzzles); that package needs a C compiler,
-so it is not required here. Some of its graders call `eval` on the text they grade; here they get
-`ast.literal_eval` instead."""
+The library imports `pycosat` for a single family (zebra_puzzles). That package needs a C compiler,
+so it is not required here. Some of the library's scorers call `eval` on the text they grade; it is
+replaced by `ast.literal_eval`."""
 
 import ast
 import difflib
@@ -33,8 +33,8 @@ _GENERATOR_ERRORS = (
 def load(config: ReasoningGymSource) -> list[Prompt]:
     """Generate the tasks of `config`. Raises BadInput on an unknown family, bad settings or a bad
     template."""
-    # Item i of seed s is item 0 of seed s + i, so seeds next to each other would give nearly the
-    # same tasks.
+    # Item i of seed s is item 0 of seed s + i, so consecutive seeds would give almost the same
+    # tasks.
     dataset = create(
         config.family, config.settings, seed=derive(config.seed, "reasoning_gym"), size=config.count
     )
@@ -73,7 +73,7 @@ def create(family: str, settings: dict[str, Any], *, seed: int = 0, size: int = 
 
 @cache
 def library_module() -> Any:
-    """The imported library, with pycosat stood in for and `eval` out of the graders' reach."""
+    """The imported library, with a placeholder for pycosat and without `eval` in its scorers."""
     if pycosat_missing():
         sys.modules["pycosat"] = _Absent("pycosat")
     import reasoning_gym
@@ -86,14 +86,14 @@ def library_module() -> Any:
 
 
 def pycosat_missing() -> bool:
-    """Whether pycosat is missing (our own stand-in counts as missing)."""
+    """Whether pycosat is missing (our own placeholder counts as missing)."""
     if "pycosat" in sys.modules:
         return isinstance(sys.modules["pycosat"], _Absent)
     return importlib.util.find_spec("pycosat") is None
 
 
 class _Absent(ModuleType):
-    """Stands in for a package that is not installed; any use of it says so."""
+    """Placeholder for a package that is not installed. Any use raises RunFailed."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -135,7 +135,7 @@ def _prompt(config: ReasoningGymSource, entry: dict[str, Any], index: int) -> Pr
 
 
 def graded(config: ReasoningGymSource, entry: dict[str, Any]) -> dict[str, Any]:
-    """The prompt's `difficulty`, where the recipe says what grades it."""
+    """The prompt's `difficulty`, if the recipe says which metadata define it."""
     available = entry["metadata"]
     for name in config.graded_by:
         if name not in available:
@@ -148,7 +148,7 @@ def graded(config: ReasoningGymSource, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def worded(config: ReasoningGymSource, entry: dict[str, Any]) -> str:
-    """The task's wording: the family's, or the template filled in. Lists are written `1, 2, 3`."""
+    """The task's text: the family's own, or the template filled in. Lists are written `1, 2, 3`."""
     if config.question is None:
         return str(entry["question"])
     available = {
@@ -170,8 +170,8 @@ def _plain(value: Any) -> str:
 
 
 def to_json(value: Any) -> Any:
-    """`value` as JSON values that `from_json` turns back exactly: graders tell tuples and integer
-    keys apart."""
+    """`value` as JSON values that `from_json` restores exactly: scorers depend on tuples and
+    integer keys."""
     if isinstance(value, tuple):
         return {"!tuple": [to_json(item) for item in value]}
     if isinstance(value, (set, frozenset)):

@@ -1,13 +1,12 @@
-"""Which prompts say what another one says, in three degrees.
+"""Prompts that repeat another one, in three degrees.
 
-- *the same*: equal messages, answer and verifier. Only how Unicode writes a letter, how a line ends
-  and the space around a text are evened out; case, quotes and raised digits can change a task (`2⁵`
-  is not `25`). One of them is enough.
-- *contradicting*: equal messages, and a verifier that takes each one's reference for wrong by the
-  other's.
-- *near*: equal texts once case, spacing, quotes, closing marks, raised digits and the system
-  message are evened out. They may be different tasks, so all are kept, but whoever has learnt one
-  has seen the other."""
+- *duplicate*: equal messages, answer and verifier. Only Unicode's form of a letter, line endings
+  and surrounding space are ignored. Case, quotes and superscripts can change a task (`2⁵` is not
+  `25`). One of them is kept.
+- *contradicting*: equal messages, and a verifier that rejects one's reference answer for the other.
+- *nearly equal*: equal texts when case, spacing, quotes, closing marks, superscripts and the system
+  message are ignored. They may be different tasks, so all are kept, but training on one leaks the
+  other."""
 
 import re
 import unicodedata
@@ -26,15 +25,15 @@ MessagesKey = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Repeat:
-    """A prompt and the one whose words it repeats."""
+    """A prompt and the one that it repeats."""
 
     id: str
     place: str
     source: str
     capability: str
-    fate: RepeatKind
-    """`duplicate`: dropped, as it is there already; `held_out`: dropped from training, as its words
-    are held out elsewhere; `contradicts`: kept, with a reference answer that differs from the
+    kind: RepeatKind
+    """`duplicate`: dropped, as it exists already; `held_out`: dropped from training, as another
+    source holds its text out; `contradicts`: kept, with a reference answer that differs from the
     other's."""
     answer: str
     of: str
@@ -43,50 +42,58 @@ class Repeat:
     of_answer: str
 
     @classmethod
-    def between(cls, prompt: Prompt, other: Prompt, fate: RepeatKind) -> "Repeat":
-        asked = prompt.id, prompt.place, prompt.source, prompt.capability
-        return cls(*asked, fate, prompt.answer, other.id, other.place, other.answer)
+    def between(cls, prompt: Prompt, other: Prompt, kind: RepeatKind) -> "Repeat":
+        return cls(
+            id=prompt.id,
+            place=prompt.place,
+            source=prompt.source,
+            capability=prompt.capability,
+            kind=kind,
+            answer=prompt.answer,
+            of=other.id,
+            of_place=other.place,
+            of_answer=other.answer,
+        )
 
 
 def normalised(prompt: Prompt) -> str:
-    """The prompt's text without case, spacing, quotes and marks that end a clause; system messages
-    do not count.
+    """The prompt's text without case, spacing, quotes and marks that end a clause, and without
+    system messages.
 
     Operators, signs, brackets and decimal points stay: `5 + 3` and `5 - 3` are different tasks.
     """
-    spoken = "\n".join(
+    joined = "\n".join(
         message["content"] for message in prompt.messages if message["role"] != "system"
     )
-    text = _QUOTES.sub("", unicodedata.normalize("NFKC", spoken).casefold())
-    return " ".join(_SENTENCE_MARKS.sub(" ", text).split()) or _plain(spoken)
+    text = _QUOTES.sub("", unicodedata.normalize("NFKC", joined).casefold())
+    return " ".join(_SENTENCE_MARKS.sub(" ", text).split()) or _plain(joined)
 
 
-def asked(prompt: Prompt) -> MessagesKey:
-    """The messages, the same for prompts that ask the very same."""
+def messages_key(prompt: Prompt) -> MessagesKey:
+    """The messages in a form that is equal for prompts with equal messages."""
     return tuple((message["role"], _plain(message["content"])) for message in prompt.messages)
 
 
-def content(prompt: Prompt) -> tuple[MessagesKey, str, str]:
-    """What makes a prompt this prompt: two of the same content are one."""
-    return asked(prompt), _plain(prompt.answer), prompt.verifier
+def content_key(prompt: Prompt) -> tuple[MessagesKey, str, str]:
+    """Messages, answer and verifier: two prompts with an equal key are duplicates."""
+    return messages_key(prompt), _plain(prompt.answer), prompt.verifier
 
 
 def contradictions(
     prompts: Iterable[Prompt], accepts: Callable[[Prompt, str], bool]
 ) -> list[Repeat]:
-    """Prompts of one verifier that ask the very same as an earlier one and whose references exclude
-    each other.
+    """Prompts with the messages and verifier of an earlier one whose references exclude each other.
 
-    `accepts` says whether a prompt's verifier takes an answer for right: `51` and `51.0` need not
-    be at odds."""
+    `accepts` says whether a prompt's verifier accepts an answer: `51` and `51.0` may both be
+    right."""
     first: dict[tuple[MessagesKey, str], Prompt] = {}
-    found = []
+    repeats = []
     for prompt in prompts:
-        other = first.setdefault((asked(prompt), prompt.verifier), prompt)
+        other = first.setdefault((messages_key(prompt), prompt.verifier), prompt)
         agree = other is prompt or (accepts(prompt, other.answer) and accepts(other, prompt.answer))
         if not agree:
-            found.append(Repeat.between(prompt, other, "contradicts"))
-    return found
+            repeats.append(Repeat.between(prompt, other, "contradicts"))
+    return repeats
 
 
 def _plain(text: str) -> str:

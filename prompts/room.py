@@ -1,4 +1,4 @@
-"""Prompts longer than their source allows, in tokens of the model that the run trains."""
+"""Drops prompts longer than their source allows, in tokens of the model that the run trains."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from prompts.schema import Prompt
 
 @dataclass(frozen=True)
 class TooLong:
-    """A prompt that was dropped for its length."""
+    """A prompt dropped because of its length."""
 
     id: str
     place: str

@@ -1,6 +1,6 @@
-"""One row of a person's own prompts: what it may hold, and in words what is wrong with it.
+"""One row of a user's own prompts: what it may contain, and messages that say what is wrong.
 
-A blank text is an absent one: a row whose `solution` is `""` has no worked solution.
+A blank text counts as absent: a row whose `solution` is `""` has no worked solution.
 """
 
 import json
@@ -25,22 +25,24 @@ ALLOWED = {
     "solution": ("a text", '"solution": "2 and 3 more make 5"'),
     "metadata": ("an object of names and values", '"metadata": {"difficulty": 2}'),
 }
-"""Of each field what it may hold, and an example."""
+"""What each field may contain, and an example."""
 _ROW_REMEDY = "a row has `prompt` (text) or `messages` (role, content), and `answer`"
 
 
-class Message(BaseModel):
+class RowMessage(BaseModel):
+    """A chat message of a row."""
+
     model_config = ConfigDict(strict=True)
     role: Literal["system", "user", "assistant"]
     content: str
 
 
 class PromptRow(BaseModel):
-    """What is read of a row; other fields are left alone."""
+    """The fields of a row that are read; others are ignored."""
 
     model_config = ConfigDict(strict=True)
     id: str | int | None = None
-    messages: list[Message] | None = None
+    messages: list[RowMessage] | None = None
     prompt: str | None = None
     answer: str | int
     verifier: str | None = None
@@ -55,13 +57,13 @@ class PromptRow(BaseModel):
 
     @field_validator("messages")
     @classmethod
-    def _a_blank_system_message_is_absent(cls, value: list[Message] | None) -> list[Message] | None:
+    def _drop_blank_system_messages(cls, value: list[RowMessage] | None) -> list[RowMessage] | None:
         return value and [
             message for message in value if message.role != "system" or message.content.strip()
         ]
 
     @model_validator(mode="after")
-    def _asks_one_thing(self) -> "PromptRow":
+    def _check_prompt(self) -> "PromptRow":
         if (self.messages is None) == (self.prompt is None):
             raise ValueError(
                 "needs exactly one of prompt, messages; got"
@@ -75,8 +77,7 @@ class PromptRow(BaseModel):
         blank = [message["role"] for message in chat if not message["content"].strip()]
         if blank:
             raise ValueError(
-                f"messages hold a blank message of the {blank[0]}: leave it out, or say what it"
-                " says"
+                f"messages hold a blank message of the {blank[0]}: remove it, or give its text"
             )
         if not str(self.answer).strip():
             raise ValueError("answer is empty")
@@ -89,7 +90,7 @@ class PromptRow(BaseModel):
 
 
 def read_row(where: str, raw: Any) -> PromptRow:
-    """`raw`, found at `where`, as a row. BadInput says what is wrong, what is allowed, and gives an
+    """Validate `raw`, the row at `where`. Raises BadInput with the problem, what is allowed, and an
     example."""
     try:
         row = PromptRow.model_validate(raw)
@@ -106,7 +107,7 @@ def read_row(where: str, raw: Any) -> PromptRow:
 
 def _refuse(where: str, error: ValidationError) -> NoReturn:
     first = error.errors()[0]
-    # Of `messages.0.role` the parts that a person wrote: a union's members are pydantic's.
+    # Only parts that the user wrote, as in `messages.0.role`; pydantic adds members of unions.
     parts = [str(part) for part in first["loc"] if isinstance(part, int) or part in ALLOWED]
     field = ".".join(parts)
     if first["type"] == "value_error":
@@ -129,7 +130,7 @@ def _refuse(where: str, error: ValidationError) -> NoReturn:
 
 
 def _shown(value: Any) -> str:
-    """The value as JSON writes it."""
+    """The value as JSON, shortened."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
@@ -139,7 +140,7 @@ def _shown(value: Any) -> str:
 
 
 def _remedy(field: str, value: Any, example: str) -> str:
-    """For an answer how to write this very value; for everything else the example."""
+    """How to write this value of an `answer`; for other fields the example."""
     if field != "answer":
         return f"write it as {example}"
     if isinstance(value, float):
@@ -149,4 +150,4 @@ def _remedy(field: str, value: Any, example: str) -> str:
         return f'write it in quotes: "{_shown(value)}"'
     if value is None:
         return 'give the answer; if it is the word null, write it in quotes: "null"'
-    return f"write it as one text in quotes, as the model is to say it, such as {example}"
+    return f"write it as one text in quotes, in the form of the model's answer, such as {example}"

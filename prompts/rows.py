@@ -1,4 +1,4 @@
-"""A person's own prompts: the rows of JSONL or parquet files, or of a `datasets` folder."""
+"""A user's own prompts: the rows of JSONL or parquet files, or of a `datasets` folder."""
 
 import json
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from prompts.shards import name_of, read_bytes, shards
 
 
 def load(config: RowSource) -> list[Prompt]:
-    """The prompts of a person's file or folder. Raises BadInput naming file and line (or row) on
-    anything wrong."""
+    """The prompts of a user's file or folder. Raises BadInput with file and line (or row) of the
+    first problem."""
     path = Path(config.path)
     if not path.exists():
         raise BadInput(
@@ -35,8 +35,7 @@ def load(config: RowSource) -> list[Prompt]:
                 "give rows unique ids",
             )
         if other.verifier != prompt.verifier:
-            # The same task under another verifier is another prompt; the id of the first one stays
-            # what it was.
+            # The same task with another verifier is another prompt. The first one keeps its id.
             prompt = replace(
                 prompt, id=content_id(path.name, prompt.messages, prompt.answer, prompt.verifier)
             )
@@ -101,12 +100,12 @@ def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
     for shard in shards(path, "parquet"):
         try:
-            # Opened by us: a path would make pyarrow look for partitions in the names of its
-            # folders.
+            # With a path instead of a handle, pyarrow would look for partitions in the names of
+            # its folders.
             with shard.open("rb") as handle:
                 rows = pq.read_table(handle).to_pylist()
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            remedy = "write it again as parquet; a packed one unpack first"
+            remedy = "write it again as parquet; unpack a packed file first"
             raise BadInput(f"{shard}: not a readable parquet file: {error}", remedy) from error
         for number, row in enumerate(rows, start=1):
             yield f"{name_of(shard, path)}: row {number}", row

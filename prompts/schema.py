@@ -1,4 +1,4 @@
-"""What a prompt is, and the parquet file that stages hand it over in."""
+"""The schema of a prompt, and the parquet file that passes prompts between stages."""
 
 import json
 import os
@@ -29,7 +29,7 @@ class Prompt:
 
     id: str
     """Unique in a run and stable: derived from source, settings and content, or given by the
-    person."""
+    user."""
     messages: list[dict[str, str]]
     """Chat messages with `role` and `content`; the last is the user's."""
     answer: str
@@ -41,22 +41,22 @@ class Prompt:
     source: str
     """Where it comes from, e.g. `reasoning_gym:chain_sum` or a file's name."""
     solution: str | None
-    """Worked solution for SFT; without one the answer itself is learnt."""
+    """Worked solution for SFT; None: SFT learns the answer."""
     metadata: dict[str, Any]
-    """What the verifier needs beyond the answer, as plain JSON values; `difficulty` says what
-    grades the prompt."""
+    """What the verifier needs besides the answer, as plain JSON values. `difficulty` has the
+    prompt's difficulty settings."""
     place: str = ""
-    """Where a person finds it: file and line or row, or the generator and its item. Without the
-    folder that the file is in, so that a moved file gives the same prompts."""
+    """Where it comes from: file and line or row, or the generator and its item. Without the file's
+    folder, so that a moved file gives the same prompts."""
 
     @property
     def named(self) -> str:
-        """How messages name it."""
+        """Its name in messages."""
         return f"prompt {self.id} ({self.place})" if self.place else f"prompt {self.id}"
 
     @property
     def difficulty(self) -> str:
-        """Difficulty settings as canonical text: those given, or the generator's own; empty where
+        """Difficulty settings as canonical text: the given ones, or else the generator's; empty if
         there are none."""
         settings = self.metadata.get("difficulty", self.metadata.get("settings"))
         return json.dumps(settings, sort_keys=True, ensure_ascii=False) if settings else ""
@@ -68,19 +68,19 @@ class Prompt:
 
 
 def content_id(source: str, *content: Any) -> str:
-    """An id from what a prompt is made of: the same content has the same id on every machine."""
+    """An id derived from a prompt's content. Equal content has the same id on every machine."""
     return f"{source}:{fingerprint([source, *content])[:16]}"
 
 
 def with_system(messages: list[dict[str, str]], system: str | None) -> list[dict[str, str]]:
-    """`messages` behind a system message, unless there is one already or `system` is None."""
+    """`messages` with a system message first, unless they have one or `system` is None."""
     if system is None or messages[0]["role"] == "system":
         return messages
     return [{"role": "system", "content": system}, *messages]
 
 
 def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
-    """Write `prompts` as parquet, whole or not at all."""
+    """Write `prompts` as parquet, atomically."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -99,8 +99,8 @@ def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
 
 
 def read_prompts(path: Path, *, may_be_empty: bool = False) -> list[Prompt]:
-    """The prompts of a file that `write_prompts` wrote. BadInput on anything else, and on one
-    without prompts."""
+    """The prompts of a file that `write_prompts` wrote. Raises BadInput on any other file and on a
+    file without prompts."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

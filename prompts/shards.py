@@ -1,5 +1,4 @@
-"""The files of a source: one file, or all shards right in a folder; packed ones are unpacked.
-Light."""
+"""The files of a source: one file, or all shards directly in a folder. Packed ones are unpacked."""
 
 import bz2
 import gzip
@@ -11,14 +10,14 @@ from pathlib import Path
 from common.errors import BadInput
 
 ENDINGS = {"jsonl": (".jsonl", ".ndjson", ".json"), "parquet": (".parquet", ".pq")}
-"""What the names of a folder's shards end with, by the kind of source."""
+"""File name endings of shards, by the kind of source."""
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".br", ".sz")
 _UNPACK: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
     (b"\x1f\x8b", gzip.decompress),
     (b"BZh", bz2.decompress),
     (b"\xfd7zXZ\x00", lzma.decompress),
 )
-"""How files begin that the standard library can unpack; no line of JSON begins so."""
+"""First bytes of files that the standard library can unpack. JSON cannot begin with them."""
 _CANNOT = (
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"PK\x03\x04", "zip"),
@@ -28,16 +27,16 @@ _CANNOT = (
 
 
 def shards(path: Path, kind: str) -> list[Path]:
-    """The files to read, in the order of their names. BadInput if `path` is a folder without any,
-    or nothing at all."""
+    """The files to read, in the order of their names. Raises BadInput if `path` does not exist or
+    is a folder without any."""
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise BadInput(
             f"{path}: no such file or folder", "correct `path` in the recipe's `prompts`"
         )
-    found = sorted(file for file in path.iterdir() if file.is_file() and _is_shard(file.name, kind))
-    if not found:
+    files = sorted(file for file in path.iterdir() if file.is_file() and _is_shard(file.name, kind))
+    if not files:
         endings = " or ".join(f"*{ending}" for ending in ENDINGS[kind])
         below = sorted(
             folder.name
@@ -50,17 +49,16 @@ def shards(path: Path, kind: str) -> list[Path]:
             else "name a file, or a folder of shards"
         )
         raise BadInput(f"{path}: a folder without {endings} in it", remedy)
-    return found
+    return files
 
 
 def name_of(shard: Path, path: Path) -> str:
-    """How a person finds a shard of the source at `path`, without the folder that the source is
-    in."""
+    """The name of a shard of the source at `path`, relative to the source's parent folder."""
     return path.name if shard == path else f"{path.name}/{shard.name}"
 
 
 def read_bytes(path: Path) -> bytes:
-    """What the file holds, unpacked if it is packed. BadInput on what cannot be unpacked."""
+    """The file's content, unpacked if it is packed. Raises BadInput if it cannot be unpacked."""
     try:
         data = path.read_bytes()
     except OSError as error:

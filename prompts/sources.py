@@ -1,4 +1,4 @@
-"""From a source in the recipe to its prompts."""
+"""Loads the prompts of a source in the recipe."""
 
 from prompts import reasoning_gym_source, rows
 from prompts.config import PromptSource, ReasoningGymSource
@@ -6,8 +6,8 @@ from prompts.schema import Prompt
 
 
 def load_source(config: PromptSource) -> list[Prompt]:
-    """Every prompt of `config`, duplicates included, in a stable order. Raises BadInput on anything
-    wrong."""
+    """Every prompt of `config`, duplicates included, in a stable order. Raises BadInput on invalid
+    sources."""
     return (
         reasoning_gym_source.load(config)
         if isinstance(config, ReasoningGymSource)

@@ -1,4 +1,5 @@
-"""Training and held-out prompts that share nothing: neither an id nor, up to spelling, a text."""
+"""Splits prompts into training and held-out ones that share neither an id nor a (nearly) equal
+text."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,30 +7,29 @@ from dataclasses import dataclass, field
 
 from common.errors import BadInput
 from common.seeds import derive
-from prompts.repeats import Repeat, RepeatKind, content, normalised
+from prompts.repeats import Repeat, RepeatKind, content_key, normalised
 from prompts.schema import Prompt
 
 
 @dataclass(frozen=True)
 class Split:
-    """The two parts, and what was dropped on the way for what it repeats."""
+    """The two parts, and the prompts that repeat others."""
 
     training: list[Prompt]
     held_out: list[Prompt]
     repeats: list[Repeat] = field(default_factory=list)
 
-    def dropped(self, fate: RepeatKind) -> Counter[str]:
-        """Prompts of this fate, by source."""
-        return Counter(repeat.source for repeat in self.repeats if repeat.fate == fate)
+    def dropped(self, kind: RepeatKind) -> Counter[str]:
+        """Number of repeats of this kind, by source."""
+        return Counter(repeat.source for repeat in self.repeats if repeat.kind == kind)
 
 
 def split(sources: Sequence[tuple[Sequence[Prompt], float]], seed: int) -> Split:
-    """Hold out a share of each source, in every capability alike, by a draw that depends on `seed`
-    and ids only.
+    """Hold out a share of each capability of each source, drawn by `seed` and the ids alone.
 
-    `sources` are (prompts, share to hold out). Prompts with nearly the same text come to the same
-    side, or are dropped from training where another source holds that text out. Raises BadInput
-    when one id names two prompts, or when a source has nothing left to train on."""
+    `sources` are (prompts, share to hold out). Prompts of one source with nearly equal texts are on
+    the same side. A training prompt is dropped if another source holds its text out. Raises
+    BadInput if one id names two prompts, or if a source has nothing left to train on."""
     result = Split([], [])
     pools = [(_without_repeats(prompts, result.repeats), share) for prompts, share in sources]
     _check_ids([prompt for pool, _ in pools for prompt in pool])
@@ -48,14 +48,14 @@ def split(sources: Sequence[tuple[Sequence[Prompt], float]], seed: int) -> Split
         for prompt in pool:
             if prompt.id in ids:
                 continue
-            same = content(prompt)
+            key = content_key(prompt)
             if other := held_texts.get(normalised(prompt)):
                 result.repeats.append(Repeat.between(prompt, other, "held_out"))
-            elif other := seen.get(same):
+            elif other := seen.get(key):
                 result.repeats.append(Repeat.between(prompt, other, "duplicate"))
             else:
                 result.training.append(prompt)
-                seen[same] = prompt
+                seen[key] = prompt
         if len(result.training) == before:
             raise _nothing_left(number, sources[number][0], share)
     return result
@@ -64,32 +64,32 @@ def split(sources: Sequence[tuple[Sequence[Prompt], float]], seed: int) -> Split
 def _without_repeats(prompts: Sequence[Prompt], repeats: list[Repeat]) -> list[Prompt]:
     kept: dict[object, Prompt] = {}
     for prompt in prompts:
-        same = content(prompt)
-        if other := kept.get(same):
+        key = content_key(prompt)
+        if other := kept.get(key):
             repeats.append(Repeat.between(prompt, other, "duplicate"))
-        kept.setdefault(same, prompt)
+        kept.setdefault(key, prompt)
     return list(kept.values())
 
 
 def _draw(pool: Sequence[Prompt], share: float, seed: int) -> set[str]:
-    """Ids to hold out: `share` of every capability, at least one of two, and never all of one.
+    """Ids to hold out: `share` of every capability, at least one text of two, and never all.
 
-    What is drawn are texts, each with all prompts that nearly have it; a text belongs to the
-    capability of the first of them in the order of the draw."""
+    Texts are drawn, each with all prompts whose texts are nearly equal. A text belongs to the
+    capability of the first of these in the order of the draw."""
     texts: dict[str, list[Prompt]] = {}
     for prompt in pool:
         texts.setdefault(normalised(prompt), []).append(prompt)
     groups: dict[str, list[tuple[tuple[int, str], list[Prompt]]]] = {}
-    for alike in texts.values():
-        place, capability = min(
-            ((derive(seed, "held_out", one.id), one.id), one.capability) for one in alike
+    for similar in texts.values():
+        rank, capability = min(
+            ((derive(seed, "held_out", one.id), one.id), one.capability) for one in similar
         )
-        groups.setdefault(capability, []).append((place, alike))
+        groups.setdefault(capability, []).append((rank, similar))
     chosen: set[str] = set()
     for group in groups.values():
         count = min(len(group) - 1, max(1, round(share * len(group)))) if share else 0
         drawn = sorted(group, key=lambda entry: entry[0])[:count]
-        chosen.update(prompt.id for _, alike in drawn for prompt in alike)
+        chosen.update(prompt.id for _, similar in drawn for prompt in similar)
     return chosen
 
 
@@ -97,11 +97,11 @@ def _check_ids(prompts: Sequence[Prompt]) -> None:
     known: dict[str, Prompt] = {}
     for prompt in prompts:
         other = known.setdefault(prompt.id, prompt)
-        if content(other) != content(prompt):
+        if content_key(other) != content_key(prompt):
             raise BadInput(
                 f"prompts: id {prompt.id!r} names two different prompts, at {other.place} and"
                 f" {prompt.place}",
-                "give prompts unique ids, and files of one name another name each",
+                "give prompts unique ids, and files different names",
             )
 
 

@@ -1,1 +1,1 @@
-"""Verifiers: what a completion is worth, and when that could not be told."""
+"""Verifiers: the reward of a completion, or the fault that prevented grading."""

@@ -1,9 +1,9 @@
-"""Finding the final answer in a completion: one span of text, the same for every model and every
+"""Finds the final answer in a completion: one span of text, by the same rules for every model and
 verifier.
 
-A base model explains and wanders, a trained one answers in one word; both must be judged by what
-they answer and not by how. So several places are looked at, most explicit first. What the span
-means is the verifier's business."""
+A base model explains at length, a trained one answers in one word. Both must be graded by what they
+answer, not by its form, so several places are searched, the most explicit first. The verifier
+interprets the span."""
 
 import re
 
@@ -28,10 +28,10 @@ _CORRECTED = re.compile(
     r"(?!\w)",
     re.IGNORECASE,
 )
-"""What takes back the answer before it; then the last line counts."""
+"""Words that retract the answer before them; then the last line counts."""
 _BARE_NUMBER = re.compile(r"[-+$€£\\\u2212]*[0-9][0-9,.]*\s*%?")
 _NO_CONTENT = re.compile(r"\s*(?:\\end\{\w+\*?\}|[^\w\s]*)\s*")
-"""A line that closes a formula or a list, or rules off what comes before: `\\]`, `$$`, `---`."""
+"""A line that only closes a formula or a list, or a horizontal rule: `\\]`, `$$`, `---`."""
 _SIGN_OFF = re.compile(
     r"\W*(?:i hope (?:this|that|it)|hope (?:this|that) helps|let me know|feel free|please let me"
     r" know|happy to help"
@@ -42,16 +42,16 @@ _AROUND = "*_`\"'“”„‘’‚«»‹›「」『』 \t\r\n"
 
 
 def final_answer(text: str) -> str:
-    """What `text` gives as its answer: the content of the last `<answer>` tag, else what follows
-    `####`, else the last whole `\\boxed{}`, else what follows "answer is" or "answer:", else the
-    last line that is not empty. Without code fences, markdown and the closing full stop. Empty if
-    `text` is."""
+    """The final answer in `text`: the content of the last `<answer>` tag, else the text after
+    `####`, else the last complete `\\boxed{}`, else the text after "answer is" or "answer:", else
+    the last line that is not empty. Without code fences, markdown and the closing full stop. Empty
+    if `text` is."""
     return next(iter(candidates(text)), "")
 
 
 def read_answer(text: str, reference: str) -> str:
-    """The answer in `text`, in as many lines as `reference` has; the reference itself where `text`,
-    or a tag in it, is that and nothing else."""
+    """The answer in `text`, in as many lines as `reference` has; the reference itself if it equals
+    `text` or the content of its last tag."""
     tag = _last_tag(text)
     for whole in (text, tag or ""):
         if whole.strip() and whole.strip() == reference.strip():
@@ -62,8 +62,8 @@ def read_answer(text: str, reference: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """`text` without surrounding space, markdown, quotes and the closing full stop; never emptied
-    by that."""
+    """`text` without surrounding space, markdown, quotes and the closing full stop, unless nothing
+    else is there."""
     bare = text.strip().strip(_AROUND)
     for stop in (".", "。", "．"):
         bare = bare.rstrip(stop).rstrip(_AROUND) if bare.endswith(stop) else bare
@@ -71,8 +71,8 @@ def tidy(text: str) -> str:
 
 
 def candidates(text: str, keep: bool = False) -> list[str]:
-    """Every place that may hold the answer, most explicit first, tidied unless `keep`; no empty
-    ones."""
+    """Every span that may be the answer, the most explicit first, tidied unless `keep`; none is
+    empty."""
     text = _FENCE.sub("", text)
     places = [
         _last_tag(text),
@@ -81,13 +81,13 @@ def candidates(text: str, keep: bool = False) -> list[str]:
         _after_phrase(text),
         _last_line(text),
     ]
-    shaped = [(place.strip() if keep else tidy(place)) for place in places if place is not None]
-    return [place for place in shaped if place]
+    spans = [(place.strip() if keep else tidy(place)) for place in places if place is not None]
+    return [span for span in spans if span]
 
 
 def _block(text: str, lines: int) -> str:
-    """An answer of several lines: the last tag, else all that follows the last "answer is", else
-    the last `lines`."""
+    """An answer of several lines: the last tag, else all text after the last "answer is", else the
+    last `lines` lines."""
     text = _FENCE.sub("", text)
     tag, phrases = _last_tag(text), list(_PHRASE.finditer(text))
     if tag and tag.strip():
@@ -108,8 +108,8 @@ def _last_tag(text: str) -> str | None:
 
 
 def _after_hashes(text: str) -> str | None:
-    """After `####`, which is also a markdown heading: it counts if it ends the text or is a
-    number."""
+    """The text after `####`. As that is also a markdown heading, it counts only if it ends the text
+    or is a number."""
     for match in reversed(list(_HASHES.finditer(text))):
         if not text[match.end() :].strip() or _BARE_NUMBER.fullmatch(match[1].strip()):
             return match[1]
@@ -117,8 +117,8 @@ def _after_hashes(text: str) -> str | None:
 
 
 def _last_boxed(text: str) -> str | None:
-    """The content of the last box whose braces are balanced and that is in no other box; several
-    that are joined by "or", "and" or a comma are one answer."""
+    """The content of the last box with balanced braces that is inside no other box. Several boxes
+    joined by "or", "and" or a comma are one answer."""
     content, end = None, 0
     for match in _BOX.finditer(text):
         if match.start() < end:
@@ -126,38 +126,37 @@ def _last_boxed(text: str) -> str | None:
         close = match.end() if match[1] is not None else _closing_brace(text, match.end())
         if close is None:
             continue
-        found = match[1] if match[1] is not None else text[match.end() + 1 : close]
+        inside = match[1] if match[1] is not None else text[match.end() + 1 : close]
         between = text[end + 1 : match.start()]
         joined = content is not None and _JOINT.fullmatch(between)
-        content, end = (
-            (f"{content} {between.replace('$', ' ')} {found}" if joined else found),
-            close,
-        )
+        content = f"{content} {between.replace('$', ' ')} {inside}" if joined else inside
+        end = close
     return None if _CORRECTED.search(text[end:]) else content
 
 
 def _closing_brace(text: str, start: int) -> int | None:
-    """The place of the brace that closes the one at `start`; None if there is none."""
+    """The index of the brace that closes the one at `start`; None if there is none."""
     depth = 0
-    for place in range(start, len(text)):
-        if text[place - 1] != "\\":
-            depth += {"{": 1, "}": -1}.get(text[place], 0)
+    for index in range(start, len(text)):
+        if text[index - 1] != "\\":
+            depth += {"{": 1, "}": -1}.get(text[index], 0)
         if not depth:
-            return place
+            return index
     return None
 
 
 def _after_phrase(text: str) -> str | None:
-    """After the last "answer is" or "answer:", up to the end of the line or of the clause."""
-    found = [match.end() for match in _PHRASE.finditer(text)]
-    found = [end for end in found if text[end:].split("\n", maxsplit=1)[0].strip()]
-    if not found or _CORRECTED.search(text[found[-1] :]):
+    """The text after the last "answer is" or "answer:", up to the end of the line or clause."""
+    ends = [match.end() for match in _PHRASE.finditer(text)]
+    ends = [end for end in ends if text[end:].split("\n", maxsplit=1)[0].strip()]
+    if not ends or _CORRECTED.search(text[ends[-1] :]):
         return None
-    said = text[found[-1] :].split("\n", maxsplit=1)[0].lstrip("} ")  # \text{The answer is } 42
-    return _CLAUSE_END.split(said, maxsplit=1)[0]
+    line = text[ends[-1] :].split("\n", maxsplit=1)[0].lstrip("} ")  # \text{The answer is } 42
+    return _CLAUSE_END.split(line, maxsplit=1)[0]
 
 
 def _last_line(text: str) -> str | None:
     lines = [line for line in reversed(text.splitlines()) if line.strip()]
-    said = [line for line in lines if not _NO_CONTENT.fullmatch(line)] or lines
-    return next((line for line in said if not _SIGN_OFF.match(line)), said[0] if said else None)
+    filled = [line for line in lines if not _NO_CONTENT.fullmatch(line)] or lines
+    first = filled[0] if filled else None
+    return next((line for line in filled if not _SIGN_OFF.match(line)), first)

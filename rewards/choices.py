@@ -1,4 +1,4 @@
-"""Reading which option of a multiple-choice question an answer names. A capital that is a word
+"""Reads which option of a multiple-choice question an answer names. A capital letter that is a word
 names none."""
 
 import re
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from prompts.schema import Prompt
 from rewards.answers import candidates, tidy
 from rewards.exact import normalise
-from rewards.spelling import one_way, undressed
+from rewards.spelling import uniform, without_latex
 
 _OPTION = re.compile(r"(?<![\w(])(?:\(([A-Z])\)|\[([A-Z])\]|([A-Z])[).:])[ \t]+(?=\S)")
 _LETTER = r"[(\[]?\s*([A-Za-z])\s*[)\]]?"
@@ -38,7 +38,7 @@ _REJECTED = re.compile(
     r"(?:not(?!\s+[(\[]?[A-Z]\b)|n't|wrong|incorrect|false|isn't|ruled|eliminated)\b",
     re.IGNORECASE,
 )
-"""What takes a letter back; "B, not C" does not."""
+"""Text after a letter that rejects it. "B, not C" does not."""
 _ANOTHER = re.compile(r"^\W*(?:or|and|/|,|&|\+)?\s*[(\[]?[A-Z][)\]]?\s*(?:[.,)]|$|or\b|and\b)")
 _JOINED = re.compile(
     r"^\s*(?:or|and|/|&|\+)\s*(?:[(\[]?[A-Z][)\]]?(?!\w)|both\b)"
@@ -46,7 +46,7 @@ _JOINED = re.compile(
     r" )?[(\[]?[A-Z][)\]]?(?!\w)"
 )
 _WORD_AFTER_DOT = re.compile(r"[A-Z]\.\s+(?!because\b|since\b|as\b|the\b|it\b|this\b)[a-z]")
-"""`E. coli` begins with a letter and a full stop too."""
+"""`E. coli` also begins with a letter and a full stop."""
 
 
 def options_of(prompt: Prompt) -> dict[str, str]:
@@ -58,17 +58,16 @@ def options_of(prompt: Prompt) -> dict[str, str]:
     if isinstance(given, list):
         return {chr(ord("A") + n): str(text) for n, text in enumerate(given)}
     text = prompt.messages[-1]["content"] if prompt.messages else ""
-    found = list(_OPTION.finditer(text))
-    # The last list that begins with A: an example before the question may have one of its own.
-    starts = [n for n, match in enumerate(found) if _name(match) == "A"]
+    markers = list(_OPTION.finditer(text))
+    # The last list that begins with A: an example before the question may have its own options.
+    starts = [n for n, marker in enumerate(markers) if _name(marker) == "A"]
     options: dict[str, str] = {}
-    for n in range(starts[-1] if starts else len(found), len(found)):
-        end = found[n + 1].start() if n + 1 < len(found) else len(text)
-        if _name(found[n]) != chr(ord("A") + len(options)):
+    for n in range(starts[-1] if starts else len(markers), len(markers)):
+        end = markers[n + 1].start() if n + 1 < len(markers) else len(text)
+        if _name(markers[n]) != chr(ord("A") + len(options)):
             break
-        options[_name(found[n])] = (
-            text[found[n].end() : end].strip().split("\n")[0].strip().rstrip(",;")
-        )
+        option = text[markers[n].end() : end].strip().split("\n")[0]
+        options[_name(markers[n])] = option.strip().rstrip(",;")
     return options if len(options) > 1 else {}
 
 
@@ -79,9 +78,9 @@ def read_choice(text: str, options: Mapping[str, str]) -> tuple[str | None, str]
     if not places:
         return None, ""
     lines = [line for line in text.splitlines() if line.strip()]
-    listed = {found[0] for line in lines if (found := _leading(_plain(line)))}
+    listed = {leading[0] for line in lines if (leading := _leading(_plain(line)))}
     if len(places) == 1 and len(listed) > 1 and _leading(_plain(lines[-1])):
-        return None, places[0]  # the options, listed once more
+        return None, places[0]  # the options, listed again
     for span in [places[0]] if len(places) > 1 else [places[0], tidy(lines[0])]:
         letter = letter_of(span, options)
         if letter is not None:
@@ -90,12 +89,12 @@ def read_choice(text: str, options: Mapping[str, str]) -> tuple[str | None, str]
 
 
 def letter_of(span: str, options: Mapping[str, str]) -> str | None:
-    """The one letter that a span names, or whose option it spells out."""
+    """The one letter that a span names, or whose option's text it is."""
     if "~~" in span:
         return None
     span = _plain(span)
-    said = re.split(r"\b(?:is|are|be)\s+", span)[-1]
-    for text in (span, said) if not _NOT.search(span) else (span,):
+    named = re.split(r"\b(?:is|are|be)\s+", span)[-1]
+    for text in (span, named) if not _NOT.search(span) else (span,):
         spelt = [
             letter for letter, option in options.items() if normalise(text) == normalise(option)
         ]
@@ -108,11 +107,11 @@ def letter_of(span: str, options: Mapping[str, str]) -> str | None:
 
 
 def _plain(span: str) -> str:
-    return tidy(re.sub(r"\*\*|__", "", undressed(one_way(span)).replace("$", " ")))
+    return tidy(re.sub(r"\*\*|__", "", without_latex(uniform(span)).replace("$", " ")))
 
 
 def _leading(span: str) -> tuple[str, str] | None:
-    """The letter that a span is or begins with, and what follows it."""
+    """The letter that a span is or begins with, and the text after it."""
     if alone := _ALONE.fullmatch(span):
         return alone[1].upper(), ""
     if (first := _LEADING.fullmatch(span)) and not _WORD_AFTER_DOT.match(span):
@@ -124,7 +123,7 @@ def _leading(span: str) -> tuple[str, str] | None:
 
 
 def _spelt(span: str, options: Mapping[str, str]) -> tuple[str, str] | None:
-    """A letter with its own option's text behind it, without a mark between them, or after `E.`"""
+    """A letter followed by its own option's text, without a mark between them or after `E.`"""
     match = _SPELT.fullmatch(span) or re.fullmatch(r"([A-Z])\.\s+(.*)", span, re.DOTALL)
     own = (
         match is not None
@@ -135,7 +134,7 @@ def _spelt(span: str, options: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def _within(span: str) -> tuple[str, str] | None:
-    """The one letter that a sentence ends in saying, or has in brackets."""
+    """The one letter that a sentence ends in naming, or has in brackets."""
     if _NOT.search(span):
         return None
     standing = [
@@ -153,13 +152,13 @@ def _within(span: str) -> tuple[str, str] | None:
 
 
 def _consistent(letter: str, rest: str, options: Mapping[str, str]) -> bool:
-    """Whether what follows a letter does not take it back, name another one beside it, or spell
-    another option."""
+    """Whether the text after a letter neither rejects it nor names another one, nor states another
+    option."""
     if _REJECTED.search(rest) or _JOINED.search(rest) or (rest and _ANOTHER.search(rest)):
         return False
-    said = normalise(rest)
+    stated = normalise(rest)
     return not any(
-        other != letter and said == normalise(text) != normalise(options[letter])
+        other != letter and stated == normalise(text) != normalise(options[letter])
         for other, text in options.items()
     )
 

@@ -1,15 +1,15 @@
-"""Whether two expressions have the same value: math-verify reads them, sympy compares them exactly.
+"""Whether two expressions have the same value: math-verify parses, sympy compares exactly.
 
-math-verify's own comparison rounds to six decimals, so that 2**-99 equals 2**-98 for it. Its reader
-takes as much of a text as it understands and ignores the rest, so what it would not read whole is
-not given to it."""
+math-verify's own comparison rounds to six decimals, so 2**-99 equals 2**-98. Its parser reads as
+much of a text as it understands and ignores the rest, so a text that it would not read completely
+is refused here."""
 
 import logging
 import re
 from functools import lru_cache
 from typing import Any
 
-from rewards.spelling import one_way, undressed
+from rewards.spelling import uniform, without_latex
 
 _SYMBOLS = {
     "π": r"\pi ",
@@ -38,7 +38,7 @@ _INFINITY = re.compile(r"(?<![\\A-Za-z])(?:infinity|inf|oo)(?![A-Za-z])")
 _POWER_IN_BRACKETS = re.compile(r"\^\s*\(([^()]*)\)")
 _PLAIN_FRACTION = re.compile(r"\(([^()]*)\)\s*/\s*\(([^()]*)\)")
 _LONG_POWER = re.compile(r"\^\s*\{?\s*[-+]?[0-9]{5}|[0-9]{5}\s*!|!\s*!|\^\s*\{?\s*[0-9]+\s*\^")
-"""Numbers of which only the digits would take minutes: towers of powers, factorials of
+"""Numbers whose digits alone would take minutes to compute: towers of powers, factorials of
 factorials."""
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{\w+\*?\}")
@@ -49,15 +49,14 @@ _BETWEEN = re.compile(r"\s+(?![0-9A-Za-z])|(?<![0-9A-Za-z])\s+")
 _UNREAD = re.compile(
     r"[0-9)}]\s*_|(?:^|[^_0-9{.])[0-9.]+\s+[0-9]|\\(?:text|mathrm|pmod|bmod|mod)\b|[^\x20-\x7e]|[?\"'`@;:]"
 )
-"""What the reader would leave out or join without a word."""
+"""Text that the parser would silently leave out or join."""
 LONGEST = 400
-"""Characters of an expression that is looked at; longer ones take a parser minutes."""
+"""Characters. The parser takes minutes for longer expressions, so they are not read."""
 
 
 def latex(text: str) -> str:
-    """`text` as LaTeX: what people and programs write instead, such as `√2`, `sqrt(2)` or `x**2`,
-    spelt as commands."""
-    text = undressed(one_way(text), fractions=False).replace("**", "^")
+    """`text` as LaTeX: `√2`, `sqrt(2)`, `x**2` and the like become commands."""
+    text = without_latex(uniform(text), fractions=False).replace("**", "^")
     for sign, command in _SYMBOLS.items():
         text = text.replace(sign, command)
     text = _ROOT.sub(lambda m: rf"\sqrt{{{m[1] or m[2] or m[3]}}}", text)
@@ -70,20 +69,20 @@ def latex(text: str) -> str:
 
 
 def words(text: str) -> set[str]:
-    """The words in `text` (LaTeX) that are no commands."""
+    """The words in `text` (LaTeX) that are not commands."""
     return {word.lower() for word in _WORD.findall(_COMMAND.sub(" ", _ENVIRONMENT.sub(" ", text)))}
 
 
 def same_value(reference: str, answer: str) -> bool:
-    """Whether two expressions (LaTeX) are equal. False too where one of them cannot be read."""
+    """Whether two expressions (LaTeX) are equal. Also False if one of them cannot be read."""
     if _BETWEEN.sub("", reference) == _BETWEEN.sub("", answer):
         return True
     if _other_case(reference, answer):
         return False
-    wanted, found = _read(reference), _read(answer)
-    if wanted is None or found is None:
+    wanted, given = _read(reference), _read(answer)
+    if wanted is None or given is None:
         return False
-    return _equal(wanted, found)
+    return _equal(wanted, given)
 
 
 def readable(text: str) -> bool:
@@ -93,7 +92,7 @@ def readable(text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _read(text: str) -> Any:
-    """What math-verify makes of an expression; None if it makes nothing, or not of all of it."""
+    """An expression parsed by math-verify; None if it cannot be parsed, or not completely."""
     from latex2sympy2_extended import NormalizationConfig
     from math_verify import LatexExtractionConfig, parse
 
@@ -104,86 +103,83 @@ def _read(text: str) -> Any:
     whole = text.strip() and len(text) <= LONGEST and text.count("{") == text.count("}")
     if not whole or unread or words(text) or _LONG_POWER.search(text):
         return None
-    # It warns that its own time limit is off; ours is around this call (see `rewards.grade`).
+    # It warns that its own time limit is off. Ours is around this call (see `rewards.grade`).
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
-    # A unit that it would drop may be a variable: 42m.
+    # It would drop a unit, which may be a variable: 42m.
     rules = NormalizationConfig(
         basic_latex=True, units=False, malformed_operators=True, nits=False, boxed="none"
     )
     reading = LatexExtractionConfig(normalization_config=rules)
     try:
-        found = parse(f"${text}$", [reading], fallback_mode="no_fallback", parsing_timeout=None)
-    except (
-        Exception
-    ):  # a parser that gives up has not read it; what it should have read is no mathematics to us
+        parsed = parse(f"${text}$", [reading], fallback_mode="no_fallback", parsing_timeout=None)
+    except Exception:  # the parser gives up in many ways; the text is then not readable
         return None
-    return found[0] if found and not isinstance(found[0], str) else None
+    return parsed[0] if parsed and not isinstance(parsed[0], str) else None
 
 
-def _in_base(whole: str, behind: str, base: int) -> Any:
-    """The value of digits in a base, `behind` those behind the point; None if they are no digits of
-    it."""
+def _in_base(whole: str, fraction: str, base: int) -> Any:
+    """The value of digits in a base, `fraction` those after the point; None if they are not digits
+    of that base."""
     from sympy import Rational
 
     try:
-        return Rational(int(whole + behind, base), base ** len(behind))
+        return Rational(int(whole + fraction, base), base ** len(fraction))
     except ValueError:
         return None
 
 
-def _equal(wanted: Any, found: Any) -> bool:
+def _equal(wanted: Any, given: Any) -> bool:
     from sympy import And, Interval, MatrixBase, Or
     from sympy.core.relational import Relational
 
-    sets = [isinstance(value, (Interval, Relational, And, Or)) for value in (wanted, found)]
+    sets = [isinstance(value, (Interval, Relational, And, Or)) for value in (wanted, given)]
     if any(sets):
-        return all(sets) and _same_solutions(wanted, found)
-    if isinstance(wanted, MatrixBase) or isinstance(found, MatrixBase):
-        return getattr(wanted, "shape", 0) == getattr(found, "shape", 1) and all(
-            map(_exactly, wanted, found)
-        )
-    return _exactly(wanted, found)
+        return all(sets) and _same_solutions(wanted, given)
+    if isinstance(wanted, MatrixBase) or isinstance(given, MatrixBase):
+        same_shape = getattr(wanted, "shape", 0) == getattr(given, "shape", 1)
+        return same_shape and all(map(_exactly, wanted, given))
+    return _exactly(wanted, given)
 
 
-def _exactly(wanted: Any, found: Any) -> bool:
-    """Whether two values are equal, decimals taken as the fractions that they are, and `i` as the
-    imaginary unit."""
+def _exactly(wanted: Any, given: Any) -> bool:
+    """Whether two values are equal, with decimals as exact fractions and `i` as the imaginary
+    unit."""
     from sympy import I, nsimplify, simplify
 
-    if wanted == found:
+    if wanted == given:
         return True
     try:
-        gap = nsimplify(wanted - found, rational=True)
-        gap = gap.subs({symbol: I for symbol in gap.free_symbols if symbol.name == "i"})
-        return bool(simplify(gap.doit()) == 0)
+        difference = nsimplify(wanted - given, rational=True)
+        units = {symbol: I for symbol in difference.free_symbols if symbol.name == "i"}
+        return bool(simplify(difference.subs(units).doit()) == 0)
     except (AttributeError, TypeError, ValueError):
         return False
 
 
-def _same_solutions(wanted: Any, found: Any) -> bool:
-    """Whether an equation, inequality or interval holds for the same values as another."""
+def _same_solutions(wanted: Any, given: Any) -> bool:
+    """Whether two equations, inequalities or intervals hold for the same values."""
     from sympy import Eq, nsimplify
 
-    if wanted == found:
+    if wanted == given:
         return True
-    if isinstance(wanted, Eq) and isinstance(found, Eq):
-        return _same_equation(wanted, found)
+    if isinstance(wanted, Eq) and isinstance(given, Eq):
+        return _same_equation(wanted, given)
     try:
         sides = [
             nsimplify(value, rational=True) if hasattr(value, "lhs") else value
-            for value in (wanted, found)
+            for value in (wanted, given)
         ]
         first, second = (value.as_set() if hasattr(value, "as_set") else value for value in sides)
     except (NotImplementedError, AttributeError, TypeError, ValueError):
         return False
-    names = [value.free_symbols for value in (wanted, found) if hasattr(value, "lhs")]
+    names = [value.free_symbols for value in (wanted, given) if hasattr(value, "lhs")]
     return bool(first == second) and all(name == names[0] for name in names)
 
 
-def _same_equation(wanted: Any, found: Any) -> bool:
+def _same_equation(wanted: Any, given: Any) -> bool:
     from sympy import nsimplify, simplify
 
-    first, second = (nsimplify(value.lhs - value.rhs, rational=True) for value in (wanted, found))
+    first, second = (nsimplify(value.lhs - value.rhs, rational=True) for value in (wanted, given))
     if first == 0 or second == 0:
         return bool(first == second)
     ratio = simplify(first / second)
@@ -191,7 +187,7 @@ def _same_equation(wanted: Any, found: Any) -> bool:
 
 
 def _other_case(reference: str, answer: str) -> bool:
-    """Whether the answer has a letter that the reference has in the other case only."""
+    """Whether the answer has a letter that the reference has only in the other case."""
     ours, theirs = (
         set(re.findall("[A-Za-z]", _COMMAND.sub(" ", text))) for text in (reference, answer)
     )

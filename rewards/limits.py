@@ -1,4 +1,4 @@
-"""A time limit for graders that may not end."""
+"""A time limit for verifiers that may not end."""
 
 import signal
 import threading
@@ -8,14 +8,14 @@ from types import FrameType
 
 
 class TimeLimit(BaseException):
-    """The limit passed. Not an Exception: the graders' own `except Exception` must not swallow
-    it."""
+    """The time limit was exceeded. Not an Exception, so that a verifier's own `except Exception`
+    does not catch it."""
 
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeLimit in the body after `seconds`. Works in the main thread only; elsewhere there
-    is no limit, as Python delivers signals to the main thread alone."""
+    """Raise TimeLimit in the body after `seconds`. In other threads than the main one there is no
+    limit, as Python delivers signals only to the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,17 +1,17 @@
-"""Reading a span of text as one number with its dress: separators, currency, percent sign, unit,
+"""Reads a span of text as one number with its notation: separators, currency, percent sign, unit,
 noun.
 
-Nothing is picked out: a span with a second number, an operator, a bound or a negation is not a
-number."""
+No number is picked out of a longer text: a span with a second number, an operator, a bound or a
+negation is not a number."""
 
 import re
 import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 
-from rewards.spelling import one_way, undressed
+from rewards.spelling import uniform, without_latex
 from rewards.units import SYMBOLS, Unit, read_unit
-from rewards.wording import BEFORE, NEVER, OPERATOR, OTHERWISE
+from rewards.wording import BEFORE, NEVER, NOT_IN_REMARK, OPERATOR
 
 _GROUPED = (
     r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,3}(?:[ '_][0-9]{3})+(?![0-9])"
@@ -47,16 +47,15 @@ _WHOLE_POWER = re.compile(r"(?P<base>[0-9]{1,6})\s*\^\s*\{?\s*(?P<exponent>[0-9]
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number as a person reads it."""
+    """A number with its unit."""
 
     value: Fraction | tuple[str, ...]
-    """Exact; the parts of something with colons, such as a time."""
+    """Exact; or the parts between colons, as of a time."""
     unit: Unit | None = None
-    """None without a unit that is known."""
+    """None without a known unit."""
 
     def equals(self, other: "Quantity") -> bool:
-        """Whether both are the same; a unit that only one of them has, and an unknown one, do not
-        matter."""
+        """Whether both are equal. A unit that is unknown, or that only one has, is ignored."""
         if (
             isinstance(self.value, tuple)
             or isinstance(other.value, tuple)
@@ -70,23 +69,20 @@ class Quantity:
 
 
 def read_number(text: str, *, algebra: bool = False) -> Quantity | None:
-    """The number that `text` is, with its dress and the words around it; None if it is anything
-    else.
+    """The number that `text` states, in any notation and with words around it; None if it is not
+    one number.
 
-    With `algebra` a letter directly after the digits is a variable, as in `42m`, and words are no
+    With `algebra` a letter directly after the digits is a variable, as in `42m`, and words are not
     part of a number."""
     plain = re.sub(
-        r"\*\*(.+?)\*\*", r" \1 ", undressed(_REPEATING.sub(_as_fraction, one_way(text)))
+        r"\*\*(.+?)\*\*", r" \1 ", without_latex(_REPEATING.sub(_as_fraction, uniform(text)))
     )
     if _COLON.fullmatch(plain.strip(" .$")):
-        return Quantity(
-            tuple(
-                part.lstrip("0") or "0" for part in re.split(r":|\s+", plain.strip(" .$").lower())
-            )
-        )
+        parts = re.split(r":|\s+", plain.strip(" .$").lower())
+        return Quantity(tuple(part.lstrip("0") or "0" for part in parts))
     remark = _REMARK.search(plain)
     if remark:
-        if OTHERWISE.search(remark[1] or remark[2]):
+        if NOT_IN_REMARK.search(remark[1] or remark[2]):
             return None
         plain = plain[: remark.start()]
     plain = _unwrapped(plain)
@@ -97,15 +93,15 @@ def read_number(text: str, *, algebra: bool = False) -> Quantity | None:
 
 
 def read_reference(text: str) -> Quantity | None:
-    """The number that a reference answer is; a power of whole numbers, `2^{10}`, is one too."""
-    power = _WHOLE_POWER.fullmatch(undressed(one_way(text)).strip(" $"))
+    """The number that a reference answer states; a power of whole numbers, `2^{10}`, is one too."""
+    power = _WHOLE_POWER.fullmatch(without_latex(uniform(text)).strip(" $"))
     if power and power["base"] != "10":
         return Quantity(Fraction(int(power["base"]) ** int(power["exponent"])))
     return read_number(text)
 
 
 def plain(value: Fraction) -> str:
-    """A value for people: a decimal where it ends, else a fraction."""
+    """A value as text: a decimal if it is finite, else a fraction."""
     if value.denominator == 1:
         return str(value.numerator)
     rest = value.denominator
@@ -128,7 +124,7 @@ def _as_fraction(match: re.Match[str]) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    """Without the dollar signs of a formula, and without brackets around everything."""
+    """`text` without the dollar signs of a formula and without brackets around all of it."""
     text = re.sub(r"\$([^$]*[^$\s][^$]*)\$(?![0-9])", r" \1 ", text).strip()
     while (
         (text[:1], text[-1:]) in {("(", ")"), ("{", "}")}
@@ -140,7 +136,7 @@ def _unwrapped(text: str) -> str:
 
 
 def _in_words(text: str) -> Quantity | None:
-    """The number of a sentence: of what follows its last "is" or `=`, or of all of it."""
+    """The number in a sentence: in the text after its last "is" or `=`, or in all of it."""
     signed = re.sub(r"\b(?:minus|negative)\s+(?=[$€£]?[0-9])", "-", text, flags=re.IGNORECASE)
     if NEVER.search(signed):
         return None
@@ -150,14 +146,14 @@ def _in_words(text: str) -> Quantity | None:
     *before, last = _EQUALITY.split(signed)
     several = len(_SAID_OF.findall(signed)) > 1
     if several and any(re.search(r"[;,]\s|\band\b|[0-9]", part) for part in before[1:]):
-        return None  # x=1, y=2; but 3*3=9, so 9*60=540 says one thing
+        return None  # x=1, y=2; but "3*3=9, so 9*60=540" states one value
     if not re.search("[0-9]", last):
         last = signed if not re.search(r"[=≈]", signed) else ""
     return None if OPERATOR.search(last) else _strict(last)
 
 
 def _strict(text: str, *, algebra: bool = False) -> Quantity | None:
-    """The one number of a text without equalities; None where anything but words is left over."""
+    """The one number in a text without equalities; None if anything but words is left over."""
     match = _NUMBER.search(text)
     value = _value(match) if match else None
     if match is None or value is None:
@@ -217,7 +213,7 @@ def _with_unit(
 
 
 def _with_words(quantity: Quantity, before: str, after: str, algebra: bool) -> Quantity | None:
-    """The quantity, if around it there are words only."""
+    """The quantity, if there are only words around it."""
     if any(
         not _LEFT_OVER.fullmatch(c) and unicodedata.category(c)[0] != "M" for c in before + after
     ) or BEFORE.sub("", before):

@@ -1,7 +1,7 @@
-"""One spelling for what can be written in several ways without another meaning: widths, minus
-signs, LaTeX's dress.
+"""One spelling for text that can be written in several ways with one meaning: widths, minus signs,
+LaTeX markup.
 
-Superscripts and the like are left alone: `2⁵` is not 25.
+Superscripts and the like keep their meaning: `2⁵` is not 25.
 """
 
 import re
@@ -16,7 +16,7 @@ _SINGLE = dict.fromkeys(map(ord, "\u2018\u2019\u201a\u2032\u00b4"), "'")
 _DOUBLE = dict.fromkeys(map(ord, "\u201c\u201d\u201e\u00ab\u00bb"), '"')
 _WIDE = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _IN_NUMBERS = str.maketrans({"\u3001": ",", "\u3002": ".", "\u066b": ".", "\u066c": ","})
-_ONE_WAY = _MINUS | _SPACES | _INVISIBLE | _SINGLE | _DOUBLE | _WIDE
+_UNIFORM = _MINUS | _SPACES | _INVISIBLE | _SINGLE | _DOUBLE | _WIDE
 
 _WRAPPED = re.compile(
     r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|boxed|fbox|bm|boldsymbol|emph)\s*\{([^{}]*)\}"
@@ -33,10 +33,10 @@ _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+"
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+")
 
 
-def one_way(text: str, *, numbers: bool = True) -> str:
-    """`text` with one spelling for widths, spaces, minus signs and quotes; with `numbers`, for the
-    digits and commas of any script."""
-    composed = unicodedata.normalize("NFC", text).translate(_ONE_WAY)
+def uniform(text: str, *, numbers: bool = True) -> str:
+    """`text` with one spelling for widths, spaces, minus signs and quotes; with `numbers`, also for
+    the digits and commas of any script."""
+    composed = unicodedata.normalize("NFC", text).translate(_UNIFORM)
     if not numbers:
         return composed
     composed = composed.translate(_IN_NUMBERS)
@@ -45,9 +45,9 @@ def one_way(text: str, *, numbers: bool = True) -> str:
     )
 
 
-def undressed(text: str, *, fractions: bool = True) -> str:
-    """`text` (one way) without what LaTeX puts around words and numbers, powers with `^`; with
-    `fractions`, simple ones as `1/2`."""
+def without_latex(text: str, *, fractions: bool = True) -> str:
+    """`text` (`uniform` already) without LaTeX markup around words and numbers, and with powers as
+    `^`; with `fractions`, simple fractions as `1/2`."""
     text = text.replace("{,}", ",").replace("\\%", "%").replace("\\$", "$")
     text = re.sub(r"\\(?:\(|\)|\[|\])", " ", text)
     text = _NOTHING.sub("", _SPACED.sub(" ", text))
@@ -65,6 +65,6 @@ def undressed(text: str, *, fractions: bool = True) -> str:
 
 
 def _in_digits(sign: str, simple: bool) -> str:
-    """A sign such as `½` as a fraction in digits."""
+    """A character such as `½` as a fraction in digits."""
     top, under = unicodedata.normalize("NFKC", sign).split("\u2044")
     return f" {top}/{under} " if simple else rf" \frac{{{top}}}{{{under}}} "

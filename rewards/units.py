@@ -1,4 +1,4 @@
-"""Units that a number may come with, and what they are worth in the first unit of their kind."""
+"""Units of numbers, with their factor to the first unit of their kind."""
 
 import re
 from fractions import Fraction
@@ -37,8 +37,8 @@ _KINDS = (
     "₽ ruble 1",
     "₩ won 1",
 )
-"""Units that convert into each other: names, and the factor to the first. Years and days are kept
-apart."""
+"""Units that convert into each other: names, and the factor to the first. Years do not convert to
+days."""
 _ALIKE = {"metre": "meter", "litre": "liter", "gramme": "gram"}
 _SHORT = {
     "mph": "mi/h",
@@ -63,16 +63,16 @@ def _table() -> dict[str, tuple[str, Fraction]]:
 
 _UNITS = _table()
 SYMBOLS = "$€£¥₹₽₩"
-"""Currencies that stand before a number as well."""
+"""Currencies that may also stand before a number."""
 _PART = re.compile(r"(?P<name>[^\W\d_]+|°[CF]?|[$€£¥₹₽₩])\s*(?:\^?\{?(?P<power>-?[1-4])\}?)?")
 
 Unit = tuple[tuple[tuple[str, int], ...], Fraction]
-"""What is measured, as powers of kinds, and the factor to the kinds' first units."""
+"""The dimension as powers of kinds, and the factor to the kinds' first units."""
 
 
 def read_unit(text: str) -> Unit | None:
-    """The unit that `text` is, such as `cm`, `m^2`, `km/h`, `square meters` or `dollars per hour`;
-    None if unknown."""
+    """The unit that `text` names, such as `cm`, `m^2`, `km/h`, `square meters` or
+    `dollars per hour`; None if unknown."""
     powers: dict[str, int] = {}
     factor = Fraction(1)
     text = text.strip().rstrip(".")
@@ -81,19 +81,19 @@ def read_unit(text: str) -> Unit | None:
     )
     sides = re.split(r"\s*(?:/|\bper\b)\s*", text)
     for number, side in enumerate(sides):
-        found = _product(side, 1 if number == 0 else -1)
-        if found is None:
+        parts = _product(side, 1 if number == 0 else -1)
+        if parts is None:
             return None
-        for kind, power, worth in found:
+        for kind, power, to_first in parts:
             powers[kind] = powers.get(kind, 0) + power
-            factor *= worth**power
+            factor *= to_first**power
     return tuple(sorted(powers.items())), factor
 
 
 def _product(text: str, sign: int) -> list[tuple[str, int, Fraction]] | None:
     """Kind, power and factor of each part of a product of units, e.g. of `N m` or `square
     meters`."""
-    found, pending = [], 1
+    parts, pending = [], 1
     for word in re.split(r"[\s·*]+", text.strip()):
         if word.lower() in _TO_POWER:
             pending = _TO_POWER[word.lower()]
@@ -103,9 +103,9 @@ def _product(text: str, sign: int) -> list[tuple[str, int, Fraction]] | None:
         if part is None or unit is None:
             return None
         power = int(part["power"] or 1) * pending * sign
-        found.append((unit[0], power, unit[1]))
+        parts.append((unit[0], power, unit[1]))
         pending = 1
-    return found if found and pending == 1 else None
+    return parts if parts and pending == 1 else None
 
 
 def _known(name: str) -> tuple[str, Fraction] | None:

@@ -1,7 +1,6 @@
-"""The verifiers: each says how right a completion is (0 to 1) and what it read as the answer.
+"""The verifiers: each gives a completion a reward (0 to 1) and the answer that it read.
 
-A wrong or unreadable answer is reward 0. An exception is not: it means that the verifier could not
-tell."""
+A wrong or unreadable answer has reward 0. An exception means that the verifier could not grade."""
 
 import builtins
 import json
@@ -20,14 +19,14 @@ from rewards.exact import normalise
 from rewards.expressions import words
 from rewards.mathematics import is_mathematics, same
 from rewards.numbers import plain, read_number, read_reference
-from rewards.shapes import shape_of
+from rewards.structures import structure_of
 
 VerifierResult = tuple[float, str]
 Verifier = Callable[[Prompt, str], VerifierResult]
 
 
 class BadReference(ValueError):
-    """A reference answer that a verifier cannot compare anything with."""
+    """A reference answer that a verifier cannot use."""
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(reason)
@@ -55,7 +54,7 @@ def exact(prompt: Prompt, completion: str) -> VerifierResult:
 
 
 def number(prompt: Prompt, completion: str) -> VerifierResult:
-    """Right if the answer is one number, with whatever dress, that equals the reference's."""
+    """Right if the answer is one number, in any notation, that equals the reference's."""
     wanted = read_reference(prompt.answer)
     if wanted is None:
         raise BadReference(
@@ -63,13 +62,13 @@ def number(prompt: Prompt, completion: str) -> VerifierResult:
             "write one number, such as 12, 1/2 or 12 m^2, or take the verifier `math` or `exact`",
         )
     answer = read_answer(completion, prompt.answer)
-    found = read_number(answer)
-    right = answer == prompt.answer or (found is not None and wanted.equals(found))
+    given = read_number(answer)
+    right = answer == prompt.answer or (given is not None and wanted.equals(given))
     return float(right), answer
 
 
 def choice(prompt: Prompt, completion: str) -> VerifierResult:
-    """Right if the answer names the reference's letter, A to Z, or spells out its option."""
+    """Right if the answer names the reference's letter, A to Z, or states its option."""
     options = options_of(prompt)
     wanted = letter_of(prompt.answer, options)
     if wanted is None:
@@ -83,27 +82,27 @@ def choice(prompt: Prompt, completion: str) -> VerifierResult:
 
 def math(prompt: Prompt, completion: str) -> VerifierResult:
     """Right if the answer is mathematically equal to the reference, exactly."""
-    wanted = shape_of(prompt.answer)
+    wanted = structure_of(prompt.answer)
     if not is_mathematics(wanted):
         raise BadReference(
             "cannot be read as mathematics", "correct its LaTeX, or take the verifier `exact`"
         )
     answer = read_answer(completion, prompt.answer)
-    if answer == prompt.answer or same(wanted, shape_of(answer)):
+    if answer == prompt.answer or same(wanted, structure_of(answer)):
         return 1.0, answer
-    # A sentence around a number, "so there are 12 apples left", is no expression.
-    value, found = read_number(prompt.answer, algebra=True), read_number(answer)
-    return float(bool(value and found and words(answer) and value.equals(found))), answer
+    # A sentence around a number, "so there are 12 apples left", is not an expression.
+    value, given = read_number(prompt.answer, algebra=True), read_number(answer)
+    return float(bool(value and given and words(answer) and value.equals(given))), answer
 
 
 def reasoning_gym(prompt: Prompt, completion: str) -> VerifierResult:
-    """The family's own score, which may give partial credit: only 1 counts as correct. Unreadable
+    """The family's own score, which may give partial credit; only 1 counts as correct. Unreadable
     answers get 0."""
     item = prompt.metadata
     answer = read_answer(completion, prompt.answer)
-    wanted, found = _bare_number(prompt.answer), read_number(answer)
-    if wanted is not None and found is not None and isinstance(found.value, Fraction):
-        answer = prompt.answer if found.value == wanted else plain(found.value)
+    wanted, given = _bare_number(prompt.answer), read_number(answer)
+    if wanted is not None and given is not None and isinstance(given.value, Fraction):
+        answer = prompt.answer if given.value == wanted else plain(given.value)
     if not answer or (item["family"] in _PARSED_AS_PYTHON and not _is_algebra(answer)):
         return 0.0, answer
     entry = {
@@ -114,9 +113,7 @@ def reasoning_gym(prompt: Prompt, completion: str) -> VerifierResult:
     scorer = _scorer(item["family"], json.dumps(item["settings"], sort_keys=True))
     try:
         return float(scorer.score_answer(answer, entry)), answer
-    except (
-        ValueError
-    ):  # how some families say that the answer cannot be read, e.g. int("foo"); not a crash
+    except ValueError:  # some families raise it for an unreadable answer, e.g. int("foo")
         return 0.0, answer
 
 
@@ -138,14 +135,14 @@ def check_verifier(name: str) -> None:
 
 
 def _bare_number(reference: str) -> Fraction | None:
-    """The value of a reference that is digits and nothing else."""
+    """The value of a reference that consists of digits only."""
     return (
         Fraction(reference) if re.fullmatch(r"-?[0-9]+(?:\.[0-9]+)?", reference.strip()) else None
     )
 
 
 def _is_algebra(answer: str) -> bool:
-    """Whether `answer` may go to a parser that runs Python: no strings, attributes, built-ins,
+    """Whether `answer` is safe for a parser that runs Python: no strings, attributes, built-ins or
     towers of powers."""
     names = set(re.findall(r"[A-Za-z_]\w*", answer))
     return (

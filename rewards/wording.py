@@ -1,7 +1,7 @@
-"""Words that make a sentence about a number another statement than that something is this number.
+"""Words that give a sentence with a number another meaning than that something equals the number.
 
-What is not known here is taken for a noun, as in `12 apples`. So a missing word can pay for a wrong
-answer, and a word too many costs a right one."""
+A word that is not listed here counts as a noun, as in `12 apples`. A missing word can make a wrong
+answer right, and an unneeded one a right answer wrong."""
 
 import re
 
@@ -18,19 +18,17 @@ NEVER = re.compile(
     r"|नहीं|अधिक|ज़्यादा|कम|या|ليس|أو",
     re.IGNORECASE,
 )
-"""Negations, bounds and alternatives, wherever in a sentence."""
+"""Negations, bounds and alternatives, anywhere in a sentence."""
 OPERATOR = re.compile(
     r"[!?;]|\\(?:sqrt|pi|infty)\b|\b(?:squared|cubed|factorial|half|halves|thirds?|quarters?|tenths?|twice|doubled?|triple"
     r"|root|sqrt|log|ln|sin|cos|tan|pi|mod|modulo|plus|minus|negative|divided|multiplied|power|question|problem|asks?|given"
     r"|zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b",
     re.IGNORECASE,
 )
-"""Beside the number itself: what makes an expression of it, what it is only asked about, and
-numbers in words."""
-OTHERWISE = re.compile(r"\b(?:or|not|nor|mod|base|wrong)\b|n't\b|[<>≤≥≠±?]", re.IGNORECASE)
-"""What a remark in brackets may not say, while it may say the number in words."""
+"""Words beside the number: those that make it an expression or a question, and numbers in words."""
+NOT_IN_REMARK = re.compile(r"\b(?:or|not|nor|mod|base|wrong)\b|n't\b|[<>≤≥≠±?]", re.IGNORECASE)
+"""Words that a remark in brackets must not contain. It may state the number in words."""
 BEFORE = re.compile(
     r"[\x00-\u02ff\u2000-\u2bff]|答案|等于|一共|总共|大约|結果|结果|合計|正解|答え|[是为共约得は]"
 )
-"""What may stand before a number: words in Latin letters, and what is known to say no more than "it
-is"."""
+"""Text that may stand before a number: words in Latin letters, and phrases that mean "it is"."""

@@ -134,7 +134,7 @@ def test_rollouts_come_from_the_weights_that_train_at_every_step(run):
 def test_the_ledger_has_every_group_that_was_rolled_out(run):
     groups = read_json_lines(run / "05-rl" / "groups.jsonl")
     with Ledger(run / "05-rl" / "ledger.sqlite") as ledger:
-        drawn = {row.id: row.drawn for row in ledger.rows() if row.drawn}
+        drawn = {row.id: row.drawn for row in ledger.records() if row.drawn}
     counted = {name: sum(group["prompt_id"] == name for group in groups) for name in drawn}
     assert counted == drawn and sum(drawn.values()) == len(groups)
     assert any(group["probe"] for group in groups)
@@ -246,11 +246,11 @@ def test_rl_on_stages_adopted_from_another_run_goes_as_it_went_there_and_needs_n
     mine, theirs = (read_json_lines(path / "05-rl" / "groups.jsonl") for path in (folder, run))
     assert {group["step"] for group in mine} == {0, 1} and mine == theirs[: len(mine)]
     with Ledger(folder / "06-plain" / "ledger.sqlite") as ledger:
-        known = {row.id for row in ledger.rows()}
+        known = {row.id for row in ledger.records()}
         assert known == {
             prompt.id for prompt in read_prompts(folder / "01-prompts" / "prompts.parquet")
         }
-        assert {(row.prior.a, row.prior.b) for row in ledger.rows()} == {(1, 1)}
+        assert {(row.prior.a, row.prior.b) for row in ledger.records()} == {(1, 1)}
     assert all(
         row["grad_norm"] > 0 for row in read_json_lines(folder / "06-plain" / "metrics.jsonl")
     )

@@ -54,7 +54,7 @@ def test_the_ledger_drives_a_plain_trl_trainer(tmp_path):
     collect(model, tokenizer, tasks, right, args, tmp_path / "ledger.sqlite")
     assert any(not weight.equal(before[name]) for name, weight in model.named_parameters())
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        rows = ledger.rows()
+        rows = ledger.records()
         assert sum(row.drawn for row in rows) == 2 * STEPS
         assert all(row.passes == 0 for row in rows if row.capability == "never")
         assert sum(row.passes for row in rows) > 0

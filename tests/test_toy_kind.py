@@ -1,5 +1,5 @@
-"""A kind of stage that a folder of the tests alone knows is checked, planned, run, adopted, pruned and
-verified as one of ours."""
+"""A kind of stage that a folder of the tests alone knows goes through every command.
+It is checked, planned, run, adopted, pruned and verified as one of ours."""
 
 import json
 import os

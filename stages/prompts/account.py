@@ -4,7 +4,7 @@ figures for the record."""
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from prompts.decontaminate import Evaluation, Finding
+from prompts.decontaminate import Evaluation, Overlap
 from prompts.repeats import Repeat
 from prompts.room import TooLong
 from prompts.split import Split
@@ -13,12 +13,12 @@ from prompts.split import Split
 def tell(
     result: Split,
     too_long: Sequence[TooLong],
-    findings: Sequence[Finding],
+    findings: Sequence[Overlap],
     at_odds: Sequence[Repeat],
     note: Callable[[str], None],
 ) -> None:
     """A sentence for each way in which prompts were dropped, with the file that lists them."""
-    duplicates, overlaps = (result.dropped(fate).total() for fate in ("duplicate", "held_out"))
+    duplicates, overlaps = (result.dropped(kind).total() for kind in ("duplicate", "held_out"))
     if too_long:
         note(
             f"{len(too_long)} prompts are longer than max_prompt_tokens and are dropped:"
@@ -52,7 +52,7 @@ def tell(
 def figures(
     result: Split,
     too_long: Sequence[TooLong],
-    findings: Sequence[Finding],
+    findings: Sequence[Overlap],
     at_odds: Sequence[Repeat],
     evaluation: Sequence[Evaluation],
 ) -> dict[str, object]:

@@ -9,7 +9,7 @@ from common.files import write_json_lines
 from common.stage import Inputs, Outputs, StageContext
 from evals.suites import packaged_prompts
 from models.config import ModelConfig
-from prompts.decontaminate import Finding, decontaminate
+from prompts.decontaminate import Overlap, decontaminate
 from prompts.repeats import contradictions
 from prompts.room import TooLong, drop_too_long
 from prompts.schema import Prompt, write_prompts
@@ -117,7 +117,7 @@ def _accepts(prompt: Prompt, answer: str) -> bool:
 
 
 def _refuse_emptied(
-    sources: Sequence[Sequence[Prompt]], kept: Sequence[Prompt], findings: Sequence[Finding]
+    sources: Sequence[Sequence[Prompt]], kept: Sequence[Prompt], findings: Sequence[Overlap]
 ) -> None:
     """Raise BadInput if a source's training prompts were all dropped for what they overlap."""
     left = {prompt.id for prompt in kept}

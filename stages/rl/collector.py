@@ -11,10 +11,11 @@ from itertools import islice
 from common.errors import BadInput
 from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG, remedy_of
 from common.seeds import derive
-from curriculum.curriculum import FIRST_VERSION, Curriculum
+from curriculum.curriculum import Curriculum
 from curriculum.ledger import Ledger
 from curriculum.plots import PREFIX
 from curriculum.requests import RolloutRequest, RolloutResult
+from curriculum.stage_start import FIRST_VERSION
 from prompts.schema import Prompt, with_system
 from rewards.grade import Grade
 from rollouts.interface import Rollout, RolloutEngine

@@ -14,13 +14,13 @@ from common.faults import NOT_ENCODED
 from common.files import append_json_line, read_json_lines, write_json
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
-from curriculum.accounting import FATES, PREDICTIONS
-from curriculum.curriculum import begin_stage
-from curriculum.database import settle
+from curriculum.accounting import OUTCOMES, PREDICTIONS
+from curriculum.database import canonicalise
 from curriculum.ledger import Ledger
 from curriculum.plots import PREFIX, plot
 from curriculum.posterior import Beta
 from curriculum.records import NewPrompt
+from curriculum.stage_start import begin_stage
 from models.checkpoint import load_policy
 from prompts.schema import Prompt, read_prompts
 from rewards.grade import grade
@@ -42,10 +42,10 @@ CURRICULUM = tuple(
         *(
             "committed_mixed_share",
             "start_difficulty",
-            "foretold/brier",
-            "foretold/calibration_error",
+            "predicted/brier",
+            "predicted/calibration_error",
         ),
-        *("saved_rollouts", "saved_tokens", *(f"tokens/{fate}" for fate in FATES)),
+        *("saved_rollouts", "saved_tokens", *(f"tokens/{outcome}" for outcome in OUTCOMES)),
     )
 )
 """Figures of the curriculum that the stage's record keeps."""
@@ -108,7 +108,7 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     )
     counts = ledger.counts()
     ledger.close()
-    settle(context.folder / "ledger.sqlite")
+    canonicalise(context.folder / "ledger.sqlite")
     names = (
         "reward",
         "mixed_share",

@@ -1,4 +1,4 @@
-"""A kept checksum is trusted only for a file that cannot have changed, and says so."""
+"""A cached checksum is used only for a file that cannot have changed, and a message says so."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from pipeline.recipe.user_files import content
 
 @pytest.fixture
 def large(tmp_path, monkeypatch):
-    """A file large enough to be kept, taken to be unchanged for long."""
+    """A file large enough for the cache, whose last change counts as long ago."""
     monkeypatch.setattr(checksums, "SETTLED_NS", 0)
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"a" * LARGE)
@@ -27,7 +27,7 @@ def never(path):
     pytest.fail(f"{path} was read again")
 
 
-def test_an_unchanged_file_is_read_once_and_told(large, tmp_path, monkeypatch):
+def test_an_unchanged_file_is_read_once_and_reported(large, tmp_path, monkeypatch):
     first = Checksums(tmp_path / "kept")
     assert first.of(large) == checksum(large) and first.trusted == []
     monkeypatch.setattr(checksums, "checksum", never)
@@ -74,9 +74,9 @@ def test_a_file_that_changed_just_before_it_was_read_is_not_trusted(large, tmp_p
 
 def test_a_file_that_changes_while_it_is_read_is_not_trusted(large, tmp_path, monkeypatch):
     def slow(path):
-        found = checksum(path)
+        computed = checksum(path)
         other_bytes(path)
-        return found
+        return computed
 
     monkeypatch.setattr(checksums, "checksum", slow)
     assert Checksums(tmp_path / "kept").of(large) and not (tmp_path / "kept").exists()
@@ -86,7 +86,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_trusted(large, tmp_path, mo
     "damage",
     [lambda text: text[:-20], lambda text: text.replace("checksum", "chocksum"), lambda text: ""],
 )
-def test_a_damaged_kept_checksum_is_not_believed_and_replaced(large, tmp_path, damage):
+def test_a_damaged_cached_checksum_is_ignored_and_replaced(large, tmp_path, damage):
     sums = Checksums(tmp_path / "kept")
     sums.of(large)
     (kept,) = (tmp_path / "kept").iterdir()
@@ -97,16 +97,16 @@ def test_a_damaged_kept_checksum_is_not_believed_and_replaced(large, tmp_path, d
     assert sums.of(large) == checksum(large)
 
 
-def test_runs_at_once_share_what_is_kept(large, tmp_path):
+def test_concurrent_runs_share_the_cache(large, tmp_path):
     with ProcessPoolExecutor(4) as pool:
-        found = set(pool.map(Checksums(tmp_path / "kept").of, [large] * 40))
-    assert found == {checksum(large)} and len(list((tmp_path / "kept").iterdir())) == 1
+        computed = set(pool.map(Checksums(tmp_path / "kept").of, [large] * 40))
+    assert computed == {checksum(large)} and len(list((tmp_path / "kept").iterdir())) == 1
 
 
-def test_where_nothing_can_be_kept_every_byte_is_read_and_told(large, tmp_path):
+def test_without_a_cache_every_byte_is_read_and_a_message_says_so(large, tmp_path):
     (tmp_path / "kept").write_text("a file")
     sums = Checksums(tmp_path / "kept")
-    assert sums.of(large) == checksum(large) and "cannot be kept" in sums.remarks()[0]
+    assert sums.of(large) == checksum(large) and "cannot be cached" in sums.remarks()[0]
 
 
 def test_small_files_are_always_read(large, tmp_path):
@@ -129,25 +129,20 @@ def test_plan_run_and_eval_trust_a_checkpoint_and_say_so(folder, uphill, monkeyp
         [str(folder / "model" / "model.safetensors")],
     )
     assert before["stages"] == after["stages"]
-    told = (
+    message = (
         f"checksum of {folder / 'model' / 'model.safetensors'} trusted from"
         f" {folder / 'cache' / 'checksums'} (size"
     )
-    assert told in uphill(*plan)[2]
-    assert (
-        told
-        in uphill("run", "small.yaml", "--set", "model={checkpoint: model}", "--stage", "prompts")[
-            2
-        ]
-    )
+    assert message in uphill(*plan)[2]
+    run = ("run", "small.yaml", "--set", "model={checkpoint: model}", "--stage", "prompts")
+    assert message in uphill(*run)[2]
     Path("model/model.safetensors").write_bytes(b"v" * LARGE)
     assert json.loads(uphill(*plan)[1])["trusted"] == []
-    assert content(folder / "model", Checksums(folder / "cache" / "checksums").of) == content(
-        folder / "model"
-    )
+    cached = Checksums(folder / "cache" / "checksums")
+    assert content(folder / "model", cached.of) == content(folder / "model")
 
 
-def test_a_sum_kept_for_another_stamp_is_not_taken(large, tmp_path):
+def test_a_checksum_of_another_stamp_is_not_used(large, tmp_path):
     sums = Checksums(tmp_path / "kept")
     sums.of(large)
     (kept,) = (tmp_path / "kept").iterdir()

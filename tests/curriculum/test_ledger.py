@@ -1,4 +1,4 @@
-"""The difficulty ledger: evidence, states, and files that are whole or refused."""
+"""The difficulty ledger: evidence, states, and files that are complete or refused."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import RunFailed
-from curriculum.database import settle
+from curriculum.database import canonicalise
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
 from curriculum.records import NewPrompt, Observation
@@ -21,39 +21,35 @@ def filled(path=None, count=3):
     return ledger
 
 
-def book(ledger, version, id, passes, fails, faults=None, decay=0.9):
+def observe(ledger, version, id, passes, fails, faults=None, decay=0.9):
     ledger.observe([Observation(id, passes, fails, faults or {})], version, decay=decay)
 
 
 def test_evidence_fades_by_version_and_faults_are_no_evidence():
     ledger = filled()
-    book(ledger, 3, "p0", 6, 2, decay=0.5)
-    book(ledger, 4, "p0", 0, 0, {"verifier_crash": 8}, decay=0.5)
-    seen = ledger.row("p0")
-    assert (seen.passes, seen.fails, seen.faults, seen.drawn) == (
-        3.0,
-        1.0,
-        {"verifier_crash": 8},
-        2,
-    )
-    assert seen.posterior(0.5, 4).mean == pytest.approx(4 / 6)
-    assert seen.posterior(0.5, 5).mean == pytest.approx(2.5 / 4)
+    observe(ledger, 3, "p0", 6, 2, decay=0.5)
+    observe(ledger, 4, "p0", 0, 0, {"verifier_crash": 8}, decay=0.5)
+    record = ledger.record("p0")
+    assert (record.passes, record.fails, record.drawn) == (3.0, 1.0, 2)
+    assert record.faults == {"verifier_crash": 8}
+    assert record.posterior(0.5, 4).mean == pytest.approx(4 / 6)
+    assert record.posterior(0.5, 5).mean == pytest.approx(2.5 / 4)
     with pytest.raises(ValueError, match="later policy"):
-        book(ledger, 2, "p0", 1, 0, decay=0.5)
+        observe(ledger, 2, "p0", 1, 0, decay=0.5)
 
 
-def test_what_is_trained_on_keeps_half_of_its_own_evidence():
+def test_training_on_a_prompt_fades_its_own_evidence():
     ledger = filled()
-    book(ledger, 3, "p0", 6, 2)
-    book(ledger, 3, "p1", 6, 2)
+    observe(ledger, 3, "p0", 6, 2)
+    observe(ledger, 3, "p1", 6, 2)
     ledger.trained(["p0"], decay=0.5)
-    assert [ledger.row(id).evidence(0.9, 3) for id in ("p0", "p1")] == [(3.0, 1.0), (6.0, 2.0)]
-    assert ledger.row("p0").drawn == 1
+    assert [ledger.record(id).evidence(0.9, 3) for id in ("p0", "p1")] == [(3.0, 1.0), (6.0, 2.0)]
+    assert ledger.record("p0").drawn == 1
 
 
 def test_adding_again_changes_nothing_and_a_mismatch_is_refused():
     ledger = filled()
-    book(ledger, 0, "p1", 1, 0)
+    observe(ledger, 0, "p1", 1, 0)
     before = ledger.dump()
     ledger.add([NewPrompt("p1", "c", "s", Beta(1, 1), {"passed": 1})])
     assert ledger.dump() == before
@@ -67,15 +63,15 @@ def test_adding_again_changes_nothing_and_a_mismatch_is_refused():
     assert ledger.dump() == before
 
 
-def test_states_move_only_along_their_arrows():
+def test_states_change_only_along_allowed_transitions():
     ledger = filled()
     ledger.retire(["p0", "p1"], 5)
-    ledger.recall(["p1"], 7)
-    assert ledger.counts() == {"active": 1, "retired": 1, "recalled": 1}
-    assert ledger.row("p1").state_version == 7
+    ledger.reactivate(["p1"], 7)
+    assert ledger.counts() == {"active": 1, "retired": 1, "reactivated": 1}
+    assert ledger.record("p1").state_version == 7
     with pytest.raises(ValueError, match="p2 is active"):
-        ledger.recall(["p0", "p2"], 8)
-    assert ledger.row("p0").state == "retired"
+        ledger.reactivate(["p0", "p2"], 8)
+    assert ledger.record("p0").state == "retired"
     with pytest.raises(KeyError, match="no prompt nobody"):
         ledger.retire(["nobody"], 8)
 
@@ -83,8 +79,8 @@ def test_states_move_only_along_their_arrows():
 def test_the_same_operations_give_the_same_bytes_on_disk_and_in_memory(tmp_path):
     ledgers = [filled(tmp_path / "ledger.sqlite"), filled()]
     for ledger in ledgers:
-        book(ledger, 1, "p2", 3, 5, {"timeout": 1})
-        book(ledger, 4, "p2", 1, 0, {"b": 1, "a": 2})
+        observe(ledger, 1, "p2", 3, 5, {"timeout": 1})
+        observe(ledger, 4, "p2", 1, 0, {"b": 1, "a": 2})
         ledger.retire(["p0"], 4)
     assert ledgers[0].dump() == ledgers[1].dump()
     ledgers[0].close()
@@ -92,7 +88,7 @@ def test_the_same_operations_give_the_same_bytes_on_disk_and_in_memory(tmp_path)
         assert again.dump() == ledgers[1].dump()
 
 
-def test_a_settled_file_has_the_bytes_of_what_it_holds(tmp_path):
+def test_the_bytes_of_a_canonical_file_depend_only_on_its_content(tmp_path):
     paths = [tmp_path / "straight.sqlite", tmp_path / "around.sqlite"]
     for path in paths:
         with filled(path) as ledger:
@@ -101,7 +97,7 @@ def test_a_settled_file_has_the_bytes_of_what_it_holds(tmp_path):
                     ledger.remember("n", n)
             ledger.remember("n", 2)
             before = ledger.dump()
-        settle(path)
+        canonicalise(path)
         with Ledger(path) as ledger:
             assert ledger.dump() == before
     assert paths[0].read_bytes() == paths[1].read_bytes()
@@ -111,13 +107,13 @@ def test_a_transaction_is_all_or_nothing():
     ledger = filled()
     before = ledger.dump()
     with pytest.raises(RuntimeError), ledger.transaction():
-        book(ledger, 0, "p0", 1, 0)
+        observe(ledger, 0, "p0", 1, 0)
         ledger.retire(["p1"], 0)
         raise RuntimeError
     assert ledger.dump() == before
 
 
-def test_a_snapshot_is_restored_over_what_came_later(tmp_path):
+def test_restoring_a_snapshot_discards_later_changes(tmp_path):
     ledger = filled(tmp_path / "ledger.sqlite")
     ledger.snapshot(tmp_path / "saved.sqlite")
     saved = ledger.dump()
@@ -129,7 +125,7 @@ def test_a_snapshot_is_restored_over_what_came_later(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "text", "foreign"])
-def test_a_broken_file_is_refused_by_name(tmp_path, damage):
+def test_a_damaged_file_is_refused_with_its_name(tmp_path, damage):
     path = tmp_path / "ledger.sqlite"
     if damage == "foreign":
         sqlite3.connect(path).execute("CREATE TABLE t (x)").connection.close()
@@ -146,7 +142,7 @@ def test_a_broken_file_is_refused_by_name(tmp_path, damage):
     assert not (tmp_path / "copy.sqlite").exists()
 
 
-def test_a_change_cut_off_half_way_is_taken_back_on_opening(tmp_path):
+def test_an_interrupted_change_is_rolled_back_on_opening(tmp_path):
     path, crashed = tmp_path / "ledger.sqlite", tmp_path / "crashed"
     ledger = filled(path, count=2000)
     before = ledger.dump()
@@ -186,60 +182,56 @@ def close(one, other):
 
 @settings(max_examples=40, deadline=None)
 @given(groups, st.randoms(use_true_random=False))
-def test_within_a_version_the_order_of_observations_does_not_matter(found, shuffler):
+def test_within_a_version_the_order_of_observations_does_not_matter(drawn, shuffler):
     one, other = filled(), filled()
-    one.observe(observations(found), 3, decay=0.9)
-    for part in observations(shuffler.sample(found, len(found))):
+    one.observe(observations(drawn), 3, decay=0.9)
+    for part in observations(shuffler.sample(drawn, len(drawn))):
         other.observe([part], 3, decay=0.9)
     close(one, other)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(groups, max_size=5), st.data())
-def test_merging_what_two_saw_is_seeing_it_all(versions, data):
-    """Whichever observations go to which of two ledgers, and whichever is merged into which."""
+def test_merged_ledgers_equal_one_with_all_observations(versions, data):
+    """For any division of the observations over two ledgers, merged in either direction."""
     whole, parts = filled(), [filled(), filled()]
-    for version, found in enumerate(versions):
-        whole.observe(observations(found), version, decay=0.8)
-        for group in found:
+    for version, drawn in enumerate(versions):
+        whole.observe(observations(drawn), version, decay=0.8)
+        for group in drawn:
             parts[data.draw(st.integers(0, 1))].observe(observations([group]), version, decay=0.8)
     into, other = parts if data.draw(st.booleans()) else parts[::-1]
     into.merge(other, decay=0.8)
-    latest = max(
-        (row.seen_version for row in whole.rows() if row.seen_version is not None), default=0
-    )
-    for mine, theirs in zip(whole.rows(), into.rows(), strict=True):
+    versions_seen = [record.seen_version for record in whole.records()]
+    latest = max((version for version in versions_seen if version is not None), default=0)
+    for mine, theirs in zip(whole.records(), into.records(), strict=True):
         assert mine.evidence(0.8, latest) == pytest.approx(theirs.evidence(0.8, latest))
         assert (mine.drawn, mine.faults) == (theirs.drawn, theirs.faults)
-    for mine, theirs in zip(
-        whole.difficulty_groups().values(), into.difficulty_groups().values(), strict=True
-    ):
-        mine, theirs = mine.at(latest, 0.8), theirs.at(latest, 0.8)
-        assert (mine.groups, mine.rates) == (
-            pytest.approx(theirs.groups),
-            pytest.approx(theirs.rates),
-        )
+    for id, group in whole.difficulty_groups().items():
+        one, two = group.at(latest, 0.8), into.difficulty_groups()[id].at(latest, 0.8)
+        assert one.rollout_groups == pytest.approx(two.rollout_groups)
+        assert one.rates == pytest.approx(two.rates)
+    assert whole.difficulty_groups().keys() == into.difficulty_groups().keys()
 
 
 def test_a_merge_takes_the_later_state():
     one, other = filled(), filled()
     one.retire(["p0", "p1"], 3)
     other.retire(["p1"], 2)
-    other.recall(["p1"], 5)
+    other.reactivate(["p1"], 5)
     other.retire(["p2"], 1)
     one.merge(other, decay=0.9)
-    assert [one.row(f"p{n}").state for n in range(3)] == ["retired", "recalled", "retired"]
+    assert [one.record(f"p{n}").state for n in range(3)] == ["retired", "reactivated", "retired"]
 
 
-def test_what_is_remembered_outlives_the_process(tmp_path):
+def test_remembered_values_are_in_the_file(tmp_path):
     with filled(tmp_path / "ledger.sqlite") as ledger:
-        ledger.remember("account", {"tokens": [1, 2.5]})
+        ledger.remember("sums", {"tokens": [1, 2.5]})
     with Ledger(tmp_path / "ledger.sqlite") as again:
-        assert again.remembered("account", None) == {"tokens": [1, 2.5]}
+        assert again.remembered("sums", None) == {"tokens": [1, 2.5]}
         assert again.remembered("nothing", 7) == 7
 
 
-def test_prompts_of_a_kind_share_cells_and_a_taken_back_add_leaves_none():
+def test_similar_prompts_share_difficulty_groups_and_a_rolled_back_add_leaves_none():
     ledger = Ledger(None)
     with pytest.raises(RunFailed), ledger.transaction():
         ledger.add([NewPrompt("x", "math", "s", Beta(1, 1))])
@@ -251,11 +243,8 @@ def test_prompts_of_a_kind_share_cells_and_a_taken_back_add_leaves_none():
         for n in range(2)
     )
     ledger.add([NewPrompt("q", "math", "s", Beta(1, 1), verdict, settings="4 terms")])
-    names = [
-        (difficulty_group.name, difficulty_group.members)
-        for difficulty_group in ledger.difficulty_groups().values()
-    ]
-    path = [
+    groups = ledger.difficulty_groups()
+    assert [(group.name, group.members) for group in groups.values()] == [
         ("math", 3),
         ("s", 3),
         ("3 terms", 2),
@@ -263,10 +252,6 @@ def test_prompts_of_a_kind_share_cells_and_a_taken_back_add_leaves_none():
         ("4 terms", 1),
         ("sometimes", 1),
     ]
-    assert names == path
-    assert (
-        ledger.row("p0").difficulty_group
-        == ledger.row("p1").difficulty_group
-        != ledger.row("q").difficulty_group
-    )
-    assert ledger.difficulty_groups()[4].base == pytest.approx(1 / 2 + 2 / 3)
+    p0, p1, q = (ledger.record(id).difficulty_group for id in ("p0", "p1", "q"))
+    assert p0 == p1 != q
+    assert groups[4].prior_means == pytest.approx(1 / 2 + 2 / 3)

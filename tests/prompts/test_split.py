@@ -1,5 +1,4 @@
-"""What is a duplicate, what contradicts what, and a split that keeps nearly equal texts on one
-side."""
+"""Duplicates, contradictions, and a split that keeps nearly equal texts on one side."""
 
 import json
 import unicodedata
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from common.errors import BadInput
 from common.files import read_json_lines
 from common.stage import StageContext
-from prompts.repeats import content, normalised
+from prompts.repeats import content_key, normalised
 from prompts.schema import Prompt, read_prompts
 from prompts.split import split
 from stages.prompts.config import PromptsStage
@@ -106,7 +105,7 @@ SAME_WORDS = [
     {"prompt": "Name a prime", "answer": "5"},
     {"prompt": "Name a prime", "answer": "5", "verifier": "number"},
 ]
-"""Eleven tasks, in four texts once case, quotes and raised digits are evened out."""
+"""Eleven tasks with four different normalised texts."""
 
 
 def gathered(folder, *rows, held_out=0.0):
@@ -119,32 +118,25 @@ def gathered(folder, *rows, held_out=0.0):
         "verifier": "exact",
     }
     config = PromptsStage.model_validate({"sources": [{**source, "held_out": held_out}]})
-    notes = []
+    notes: list[str] = []
     metrics = run(
         config, {}, StageContext(folder, 3, lambda *a, **k: None, lambda: False, 1, notes.append)
     ).metrics
     return metrics, notes, read_prompts(folder / "prompts.parquet")
 
 
-def test_prompts_that_differ_in_what_can_matter_are_all_kept(tmp_path):
+def test_prompts_that_may_be_different_tasks_are_all_kept(tmp_path):
     metrics, notes, kept = gathered(tmp_path, *SAME_WORDS)
     assert (len(kept), metrics["dropped_duplicates"]) == (11, 0)
     assert len({one.id for one in kept}) == 11
     (line,) = read_json_lines(tmp_path / "repeated.jsonl")
-    assert (line["fate"], line["place"], line["of_place"]) == (
-        "contradicts",
-        "mine.jsonl:10",
-        "mine.jsonl:9",
-    )
-    assert (
-        len(notes) == 1
-        and "'5'" in notes[0]
-        and "mine.jsonl:9 ('3')" in notes[0]
-        and metrics["contradictions"] == 1
-    )
+    assert line["kind"] == "contradicts"
+    assert (line["place"], line["of_place"]) == ("mine.jsonl:10", "mine.jsonl:9")
+    assert metrics["contradictions"] == 1
+    assert len(notes) == 1 and "'5'" in notes[0] and "mine.jsonl:9 ('3')" in notes[0]
 
 
-def test_what_is_dropped_is_listed_with_what_it_duplicates(tmp_path):
+def test_a_dropped_duplicate_is_listed_with_the_prompt_it_repeats(tmp_path):
     composed, apart = unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é")
     rows = [
         {"prompt": f"say {composed}\nnow", "answer": "a", "id": "first"},
@@ -155,16 +147,13 @@ def test_what_is_dropped_is_listed_with_what_it_duplicates(tmp_path):
     )
     assert [one.place for one in kept] == ["mine.jsonl:1", "mine.jsonl:2"]
     (line,) = read_json_lines(tmp_path / "repeated.jsonl")
-    assert (line["id"], line["place"], line["fate"]) == (
-        "mine.jsonl:again",
-        "mine.jsonl:3",
-        "duplicate",
-    )
+    assert (line["id"], line["kind"]) == ("mine.jsonl:again", "duplicate")
+    assert line["place"] == "mine.jsonl:3"
     assert (line["of"], line["of_place"]) == ("mine.jsonl:first", "mine.jsonl:1")
     assert metrics["dropped"] == "1 duplicates" and "repeated.jsonl" in notes[0]
 
 
-def test_references_that_the_verifier_takes_for_each_other_contradict_nothing(tmp_path):
+def test_references_that_the_verifier_accepts_for_each_other_do_not_contradict(tmp_path):
     rows = [
         {"prompt": "half of 3", "answer": answer, "verifier": "number"}
         for answer in ("1.5", "1.50")
@@ -179,7 +168,7 @@ def test_references_that_the_verifier_takes_for_each_other_contradict_nothing(tm
     ),
     st.integers(),
 )
-def test_nearly_equal_texts_come_to_one_side(texts, seed):
+def test_nearly_equal_texts_are_on_one_side(texts, seed):
     prompts = [replace(prompt(str(n), text), answer=str(n)) for n, text in enumerate(texts)]
     result = split([(prompts, 0.5)], seed)
     assert result.repeats == [] and len(result.training) + len(result.held_out) == len(prompts)
@@ -193,19 +182,16 @@ def test_a_near_copy_of_what_another_source_holds_out_is_not_trained_on():
     first = [prompt(f"a{n}", f"Question {n}") for n in range(10)]
     near = [replace(prompt(f"b{n}", f"“question {n}”?"), place=f"b:{n}") for n in range(12)]
     result = split([(first, 0.3), (near, 0.0)], seed=1)
-    dropped = [repeat for repeat in result.repeats if repeat.fate == "held_out"]
-    assert len(dropped) == 3 and {repeat.of for repeat in dropped} == {
-        p.id for p in result.held_out
-    }
-    assert (
-        all(repeat.place.startswith("b:") for repeat in dropped) and len(result.training) == 7 + 9
-    )
+    dropped = [repeat for repeat in result.repeats if repeat.kind == "held_out"]
+    assert len(dropped) == 3
+    assert {repeat.of for repeat in dropped} == {p.id for p in result.held_out}
+    assert all(repeat.place.startswith("b:") for repeat in dropped)
+    assert len(result.training) == 7 + 9
 
 
 def test_content_is_messages_answer_and_verifier():
     one = prompt("a", "q")
     others = [prompt("a", "Q"), prompt("a", "q", answer="b"), prompt("a", "q", verifier="number")]
-    assert len({content(p) for p in [one, *others]}) == 4
-    assert content(one) == content(
-        replace(prompt("b", " q\r\n", "other"), solution="so", source="t")
-    )
+    assert len({content_key(p) for p in [one, *others]}) == 4
+    again = replace(prompt("b", " q\r\n", "other"), solution="so", source="t")
+    assert content_key(one) == content_key(again)

@@ -1,4 +1,4 @@
-"""Answers as a person would grade them (`tests/grading/`, written from docs/grading.md), and
+"""Answers with the grade a person gives them (`grading/`, written from docs/grading.md), and
 `uphill grade`."""
 
 import json
@@ -15,20 +15,20 @@ FILES = sorted((Path(__file__).parent / "grading").glob("*.jsonl"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_no_wrong_answer_is_called_right(file):
-    found = grade_pairs(read_pairs(file))
-    wrong = [row for row in found["rows"] if row["expected"] != (row["reward"] >= 1.0)]
-    assert found["false_right"] == 0, [row for row in wrong if not row["expected"]]
-    assert found["false_wrong"] < 0.01 * sum(row["expected"] for row in found["rows"]), wrong
-    assert {row["fault"] for row in found["rows"]} <= {None, "cut_off"}
+def test_no_wrong_answer_is_graded_right(file):
+    graded = grade_pairs(read_pairs(file))
+    rows = graded["rows"]
+    wrong = [row for row in rows if row["expected"] != (row["reward"] >= 1.0)]
+    assert graded["false_right"] == 0, [row for row in wrong if not row["expected"]]
+    assert graded["false_wrong"] < 0.01 * sum(row["expected"] for row in rows), wrong
+    assert {row["fault"] for row in rows} <= {None, "cut_off"}
 
 
-def test_the_pairs_are_many_different_and_of_both_sorts():
+def test_the_pairs_are_many_and_different_with_right_and_wrong_answers():
     pairs = [pair for file in FILES for pair in read_pairs(file)]
     assert len(pairs) >= 4000
-    assert len(
-        {(pair.verifier, pair.reference, pair.answer, pair.prompt) for pair in pairs}
-    ) == len(pairs)
+    different = {(pair.verifier, pair.reference, pair.answer, pair.prompt) for pair in pairs}
+    assert len(different) == len(pairs)
     for verifier in ("number", "math", "choice", "exact"):
         expected = [pair.expected for pair in pairs if pair.verifier == verifier]
         assert min(expected.count(True), expected.count(False)) >= 150, verifier
@@ -52,7 +52,7 @@ def test_the_pairs_are_many_different_and_of_both_sorts():
         ("5 <reasoning>or", None),
     ],
 )
-def test_thinking_is_left_out(text, left):
+def test_thinking_is_removed(text, left):
     assert answer_part(text) == left
 
 
@@ -68,18 +68,9 @@ def run(monkeypatch, capsys, *arguments):
     return code, out, err
 
 
-def test_grade_prints_what_was_read(monkeypatch, capsys):
-    command = (
-        "grade",
-        "--verifier",
-        "number",
-        "--reference",
-        "12",
-        "--json",
-        "12 apples",
-        "12 or 13",
-        "<think>12",
-    )
+def test_grade_prints_the_answer_that_was_read(monkeypatch, capsys):
+    answers = ("12 apples", "12 or 13", "<think>12")
+    command = ("grade", "--verifier", "number", "--reference", "12", "--json", *answers)
     code, out, _ = run(monkeypatch, capsys, *command)
     document = json.loads(out)
     assert code == 0
@@ -88,18 +79,11 @@ def test_grade_prints_what_was_read(monkeypatch, capsys):
         (0.0, None),
         (0.0, "cut_off"),
     ]
-    assert set(document["rows"][0]) == {
-        "verifier",
-        "reference",
-        "answer",
-        "read",
-        "reward",
-        "fault",
-        "expected",
-    }
+    given, graded = {"verifier", "reference", "answer", "expected"}, {"read", "reward", "fault"}
+    assert set(document["rows"][0]) == given | graded
 
 
-def test_grade_counts_what_a_person_would_say_otherwise(monkeypatch, capsys, tmp_path):
+def test_grade_counts_differences_to_the_expected_grades(monkeypatch, capsys, tmp_path):
     file = tmp_path / "pairs.jsonl"
     rows = [("12", "12", False), ("12", "13", True), ("12", "12", True), ("12", "13", None)]
     lines = [
@@ -111,9 +95,8 @@ def test_grade_counts_what_a_person_would_say_otherwise(monkeypatch, capsys, tmp
     document = json.loads(out)
     assert (document["false_right"], document["false_wrong"]) == (1, 1)
     code, out, err = run(monkeypatch, capsys, "grade", "--file", file)
-    assert (
-        code == 0 and "FALSE RIGHT" in out and "false right: 1 of 1" in out and "s per 1,000" in err
-    )
+    assert code == 0 and "s per 1,000" in err
+    assert "FALSE RIGHT" in out and "false right: 1 of 1" in out
 
 
 def test_grade_says_why_a_reference_is_refused(monkeypatch, capsys):

@@ -6,10 +6,10 @@ import pytest
 from builders.scripted_collector import KINDS, MIXED, SOLVED, collector
 from common.errors import BadInput, Interrupted, RunFailed
 from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG
-from curriculum.curriculum import begin_stage
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
 from curriculum.records import NewPrompt
+from curriculum.stage_start import begin_stage
 from prompts.schema import Prompt
 from rewards.grade import Grade
 from rollouts.interface import Rollout
@@ -48,8 +48,8 @@ def test_a_drawn_prompt_without_room_is_booked_retired_and_never_sampled(kind, p
         notes.step(step, done)
         assert {group.prompt_id for group in done.everything} <= {f"m{n}" for n in range(6)}
     assert not any(name in long for names, _, _ in engine.asked for name in names)
-    for row in (row for row in ledger.rows() if row.id in long):
-        assert row.resting and row.faults == {TOO_LONG: 1} and (row.passes, row.fails) == (0, 0)
+    for row in (row for row in ledger.records() if row.id in long):
+        assert row.retired and row.faults == {TOO_LONG: 1} and (row.passes, row.fails) == (0, 0)
     told = [text for text in told if "too few useful prompts" not in text]
     text = " ".join(told)
     assert (
@@ -59,7 +59,7 @@ def test_a_drawn_prompt_without_room_is_booked_retired_and_never_sampled(kind, p
     )
     assert len(told) > 1 or " and 3 more" in text
     begin_stage(ledger)
-    assert not any(row.resting for row in ledger.rows() if row.id in long)
+    assert not any(row.retired for row in ledger.records() if row.id in long)
 
 
 def test_a_prompt_that_the_chat_template_refuses_ends_no_run():
@@ -75,7 +75,7 @@ def test_a_prompt_that_the_chat_template_refuses_ends_no_run():
     done, told = practising.step(0), []
     Notes(practising.prompts, practising.room, told.append).step(0, done)
     assert done.unfit == {"m3": NOT_ENCODED} and len(done.chosen) == 5
-    assert ledger.row("m3").resting and "prompt m3" in told[0] and "chat template" in told[0]
+    assert ledger.record("m3").retired and "prompt m3" in told[0] and "chat template" in told[0]
     practising.prompts = {"m3": practising.prompts["m3"]}
     with pytest.raises(BadInput, match="not one of 1 prompts can be encoded"):
         practising.fitting(4)
@@ -147,7 +147,7 @@ def test_plain_prompts_start_from_a_flat_prior_and_a_judges_from_its_own(tmp_pat
     ]
     (tmp_path / "held_out.parquet").touch()
     ledger = open_ledger(prompts, tmp_path, tmp_path / "mine.sqlite", fresh=True)
-    assert [(row.id, row.prior.a, row.prior.b, row.state) for row in ledger.rows()] == [
+    assert [(row.id, row.prior.a, row.prior.b, row.state) for row in ledger.records()] == [
         ("a", 1, 1, "active"), ("b", 1, 1, "active")
     ]  # fmt: skip
     judged = tmp_path / "filter"
@@ -156,6 +156,6 @@ def test_plain_prompts_start_from_a_flat_prior_and_a_judges_from_its_own(tmp_pat
         open_ledger(prompts, judged, tmp_path / "mine.sqlite", fresh=True)
     with Ledger(judged / "ledger.sqlite") as theirs:
         theirs.add([NewPrompt("a", "words", "s", Beta(1.5, 0.5))])
-    assert open_ledger(prompts, judged, tmp_path / "mine.sqlite", fresh=True).row(
+    assert open_ledger(prompts, judged, tmp_path / "mine.sqlite", fresh=True).record(
         "a"
     ).prior == Beta(1.5, 0.5)

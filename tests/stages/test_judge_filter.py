@@ -262,7 +262,7 @@ def test_the_stage_writes_kept_and_dropped_with_reasons_and_priors(tmp_path):
         reasons["p2"]["reason"].startswith("easy: place")
         and "3 of 3 attempts passed" in reasons["p2"]["reason"]
     )
-    rows = Ledger(folder / "ledger.sqlite").rows()
+    rows = Ledger(folder / "ledger.sqlite").records()
     assert [row.id for row in rows] == sorted(p.id for p in kept)
     assert all(
         row.verdict["graded"] == 3 and row.prior.a + row.prior.b == pytest.approx(2) for row in rows
@@ -319,7 +319,7 @@ def test_several_judges_agree_or_not_and_decide_together(tmp_path):
     ]
     assert outputs.metrics["agreement"]["1 and 2"] > 0.85  # three ratings, ten places
     assert abs(outputs.metrics["judge_2/position_bias"]) < 1e-9
-    priors = {row.id: row.prior.mean for row in Ledger(folder / "ledger.sqlite").rows()}
+    priors = {row.id: row.prior.mean for row in Ledger(folder / "ledger.sqlite").records()}
     assert priors["p5"] > priors["p9"]
     assert {line["judge"] for line in read_json_lines(folder / "verdicts.jsonl")} == {1, 2}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from builders.scripted_collector import CRASH, CUT, MIXED, RIGHT, SOLVED, WRONG, collector
 from common.faults import CUT_OFF
-from curriculum.curriculum import begin_stage
+from curriculum.stage_start import begin_stage
 from rollouts.interface import Rollout
 from stages.rl.groups import Group, Member
 
@@ -73,7 +73,7 @@ def test_groups_without_a_spread_are_booked_and_replaced():
     assert len(done.chosen) == 2 and all(group.mixed for group in done.chosen)
     ids = [group.prompt_id for group in done.everything]
     assert len(set(ids)) == len(ids)
-    booked = {row.id: row for row in ledger.rows() if row.drawn}
+    booked = {row.id: row for row in ledger.records() if row.drawn}
     assert set(booked) == set(ids)
     for group in done.everything:
         row = booked[group.prompt_id]
@@ -89,7 +89,7 @@ def test_a_later_stages_first_step_is_of_a_later_policy():
         practising.step(step)
     begin_stage(ledger)
     practising.step(0)
-    assert max(row.seen_version for row in ledger.rows() if row.drawn) == 3
+    assert max(row.seen_version for row in ledger.records() if row.drawn) == 3
 
 
 def test_a_step_asks_only_for_what_is_missing():
@@ -129,7 +129,7 @@ def test_a_pilot_and_the_rest_are_one_group_with_seeds_of_their_own():
     assert not set(engine.asked[0][2]) & set(engine.asked[1][2])
     for group in done.chosen:
         assert len(group.members) == 6 and group.passes == 3
-        row = ledger.row(group.prompt_id)
+        row = ledger.record(group.prompt_id)
         assert (row.passes, row.fails, row.drawn) == (3, 3, 1)
     assert all(len(group.members) in (2, 6) for group in done.everything)
 
@@ -180,7 +180,7 @@ def test_what_a_cut_off_completion_means_is_the_recipes_choice(cut_off, evidence
         {"a": [RIGHT, CUT]}, cut_off=cut_off, group_size=8, prompts_per_step=1
     )
     done = practising.step(0)
-    row = ledger.row("a")
+    row = ledger.record("a")
     assert (row.passes, row.fails) == evidence and bool(done.chosen) == mixed
     assert row.faults == ({} if mixed else {CUT_OFF: 4}) == dict(done.everything[0].faults)
     assert {member.fault for member in done.everything[0].members} == (
@@ -191,7 +191,7 @@ def test_what_a_cut_off_completion_means_is_the_recipes_choice(cut_off, evidence
 def test_a_verifiers_crash_is_no_evidence():
     practising, ledger, _ = collector({"a": [RIGHT, CRASH, WRONG, CRASH]}, prompts_per_step=1)
     done = practising.step(0)
-    row = ledger.row("a")
+    row = ledger.record("a")
     assert (row.passes, row.fails, row.faults) == (1, 1, {"verifier_crash": 2})
     assert len(done.chosen) == 1 and done.chosen[0].passes == 1
 
@@ -209,7 +209,7 @@ def test_the_policy_refilters_the_pool_every_so_often():
         assert all(len(group.members) == 6 for group in probes)
         assert not probes or engine.asked[before][1] == 6
     assert [step for step, count in probed.items() if count] == [2, 4, 6, 8, 10, 12]
-    assert {row.id[0] for row in ledger.rows() if row.resting} == {"s"}
+    assert {row.id[0] for row in ledger.records() if row.retired} == {"s"}
 
 
 def test_probes_are_never_trained_on():

@@ -1,8 +1,8 @@
-"""The shape of a mathematical answer: a value, several values, a set, a point or interval, a union,
-assignments.
+"""The structure of a mathematical answer: a value, several values, a set, a point or interval, a
+union, assignments.
 
-Text is taken apart at what stands in no brackets; what cannot be taken apart is a value, and
-`rewards.mathematics` sees whether it can be read."""
+Text is split at separators outside brackets. What cannot be split is a value;
+`rewards.mathematics` checks whether it can be read."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _NAME = re.compile(
     r"|[A-Za-z]{3,}(?: [A-Za-z]+)*|\|[^|=]+\||[a-z](?:\s*\+\s*[a-z]){1,3}|\\angle\s*[A-Z]{1,3}"
     r"|\\(?:theta|alpha|beta|gamma|lambda|mu|phi|omega)"
 )
-"""What a value may be the value of: `x`, `x_1`, `AB`, `f(x)`, `area`, `m+n`."""
+"""Names that a value may be assigned to: `x`, `x_1`, `AB`, `f(x)`, `area`, `m+n`."""
 _OR = re.compile(
     r"\s*(?:[,;](?!\s*$)|\b(?:or|and|oder|und|ou|et)\b|[和或]|\\(?:lor|vee|land|wedge|quad|qquad)\b)\s*(?:(?:or|and)\b)?\s*"
 )
@@ -39,44 +39,44 @@ _CLOSING = {"(": ")", "[": "]"}
 
 
 @dataclass(frozen=True)
-class Shape:
-    """A mathematical answer taken apart."""
+class Structure:
+    """A mathematical answer split into its parts."""
 
     kind: str
     """`value`, `several`, `set`, `sequence`, `union` or `named`."""
-    parts: tuple["Shape", ...] = ()
+    parts: tuple["Structure", ...] = ()
     text: str = ""
-    """Of a value its LaTeX, of a sequence its two brackets, of a named one the name, of several
+    """For a value its LaTeX, for a sequence its two brackets, for `named` the name, for several
     inequalities `or` or `and`."""
 
 
-def shape_of(span: str) -> Shape:
-    """The shape of a span of text."""
+def structure_of(span: str) -> Structure:
+    """The structure of a span of text."""
     text = _MEMBER.sub("", _without_prose(latex(span)).strip().rstrip(".,"))
-    return _shape(text)
+    return _structure(text)
 
 
-def _shape(text: str) -> Shape:
+def _structure(text: str) -> Structure:
     text = text.strip()
     if re.fullmatch(r"\\(?:emptyset|varnothing)", text):
-        return Shape("set")
+        return Structure("set")
     inner = _braces(text)
     if inner is not None:
-        return Shape("set", tuple(map(_shape, _split(inner, _OR))) if inner.strip() else ())
+        return Structure("set", tuple(map(_structure, _split(inner, _OR))) if inner.strip() else ())
     if len(parts := _split(text, _UNION)) > 1:
-        return Shape("union", tuple(map(_shape, parts)))
+        return Structure("union", tuple(map(_structure, parts)))
     if not _is_grouped_number(text) and len(parts := _split(text, _OR)) > 1:
-        several = _several([_shape(part) for part in parts if part.strip()], _joint(text))
-        # "x=3 or y=4" says less than "x=3, y=4", and of two names nothing that can be compared.
+        several = _several([_structure(part) for part in parts if part.strip()], _joint(text))
+        # "x=3 or y=4" says less than "x=3, y=4", and does not give either name a value.
         named = [part.text for part in several.parts if part.kind == "named"]
-        return Shape("value", text=text) if _EITHER.search(text) and len(named) > 1 else several
+        return Structure("value", text=text) if _EITHER.search(text) and len(named) > 1 else several
     if sequence := _sequence(text):
         return sequence
     if _SIGNS.search(text):
         swapped = {"pm": "mp", "mp": "pm"}
         upper = _SIGNS.sub(lambda match: "+" if match[1] == "pm" else "-", text)
         lower = _SIGNS.sub(lambda match: "+" if swapped[match[1]] == "pm" else "-", text)
-        return _several([_shape(upper), _shape(lower)])
+        return _several([_structure(upper), _structure(lower)])
     return _equation(text)
 
 
@@ -85,30 +85,26 @@ def _joint(text: str) -> str:
     only list them."""
     if not _RELATION.search(text):
         return ""
-    return (
-        "or"
-        if _EITHER.search(text)
-        else "and"
-        if re.search(r"\band\b|\\(?:land|wedge)", text)
-        else ""
-    )
+    if _EITHER.search(text):
+        return "or"
+    return "and" if re.search(r"\band\b|\\(?:land|wedge)", text) else ""
 
 
-def _several(parts: Sequence[Shape], joint: str = "") -> Shape:
-    """Several values; those of one name, as in `x = 1 or x = 2`, without it."""
+def _several(parts: Sequence[Structure], joint: str = "") -> Structure:
+    """Several values. If all belong to one name, as in `x = 1 or x = 2`, a named structure."""
     flat = [inner for part in parts for inner in (part.parts if part.kind == "several" else [part])]
     names = {part.text for part in flat if part.kind == "named"}
     if len(names) == 1:
         flat = [part.parts[0] if part.kind == "named" else part for part in flat]
-        return Shape("named", (Shape("several", tuple(flat)),), names.pop())
-    return Shape("several", tuple(flat), joint)
+        return Structure("named", (Structure("several", tuple(flat)),), names.pop())
+    return Structure("several", tuple(flat), joint)
 
 
-def _equation(text: str) -> Shape:
-    """`x = 5` as a named value, `3 + 9 = 12` as its last side, any other equation as it is."""
+def _equation(text: str) -> Structure:
+    """`x = 5` as a named value, `3 + 9 = 12` as its last side, any other equation unchanged."""
     sides = [side.strip() for side in text.split("=")]
     if len(sides) < 2 or _RELATION.search(text):
-        return Shape("value", text=text)
+        return Structure("value", text=text)
     names, values = _sequence(sides[0]), _sequence(sides[-1])
     if (
         names
@@ -117,17 +113,19 @@ def _equation(text: str) -> Shape:
         and all(_NAME.fullmatch(n.text) for n in names.parts)
     ):
         pairs = zip(names.parts, values.parts, strict=True)
-        return Shape("several", tuple(Shape("named", (value,), name.text) for name, value in pairs))
+        return Structure(
+            "several", tuple(Structure("named", (value,), name.text) for name, value in pairs)
+        )
     if _NAME.fullmatch(sides[0]):
-        return Shape("named", (_shape(sides[-1]),), "".join(sides[0].split()))
+        return Structure("named", (_structure(sides[-1]),), "".join(sides[0].split()))
     if len(sides) == 2 and _NAME.fullmatch(sides[1]):
-        return Shape("named", (_shape(sides[0]),), "".join(sides[1].split()))
+        return Structure("named", (_structure(sides[0]),), "".join(sides[1].split()))
     if not re.search("[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", text)):
-        return _shape(sides[-1])
-    return Shape("value", text=text)
+        return _structure(sides[-1])
+    return Structure("value", text=text)
 
 
-def _sequence(text: str) -> Shape | None:
+def _sequence(text: str) -> Structure | None:
     """A point, vector or interval: brackets around everything, with a comma inside."""
     text = re.sub(r"^\\langle\s*(.*?)\s*\\rangle$", r"(\1)", text)
     if french := re.fullmatch(r"([\[\]])([^\[\]]+)([\[\]])", text):
@@ -138,11 +136,11 @@ def _sequence(text: str) -> Shape | None:
     parts = _split(inner, re.compile(r"\s*,\s*"))
     if len(parts) < 2 or not _balanced(inner):
         return None
-    return Shape("sequence", tuple(map(_shape, parts)), text[0] + text[-1])
+    return Structure("sequence", tuple(map(_structure, parts)), text[0] + text[-1])
 
 
 def _braces(text: str) -> str | None:
-    """What is in the braces of a set that is all of `text`."""
+    """The content of the braces if `text` is a set and nothing else."""
     match = re.fullmatch(r"\\\{(.*)\\\}", text, re.DOTALL) or re.fullmatch(
         r"\{([^{}]*,[^{}]*)\}", text, re.DOTALL
     )
@@ -150,7 +148,7 @@ def _braces(text: str) -> str | None:
 
 
 def _split(text: str, separator: re.Pattern[str]) -> list[str]:
-    """The parts of `text` between separators that are in no brackets."""
+    """The parts of `text` between separators outside brackets."""
     parts, start = [], 0
     for match in separator.finditer(text):
         if (
@@ -164,7 +162,7 @@ def _split(text: str, separator: re.Pattern[str]) -> list[str]:
 
 
 def _balanced(text: str) -> bool:
-    """Whether no bracket is open at the end of `text`, nor closed that was not opened; `(1,2]` is
+    """Whether every opened bracket is closed and every closed one was opened; `(1,2]` is
     balanced."""
     depth = 0
     for character in text:
@@ -175,13 +173,13 @@ def _balanced(text: str) -> bool:
 
 
 def _is_grouped_number(text: str) -> bool:
-    """Whether the commas of `text` are those of a number: `1,234` in any dress, but not `1, 2`."""
+    """Whether the commas of `text` are those of one number: `1,234`, but not `1, 2`."""
     return ", " not in text and read_number(text) is not None
 
 
 def _without_prose(text: str) -> str:
-    """What a sentence says the answer is; any other text as it is, and one that says it of several
-    things."""
+    """The answer that a sentence states. Other text is unchanged, and so is a sentence that states
+    several."""
     match = _PROSE.match(text)
     if (
         match is None

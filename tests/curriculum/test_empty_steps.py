@@ -1,15 +1,28 @@
-"""A curriculum without anything to learn from says why: faults first, then the prompts."""
+"""The error of a curriculum without mixed groups names its cause: faults first, then prompts."""
 
 import pytest
 
 from builders.simulated_policy import SimulatedPolicy, take
 from common.errors import RunFailed
-from curriculum.config import DropZeroVariance, DynamicSampling, Posterior, Refilter, Uniform
+from curriculum.config import (
+    CurriculumConfig,
+    DropZeroVariance,
+    DynamicSampling,
+    Posterior,
+    Refilter,
+    Uniform,
+)
 from curriculum.curriculum import Curriculum
+from curriculum.empty_steps import EmptySteps
 from curriculum.requests import RolloutResult
-from curriculum.starved import Dry
 
-KINDS = [Uniform(), DropZeroVariance(), DynamicSampling(), Refilter(), Posterior()]
+KINDS: list[CurriculumConfig] = [
+    Uniform(),
+    DropZeroVariance(),
+    DynamicSampling(),
+    Refilter(),
+    Posterior(),
+]
 
 
 @pytest.mark.parametrize(
@@ -17,7 +30,9 @@ KINDS = [Uniform(), DropZeroVariance(), DynamicSampling(), Refilter(), Posterior
     [(30.0, "no useful prompt is left", "harder"), (-30.0, "no prompt is solvable", "easier")],
 )
 @pytest.mark.parametrize("config", KINDS, ids=lambda config: config.kind)
-def test_a_run_that_finds_nothing_to_learn_from_says_which(config, odds, words, remedy):
+def test_a_run_without_mixed_groups_says_whether_prompts_are_solved_or_too_hard(
+    config, odds, words, remedy
+):
     policy = SimulatedPolicy(each=8)
     policy.odds = dict.fromkeys(policy.odds, odds)
     curriculum = Curriculum(config, policy.ledger(), groups=4, group_size=4, seed=0)
@@ -27,7 +42,7 @@ def test_a_run_that_finds_nothing_to_learn_from_says_which(config, odds, words, 
     assert version == config.empty_steps - 1 and remedy in caught.value.remedy
 
 
-def test_a_policy_that_training_broke_is_told_from_prompts_that_were_always_too_hard():
+def test_a_policy_that_training_broke_is_distinguished_from_prompts_that_were_always_too_hard():
     policy = SimulatedPolicy(each=8)
     policy.odds = dict.fromkeys(policy.odds, 0.0)
     curriculum = Curriculum(KINDS[0], policy.ledger(), groups=4, group_size=4, seed=0)
@@ -41,8 +56,8 @@ def test_a_policy_that_training_broke_is_told_from_prompts_that_were_always_too_
     assert "learning_rate" in caught.value.remedy
 
 
-class Lost(SimulatedPolicy):
-    """All rollouts, or a share of them, end without a verdict."""
+class Ungraded(SimulatedPolicy):
+    """All rollouts, or a share of them, end without a grade."""
 
     def __init__(self, reason, share=1.0, masked=True):
         super().__init__(each=8)
@@ -68,10 +83,8 @@ class Lost(SimulatedPolicy):
         ("too_long", True, "rollouts.max_model_len"),
     ],
 )
-def test_a_run_whose_answers_cannot_be_graded_names_the_setting_and_not_the_prompts(
-    config, reason, masked, remedy
-):
-    policy = Lost(reason, masked=masked)
+def test_ungraded_answers_name_the_setting_and_not_the_prompts(config, reason, masked, remedy):
+    policy = Ungraded(reason, masked=masked)
     curriculum = Curriculum(config, policy.ledger(), groups=4, group_size=4, seed=0)
     with pytest.raises(
         RunFailed, match=f"([0-9]+) of \\1 rollouts could not be graded \\(\\1 {reason}\\)"
@@ -81,8 +94,8 @@ def test_a_run_whose_answers_cannot_be_graded_names_the_setting_and_not_the_prom
     assert remedy in caught.value.remedy and "easier" not in str(caught.value) + caught.value.remedy
 
 
-def test_a_few_faults_are_told_and_the_prompts_are_still_what_is_too_hard():
-    policy = Lost("cut_off", share=0.25)
+def test_with_few_faults_the_message_counts_them_and_names_the_prompts_as_too_hard():
+    policy = Ungraded("cut_off", share=0.25)
     curriculum = Curriculum(Uniform(), policy.ledger(), groups=4, group_size=4, seed=0)
     with pytest.raises(RunFailed, match=r"no prompt is solvable.*20 of 80 .*20 cut_off") as caught:
         for version in range(5):
@@ -90,17 +103,17 @@ def test_a_few_faults_are_told_and_the_prompts_are_still_what_is_too_hard():
     assert "easier prompts" in caught.value.remedy and "verifier" in caught.value.remedy
 
 
-def test_answers_that_training_made_endless_are_laid_to_the_policy_too():
+def test_answers_that_only_training_made_endless_name_the_learning_rate_too():
     policy = SimulatedPolicy(each=8)
     policy.odds = dict.fromkeys(policy.odds, 0.0)
     ledger = policy.ledger()
     curriculum = Curriculum(Uniform(), ledger, groups=4, group_size=4, seed=0)
     take(curriculum, policy, 0)
-    assert Curriculum(Uniform(), ledger, groups=4, group_size=4, seed=0).dry == Dry()
+    assert Curriculum(Uniform(), ledger, groups=4, group_size=4, seed=0).empty == EmptySteps()
     with pytest.raises(RunFailed, match="could not be graded") as caught:
         for version in range(1, 6):
             curriculum = Curriculum(
                 Uniform(), ledger, groups=4, group_size=4, seed=0
-            )  # as if stopped at every step
-            take(curriculum, Lost("cut_off"), version)
+            )  # resumed at every step
+            take(curriculum, Ungraded("cut_off"), version)
     assert "max_tokens" in caught.value.remedy and "learning_rate" in caught.value.remedy
