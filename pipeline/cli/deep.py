@@ -6,9 +6,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from common.files import read_json
+from pipeline.execution.early import PREFLIGHT, ask_early
 from pipeline.execution.process import Signals
 from pipeline.execution.progress import Reporter
-from pipeline.execution.runner import PREFLIGHT, RunRequest, ask_early, run_plan
+from pipeline.execution.request import RunRequest
+from pipeline.execution.runner import run_plan
 from pipeline.planning.plan import build_plan
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.user_files import kept_checksums

@@ -21,7 +21,7 @@ from pipeline.execution.gpus import notice
 from pipeline.execution.process import Signals
 from pipeline.execution.progress import Reporter
 from pipeline.execution.run_folder import find_checkpoint
-from pipeline.execution.runner import run_attempt, settings
+from pipeline.execution.stage_process import run_attempt, settings
 from pipeline.execution.state import inspect, partial_of
 from pipeline.planning.identity import identity_of
 from pipeline.planning.plan import EVALUATION_SEED, Node, Plan, make_node

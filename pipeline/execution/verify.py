@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from common.artifacts import CHECKPOINT
+from pipeline.execution.early import PREFLIGHT
 from pipeline.execution.run_folder import load_plan
-from pipeline.execution.runner import PREFLIGHT
 from pipeline.execution.state import NodeState, inspect, why_stale
 from pipeline.planning.plan import Node, Plan, folder_of
 from pipeline.store.adopted import origin_of, origin_problem

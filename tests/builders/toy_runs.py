@@ -15,7 +15,8 @@ from builders.toy_stages import ToyStage
 from common.errors import BadInput, UphillError
 from common.seeds import derive
 from pipeline.execution.progress import Reporter
-from pipeline.execution.runner import RunRequest, run_plan
+from pipeline.execution.request import RunRequest
+from pipeline.execution.runner import run_plan
 from pipeline.execution.state import inspect
 from pipeline.execution.verify import verify_run
 from pipeline.planning.plan import Plan, make_node

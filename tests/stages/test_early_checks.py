@@ -32,7 +32,8 @@ from models.chat import encode_text
 from models.config import ModelConfig
 from models.origin import speech_of, speech_of_judge
 from pipeline.execution.progress import Reporter
-from pipeline.execution.runner import RunRequest, run_plan
+from pipeline.execution.request import RunRequest
+from pipeline.execution.runner import run_plan
 from pipeline.planning.plan import make_node
 from pipeline.recipe.load import load_recipe
 from rewards.grade import grade

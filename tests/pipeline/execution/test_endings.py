@@ -11,7 +11,8 @@ from builders.toy_runs import ONE, SLOW, TESTS, TWO, found_in, start, states, to
 from common.errors import RunFailed
 from common.files import files_below
 from pipeline.execution.progress import Reporter
-from pipeline.execution.runner import RunRequest, run_plan
+from pipeline.execution.request import RunRequest
+from pipeline.execution.runner import run_plan
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -158,7 +159,7 @@ def test_a_folder_that_vanished_and_came_back_is_told_as_that_and_not_as_a_kill(
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
-        "pipeline.execution.runner.run_child", lambda *_: (-9, {"type": "vanished"})
+        "pipeline.execution.stage_process.run_process", lambda *_: (-9, {"type": "vanished"})
     )
     with pytest.raises(RunFailed, match=r"01-one\.partial: is not there any more"):
         run_plan(RunRequest(toy_plan([ONE]), tmp_path, reporter=Reporter(bars=False)))

@@ -11,7 +11,7 @@ from builders.command_line import pretend
 from common.errors import BadInput
 from models.config import ModelConfig
 from models.context import context_in, context_of
-from pipeline.execution.runner import settings
+from pipeline.execution.stage_process import settings
 from pipeline.planning.plan import Plan
 from pipeline.recipe.load import load_recipe
 

@@ -1,0 +1,108 @@
+"""The commands on a recipe: run, plan, check."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import GPU, RUNS, Json, RecipePath, RunsDir, Settings, app
+from pipeline.cli.output import print_json, print_table
+from pipeline.execution.process import SECONDS_TO_SAVE
+from pipeline.execution.progress import Reporter
+
+OnlyStage = Annotated[
+    str | None, typer.Option("--stage", metavar="ID", help="Run only this stage.")
+]
+UntilStage = Annotated[
+    str | None, typer.Option("--until", metavar="ID", help="Run up to and with this stage.")
+]
+RedoStages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--redo", metavar="ID", help="Run this finished stage, and what was made from it, again."
+    ),
+]
+Grace = Annotated[
+    float,
+    typer.Option(
+        "--grace", metavar="SECONDS", min=0, help="At SIGTERM or Ctrl-C: time to save the state."
+    ),
+]
+
+
+@app.command()
+def run(
+    recipe: RecipePath,
+    runs_dir: RunsDir = RUNS,
+    settings: Settings = None,
+    stage: OnlyStage = None,
+    until: UntilStage = None,
+    redo: RedoStages = None,
+    grace: Grace = SECONDS_TO_SAVE,
+    as_json: Json = False,
+) -> None:
+    """Run a recipe, going on from what is there. Ids are those of `uphill plan`, such as `rl` or
+    `eval-rl`."""
+    from pipeline.cli.compare import compare_table, rows_of
+    from pipeline.cli.status import status_of
+    from pipeline.execution.request import RunRequest
+    from pipeline.execution.runner import run_plan
+    from pipeline.planning.plan import build_plan
+    from pipeline.recipe.load import load_recipe
+    from pipeline.recipe.user_files import kept_checksums
+
+    reporter, sums = Reporter(), kept_checksums()
+    plan = build_plan(load_recipe(recipe, settings, to_run=True, here=True), sums.of)
+    reporter.lines(sums.remarks())
+    folder = runs_dir / plan.name
+    run_plan(RunRequest(plan, folder, stage, until, redo or (), reporter, grace))
+    status = status_of(folder)
+    if as_json:
+        print_json(status)
+    elif any(row["kind"] == "evaluate" and row["state"] == "done" for row in status["stages"]):
+        print_table(compare_table(rows_of([folder]), several=False))
+
+
+@app.command()
+def plan(
+    recipe: RecipePath,
+    runs_dir: RunsDir = RUNS,
+    settings: Settings = None,
+    gpu: Annotated[
+        str, typer.Option("--gpu", metavar="NAME", help="Count memory in GPUs of this kind.")
+    ] = GPU,
+    as_json: Json = False,
+) -> None:
+    """Say what a recipe would run, what of it is done, and what it needs; loads no model."""
+    from common.checksums import trust_lines
+    from pipeline.cli.overview import plan_view, print_plan
+    from pipeline.recipe.load import load_recipe
+    from pipeline.recipe.user_files import kept_checksums
+
+    view = plan_view(load_recipe(recipe, settings), runs_dir, gpu)
+    Reporter().lines(trust_lines(view["trusted"], kept_checksums().folder))
+    print_json(view) if as_json else print_plan(view)
+
+
+@app.command()
+def check(
+    recipes: Annotated[
+        list[Path], typer.Argument(metavar="RECIPE...", help="Recipes, YAML files.")
+    ],
+    settings: Settings = None,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep", help="Gather the prompts too, and ask template and lengths of all stages."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Validate recipes and print them with every default filled in."""
+    from pipeline.cli.overview import check_recipes, recipe_text
+
+    found = check_recipes(recipes, settings, deep=deep)
+    if as_json:
+        print_json({"recipes": found})
+    else:
+        print("\n".join(recipe_text(entry) for entry in found))

@@ -1,0 +1,164 @@
+"""The commands on a run: status, verify, compare, eval, export, regrade; and grade."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import RUNS, Json, RunName, RunsDir, app
+from pipeline.cli.output import print_json, print_table
+from pipeline.execution.progress import Reporter
+
+
+@app.command()
+def status(run: RunName, runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
+    """Say what of a run is finished, what runs, and the last figures of each stage."""
+    from pipeline.cli.status import status_of, status_table
+    from pipeline.execution.run_folder import find_run
+
+    found = status_of(find_run(run, runs_dir))
+    print_json(found) if as_json else print_table(status_table(found))
+
+
+@app.command()
+def verify(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN[:STAGE]", help="The whole run, or a stage and what it came from."
+        ),
+    ],
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Prove that a run's files are those that its stages wrote, from the last weights back to the
+    prompts."""
+    from common.errors import RunFailed
+    from pipeline.execution.run_folder import find_stage
+    from pipeline.execution.verify import verify_run, verify_table
+
+    found = verify_run(*find_stage(run, runs_dir))
+    print_json(found) if as_json else print_table(verify_table(found))
+    if found["problems"]:
+        remedy = "put the files as they were, or make the stage again with --redo"
+        Reporter(bars=False).error(RunFailed("\n".join(found["problems"]), remedy))
+        raise typer.Exit(RunFailed.exit_code)
+
+
+@app.command("eval")
+def evaluate(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT|RUN[:STAGE]", help="What is asked.")
+    ],
+    suite: Annotated[
+        str, typer.Option("--suite", metavar="NAME[,NAME]", help="The suites, comma-separated.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="A new folder for the results.")
+    ] = None,
+    max_model_len: Annotated[
+        int | None,
+        typer.Option(
+            "--max-model-len", metavar="N", min=16, help="Longest prompt and answer, in tokens."
+        ),
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Evaluate a checkpoint folder, or the checkpoint of a run's stage (by default its last
+    finished one)."""
+    from pipeline.cli.evaluate import evaluate, results_table
+
+    results = evaluate(checkpoint, suite.split(","), runs_dir, out, Reporter(), max_model_len)
+    print_json(results) if as_json else print_table(results_table(results))
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Run folders, or names below --runs-dir.")
+    ],
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Show base and every stage side by side, in per cent: score [95 % interval] difference to the
+    parent."""
+    from pipeline.cli.compare import compare_table, rows_of
+    from pipeline.execution.run_folder import find_run
+
+    rows = rows_of([find_run(name, runs_dir) for name in runs])
+    (
+        print_json({"rows": rows})
+        if as_json
+        else print_table(compare_table(rows, several=len(runs) > 1))
+    )
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="RUN[:STAGE]", help="By default the last finished stage.")
+    ],
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the checkpoint that is in DIR.")
+    ] = False,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Copy a stage's checkpoint (safetensors, config, tokenizer) to a folder of its own."""
+    from pipeline.cli.export import export
+    from pipeline.execution.run_folder import find_checkpoint
+
+    done = export(find_checkpoint(checkpoint, runs_dir), target, force)
+    print_json(done) if as_json else print(f"{done['run']}:{done['stage']} is in {done['path']}")
+
+
+@app.command()
+def regrade(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN[:STAGE]", help="The whole run, or a stage and its evaluation."),
+    ],
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Say how many of a finished run's rollouts and evaluation answers are graded otherwise
+    today."""
+    from evals.regrade import regrade_table
+    from pipeline.cli.regrade import regrade_run
+
+    found = regrade_run(run, runs_dir)
+    print_json(found) if as_json else print_table(regrade_table(found))
+
+
+@app.command()
+def grade(
+    answers: Annotated[
+        list[str] | None, typer.Argument(metavar="ANSWER...", help="Whole completions.")
+    ] = None,
+    verifier: Annotated[
+        str | None, typer.Option("--verifier", metavar="NAME", help="The verifier to ask.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option("--reference", metavar="R", help="The reference answer.")
+    ] = None,
+    prompt: Annotated[
+        str,
+        typer.Option("--prompt", metavar="P", help="The question, for the options of `choice`."),
+    ] = "",
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file",
+            metavar="PAIRS.JSONL",
+            help="Fields verifier, reference, answer, expected, prompt.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a verifier reads in answers and what it rewards them with; loads no model."""
+    from pipeline.cli.grading import grade_answers
+
+    found = grade_answers(file, verifier, reference, prompt, answers or [])
+    print_json(found.document) if as_json else found.show()

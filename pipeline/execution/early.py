@@ -1,0 +1,39 @@
+"""The early check: what would otherwise end a run after it has cost something."""
+
+import shutil
+from datetime import UTC, datetime
+
+from pipeline.execution.attempt import (
+    Attempt,
+)
+from pipeline.execution.process import Signals
+from pipeline.execution.request import RunRequest
+from pipeline.execution.stage_process import run_attempt, settings
+from pipeline.execution.state import input_records, inspect
+from pipeline.store.record import read_record, verify
+from stages.declaration import PROMPTS_STAGE
+
+PREFLIGHT = "preflight"
+"""The folder of a run with what the early check found."""
+
+
+def ask_early(request: RunRequest, signals: Signals, before: str | None = None) -> None:
+    """Ask what would otherwise end the run late, unless the stage `before` which it is asked is
+    done already.
+
+    It needs the prompts. What was found is not asked again while nothing changes.
+    """
+    node, states = request.plan.preflight, inspect(request.plan, request.run)
+    if node is None or states[PROMPTS_STAGE].state != "done" or signals.requested:
+        return
+    if before is not None and states[before].state == "done":
+        return
+    folder, made_from = request.run / PREFLIGHT, input_records(node, states)
+    record = read_record(folder)
+    if record and record["fingerprint"] == node.fingerprint and record["inputs"] == made_from:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    verify(states[PROMPTS_STAGE].folder, PROMPTS_STAGE, whole=True)
+    inputs = {name: states[stage].folder for name, stage in node.inputs.items()}
+    attempt = Attempt(node, folder, inputs, made_from, settings(request.plan), datetime.now(UTC))
+    run_attempt(attempt, "early check", signals, request.reporter)

@@ -1,0 +1,43 @@
+"""After an evaluation: whether the checkpoint may go on."""
+
+from typing import Any
+
+from common.errors import RunFailed
+from common.files import read_json
+from pipeline.execution.request import RunRequest
+from pipeline.execution.state import NodeState, inspect
+from pipeline.planning.plan import Node
+
+
+def check_gate_of(request: RunRequest, node: Node) -> None:
+    """GateStopped when the evaluation `node` fell too far below that of the checkpoint it came
+    from, or cannot tell."""
+    gate = request.plan.gate
+    if gate is None or node.evaluated is None:
+        return
+    from evals.gate import check_gate, require_score
+
+    states, stage = inspect(request.plan, request.run), node.evaluated
+    after = _results(states[node.id])
+    require_score(after, gate["suite"], stage)
+    parent = request.plan.evaluated_parent(stage)
+    if parent is None:
+        return
+    before = next(n for n in request.plan.nodes if n.evaluated == parent)
+    if states[before.id].state != "done":
+        request.reporter.line(f"the gate was not checked: {before.id} is {states[before.id].state}")
+        return
+    earlier = _results(states[before.id])
+    require_score(earlier, gate["suite"], parent)
+    check_gate(earlier, after, gate["suite"], gate["max_drop"])
+
+
+def _results(state: NodeState) -> dict[str, Any]:
+    """The parsed `results.json` of a finished evaluation."""
+    try:
+        results: dict[str, Any] = read_json(state.folder / "results.json")
+    except (OSError, ValueError) as error:
+        raise RunFailed(
+            f"{state.folder / 'results.json'}: cannot be read: {error}", "run the evaluation again"
+        ) from None
+    return results
