@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from common.config import Config
 
-UPCYCLE_DEFAULTS = {"experts": 4, "experts_per_token": 1, "moe_every": 3, "start": "silent"}
+UPCYCLE_DEFAULTS = {"experts": 4, "experts_per_token": 1, "moe_every": 3, "init": "zero_output"}
 
 
 def is_template(text: str) -> bool:
@@ -33,9 +33,9 @@ class ModelConfig(Config):
     """Routed experts that each token goes through (with `upcycle`; 1 if left out)."""
     moe_every: int | None = Field(default=None, ge=1)
     """Every how many layers one is a MoE layer (with `upcycle`; 3 if left out)."""
-    start: Literal["silent", "noise", "split"] | None = None
-    """How the routed experts begin (with `upcycle`; `silent` if left out), see
-    `models/upcycle.py`."""
+    init: Literal["zero_output", "noise", "split"] | None = None
+    """How the routed experts are initialised (with `upcycle`; `zero_output` if left out), see
+    `models/expert_init.py`."""
     pad_token: str | None = Field(default=None, min_length=1)
     """The token that fills sequences up, in place of the tokenizer's own (with `upcycle` and
     `checkpoint`)."""

@@ -6,7 +6,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from models.sizes import Dimensions, dimensions_of, total, trainable
+from models.sizes import Dimensions, dimensions_of, total, trainable_parameters
 from pipeline.recipe.schema import Recipe
 from pipeline.store.adopted import adopted_record
 from stages.adopt.config import AdoptStage
@@ -47,7 +47,7 @@ def _adopted(stage: AdoptStage) -> float:
 def _at_work(stage: TrainingStage, policy: Dimensions) -> int:
     """Bytes of the checkpoints that a killed stage goes on from. Of adapters only they are saved,
     not the model."""
-    moving = trainable(policy, stage.train, stage.lora)
+    moving = trainable_parameters(policy, stage.train, stage.lora)
     saved = moving if stage.train == "lora" else total(policy)
     return CHECKPOINTS * FLOAT32 * (saved + MOMENTS * moving)
 

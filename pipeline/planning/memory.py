@@ -23,7 +23,7 @@ from models.sizes import (
     routed,
     routers,
     total,
-    trainable,
+    trainable_parameters,
 )
 from pipeline.recipe.references import EVALUATION_PREFIX
 from pipeline.recipe.schema import Recipe, Stage
@@ -108,7 +108,7 @@ def _judge(stage: JudgeFilterStage, policy: Dimensions | None) -> Memory | None:
 
 
 def _training(stage: SftStage | RlStage | DpoStage, policy: Dimensions) -> Memory:
-    moving = trainable(policy, stage.train, stage.lora)
+    moving = trainable_parameters(policy, stage.train, stage.lora)
     added = adapters(policy, stage.lora) if stage.train == "lora" else 0
     engine = _engine(policy, stage.rollouts) if stage.kind == "rl" else Memory()
     return Memory(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.config import LoraConfig
 from models.presets import NOTES
-from models.sizes import Dimensions, dimensions_of, from_folder, trainable
+from models.sizes import Dimensions, dimensions_of, from_folder, trainable_parameters
 from pipeline.recipe.engines import engine_problems
 from pipeline.recipe.problems import Problem, nearest
 from pipeline.recipe.yaml_lines import DataPath
@@ -221,7 +221,7 @@ def _training_problems(
             f" {policy.layers - 1}"
         )
         return [Problem((*path, "lora", "layers"), message, "name layers that are there")]
-    if trainable(policy, train, lora):
+    if trainable_parameters(policy, train, lora):
         return []
     if train == "lora":
         message = f"no layer that is named has a part that is named ({', '.join(lora.parts)})"
