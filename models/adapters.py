@@ -1,12 +1,12 @@
-"""Which weights train: low-rank adapters, or a choice of the policy's own; and the exact weights it
-computes with.
+"""Selects the weights that train, low-rank adapters or some of the policy's own, and merges
+adapters.
 
-PEFT adapts linear layers by name and the stacked experts, which are plain parameters, through
+PEFT adapts linear layers by name, and the stacked experts, which are plain parameters, through
 `target_parameters`. There it adds the change to the whole stack before every forward pass.
-`FactoredExperts` hands the two low-rank factors to the experts instead, which compute them on their
+`FactoredExperts` passes the two low-rank factors to the experts instead, which apply them to their
 own tokens: same parameters, same merging, a fraction of the work. vLLM does not serve such adapters
 for Llama 4, so the engine and the checkpoint get merged weights: W + (alpha / r) B A, as PEFT
-itself merges them (LoRA, Hu et al. 2021, arXiv:2106.09685, eq. 3)."""
+merges them (LoRA, Hu et al. 2021, arXiv:2106.09685, eq. 3)."""
 
 import re
 from collections.abc import Iterator
@@ -33,12 +33,12 @@ PREFIX = "base_model.model."
 
 
 class FactoredExperts(ParamWrapper):
-    """PEFT's adapter on one stacked parameter, applied to the experts' tokens instead of to the
+    """PEFT's adapter on one stacked parameter, applied to the experts' tokens instead of the
     weight."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """As the experts' forward; adds this parameter's factors to those of the wrapper around
-        it."""
+        """The experts' forward pass with this parameter's factors added to those of the wrapper
+        around it."""
         if not self.disable_adapters and not self.merged:
             (adapter,) = self.active_adapters
             kwargs[self.parameter_name] = self.get_delta_factors(adapter)
@@ -46,8 +46,8 @@ class FactoredExperts(ParamWrapper):
 
 
 def peft_lora(policy: Any, config: LoraConfig) -> PeftLora:
-    """PEFT's config for the parts and layers asked for. BadInput for a layer or a part that the
-    policy lacks."""
+    """PEFT's config for the requested parts and layers. Raises BadInput for those that the policy
+    lacks."""
     count = policy.config.num_hidden_layers
     layers = range(count) if config.layers is None else config.layers
     if outside := sorted({layer for layer in layers if layer >= count}):
@@ -77,8 +77,8 @@ def peft_lora(policy: Any, config: LoraConfig) -> PeftLora:
 
 
 def adapted(policy: nn.Module, config: LoraConfig) -> PeftModel:
-    """`policy` with fresh adapters (B starts at zero: the function does not change); its own
-    weights are frozen."""
+    """`policy` with fresh adapters and its own weights frozen. B is zero, so the function does not
+    change."""
     model = get_peft_model(policy, peft_lora(policy, config))
     for module in model.modules():
         if type(module) is ParamWrapper:
@@ -86,9 +86,9 @@ def adapted(policy: nn.Module, config: LoraConfig) -> PeftModel:
     return model
 
 
-def trainable(policy: nn.Module, train: str, lora: LoraConfig) -> nn.Module:
-    """`policy` ready for a stage's `train` setting: `lora`, `full`, `all_but_router` or
-    `experts`."""
+def freeze_untrained(policy: nn.Module, train: str, lora: LoraConfig) -> nn.Module:
+    """Prepare `policy` for a stage's `train` setting (`lora`, `full`, `all_but_router` or
+    `experts`): only the selected weights require gradients. `lora` adds adapters."""
     if train == "lora":
         return adapted(policy, lora)
     for name, parameter in policy.named_parameters():
@@ -101,8 +101,8 @@ def trainable(policy: nn.Module, train: str, lora: LoraConfig) -> nn.Module:
 
 @torch.no_grad()
 def policy_weights(policy: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of the plain policy's state dict, adapters merged in; the policy itself is
-    left as it is."""
+    """Names and tensors of the plain policy's state dict with adapters merged; the policy does not
+    change."""
     if not isinstance(policy, PeftModel):
         yield from policy.state_dict().items()
         return
@@ -117,7 +117,7 @@ def policy_weights(policy: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _deltas(policy: PeftModel) -> Iterator[tuple[str, Tensor]]:
-    """The change that each adapter makes, by the plain name of the weight that it changes."""
+    """Each adapter's change, by the plain name of the weight that it changes."""
     for name, module in policy.named_modules():
         if not isinstance(module, LoraLayer):
             continue
@@ -128,5 +128,5 @@ def _deltas(policy: PeftModel) -> Iterator[tuple[str, Tensor]]:
 
 
 def merged(policy: nn.Module) -> Any:
-    """The plain policy with adapters merged into its weights for good."""
+    """The plain policy with adapters permanently merged into its weights."""
     return policy.merge_and_unload() if isinstance(policy, PeftModel) else policy

@@ -1,8 +1,7 @@
-"""Checkpoint folders: safetensors, config, tokenizer; loadable by plain transformers and by plain
-vLLM.
+"""Checkpoint folders: safetensors, config and tokenizer, loadable by plain transformers and vLLM.
 
-Strict and safe: every tensor of the model comes from the folder and every tensor of the folder goes
-into the model, weights are never unpickled, and code that a folder brings along is never run."""
+Loading is strict: every tensor of the model comes from the folder and every tensor of the folder
+goes into the model. It is safe: weights are never unpickled and code in a folder is never run."""
 
 import json
 import re
@@ -19,22 +18,29 @@ from models.moe import MoeForCausalLM
 from models.tensors import require_fit, stored_tensors
 
 TEXT_PART = "language_model."
-"""How Llama 4's multimodal checkpoints (Scout, Maverick) name the tensors of the text model."""
+"""Prefix of the text model's tensors in Llama 4's multimodal checkpoints (Scout, Maverick)."""
 VISION = r"^(vision_model|multi_modal_projector)\."
-"""Their tensors that a text model has no place for: left behind knowingly."""
+"""Their tensors that a text model does not have. They are not loaded."""
 FREQUENCIES = r"\.rotary_emb\.inv_freq$"
-"""Tensors that old Llama checkpoints stored although they follow from the config."""
+"""Tensors that old Llama checkpoints contain although they follow from the config."""
 REFUSED = {
     "quantization_config": "start from the checkpoint before quantisation",
     "transformers_weights": (
         "rename the weights to model.safetensors and take the field out of config.json"
     ),
 }
-"""Fields of config.json that change what the weights mean or where they are."""
+"""Fields of config.json that change the meaning or the place of the weights."""
+
+
+_CONFIG_ERRORS = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError),
+    StrictDataclassError,
+)
+"""Errors of transformers for an invalid config.json."""
 
 
 def require_checkpoint(folder: Path) -> None:
-    """BadInput unless `folder` looks like a safetensors checkpoint."""
+    """Raise BadInput unless `folder` looks like a safetensors checkpoint."""
     if (folder / "adapter_config.json").is_file():
         raise BadInput(
             f"{folder}: adapter_config.json: this is a PEFT adapter, not a model",
@@ -50,8 +56,8 @@ def require_checkpoint(folder: Path) -> None:
 
 
 def model_type(folder: Path) -> str | None:
-    """What config.json says the model is. BadInput if `folder` is no checkpoint or one that cannot
-    be taken exactly."""
+    """The `model_type` in config.json. Raises BadInput if `folder` is no checkpoint, or one that
+    cannot be loaded exactly."""
     require_checkpoint(folder)
     try:
         settings = json.loads((folder / "config.json").read_text())
@@ -70,18 +76,10 @@ def model_type(folder: Path) -> str | None:
 
 
 def read_config(kind: Any, folder: Path) -> Any:
-    """config.json as a `kind`: the class is ours to choose, so that the file's `auto_map` is never
-    followed."""
+    """config.json as a `kind`. The class is given here, so the file's `auto_map` is never used."""
     try:
         return kind.from_pretrained(folder)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        StrictDataclassError,
-    ) as error:
+    except _CONFIG_ERRORS as error:
         text = " ".join(str(error).split())
         raise BadInput(
             f"{folder / 'config.json'}: not a valid {kind.__name__}: {text}", "repair the file"
@@ -91,16 +89,16 @@ def read_config(kind: Any, folder: Path) -> Any:
 def load_policy(folder: Path, dtype: torch.dtype = torch.float32) -> MoeForCausalLM:
     """The Llama 4 text model in `folder`, or the text part of the multimodal one.
 
-    A missing, unexpected or wrongly shaped tensor is an error naming it.
+    Raises BadInput that names a missing, unexpected or wrongly shaped tensor.
     """
-    found = model_type(folder)
-    if found == "llama4":
+    kind = model_type(folder)
+    if kind == "llama4":
         config, part = read_config(Llama4Config, folder).text_config, TEXT_PART
-    elif found == "llama4_text":
+    elif kind == "llama4_text":
         config, part = read_config(Llama4TextConfig, folder), ""
     else:
         raise BadInput(
-            f"{folder}: model type {found!r} is not llama4_text or llama4",
+            f"{folder}: model type {kind!r} is not llama4_text or llama4",
             "start from it with `model: {upcycle: FOLDER}`",
         )
     _require_servable(config, folder)
@@ -108,8 +106,7 @@ def load_policy(folder: Path, dtype: torch.dtype = torch.float32) -> MoeForCausa
 
 
 def _require_servable(config: Llama4TextConfig, folder: Path) -> None:
-    """BadInput for what transformers computes and vLLM, which has it fixed, would silently compute
-    otherwise."""
+    """Raise BadInput for a setting that transformers follows and vLLM ignores."""
     step = config.interleave_moe_layer_step
     every = list(range(step - 1, config.num_hidden_layers, step)) if step > 0 else []
     for field, expected in (
@@ -128,14 +125,14 @@ def _require_servable(config: Llama4TextConfig, folder: Path) -> None:
 def load_whole(
     kind: Any, folder: Path, config: Any, dtype: torch.dtype = torch.float32, part: str = ""
 ) -> Any:
-    """A model of class `kind` with every tensor from the safetensors in `folder`; BadInput names
-    what does not fit.
+    """A model of class `kind` with every tensor from the safetensors in `folder`. Raises BadInput
+    that names tensors that do not fit.
 
     With `part`, a prefix of tensor names, the model is that part of a larger one.
     """
-    aside = re.compile(VISION if part else FREQUENCIES)
+    ignored = re.compile(VISION if part else FREQUENCIES)
     stored = {
-        name: tensor for name, tensor in stored_tensors(folder).items() if not aside.search(name)
+        name: tensor for name, tensor in stored_tensors(folder).items() if not ignored.search(name)
     }
     with torch.device("meta"):
         require_fit(folder, stored, kind(config), part)
@@ -160,10 +157,10 @@ def load_whole(
 def load_tokenizer(
     folder: Path, *, pad_token: str | None = None, chat_template: str | None = None
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer in `folder`, which must know how to render a chat and how to pad; both can be
-    given instead.
+    """The tokenizer in `folder`. It must have a chat template and a pad token, unless these are
+    given.
 
-    What a message says never becomes a control token (`models.chat`).
+    Text of messages never becomes a control token (`models.chat`).
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(
@@ -199,9 +196,8 @@ def load_tokenizer(
 
 
 def _set_pad_token(tokenizer: PreTrainedTokenizerBase, pad_token: str, folder: Path) -> None:
-    """BadInput unless it is a token of the vocabulary, so that no embedding has to be added, and
-    not one that ends answers: whoever pads with that cannot tell an end from padding by the
-    token."""
+    """Set the pad token. Raises BadInput unless it is in the vocabulary, as there is no other
+    embedding, and differs from the end token, which could else not be told from padding."""
     remedy = f"name a token that nothing else uses, such as {_spare_token(tokenizer)!r}"
     if pad_token not in tokenizer.get_vocab():
         raise BadInput(f"{folder}: pad_token: the tokenizer has no token {pad_token!r}", remedy)
@@ -213,17 +209,16 @@ def _set_pad_token(tokenizer: PreTrainedTokenizerBase, pad_token: str, folder: P
 
 
 def _spare_token(tokenizer: PreTrainedTokenizerBase) -> str:
-    """A special token that seems to be there for padding, or else any that ends nothing."""
+    """A special token that looks meant for padding, or else any that is not an end token."""
     special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
     free = [token for token in special if token not in (tokenizer.eos_token, tokenizer.bos_token)]
     return next((token for token in free if "pad" in token.lower()), next(iter(free), "<|pad|>"))
 
 
 def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a checkpoint that needs no code of ours to be loaded. `model` is a plain, adapter-free
-    policy."""
-    # In our own names also where the model was loaded as a part of a larger one, whose names would
-    # else come back.
+    """Write a checkpoint that loads without our code. `model` is a plain policy without
+    adapters."""
+    # Not in the original format: a model loaded as part of a larger one would get that one's names.
     model.save_pretrained(folder, save_original_format=False)
     tokenizer.save_pretrained(folder)
     path = folder / "config.json"

@@ -11,7 +11,7 @@ ModelFolder = Annotated[str, UserFile("model")]
 """A checkpoint folder of the user's, or the name of a packaged model."""
 ChatTemplate = Annotated[str, UserFile("template")]
 """A Jinja file of the user's, or a template itself."""
-UPCYCLE_DEFAULTS = {"experts": 4, "experts_per_token": 1, "moe_every": 3, "start": "silent"}
+UPCYCLE_DEFAULTS = {"experts": 4, "experts_per_token": 1, "moe_every": 3, "init": "zero_output"}
 
 
 def is_template(text: str) -> bool:
@@ -38,9 +38,9 @@ class ModelConfig(Config):
     """Routed experts that each token goes through (with `upcycle`; 1 if left out)."""
     moe_every: int | None = Field(default=None, ge=1, examples=[3])
     """Every how many layers one is a MoE layer (with `upcycle`; 3 if left out)."""
-    start: Literal["silent", "noise", "split"] | None = None
-    """How the routed experts begin (with `upcycle`; `silent` if left out), see
-    `models/upcycle.py`."""
+    init: Literal["zero_output", "noise", "split"] | None = None
+    """How the routed experts are initialised (with `upcycle`; `zero_output` if left out), see
+    `models/expert_init.py`."""
     pad_token: str | None = Field(
         default=None, min_length=1, examples=["<|finetune_right_pad_id|>"]
     )

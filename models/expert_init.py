@@ -1,21 +1,22 @@
-"""How the experts of a dense Llama begin: three ways to make a Llama 4 MoE layer out of one MLP.
+"""Initialises the experts of a dense Llama: three ways to make a Llama 4 MoE layer of one MLP.
 
-- `silent`: the shared expert is the MLP. The routed ones are copies with a zero `down_proj` and add
-  nothing until they are trained: the same function exactly.
-- `noise`: the shared expert carries half of the MLP's output, the chosen routed ones, noisy copies,
+- `zero_output`: the shared expert is the MLP. The routed ones are copies with a zero `down_proj`
+  and add nothing until they are trained: exactly the same function.
+- `noise`: the shared expert gives half of the MLP's output, the chosen routed ones, noisy copies,
   the other half.
-- `split`: the MLP's neurons are shared out at random, an equal part to the shared and to each
-  routed expert; what the routed ones add is scaled up so that it is right in expectation over
-  uniform routing. Smaller and much further away.
+- `split`: the MLP's neurons are divided at random into equal parts, one for the shared and one for
+  each routed expert. The output of the routed ones is scaled up so that its expectation over
+  uniform routing is right. The model is smaller, and its outputs differ much more.
 
 Copies and a fresh router are sparse upcycling (Komatsuzaki et al. 2022, arXiv:2212.05055). Noisy
 copies are "Random Noise Upcycling", a baseline of Drop-Upcycling (Nakamura et al. 2025,
 arXiv:2502.19261; its `noise_upcycling.py`). Splitting at random with scaled outputs is LLaMA-MoE
 (Zhu et al. 2024, arXiv:2406.16554; its published configs have `score_scale_factor` = experts /
-chosen, 8.0 for 2 of 16). Giving the shared expert its part is ours: Llama 4 has one.
+chosen, 8.0 for 2 of 16). The shared expert's part is our addition, as Llama 4 has one.
 
 Llama 4 multiplies the input of a routed expert by the sigmoid of its router logit, about 1/2 from a
-fresh router. The experts that carry something from the start have gate and up doubled to undo it.
+fresh router. Where routed experts have an output from the start, gate and up are doubled to
+compensate.
 """
 
 import math
@@ -27,23 +28,23 @@ from torch import Generator, Tensor
 
 from common.errors import BadInput
 
-Start = Literal["silent", "noise", "split"]
+ExpertInit = Literal["zero_output", "noise", "split"]
 
-ROUTER_STD = {"silent": 0.02, "noise": 0.002, "split": 0.002}
-"""Standard deviation of the fresh router weights. Where experts carry something from the start, the
-chosen one's score must be near 1/2: with 0.02 the excess alone costs 0.029 nats a token on SmolLM2,
-with 0.002 it costs 0.0003."""
+ROUTER_STD = {"zero_output": 0.02, "noise": 0.002, "split": 0.002}
+"""Standard deviation of the fresh router weights. Where routed experts have an output from the
+start, the chosen one's score must be near 1/2: on SmolLM2, 0.02 alone costs 0.029 nats per token,
+0.002 costs 0.0003."""
 
 NOISE = 0.03
 """Standard deviation of the noise on a copied expert, relative to the root mean square of the
-matrix. Our own choice: the largest round one that costs under 0.01 nats a token on SmolLM2 (0.1
-costs 0.06, 1 costs 9). Drop-Upcycling's baseline is far stronger, N(0, 0.02) on half of the
+matrix. Our own choice: the largest round value that costs under 0.01 nats per token on SmolLM2 (0.1
+costs 0.06, 1 costs 9). Drop-Upcycling's baseline is much stronger, N(0, 0.02) on half of the
 neurons, before hundreds of billions of tokens of training."""
 
 
 @dataclass(frozen=True)
 class Mlp:
-    """The weights of a dense MLP: I neurons, D wide outside."""
+    """The weights of a dense MLP: I neurons, model width D."""
 
     gate_ID: Tensor
     up_ID: Tensor
@@ -58,11 +59,11 @@ class Mlp:
         )
 
     def scaled(self, inside: float, outside: float) -> "Mlp":
-        """`inside` multiplies the input of the neurons, `outside` their output."""
+        """Multiply gate and up by `inside`, and down, the output, by `outside`."""
         return Mlp(self.gate_ID * inside, self.up_ID * inside, self.down_DI * outside)
 
     def tensors(self) -> dict[str, Tensor]:
-        """By the names of a Llama MLP's linear layers."""
+        """The weights by the names of a Llama MLP's linear layers."""
         return {
             "gate_proj.weight": self.gate_ID,
             "up_proj.weight": self.up_ID,
@@ -70,15 +71,15 @@ class Mlp:
         }
 
 
-def expert_size(start: Start, neurons: int, experts: int) -> int:
-    """Neurons of each expert. BadInput where `split` does not come out even."""
-    if start != "split":
+def expert_size(init: ExpertInit, neurons: int, experts: int) -> int:
+    """Neurons of each expert. Raises BadInput if `split` cannot divide them equally."""
+    if init != "split":
         return neurons
     if neurons % (experts + 1):
         fits = [count for count in range(1, neurons) if neurons % (count + 1) == 0]
         near = sorted(sorted(fits, key=lambda count: abs(count - experts))[:3])
         raise BadInput(
-            f"start: split: an MLP of {neurons} neurons does not divide into {experts + 1} equal"
+            f"init: split: an MLP of {neurons} neurons does not divide into {experts + 1} equal"
             f" parts (experts: {experts}, and the shared one)",
             f"use experts: {' or '.join(map(str, near))}",
         )
@@ -86,12 +87,12 @@ def expert_size(start: Start, neurons: int, experts: int) -> int:
 
 
 def moe_tensors(
-    start: Start, mlp: Mlp, experts: int, per_token: int, generator: Generator
+    init: ExpertInit, mlp: Mlp, experts: int, per_token: int, generator: Generator
 ) -> dict[str, Tensor]:
-    """The tensors of a Llama 4 `feed_forward` with experts, by name. `generator` gives router,
-    noise and split."""
-    router_ED = torch.randn(experts, mlp.gate_ID.shape[1], generator=generator) * ROUTER_STD[start]
-    shared, routed = _experts(start, mlp, experts, per_token, generator)
+    """The tensors of a Llama 4 `feed_forward` with experts, by name. Router, noise and split are
+    drawn from `generator`."""
+    router_ED = torch.randn(experts, mlp.gate_ID.shape[1], generator=generator) * ROUTER_STD[init]
+    shared, routed = _experts(init, mlp, experts, per_token, generator)
     return {
         "router.weight": router_ED.to(mlp.gate_ID.dtype),
         **{f"shared_expert.{name}": weight for name, weight in shared.tensors().items()},
@@ -103,12 +104,12 @@ def moe_tensors(
 
 
 def _experts(
-    start: Start, mlp: Mlp, experts: int, per_token: int, generator: Generator
+    init: ExpertInit, mlp: Mlp, experts: int, per_token: int, generator: Generator
 ) -> tuple[Mlp, list[Mlp]]:
     """The shared expert and the routed ones."""
-    if start == "silent":
+    if init == "zero_output":
         return mlp, [Mlp(mlp.gate_ID, mlp.up_ID, torch.zeros_like(mlp.down_DI))] * experts
-    if start == "noise":
+    if init == "noise":
         routed = [mlp.noisy(generator).scaled(2, 0.5 / per_token) for _ in range(experts)]
         return mlp.scaled(1, 0.5), routed
     parts = torch.randperm(mlp.gate_ID.shape[0], generator=generator).chunk(experts + 1)

@@ -6,7 +6,7 @@ library goes about it (activations, temporary copies) is not counted."""
 from dataclasses import asdict, dataclass
 
 from models.config import LoraConfig
-from models.sizes import Dimensions, adapters, cache_bytes, total, trainable
+from models.sizes import Dimensions, adapters, cache_bytes, total, trainable_parameters
 
 FLOAT32 = 4
 MOMENTS = 2
@@ -40,7 +40,7 @@ class Memory:
 
 def training_memory(policy: Dimensions, train: str, lora: LoraConfig) -> Memory:
     """What a trainer holds."""
-    moving = trainable(policy, train, lora)
+    moving = trainable_parameters(policy, train, lora)
     added = adapters(policy, lora) if train == "lora" else 0
     return Memory(
         weights=(total(policy) + added) * FLOAT32,
@@ -68,6 +68,6 @@ def weight_bytes(policy: Dimensions) -> int:
 def resume_bytes(policy: Dimensions, train: str, lora: LoraConfig) -> int:
     """One checkpoint inside a training stage: weights and moments. Of adapters only they are
     saved, not the model."""
-    moving = trainable(policy, train, lora)
+    moving = trainable_parameters(policy, train, lora)
     saved = moving if train == "lora" else total(policy)
     return FLOAT32 * (saved + MOMENTS * moving)

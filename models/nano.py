@@ -1,7 +1,7 @@
-"""The `nano` preset: a Llama 4 MoE of under 3M parameters with a character tokenizer of its own.
+"""The `nano` preset: a Llama 4 MoE of under 3M parameters with its own character tokenizer.
 
-Small enough to learn from random weights in a minute on two cores, real enough to go through every
-stage: shared expert, top-1 sigmoid router, alternating dense and MoE layers, QK norm, NoPE every
+It learns from random weights in a minute on two cores and has all parts that the stages use: a
+shared expert, a top-1 sigmoid router, alternating dense and MoE layers, QK norm, and NoPE in every
 fourth layer."""
 
 import string
@@ -28,7 +28,7 @@ CHAT_TEMPLATE = (
 
 
 def nano_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a printable ASCII character; anything else is `<|unknown|>`."""
+    """One token per printable ASCII character; any other is `<|unknown|>`."""
     vocabulary = {token: index for index, token in enumerate([*SPECIAL, *CHARACTERS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
@@ -73,7 +73,7 @@ def nano_config(tokenizer: PreTrainedTokenizerFast) -> Llama4TextConfig:
 
 
 def nano_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> MoeForCausalLM:
-    """Random weights that depend on `seed` alone."""
+    """A model with random weights that depend on `seed` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return MoeForCausalLM(nano_config(tokenizer))

@@ -1,5 +1,4 @@
-"""How a model is spoken to before any of its weights are read: tokenizer, chat template, what ends
-its answers."""
+"""A model's chat format, read without its weights: tokenizer, template, end tokens, context."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,30 +16,30 @@ from models.presets import PRESETS
 
 
 @dataclass(frozen=True)
-class Speech:
-    """A model's tokenizer, and what of its config decides how chats with it go."""
+class ChatFormat:
+    """A model's tokenizer, and the settings of its config that affect chats."""
 
     tokenizer: PreTrainedTokenizerBase
-    ends: frozenset[int]
+    stop_ids: frozenset[int]
     """Token ids at which the engine stops: the tokenizer's end token and those of
     `generation_config.json`."""
     context: int | None
-    """Most positions; None where the config does not say."""
+    """Maximal positions; None if the config does not give them."""
 
 
-def speech_of(model: ModelConfig) -> Speech:
-    """That of a recipe's starting model. BadInput for what cannot be spoken to."""
+def chat_format_of(model: ModelConfig) -> ChatFormat:
+    """The chat format of a recipe's starting model. Raises BadInput if it has none."""
     tokenizer = tokenizer_of(model)
     if model.preset is not None:
-        return Speech(
+        return ChatFormat(
             tokenizer, frozenset({tokenizer.eos_token_id}), positions(PRESETS[model.preset])
         )
-    return _speech(origin_folder(model), tokenizer)
+    return _chat_format(origin_folder(model), tokenizer)
 
 
 def tokenizer_of(model: ModelConfig) -> PreTrainedTokenizerBase:
-    """The tokenizer of a recipe's model, the same that `base` saves with its checkpoint, before
-    there is one."""
+    """The tokenizer of a recipe's model. It equals the one that `base` will save with its
+    checkpoint."""
     if model.preset is None:
         return origin_tokenizer(model, origin_folder(model))
     from models.nano import nano_tokenizer
@@ -48,10 +47,10 @@ def tokenizer_of(model: ModelConfig) -> PreTrainedTokenizerBase:
     return guard(nano_tokenizer())
 
 
-def speech_of_judge(name_or_folder: str) -> Speech:
-    """That of a dense model as its files have it."""
+def judge_chat_format(name_or_folder: str) -> ChatFormat:
+    """The chat format of a dense model, as its files give it."""
     folder = resolve_dense(name_or_folder)
-    return _speech(folder, load_tokenizer(folder))
+    return _chat_format(folder, load_tokenizer(folder))
 
 
 def origin_folder(model: ModelConfig) -> Path:
@@ -62,8 +61,7 @@ def origin_folder(model: ModelConfig) -> Path:
 
 
 def origin_tokenizer(model: ModelConfig, folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a recipe's model: that in `folder` with what the recipe gives in place of
-    its own."""
+    """The tokenizer in `folder`, with the recipe's pad token and chat template if given."""
     return load_tokenizer(folder, pad_token=model.pad_token, chat_template=_template(model))
 
 
@@ -73,21 +71,19 @@ def _template(model: ModelConfig) -> str | None:
     return given if given is None or is_template(given) else Path(given).read_text(encoding="utf-8")
 
 
-def _speech(folder: Path, tokenizer: PreTrainedTokenizerBase) -> Speech:
-    model_type(folder)  # refuses what is no checkpoint
+def _chat_format(folder: Path, tokenizer: PreTrainedTokenizerBase) -> ChatFormat:
+    model_type(folder)  # raises unless it is a checkpoint
     settings = read_settings(folder)
     require_embeddings(tokenizer, settings.get("vocab_size"), folder)
-    said = read_settings(folder, "generation_config.json").get(
-        "eos_token_id", settings.get("eos_token_id")
-    )
-    listed = said if isinstance(said, list) else [said]
-    return Speech(
-        tokenizer, frozenset({tokenizer.eos_token_id, *listed} - {None}), positions(settings)
-    )
+    generation = read_settings(folder, "generation_config.json")
+    ends = generation.get("eos_token_id", settings.get("eos_token_id"))
+    ends = ends if isinstance(ends, list) else [ends]
+    stop_ids = frozenset({tokenizer.eos_token_id, *ends} - {None})
+    return ChatFormat(tokenizer, stop_ids, positions(settings))
 
 
 def require_embeddings(tokenizer: PreTrainedTokenizerBase, vocabulary: Any, folder: Path) -> None:
-    """BadInput when the tokenizer has tokens that the model has no embedding for."""
+    """Raise BadInput if the tokenizer has tokens without an embedding in the model."""
     if isinstance(vocabulary, int) and len(tokenizer) > vocabulary:
         raise BadInput(
             f"{folder}: the tokenizer has {len(tokenizer)} tokens, the model embeddings for"

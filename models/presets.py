@@ -1,10 +1,9 @@
-"""Published dimensions, as the fields of a `config.json`: what `uphill plan` computes with where
-there are no weights.
+"""Dimensions of models, as the fields of a `config.json`, for `uphill plan` without weights.
 
-`scout` and `maverick` are the text parts of Llama 4 Scout and Maverick (17B active each) as their
-instruction-tuned checkpoints publish them. `behemoth` is a planning assumption of ours: Meta
+`scout` and `maverick` are the text parts of Llama 4 Scout and Maverick (17B active each), with the
+dimensions of their instruction-tuned checkpoints. `behemoth` is our planning assumption: Meta
 announced 288B active parameters, 16 experts and nearly 2T in all (April 2025), but no dimensions.
-Light: transformers is imported only to make a config object."""
+transformers is imported only to make a config object."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -55,9 +54,9 @@ MAVERICK: Mapping[str, Any] = {
     "rope_parameters": {"rope_type": "default", "rope_theta": 500_000.0},
 }
 
-# Scout's rules at the width of Llama 3.1 405B (16384, 128 heads, 8 of them for keys and values):
-# every layer has experts, and the shared expert and each routed one are half as wide as that
-# model's MLP (53248), as in Scout 8192 is half of 16384. The number of layers is what then brings
+# Scout's proportions at the width of Llama 3.1 405B (16384, 128 heads, 8 of them for keys and
+# values): every layer has experts, and the shared and each routed expert are half as wide as that
+# model's MLP (53248), as Scout's 8192 is half of 16384. The number of layers is the one that brings
 # both counts closest to the announced ones.
 BEHEMOTH: Mapping[str, Any] = {
     **SCOUT,
@@ -68,8 +67,8 @@ BEHEMOTH: Mapping[str, Any] = {
     "num_attention_heads": 128,
 }
 
-# What sizes depend on in `models/nano.py`, which loads torch; `tests/models/test_presets.py` holds
-# the two equal.
+# The sizes in `models/nano.py`, which imports torch. A test in `tests/models/` checks that the two
+# are equal.
 NANO: Mapping[str, Any] = {
     "model_type": "llama4_text",
     "vocab_size": 103,
@@ -100,16 +99,16 @@ NOTES: Mapping[str, str] = {
     "maverick": _RELEASED.format("Maverick"),
     "behemoth": (
         "the dimensions of Llama 4 Behemoth are not published: 88 layers of width 16384 with 16"
-        " experts of width 26624 are uphill's assumption, chosen to come to the announced 288B"
+        " experts of width 26624 are uphill's assumption, chosen to give the announced 288B"
         " active parameters and about 2T in all"
     ),
 }
-"""What a plan says about a preset that is for planning only: it has dimensions and no weights."""
+"""Notes in a plan about the presets for planning only, which have dimensions and no weights."""
 
 
 def preset_config(name: str) -> Any:
-    """The `Llama4TextConfig` of a preset that is for planning, ready for `MoeForCausalLM` on the
-    meta device."""
+    """The `Llama4TextConfig` of a preset for planning, for a `MoeForCausalLM` on the meta
+    device."""
     from transformers import Llama4TextConfig
 
     fields = {field: value for field, value in PRESETS[name].items() if field != "model_type"}

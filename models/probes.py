@@ -1,17 +1,17 @@
-"""What a chat template must do, tried on a few words before anything is trained or sampled with it.
+"""Checks of a chat template on a few words, before it is used for training or sampling.
 
-A template that fails one of these does so silently: the model is shown another prompt than the
-person wrote, or learns answers without an end and is then cut off every time."""
+A template that fails one of these fails silently: the model gets another prompt than the user
+wrote, or learns answers without an end token, which are then all cut off."""
 
 from jinja2 import TemplateError
 
 from models.chat import Messages
-from models.origin import Speech
+from models.origin import ChatFormat
 
-Shape = tuple[str, ...]
+Roles = tuple[str, ...]
 """The roles of a chat, in order, e.g. ("system", "user")."""
 FAILURES = (TemplateError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
-"""What rendering a template raises: its own `raise_exception` is a TemplateError."""
+"""Errors that rendering a template raises; its own `raise_exception` is a TemplateError."""
 WORDS = (
     "kestrel",
     "walnut",
@@ -28,47 +28,47 @@ ANSWER = "quartz"
 OTHER = "give another template: `chat_template: FILE.jinja` under `model`"
 
 
-def shape_of(messages: Messages) -> Shape:
+def roles_of(messages: Messages) -> Roles:
     return tuple(message["role"] for message in messages)
 
 
-def chat_of(shape: Shape) -> list[dict[str, str]]:
-    """A chat of these roles in which every message is a word of its own."""
+def chat_of(roles: Roles) -> list[dict[str, str]]:
+    """A chat of these roles in which every message is a different word."""
     return [
-        {"role": role, "content": f"{WORDS[n % len(WORDS)]}{n}"} for n, role in enumerate(shape)
+        {"role": role, "content": f"{WORDS[n % len(WORDS)]}{n}"} for n, role in enumerate(roles)
     ]
 
 
-def unrenderable(speech: Speech, shape: Shape) -> str | None:
-    """Why a prompt of this shape cannot be put to the model: the template raises, or loses or
-    reorders what is said."""
-    messages = chat_of(shape)
+def unrenderable(chat_format: ChatFormat, roles: Roles) -> str | None:
+    """Why a prompt with these roles cannot be rendered: the template raises, drops a message or
+    reorders them."""
+    messages = chat_of(roles)
     try:
-        text = _render(speech, messages, opened=True)
+        text = _render(chat_format, messages, opened=True)
     except FAILURES as error:
         return f"it raises: {line_of(error)}"
-    places = [text.find(message["content"]) for message in messages]
-    if -1 in places:
-        return f"it leaves the {shape[places.index(-1)]}'s words out"
-    return None if places == sorted(places) else "it puts the messages into another order"
+    positions = [text.find(message["content"]) for message in messages]
+    if -1 in positions:
+        return f"it leaves the {roles[positions.index(-1)]}'s words out"
+    return None if positions == sorted(positions) else "it puts the messages into another order"
 
 
-def wrong_ending(speech: Speech, shape: Shape, trains: bool) -> list[tuple[str, str]]:
-    """What is wrong with how the template begins and ends an answer to a prompt of a shape that it
-    can render, each with a remedy. With `trains`, whoever learns the answer must be able to tell it
-    from its prompt."""
-    messages = chat_of(shape)
+def wrong_ending(chat_format: ChatFormat, roles: Roles, trains: bool) -> list[tuple[str, str]]:
+    """Problems with how the template begins and ends an answer to a prompt that it can render, each
+    with a remedy. With `trains`, the answer must also be separable from its prompt, for
+    training."""
+    messages = chat_of(roles)
     try:
-        closed, opened = (_render(speech, messages, opened=choice) for choice in (False, True))
-        whole = _render(speech, _answered(messages), opened=False)
+        closed, opened = (_render(chat_format, messages, opened=choice) for choice in (False, True))
+        whole = _render(chat_format, _answered(messages), opened=False)
     except FAILURES as error:
         return [(f"it raises on a chat that ends in an answer: {line_of(error)}", OTHER)]
-    found = [_opening(closed, opened, whole, trains), _closing(speech, messages, whole)]
-    return [problem for problem in found if problem]
+    problems = [_opening(closed, opened, whole, trains), _closing(chat_format, messages, whole)]
+    return [problem for problem in problems if problem]
 
 
 def _opening(closed: str, opened: str, whole: str, trains: bool) -> tuple[str, str] | None:
-    """With the generation prompt the next word must be the answer's first."""
+    """The problem if the text after the generation prompt is not the answer."""
     remedy = (
         "end the template with {% if add_generation_prompt %} and what comes before an answer; or "
         + OTHER
@@ -79,10 +79,8 @@ def _opening(closed: str, opened: str, whole: str, trains: bool) -> tuple[str, s
             remedy,
         )
     if not whole.startswith(opened):
-        if (
-            not trains and opened != closed
-        ):  # as with a template that takes the thinking out of earlier answers
-            return None
+        if not trains and opened != closed:
+            return None  # a template that removes the thinking from earlier answers
         return (
             (
                 "the chat with an answer does not begin with the prompt, which ends in"
@@ -107,16 +105,18 @@ def _opening(closed: str, opened: str, whole: str, trains: bool) -> tuple[str, s
     return None
 
 
-def _closing(speech: Speech, messages: Messages, whole: str) -> tuple[str, str] | None:
-    """An answer must end in a token at which the engine stops; blanks may follow it."""
-    ids: list[int] = speech.tokenizer.apply_chat_template(_answered(messages), return_dict=False)
-    while ids and not speech.tokenizer.decode(ids[-1:]).strip():
+def _closing(chat_format: ChatFormat, messages: Messages, whole: str) -> tuple[str, str] | None:
+    """The problem if an answer does not end in a stop token, blanks aside."""
+    ids: list[int] = chat_format.tokenizer.apply_chat_template(
+        _answered(messages), return_dict=False
+    )
+    while ids and not chat_format.tokenizer.decode(ids[-1:]).strip():
         ids = ids[:-1]
-    if not ids or ids[-1] in speech.ends:
+    if not ids or ids[-1] in chat_format.stop_ids:
         return None if ids else ("it renders nothing", OTHER)
     after, stops = (
         whole.rpartition(ANSWER)[2],
-        speech.tokenizer.convert_ids_to_tokens(sorted(speech.ends)),
+        chat_format.tokenizer.convert_ids_to_tokens(sorted(chat_format.stop_ids)),
     )
     named = " or ".join(map(repr, stops)) or "no token at all"
     said = (
@@ -144,8 +144,8 @@ def _answered(messages: Messages) -> list[dict[str, str]]:
     return [*messages, {"role": "assistant", "content": ANSWER}]
 
 
-def _render(speech: Speech, messages: Messages, *, opened: bool) -> str:
-    text: str = speech.tokenizer.apply_chat_template(
+def _render(chat_format: ChatFormat, messages: Messages, *, opened: bool) -> str:
+    text: str = chat_format.tokenizer.apply_chat_template(
         messages, tokenize=False, add_generation_prompt=opened
     )
     return text
@@ -155,6 +155,6 @@ def line_of(error: Exception) -> str:
     return " ".join(f"{error}".split())[:200] or type(error).__name__
 
 
-def spoken(shape: Shape) -> str:
-    """A shape in words, e.g. `system, user`."""
-    return ", ".join(shape)
+def role_names(roles: Roles) -> str:
+    """Roles as text, e.g. `system, user`."""
+    return ", ".join(roles)

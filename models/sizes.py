@@ -1,8 +1,8 @@
-"""Parameter counts from dimensions alone: exact, and without torch, transformers or weights.
+"""Exact parameter counts from dimensions, without torch, transformers or weights.
 
-The counts are those of `models/moe.py` (tests compare them parameter by parameter). `active` is
-what one token meets: everything but the routed experts it is not sent to. All embeddings are in it,
-as in the published figures (17B for Llama 4 Scout and Maverick)."""
+The counts are those of `models/moe.py` (tests compare them parameter by parameter). `active` counts
+the parameters that one token uses: all but the routed experts it is not sent to. It includes all
+embeddings, as the published figures do (17B for Llama 4 Scout and Maverick)."""
 
 import json
 from collections.abc import Mapping
@@ -27,13 +27,13 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "tie_word_embeddings": False,
     },
 }
-"""What transformers takes for the fields that a `config.json` leaves out; for Llama 4 they are
-Scout's sizes."""
+"""transformers' defaults for fields that a `config.json` leaves out; for Llama 4 they are Scout's
+sizes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dimensions:
-    """What the size of a Llama or Llama 4 text model depends on."""
+    """The dimensions that determine the size of a Llama or Llama 4 text model."""
 
     vocabulary: int
     width: int
@@ -59,18 +59,16 @@ def other_sizes(one: Dimensions, other: Dimensions) -> list[str]:
 
 
 def dimensions_of(model: ModelConfig) -> Dimensions | None:
-    """The dimensions of a recipe's starting model; None where nothing that can be read says
-    them."""
+    """The dimensions of a recipe's starting model; None if no readable file gives them."""
     if model.preset is not None:
         return from_config(PRESETS[model.preset])
     if model.checkpoint is not None:
         return from_folder(Path(model.checkpoint), "llama4_text")
-    assert (
-        model.upcycle and model.experts and model.experts_per_token and model.moe_every
-    )  # the config has seen to it
+    # Guaranteed by the config.
+    assert model.upcycle and model.experts and model.experts_per_token and model.moe_every
     dense = dense_dimensions(model.upcycle)
     return dense and upcycled(
-        dense, model.experts, model.experts_per_token, model.moe_every, model.start == "split"
+        dense, model.experts, model.experts_per_token, model.moe_every, model.init == "split"
     )
 
 
@@ -83,8 +81,8 @@ def dense_dimensions(name_or_folder: str) -> Dimensions | None:
 def upcycled(
     dense: Dimensions, experts: int, experts_per_token: int, moe_every: int, split: bool
 ) -> Dimensions | None:
-    """What `models/upcycle.py` makes of a dense model; None where the MLP cannot be split into
-    equal parts."""
+    """The dimensions after `models/upcycle.py`; None if the MLP cannot be split into equal
+    parts."""
     parts = experts + 1 if split else 1
     if dense.mlp_width % parts:
         return None
@@ -98,7 +96,7 @@ def upcycled(
 
 
 def from_folder(folder: Path, kind: str) -> Dimensions | None:
-    """The dimensions in a checkpoint folder's `config.json`, if it is there and of this model type.
+    """The dimensions in a checkpoint folder's `config.json` if it has this model type, else None.
 
     A multimodal Llama 4 (`llama4`) counts as its text part, `llama4_text`.
     """
@@ -107,19 +105,13 @@ def from_folder(folder: Path, kind: str) -> Dimensions | None:
         if config["model_type"] == "llama4":
             config = {**config["text_config"], "model_type": "llama4_text"}
         return from_config(config) if config["model_type"] == kind else None
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        LookupError,
-        RecursionError,
-    ):  # not there, not JSON, or not a config
-        return None
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        return None  # missing, not JSON, or not a config
 
 
 def from_config(config: Mapping[str, Any]) -> Dimensions | None:
-    """The dimensions in a parsed `config.json` of type `llama` or `llama4_text`; what is left out
-    is in `DEFAULTS`."""
+    """The dimensions in a parsed `config.json` of type `llama` or `llama4_text`, with `DEFAULTS`
+    for missing fields."""
     kind = str(config.get("model_type"))
     if kind not in DEFAULTS or config.get("attention_bias") or config.get("mlp_bias"):
         return None  # uphill trains no model with biases
@@ -179,15 +171,15 @@ def routers(d: Dimensions) -> int:
 
 
 def active(d: Dimensions) -> int:
-    """Parameters that one token meets: of the routed experts its own, of the rest all, embeddings
+    """Parameters that one token uses: those of its routed experts and all others, embeddings
     included."""
-    met = 3 * d.width * d.expert_width * d.experts_per_token * len(d.moe_layers)
-    return total(d) - routed(d) + met
+    chosen = 3 * d.width * d.expert_width * d.experts_per_token * len(d.moe_layers)
+    return total(d) - routed(d) + chosen
 
 
 def adapters(d: Dimensions, lora: LoraConfig) -> int:
-    """Parameters of low-rank adapters: rank * (in + out) for each matrix, for routed experts for
-    each expert's."""
+    """Parameters of low-rank adapters: rank * (in + out) per matrix, for routed experts per expert
+    and matrix."""
     query, key = d.head_dim * d.heads, d.head_dim * d.kv_heads
     attention = 2 * (d.width + query) + 2 * (d.width + key)
     gated = {"mlp": 3 * (d.width + d.mlp_width), "shared_expert": 3 * (d.width + d.expert_width)}
@@ -204,14 +196,14 @@ def adapters(d: Dimensions, lora: LoraConfig) -> int:
     return lora.rank * sum(sums[part] * counts[part] for part in set(lora.parts))
 
 
-def trainable(d: Dimensions, train: str, lora: LoraConfig) -> int:
-    """Parameters that a stage with this `train` setting moves."""
+def trainable_parameters(d: Dimensions, train: str, lora: LoraConfig) -> int:
+    """Parameters that a stage with this `train` setting updates."""
     if train == "lora":
         return adapters(d, lora)
     return {"full": total(d), "all_but_router": total(d) - routers(d), "experts": routed(d)}[train]
 
 
 def cache_bytes(d: Dimensions, bytes_per_value: int) -> int:
-    """Key-value cache of one token. Layers with chunked attention need no more than a chunk of
-    them: an upper bound."""
+    """Bytes of key-value cache per token. An upper bound, as layers with chunked attention cache at
+    most one chunk."""
     return 2 * d.layers * d.kv_heads * d.head_dim * bytes_per_value

@@ -1,7 +1,8 @@
-"""What the safetensors of a checkpoint folder hold, read from their headers alone.
+"""The tensors in a checkpoint folder's safetensors, read from the headers alone.
 
-Names, shapes and types are compared with the model's own before anything is loaded: a folder of a
-hundred gigabytes is refused in a second, and what does not fit is named. Pickle is never opened.
+Names, shapes and types are compared with the model's before anything is loaded: a folder of a
+hundred gigabytes is refused in a second, and the message names the tensors that do not fit. Pickle
+is never opened.
 """
 
 import json
@@ -23,31 +24,31 @@ AGAIN = "download or copy the folder again"
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor as its file describes it."""
+    """One tensor as described in its file's header."""
 
     shape: tuple[int, ...]
     dtype: str
-    """In safetensors' words, such as `BF16`."""
+    """Name of the type in safetensors, such as `BF16`."""
     file: Path
 
 
 def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     """Every tensor in the weight files that transformers would load from `folder`, by name."""
-    found: dict[str, StoredTensor] = {}
+    tensors: dict[str, StoredTensor] = {}
     for file in _weight_files(folder):
         for name, stored in _header(file):
-            if name in found:
+            if name in tensors:
                 raise BadInput(
-                    f"{folder}: tensor {name} is in {found[name].file.name} and in {file.name}",
+                    f"{folder}: tensor {name} is in {tensors[name].file.name} and in {file.name}",
                     AGAIN,
                 )
-            found[name] = stored
-    return found
+            tensors[name] = stored
+    return tensors
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The single weight file, or the shards that the index names; as transformers, the single one
-    goes first."""
+    """The single weight file, or the shards that the index names. As in transformers, the single
+    file has precedence."""
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     if not (folder / INDEX).is_file():
@@ -76,16 +77,15 @@ def _header(file: Path) -> Iterator[tuple[str, StoredTensor]]:
                 part = handle.get_slice(name)
                 yield name, StoredTensor(tuple(part.get_shape()), part.get_dtype(), file)
     except (SafetensorError, OSError) as error:
-        # A cut file fails here, as the header says how long it must be; so does the pointer that
-        # git LFS leaves.
+        # A truncated file fails here, as its header has the length; so does a pointer of git LFS.
         raise BadInput(f"{file}: cannot be read as safetensors: {error}", AGAIN) from None
 
 
 def require_fit(folder: Path, stored: dict[str, StoredTensor], model: Any, part: str = "") -> None:
-    """BadInput unless `stored` has exactly the tensors of `model` in their shapes, named with the
-    prefix `part`."""
+    """Raise BadInput unless `stored` has exactly the tensors of `model` with their shapes, named
+    with the prefix `part`."""
     wanted = {f"{part}{name}": tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    # Tied weights are stored once, mostly; a copy that differs would be two models in one folder.
+    # Tied weights are mostly stored once. A second copy must be equal.
     tied = {f"{part}lm_head.weight"} if model.config.tie_word_embeddings else set()
     wrong = {
         "missing": [name for name in wanted if name not in stored and name not in tied],

@@ -1,9 +1,9 @@
-"""From any dense Llama checkpoint to a Llama 4 mixture of experts.
+"""Upcycling: makes a Llama 4 mixture of experts of any dense Llama checkpoint.
 
-Every `moe_every`-th MLP becomes a shared and several routed experts (`models/expert_init.py` says
-how they begin); all else is taken over as it is. Llama rotates the halves of a head, Llama 4
-interleaved pairs: the rows of q and k are reordered to match. What Llama 4 cannot express, or vLLM
-would compute otherwise, is refused by name."""
+Every `moe_every`-th MLP becomes one shared and several routed experts, initialised by
+`models/expert_init.py`. All other weights stay as they are. Llama's rotary embeddings rotate the
+halves of a head, Llama 4's interleaved pairs, so the rows of q and k are reordered. Settings that
+Llama 4 cannot express, or that vLLM would compute differently, are refused by name."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from transformers.initialization import no_init_weights
 
 from common.errors import BadInput
 from models.checkpoint import load_whole, model_type, read_config
-from models.expert_init import Mlp, Start, expert_size, moe_tensors
+from models.expert_init import ExpertInit, Mlp, expert_size, moe_tensors
 from models.moe import MoeForCausalLM
 
 EXPRESSED = (
@@ -28,19 +28,19 @@ EXPRESSED = (
     ("quantization_config", None),
     ("partial_rotary_factor", 1.0),
 )
-"""Fields of a Llama's config and the one value of each with which Llama 4 computes the same."""
+"""Fields of a Llama's config, each with the only value for which Llama 4 computes the same."""
 
 ROPE_TYPES = ("default", "linear", "llama3", "yarn")
-"""Rotary embeddings that do not depend on how long the sequence is: Llama, Llama 4 and vLLM share
-the formula."""
+"""Rotary embeddings that do not depend on the sequence's length. Llama, Llama 4 and vLLM share
+their formulas."""
 
 
 def load_dense(folder: Path) -> LlamaForCausalLM:
-    """The dense Llama in `folder`, float32. BadInput if it is another kind of model, or one that
-    cannot be upcycled."""
-    if (found := model_type(folder)) != "llama":
+    """The dense Llama in `folder`, in float32. Raises BadInput if it is another kind of model, or
+    one that cannot be upcycled."""
+    if (kind := model_type(folder)) != "llama":
         raise BadInput(
-            f"{folder}: model type {found!r} is not a dense Llama", "name a Llama checkpoint"
+            f"{folder}: model type {kind!r} is not a dense Llama", "name a Llama checkpoint"
         )
     config = read_config(LlamaConfig, folder)
     _require_expressible(config, str(folder))
@@ -48,15 +48,15 @@ def load_dense(folder: Path) -> LlamaForCausalLM:
 
 
 def _require_expressible(dense: LlamaConfig, where: str = "upcycle") -> None:
-    """BadInput that names what Llama 4 has no place for, or would silently ignore."""
+    """Raise BadInput for a setting that Llama 4 cannot express, or would silently ignore."""
     rope = dense.rope_parameters
-    asked = {field: getattr(dense, field, None) for field, _ in EXPRESSED} | {
+    values = {field: getattr(dense, field, None) for field, _ in EXPRESSED} | {
         "partial_rotary_factor": rope.get("partial_rotary_factor")
     }
     for field, expected in EXPRESSED:
-        if asked[field] not in (None, expected):
+        if values[field] not in (None, expected):
             raise BadInput(
-                f"{where}: {field} is {asked[field]!r}, which Llama 4 cannot express (only"
+                f"{where}: {field} is {values[field]!r}, which Llama 4 cannot express (only"
                 f" {expected!r})",
                 "start from another checkpoint",
             )
@@ -67,7 +67,7 @@ def _require_expressible(dense: LlamaConfig, where: str = "upcycle") -> None:
         )
     if dense.head_dim % 2:
         raise BadInput(
-            f"{where}: head_dim {dense.head_dim} is odd, but rotary embeddings turn pairs",
+            f"{where}: head_dim {dense.head_dim} is odd, but rotary embeddings rotate pairs",
             "repair config.json",
         )
 
@@ -77,7 +77,7 @@ def upcycled_config(
     experts: int,
     moe_every: int,
     experts_per_token: int = 1,
-    start: Start = "silent",
+    init: ExpertInit = "zero_output",
 ) -> Llama4TextConfig:
     """The Llama 4 config that can express `dense`, with a MoE layer every `moe_every` layers."""
     layers = dense.num_hidden_layers
@@ -90,7 +90,7 @@ def upcycled_config(
     return Llama4TextConfig(
         vocab_size=dense.vocab_size,
         hidden_size=dense.hidden_size,
-        intermediate_size=expert_size(start, dense.intermediate_size, experts),
+        intermediate_size=expert_size(init, dense.intermediate_size, experts),
         intermediate_size_mlp=dense.intermediate_size,
         num_hidden_layers=layers,
         num_attention_heads=dense.num_attention_heads,
@@ -116,7 +116,7 @@ def upcycled_config(
 
 
 def _rope(dense: LlamaConfig) -> dict[str, Any]:
-    """The rotary parameters; `factor` as a float, because vLLM takes an integer one for a list."""
+    """The rotary parameters; `factor` as a float, because vLLM treats an integer as a list."""
     rope = dict(dense.rope_parameters)
     return {**rope, "factor": float(rope["factor"])} if rope.get("factor") else rope
 
@@ -129,11 +129,11 @@ def upcycle(
     moe_every: int,
     seed: int,
     experts_per_token: int = 1,
-    start: Start = "silent",
+    init: ExpertInit = "zero_output",
 ) -> MoeForCausalLM:
-    """`dense` as a mixture of experts; with `silent` the logits are the same (float32, up to
+    """`dense` as a mixture of experts. With `zero_output` the logits are equal (in float32, up to
     rounding)."""
-    config = upcycled_config(dense.config, experts, moe_every, experts_per_token, start)
+    config = upcycled_config(dense.config, experts, moe_every, experts_per_token, init)
     with no_init_weights():  # every weight is set below
         model = MoeForCausalLM(config).to(next(dense.parameters()).dtype)
     generator = torch.Generator().manual_seed(seed)
@@ -142,20 +142,20 @@ def upcycle(
         mlp = Mlp(layer.mlp.gate_proj.weight, layer.mlp.up_proj.weight, layer.mlp.down_proj.weight)
         moe = index in config.moe_layers
         tensors = (
-            moe_tensors(start, mlp, experts, experts_per_token, generator) if moe else mlp.tensors()
+            moe_tensors(init, mlp, experts, experts_per_token, generator) if moe else mlp.tensors()
         )
         state |= {
             f"model.layers.{index}.feed_forward.{name}": tensor for name, tensor in tensors.items()
         }
     model.load_state_dict(state)
     model.tie_weights()
-    # Instruction-tuned Llamas list there what else ends an answer, such as <|eot_id|>.
+    # Instruction-tuned Llamas list other end tokens there, such as <|eot_id|>.
     model.generation_config.eos_token_id = dense.generation_config.eos_token_id
     return model
 
 
 def _outside_mlps(dense: LlamaForCausalLM, head_dim: int) -> Iterator[tuple[str, Tensor]]:
-    """Embeddings, attention and norms, by their names, which are the same in Llama 4."""
+    """Embeddings, attention and norms by name. The names are the same in Llama 4."""
     for name, value in dense.state_dict().items():
         if ".self_attn.q_proj" in name or ".self_attn.k_proj" in name:
             yield name, _interleaved(value, head_dim)
@@ -164,21 +164,21 @@ def _outside_mlps(dense: LlamaForCausalLM, head_dim: int) -> Iterator[tuple[str,
 
 
 def _interleaved(weight: Tensor, head_dim: int) -> Tensor:
-    """Rows (heads * head_dim) of q or k from half-split to interleaved rotary order."""
+    """The rows (heads * head_dim) of q or k, reordered from half-split to interleaved rotation."""
     width = weight.shape[1]
     return weight.view(-1, 2, head_dim // 2, width).transpose(1, 2).reshape(-1, width)
 
 
 @torch.no_grad()
-def gap(dense: LlamaForCausalLM, moe: MoeForCausalLM, texts: Sequence[Tensor]) -> float:
-    """Mean KL divergence of `moe` from `dense` in nats a token, over the token ids (1, length) of
-    each of `texts`."""
+def logit_gap(dense: LlamaForCausalLM, moe: MoeForCausalLM, texts: Sequence[Tensor]) -> float:
+    """Mean KL divergence of `moe` from `dense` in nats per token. Each of `texts` has the token ids
+    (1, length) of one text."""
     total, tokens = 0.0, 0
     for ids_1T in texts:
-        # In float64, because the smallest gap is below float32's rounding of a log-probability.
-        expected, found = (
+        # In float64, because the smallest gap is less than float32's rounding of a log-probability.
+        wanted, actual = (
             model(input_ids=ids_1T).logits.double().log_softmax(-1) for model in (dense, moe)
         )
-        total += (expected.exp() * (expected - found)).sum().item()
+        total += (wanted.exp() * (wanted - actual)).sum().item()
         tokens += ids_1T.numel()
     return total / tokens

@@ -8,7 +8,7 @@ from pydantic import Field
 from common.artifacts import CHECKPOINT, METRICS, ROUTING, Artifact
 from common.execution import TRAINER, ExecutionConfig
 from models.memory import Memory, resume_bytes, training_memory, weight_bytes
-from models.sizes import Dimensions, trainable
+from models.sizes import Dimensions, trainable_parameters
 from stages.declaration import FROM, Disk, Need, Objection, StageConfig
 from training.settings import TrainingSettings
 
@@ -55,7 +55,7 @@ class TrainingStage(StageConfig, TrainingSettings):
             named = ", ".join(map(str, outside))
             message = f"there is no layer {named}: the model's are 0 to {policy.layers - 1}"
             yield Objection(("lora", "layers"), message, "name layers that are there")
-        elif not trainable(policy, self.train, self.lora):
+        elif not trainable_parameters(policy, self.train, self.lora):
             yield self._nothing_trains(policy)
 
     def _nothing_trains(self, policy: Dimensions) -> Objection:

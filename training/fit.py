@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from common.errors import Interrupted, RunFailed
 from common.files import append_json_line, read_json_lines
 from common.stage import StageContext
-from models.adapters import merged, trainable
+from models.adapters import freeze_untrained, merged
 from models.checkpoint import load_policy, load_tokenizer, save_policy
 from models.moe import MoeForCausalLM
 from training.divergence import divergence, not_a_number
@@ -38,7 +38,7 @@ def load(config: TrainingSettings, checkpoint: Path, seed: int) -> Trained:
     policy = load_policy(checkpoint)
     policy.config.use_cache = False
     torch.manual_seed(seed)
-    return Trained(trainable(policy, config.train, config.lora), load_tokenizer(checkpoint))
+    return Trained(freeze_untrained(policy, config.train, config.lora), load_tokenizer(checkpoint))
 
 
 def arguments(

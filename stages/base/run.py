@@ -58,14 +58,14 @@ def _build(model: ModelConfig, seed: int) -> Built:
 def _upcycled(model: ModelConfig, seed: int) -> Built:
     """The mixture of experts, and how far its predictions are from the dense model's before any
     training."""
-    from models.upcycle import gap, load_dense, upcycle
+    from models.upcycle import load_dense, logit_gap, upcycle
 
     assert (
         model.upcycle
         and model.experts
         and model.experts_per_token
         and model.moe_every
-        and model.start
+        and model.init
     )
     folder = origin_folder(model)
     tokenizer, dense = origin_tokenizer(model, folder), load_dense(folder)
@@ -75,11 +75,11 @@ def _upcycled(model: ModelConfig, seed: int) -> Built:
         experts=model.experts,
         experts_per_token=model.experts_per_token,
         moe_every=model.moe_every,
-        start=model.start,
+        init=model.init,
         seed=seed,
     )
     texts = [torch.tensor([tokenizer(text).input_ids]) for text in PROBE]
-    return policy, tokenizer, {"upcycle_gap_nats": gap(dense, policy, texts)}
+    return policy, tokenizer, {"upcycle_gap_nats": logit_gap(dense, policy, texts)}
 
 
 def _sizes(policy: MoeForCausalLM) -> dict[str, int]:

@@ -10,8 +10,8 @@ from common.errors import BadInput
 from evals.suites import load_suite
 from judges.config import JudgeConfig
 from models.chat import encode_text
-from models.origin import Speech, speech_of, speech_of_judge
-from models.probes import OTHER, Shape, shape_of, spoken, unrenderable, wrong_ending
+from models.origin import ChatFormat, chat_format_of, judge_chat_format
+from models.probes import OTHER, Roles, role_names, roles_of, unrenderable, wrong_ending
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts
 from stages.declaration import PROMPTS_STAGE
@@ -53,9 +53,9 @@ class Preflight:
         self._reaching: dict[str, Sequence[Prompt]] = {
             PROMPTS_STAGE: read_prompts(folder / "prompts.parquet")
         }
-        self._speeches: dict[str, Speech | None] = {}
+        self._speeches: dict[str, ChatFormat | None] = {}
         self._endings: set[tuple[str, bool]] = set()
-        self._shapes: dict[tuple[str, Shape], bool] = {}
+        self._shapes: dict[tuple[str, Roles], bool] = {}
         self._capabilities()
 
     def ask(self, ask: Question) -> None:
@@ -133,12 +133,12 @@ class Preflight:
             return
         self._talk(answering(ask, load_suite(ask.suite, self.folder)))
 
-    def _speech(self, model: str, place: str) -> Speech | None:
-        """How a judge, or the policy, is spoken to; what is wrong with that is said once."""
+    def _speech(self, model: str, place: str) -> ChatFormat | None:
+        """The chat format of a judge or the policy. A problem with it is reported once."""
         if model not in self._speeches:
             try:
                 self._speeches[model] = (
-                    speech_of_judge(model) if model else speech_of(self.config.model)
+                    judge_chat_format(model) if model else chat_format_of(self.config.model)
                 )
             except BadInput as error:
                 self._speeches[model] = None
@@ -163,10 +163,10 @@ class Preflight:
         self._book(talk, found, room)
         return found
 
-    def _renders(self, talk: Talk, chat: Chat, speech: Speech) -> bool:
+    def _renders(self, talk: Talk, chat: Chat, speech: ChatFormat) -> bool:
         """Whether the template takes chats of this shape; what is wrong is said once a model and
         shape."""
-        shape = shape_of(chat.messages if talk.opened else chat.messages[:-1])
+        shape = roles_of(chat.messages if talk.opened else chat.messages[:-1])
         if (talk.model, shape) not in self._shapes:
             wrong = unrenderable(speech, shape)
             self._shapes[talk.model, shape] = wrong is None
@@ -179,7 +179,7 @@ class Preflight:
                 self._refuse_template(talk, message, remedy)
         return fine
 
-    def _refuse_shape(self, talk: Talk, chat: Chat, shape: Shape, wrong: str) -> None:
+    def _refuse_shape(self, talk: Talk, chat: Chat, shape: Roles, wrong: str) -> None:
         place, remedy = talk.place, OTHER
         if shape[0] == "system":
             own = chat.prompt.messages[0]
@@ -189,7 +189,8 @@ class Preflight:
                 talk.system_place if added and talk.system_place else next(iter(given), talk.place)
             )
             remedy = f"{OTHER}, or leave the system message out"
-        message = f"the chat template of {self._whose(talk)} cannot take a chat of {spoken(shape)}"
+        roles = role_names(shape)
+        message = f"the chat template of {self._whose(talk)} cannot take a chat of {roles}"
         self.problems.append(
             PromptProblem(place, f"{message}, as {chat.prompt.named} is: {wrong}", remedy)
         )

@@ -11,8 +11,8 @@ from tokenizers.normalizers import Sequence as Normalizers
 
 from common.errors import BadInput
 from models.chat import Messages
-from models.origin import Speech
-from models.probes import FAILURES, OTHER, Shape, chat_of, line_of, shape_of
+from models.origin import ChatFormat
+from models.probes import FAILURES, OTHER, Roles, chat_of, line_of, roles_of
 from prompts.schema import Prompt
 
 SLACK = 16
@@ -48,7 +48,9 @@ class MeasuredLengths:
         return f"{shown} and {more} more" if more > 0 else shown
 
 
-def measure(speech: Speech, chats: Sequence[Chat], room: int, *, opened: bool) -> MeasuredLengths:
+def measure(
+    speech: ChatFormat, chats: Sequence[Chat], room: int, *, opened: bool
+) -> MeasuredLengths:
     """Hold chats against a room; `opened` if they end in the generation prompt."""
     bounds = Bounds(speech, opened)
     sized = sorted(((bounds.of(chat.messages), n) for n, chat in enumerate(chats)), reverse=True)
@@ -82,15 +84,15 @@ class Bounds:
     """Upper bounds on the tokens of chats, from their bytes and from what the template adds to each
     shape of chat."""
 
-    def __init__(self, speech: Speech, opened: bool) -> None:
+    def __init__(self, speech: ChatFormat, opened: bool) -> None:
         self._tokenizer, self._opened = speech.tokenizer, opened
         backend = getattr(speech.tokenizer, "backend_tokenizer", None)
         self._plain = backend is not None and _takes_text_as_it_is(backend.normalizer)
-        self._added: dict[Shape, float] = {}
+        self._added: dict[Roles, float] = {}
 
     def of(self, messages: Messages) -> float:
         """Infinite where nothing is known."""
-        shape = shape_of(messages)
+        shape = roles_of(messages)
         if shape not in self._added:
             self._added[shape] = self._of_template(shape) if self._plain else float("inf")
         return self._added[shape] + sum(len(message["content"].encode()) for message in messages)
@@ -102,7 +104,7 @@ class Bounds:
             )
         )
 
-    def _of_template(self, shape: Shape) -> float:
+    def _of_template(self, shape: Roles) -> float:
         """Bytes that the template adds; infinite for one that does more with what is said than to
         write it once."""
         short = chat_of(shape)

@@ -1,6 +1,8 @@
 """Which weights a stage trains, and that adapters compute with exactly the weights that are saved
 and synced."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,14 @@ from peft import get_peft_model
 from peft.tuners.lora.layer import ParamWrapper
 
 from common.errors import BadInput
-from models.adapters import FactoredExperts, adapted, merged, peft_lora, policy_weights, trainable
+from models.adapters import (
+    FactoredExperts,
+    adapted,
+    freeze_untrained,
+    merged,
+    peft_lora,
+    policy_weights,
+)
 from models.config import LoraConfig
 from models.nano import nano_model, nano_tokenizer
 
@@ -63,16 +72,20 @@ def test_policy_weights_are_what_the_adapted_model_computes_with(parts, rank):
 @settings(max_examples=10, deadline=None)
 @given(rank=st.integers(1, 9), seed=st.integers(0, 9), recompute=st.booleans())
 def test_factored_adapters_have_the_gradients_of_pefts_own(rank, seed, recompute):
-    ours, theirs = [], []
-    for found, make in ((ours, adapted), (theirs, lambda m, c: get_peft_model(m, peft_lora(m, c)))):
+    ours: list[Any] = []
+    theirs: list[Any] = []
+    for gradients, make in (
+        (ours, adapted),
+        (theirs, lambda m, c: get_peft_model(m, peft_lora(m, c))),
+    ):
         torch.manual_seed(seed)
         policy = grow(make(nano(seed), LoraConfig(rank=rank, alpha=8)).train())
         kinds = {type(module) for module in policy.modules() if isinstance(module, ParamWrapper)}
-        assert kinds == {FactoredExperts if found is ours else ParamWrapper}
-        if recompute and found is ours:
+        assert kinds == {FactoredExperts if gradients is ours else ParamWrapper}
+        if recompute and gradients is ours:
             policy.gradient_checkpointing_enable({"use_reentrant": False})
         policy(input_ids=some_ids(), labels=some_ids(), use_cache=False).loss.backward()
-        found += [(name, p.grad) for name, p in policy.named_parameters() if p.requires_grad]
+        gradients += [(name, p.grad) for name, p in policy.named_parameters() if p.requires_grad]
     assert len(ours) == len(theirs) > 0
     for (name, one), (_, other) in zip(ours, theirs, strict=True):
         assert (one - other).norm() <= 1e-4 * other.norm() + 1e-7, name
@@ -139,7 +152,7 @@ def test_layers_and_parts_that_are_not_there_are_refused(config, named):
 
 @pytest.mark.parametrize("train", ["full", "all_but_router", "experts"])
 def test_full_training_moves_what_it_is_asked_to(train):
-    policy = trainable(nano(), train, LoraConfig())
+    policy = freeze_untrained(nano(), train, LoraConfig())
     policy(input_ids=some_ids(), labels=some_ids()).loss.backward()
     moved = {name for name, p in policy.named_parameters() if p.grad is not None}
     everything = {name for name, _ in nano().named_parameters()}

@@ -30,7 +30,7 @@ from judges.engine import EngineBackend
 from judges.rubric import Rubric
 from models.chat import encode_text
 from models.config import ModelConfig
-from models.origin import speech_of, speech_of_judge
+from models.origin import chat_format_of, judge_chat_format
 from pipeline.execution.progress import Reporter
 from pipeline.execution.request import RunRequest
 from pipeline.execution.runner import run_plan
@@ -43,7 +43,7 @@ from stages.preflight.chats import judging
 from stages.preflight.lengths import Bounds, measure
 
 LONG = "x" * 500
-SPEECHES = [speech_of(ModelConfig(preset="nano")), speech_of_judge("smollm2-135m-instruct")]
+SPEECHES = [chat_format_of(ModelConfig(preset="nano")), judge_chat_format("smollm2-135m-instruct")]
 
 
 @pytest.mark.parametrize(

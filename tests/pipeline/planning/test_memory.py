@@ -12,7 +12,7 @@ import torch
 
 from common.errors import BadInput
 from models import sizes
-from models.adapters import trainable
+from models.adapters import freeze_untrained
 from models.config import LoraConfig
 from models.nano import nano_model, nano_tokenizer
 from models.presets import PRESETS, preset_config
@@ -104,7 +104,7 @@ def checkpoint(folder, multimodal=False, **fields):
 
 @pytest.mark.parametrize("train", ["lora", "full", "all_but_router", "experts"])
 def test_a_trainer_is_counted_as_large_as_it_is(loaded, train):
-    model = trainable(nano_model(nano_tokenizer(), 1), train, LoraConfig())
+    model = freeze_untrained(nano_model(nano_tokenizer(), 1), train, LoraConfig())
     moving = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(moving)
     sum((p**2).sum() for p in moving).backward()
