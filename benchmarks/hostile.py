@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.harness import Results
-from benchmarks.judges import CODE, EXAMPLES, MODELS, asking, graded
+from benchmarks.judges import CODE, EXAMPLES, MODELS, judge_session, graded
 from judges.ask import judge_prompts
 from judges.cache import Cache
 from judges.config import AttemptsJudge, JudgeConfig, PairwiseJudge, RubricJudge
@@ -64,7 +64,7 @@ def eases(
 ) -> list[float | None]:
     with tempfile.TemporaryDirectory() as folder:
         judged = judge_prompts(
-            prompts, judge_of(config, EngineBackend(engine)), asking(cache, folder)
+            prompts, judge_of(config, EngineBackend(engine)), judge_session(cache, folder)
         )
     return [verdict.ease for verdict in judged.verdicts]
 

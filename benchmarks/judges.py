@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.harness import ROOT, Results
 from evals.packaged import basic_arithmetic
-from judges.ask import Asking, judge_prompts
+from judges.ask import JudgeSession, judge_prompts
 from judges.attempts import Attempts
 from judges.audit import auc, resamples
 from judges.cache import Cache
@@ -156,9 +156,9 @@ def judges(model: str) -> dict[str, JudgeConfig]:
     }
 
 
-def asking(cache: Cache, folder: str) -> Asking:
+def judge_session(cache: Cache, folder: str) -> JudgeSession:
     began = Path(folder) / f"{time.perf_counter_ns()}.json"
-    return Asking(cache, "benchmark", began, lambda *_, **__: None, lambda: False)
+    return JudgeSession(cache, "benchmark", began, lambda *_, **__: None, lambda: False)
 
 
 def ranked(model: str, kind: str, engine: Engine) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def ranked(model: str, kind: str, engine: Engine) -> dict[str, Any]:
     judge = judge_of(judges(model)[kind], EngineBackend(engine))
     with tempfile.TemporaryDirectory() as folder:
         verdicts = judge_prompts(
-            [prompt for prompt, _, _ in pool], judge, asking(Cache(None), folder)
+            [prompt for prompt, _, _ in pool], judge, judge_session(Cache(None), folder)
         ).verdicts
     families = sorted({family for _, family, _ in pool})
     parts = {
@@ -216,10 +216,10 @@ def throughput(engine: Engine) -> dict[str, float]:
             judge = Attempts(settings, EngineBackend(engine), grade)
             with Cache(Path(folder) / f"{number}.sqlite") as cache:
                 first, judged = timed(
-                    lambda j=judge, c=cache: judge_prompts(prompts, j, asking(c, folder))
+                    lambda j=judge, c=cache: judge_prompts(prompts, j, judge_session(c, folder))
                 )
                 second, _ = timed(
-                    lambda j=judge, c=cache: judge_prompts(prompts, j, asking(c, folder))
+                    lambda j=judge, c=cache: judge_prompts(prompts, j, judge_session(c, folder))
                 )
             bare, tokens = timed(lambda n=number, c=settings: alone(engine, prompts, c, n))
             if number:

@@ -10,7 +10,7 @@ from common.seeds import derive
 from common.stage import StageContext
 from judges.ask import Judge
 from judges.attempts import Attempts
-from judges.audit import Audit, Measured, audit
+from judges.audit import Audit, AuditedPrompt, audit
 from judges.backend import Backend, SamplingRequest
 from judges.filtering import Decision
 from judges.verdict import Verdict
@@ -18,7 +18,7 @@ from prompts.sample import sample
 from prompts.schema import Prompt
 from rewards.grade import grade
 from stages.judge_filter.config import AuditConfig, JudgeFilterStage
-from stages.judge_filter.sources import Lazy
+from stages.judge_filter.sources import LazyBackend
 
 Rates = Mapping[str, tuple[int, int]]
 """The policy's passes and graded attempts by prompt id."""
@@ -48,7 +48,7 @@ def measured_rates(
             Engine(policy / "checkpoint", config.rollouts, derive(context.seed, "policy"))
         )
 
-    source = Lazy(engine)
+    source = LazyBackend(engine)
     try:
         return rates_of(chosen, config, source, context)
     finally:
@@ -111,7 +111,7 @@ def audits(
     found = []
     for judge, said in zip(judges, verdicts, strict=True):
         rows = [
-            Measured(
+            AuditedPrompt(
                 v.id, v.ease, v.low, v.high, *rates[v.id], decisions[v.id].decision == "dropped"
             )
             for v in said
@@ -121,7 +121,7 @@ def audits(
     if len(judges) > 1:
         together = [decisions[id] for id in rates]
         rows = [
-            Measured(d.id, d.ease, None, None, *rates[d.id], d.decision == "dropped")
+            AuditedPrompt(d.id, d.ease, None, None, *rates[d.id], d.decision == "dropped")
             for d in together
             if d.ease is not None
         ]

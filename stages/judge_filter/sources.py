@@ -7,7 +7,15 @@ from common.seeds import derive
 from common.stage import StageContext
 from judges.ask import Judge
 from judges.attempts import Attempts
-from judges.backend import Backend, Choice, Completion, Likelihood, Line, Question, SamplingRequest
+from judges.backend import (
+    Backend,
+    BackendMonitor,
+    Choice,
+    Completion,
+    Likelihood,
+    Question,
+    SamplingRequest,
+)
 from judges.cache import Cache
 from judges.config import AttemptsJudge, JudgeConfig, RubricJudge
 from judges.pairwise import Pairwise
@@ -20,7 +28,7 @@ VERDICTS = "verdicts.sqlite"
 """The verdict cache, in the same folder as converted models."""
 
 
-class Lazy:
+class LazyBackend:
     """A source that is opened when it is first asked: what the cache knows needs no model in
     memory."""
 
@@ -53,15 +61,15 @@ def cache_path() -> Path:
 
 
 def backend_of(
-    judge: JudgeConfig, cache: Cache, context: StageContext, line: Line
-) -> tuple[Lazy, dict[str, str]]:
+    judge: JudgeConfig, cache: Cache, context: StageContext, monitor: BackendMonitor
+) -> tuple[LazyBackend, dict[str, str]]:
     """Where a judge's replies come from, and who it is: a checksum of its files, or its address and
     name."""
     if judge.model is None:
         from judges.endpoint import EndpointBackend
 
         assert judge.url is not None
-        return Lazy(lambda: EndpointBackend(judge, line)), {"url": judge.url}
+        return LazyBackend(lambda: EndpointBackend(judge, monitor)), {"url": judge.url}
     folder = resolve_dense(judge.model)
 
     def open_engine() -> Backend:
@@ -70,7 +78,7 @@ def backend_of(
 
         return EngineBackend(Engine(folder, judge.rollouts, derive(context.seed, "engine")))
 
-    return Lazy(open_engine), {"weights": cache.folder_sum(folder)}
+    return LazyBackend(open_engine), {"weights": cache.folder_sum(folder)}
 
 
 def judge_of(config: JudgeConfig, source: Backend) -> Judge:

@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from judges.ask import Asking, judge_prompts
+from judges.ask import JudgeSession, judge_prompts
 from judges.attempts import Attempts
 from judges.cache import Cache
 from judges.config import AttemptsJudge, PairwiseJudge, RubricJudge
@@ -73,10 +73,10 @@ def grade(prompt, completion):
     return Grade(float(completion == prompt.answer), None, completion)
 
 
-def asking(folder, **more):
+def judge_session(folder, **more):
     """What surrounds the questions of a stage in `folder`; its cache is in memory unless given."""
-    plain = {"cache": Cache(None), "identity": "who", "began": folder / "began.json"}
-    return Asking(
+    plain = {"cache": Cache(None), "identity": "who", "open_questions": folder / "open.json"}
+    return JudgeSession(
         **(
             plain
             | {"progress": lambda *_, **__: None, "stop_requested": lambda: False, "chunk": 4}
@@ -88,7 +88,7 @@ def asking(folder, **more):
 def ask(folder, prompts=PROMPTS, source=None, grade=grade, config=JUDGE, **more):
     """The verdicts of an `attempts` judge."""
     judge = Attempts(config, source or EngineBackend(ScriptedEngine()), grade)
-    return judge_prompts(prompts, judge, asking(folder, **more))
+    return judge_prompts(prompts, judge, judge_session(folder, **more))
 
 
 def judge_at(url, kind=AttemptsJudge, **more):

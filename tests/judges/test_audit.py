@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.intervals import wilson
-from judges.audit import FEWEST, Measured, _estimate, auc, audit, calibration, resamples, spearman
+from judges.audit import (
+    MIN_PROMPTS,
+    AuditedPrompt,
+    _estimate,
+    auc,
+    audit,
+    calibration,
+    resamples,
+    spearman,
+)
 
 PAIRS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 16)), min_size=1, max_size=40)
 """(ease in eighths, passes of 16): few values, so many ties."""
@@ -19,7 +28,7 @@ PAIRS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 16)), min_size=1, m
 
 def holdout(pairs):
     return [
-        Measured(f"p{n:03}", e / 8, None, None, k, 16, dropped=e > 4)
+        AuditedPrompt(f"p{n:03}", e / 8, None, None, k, 16, dropped=e > 4)
         for n, (e, k) in enumerate(pairs)
     ]
 
@@ -37,7 +46,7 @@ def simulated(noise, seed, count=200):
     dropped_N = np.argsort(np.argsort(-ease_N)) < 0.3 * count
     passes_N = rng.binomial(32, rate_N)
     rows = zip(ease_N.tolist(), passes_N.tolist(), dropped_N.tolist(), strict=True)
-    return [Measured(f"p{n}", e, None, None, k, 32, d) for n, (e, k, d) in enumerate(rows)]
+    return [AuditedPrompt(f"p{n}", e, None, None, k, 32, d) for n, (e, k, d) in enumerate(rows)]
 
 
 def of(measured, rates=False):
@@ -148,7 +157,7 @@ def test_calibration_by_hand():
 def test_coverage_counts_prompts_with_an_interval_and_calibration_needs_rates():
     bounds = [(0.4, 0.6), (0.6, 0.9), (0.5, 0.5), (None, None)]
     measured = [
-        Measured(f"p{n}", 0.5, low, high, 8, 16, False) for n, (low, high) in enumerate(bounds)
+        AuditedPrompt(f"p{n}", 0.5, low, high, 8, 16, False) for n, (low, high) in enumerate(bounds)
     ]
     assert of(measured).coverage == pytest.approx(2 / 3)
     assert of(measured[3:]).coverage is None
@@ -161,7 +170,8 @@ def test_false_drops_by_hand():
     # dropped, three of six.
     passes = [(4, True), (16, True), (17, True), (3, False), (10, False), (20, False)]
     measured = [
-        Measured(f"p{n}", 0.5, None, None, k, 20, dropped) for n, (k, dropped) in enumerate(passes)
+        AuditedPrompt(f"p{n}", 0.5, None, None, k, 20, dropped)
+        for n, (k, dropped) in enumerate(passes)
     ]
     result = of(measured)
     assert (result.false_drop.value, result.control.value) == (2 / 3, 3 / 6)
@@ -183,10 +193,10 @@ def test_a_perfect_judge_is_worth_asking():
     )
     value, low, high, control = (f"{100 * share:.0f}" for share in shares)
     assert (
-        f"of the easiest 30 %, which it dropped, {value} % [{low}, {high}] is of medium"
+        f"of the easiest 30 %, which it dropped, {value} % [{low}, {high}] are of medium"
         in result.sentence
     )
-    assert result.sentence.endswith(f"against {control} % of a random cut.")
+    assert result.sentence.endswith(f"against {control} % with a random filter.")
 
 
 def test_a_noisy_judge_lies_between():
@@ -202,21 +212,21 @@ def test_a_random_judge_is_rarely_taken_for_a_good_one():
     results = [of(simulated(None, seed, count)) for seed in range(20) for count in (60, 200)]
     assert sum(result.worth_asking for result in results) <= 3
     assert sum(result.auc.low <= 0.5 <= result.auc.high for result in results) >= 34
-    assert sum("no better than a random cut" in result.sentence for result in results) >= 25
+    assert sum("no better than a random filter" in result.sentence for result in results) >= 25
 
 
 def test_a_reversed_judge_is_worse_than_a_random_cut():
     measured = [replace(one, ease=1 - one.ease) for one in simulated(0.2, seed=3)]
     assert not of(measured).worth_asking
-    assert "worse than a random cut" in of(measured).sentence
+    assert "worse than a random filter" in of(measured).sentence
 
 
 def test_too_little_to_tell():
     measured = simulated(0.0, seed=1)
     assert of([]).spearman is None and of([], rates=True).control is None
-    few = of(measured[: FEWEST - 1])
-    assert not few.worth_asking and f"{FEWEST - 1} prompts were measured" in few.sentence
-    assert of(measured[:FEWEST]).worth_asking
+    few = of(measured[: MIN_PROMPTS - 1])
+    assert not few.worth_asking and f"{MIN_PROMPTS - 1} prompts were measured" in few.sentence
+    assert of(measured[:MIN_PROMPTS]).worth_asking
     wide = of(simulated(None, seed=3, count=25))
     assert wide.auc.low <= 0.5 and wide.auc.high > 0.7 and "measure more prompts" in wide.sentence
 
@@ -234,7 +244,8 @@ def test_the_rank_correlation_decides_where_one_class_is_small():
     assert of(unsolved).auc is None
     assert of(unsolved).worth_asking and "rank correlation 0." in of(unsolved).sentence
     lucky = [
-        replace(one, passes=32) if n < FEWEST // 2 - 1 else one for n, one in enumerate(unsolved)
+        replace(one, passes=32) if n < MIN_PROMPTS // 2 - 1 else one
+        for n, one in enumerate(unsolved)
     ]
     assert of(lucky).auc is not None and "rank correlation 0." in of(lucky).sentence
 
@@ -242,21 +253,21 @@ def test_the_rank_correlation_decides_where_one_class_is_small():
 def test_a_resample_that_says_nothing_counts_as_chance():
     # A third of the resamples lack the only solved prompt.
     result = of(
-        [Measured(f"p{n}", n / 40, None, None, 16 * (n == 30), 16, False) for n in range(31)]
+        [AuditedPrompt(f"p{n}", n / 40, None, None, 16 * (n == 30), 16, False) for n in range(31)]
     )
     assert (result.auc.value, result.auc.low) == (1, 0.5)
 
 
 def test_nothing_dropped_and_nothing_measured():
     measured = [replace(one, dropped=False) for one in simulated(0.1, seed=1)]
-    result = of([*measured, Measured("unmeasured", 0.5, 0.1, 0.9, 0, 0, True)])
+    result = of([*measured, AuditedPrompt("unmeasured", 0.5, 0.1, 0.9, 0, 0, True)])
     assert (
         result.false_drop is None
         and result.false_drop_difference is None
         and result.control is not None
     )
     assert (result.prompts, result.unmeasured, result.share, result.coverage) == (200, 1, 0.3, None)
-    assert result.sentence.endswith("; nothing that it dropped was measured.")
+    assert result.sentence.endswith("; none of the prompts that it dropped was measured.")
 
 
 def test_wrong_input_is_refused():

@@ -2,15 +2,15 @@
 
 import pytest
 
-from builders.scripted_judge import PROMPTS, ask, asking, completion, endpoint, judge_at
+from builders.scripted_judge import PROMPTS, ask, completion, endpoint, judge_at, judge_session
 from common.errors import BadInput, RunFailed
 from judges.ask import judge_prompts
-from judges.backend import Line, Question, SamplingRequest
+from judges.backend import BackendMonitor, Question, SamplingRequest
 from judges.cache import Cache
 from judges.config import PairwiseJudge, RubricJudge
 from judges.endpoint import EndpointBackend
 from judges.pairwise import Pairwise
-from judges.refusal import SAID
+from judges.refusal import MAX_QUOTED_CHARS
 from judges.rubric import Rubric
 from rewards.grade import Grade
 
@@ -19,8 +19,8 @@ REQUEST = SamplingRequest(PROMPTS[0].messages, 1, 0.5, 32, 11)
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch):
-    monkeypatch.setattr("judges.client.ATTEMPTS", 0)
-    monkeypatch.setattr("judges.client.WAIT_S", 0.05)
+    monkeypatch.setattr("judges.client.MAX_RETRIES", 0)
+    monkeypatch.setattr("judges.client.RECONNECT_S", 0.05)
 
 
 def one(answer, **config):
@@ -225,7 +225,7 @@ LITELLM = error("litellm.ContextWindowExceededError: prompt is too long: 9 token
 def test_what_is_no_reply_is_a_fault_with_the_endpoints_own_words(answer, fault, words):
     got = one(answer)
     assert (got.fault, got.finish) == (fault, "none")
-    assert words in got.text and len(got.text) < SAID + 30
+    assert words in got.text and len(got.text) < MAX_QUOTED_CHARS + 30
 
 
 def test_words_are_quoted_once_where_nothing_can_be_judged(tmp_path):
@@ -256,10 +256,10 @@ def test_an_endpoint_that_wants_money_ends_it_at_once_and_keeps_what_it_gave(
         return completion(request) if len(answered) <= 2 else (status, body)
 
     with endpoint(answer) as (url, requests):
-        line = Line()
-        source = EndpointBackend(judge_at(url, concurrency=1), line)
-        with pytest.raises(RunFailed, match=r"wants to be paid.*Insufficient credits"):
-            ask(tmp_path, source=source, cache=cache, line=line)
+        monitor = BackendMonitor()
+        source = EndpointBackend(judge_at(url, concurrency=1), monitor)
+        with pytest.raises(RunFailed, match=r"asks for payment.*Insufficient credits"):
+            ask(tmp_path, source=source, cache=cache, monitor=monitor)
         assert len(requests) == 3
         answered.clear()
         assert ask(tmp_path / "again", PROMPTS[:2], source, cache=cache).asked == 0
@@ -288,14 +288,14 @@ def test_a_rating_and_a_comparison_are_asked_again_with_room_for_the_reasoning(t
 
     with endpoint(answer) as (url, requests):
         config = judge_at(url, RubricJudge, thinking_tokens=100, max_tokens=10)
-        found = Rubric(config, EndpointBackend(config, Line(note=lambda text: None))).ask(
+        found = Rubric(config, EndpointBackend(config, BackendMonitor(note=lambda text: None))).ask(
             [(PROMPTS[0],)]
         )
         assert [said["fault"] for said in found[0]["replies"]] == ["cut_off", None]
         assert [request["max_tokens"] for request in requests[:2]] == [118, 236]
         config = judge_at(url, PairwiseJudge, thinking_tokens=100)
-        judge = Pairwise(config, EndpointBackend(config, Line(note=lambda text: None)))
-        verdicts = judge_prompts(PROMPTS[:2], judge, asking(tmp_path)).verdicts
+        judge = Pairwise(config, EndpointBackend(config, BackendMonitor(note=lambda text: None)))
+        verdicts = judge_prompts(PROMPTS[:2], judge, judge_session(tmp_path)).verdicts
     assert all(verdict.graded == 2 and not verdict.faults for verdict in verdicts)
 
 
@@ -306,9 +306,9 @@ def test_a_choice_is_read_behind_inline_reasoning_only(tmp_path):
         ("<think>Rating: 1", "cut_off"),
     ):
         with endpoint(lambda request, text=text: completion(request, text)) as (url, _):
-            got = EndpointBackend(judge_at(url, RubricJudge), Line(note=lambda text: None)).choose(
-                [question]
-            )[0]
+            got = EndpointBackend(
+                judge_at(url, RubricJudge), BackendMonitor(note=lambda text: None)
+            ).choose([question])[0]
         assert got.fault == fault and (got.weights or {"3": 1})["3"] == 1
 
 

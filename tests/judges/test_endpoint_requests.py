@@ -8,9 +8,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from builders.scripted_judge import PROMPTS, ask, asking, completion, endpoint, judge_at
+from builders.scripted_judge import PROMPTS, ask, completion, endpoint, judge_at, judge_session
 from judges.ask import judge_prompts
-from judges.backend import Line, Question, SamplingRequest
+from judges.backend import BackendMonitor, Question, SamplingRequest
 from judges.config import AttemptsJudge, PairwiseJudge, RubricJudge
 from judges.endpoint import EndpointBackend
 from judges.rubric import Rubric
@@ -20,12 +20,12 @@ RATING = Question(PROMPTS[0].messages, "Rating:", ("1", "2", "3"))
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch):
-    monkeypatch.setattr("judges.client.ATTEMPTS", 0)
-    monkeypatch.setattr("judges.client.WAIT_S", 0.05)
+    monkeypatch.setattr("judges.client.MAX_RETRIES", 0)
+    monkeypatch.setattr("judges.client.RECONNECT_S", 0.05)
 
 
 def backend_of(url, notes, kind=AttemptsJudge, **config):
-    return EndpointBackend(judge_at(url, kind, **config), Line(note=notes.append))
+    return EndpointBackend(judge_at(url, kind, **config), BackendMonitor(note=notes.append))
 
 
 def openai_says(message, param, code="unsupported_value"):
@@ -105,7 +105,7 @@ OLD = {"length_parameter": "max_completion_tokens"}
             own_temperature,
             {},
             {"max_tokens", "seed", "n"},
-            "temperature is left out, so its own is used",
+            "temperature is left out, so the endpoint's own is used",
         ),
         (
             no_seed,
@@ -296,7 +296,7 @@ def test_without_probabilities_a_rating_is_the_share_of_several_samples_and_says
     with endpoint(answer) as (url, requests):
         config = judge_at(url, RubricJudge)
         judge = Rubric(config, backend_of(url, notes, RubricJudge))
-        verdicts = judge_prompts(PROMPTS, judge, asking(tmp_path)).verdicts
+        verdicts = judge_prompts(PROMPTS, judge, judge_session(tmp_path)).verdicts
     assert {verdict.replies[0].value for verdict in verdicts} == {2.25}
     replies = [reply for verdict in verdicts for reply in verdict.to_json()["replies"]]
     assert {(reply["how"], reply["tokens"]) for reply in replies} == {("4 samples", 15)}

@@ -19,13 +19,13 @@ from builders.scripted_judge import (
 from common.errors import Interrupted
 from common.files import read_json_lines
 from common.stage import StageContext
-from judges import together
-from judges.backend import Line
+from judges import concurrency
+from judges.backend import BackendMonitor
 from judges.cache import Cache
+from judges.concurrency import ask_concurrently
 from judges.config import RubricJudge
 from judges.endpoint import EndpointBackend
 from judges.engine import EngineBackend
-from judges.together import ask_together
 from prompts.schema import read_prompts, write_prompts
 from stages.judge_filter.check import rates_of
 from stages.judge_filter.config import AuditConfig, JudgeFilterStage
@@ -35,12 +35,12 @@ from stages.judge_filter.run import run
 @pytest.fixture(autouse=True)
 def own_cache_and_no_patience(tmp_path, monkeypatch):
     monkeypatch.setenv("UPHILL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("judges.client.ATTEMPTS", 0)
-    monkeypatch.setattr("judges.client.WAIT_S", 0.05)
+    monkeypatch.setattr("judges.client.MAX_RETRIES", 0)
+    monkeypatch.setattr("judges.client.RECONNECT_S", 0.05)
 
 
 def test_progress_is_told_with_every_answer_of_a_chunk_and_never_goes_back(tmp_path):
-    told, line = [], Line()
+    told, monitor = [], BackendMonitor()
 
     def answer(request):
         return (
@@ -50,12 +50,12 @@ def test_progress_is_told_with_every_answer_of_a_chunk_and_never_goes_back(tmp_p
         )
 
     with endpoint(answer) as (url, _):
-        source = EndpointBackend(judge_at(url, concurrency=2), line)
+        source = EndpointBackend(judge_at(url, concurrency=2), monitor)
         ask(
             tmp_path,
             source=source,
             chunk=100,
-            line=line,
+            monitor=monitor,
             progress=lambda done, total, unit: told.append(done),
         )
     assert told == sorted(told) and len(told) > len(PROMPTS) and set(told) == set(range(1, 11))
@@ -70,10 +70,17 @@ def test_a_stop_in_a_chunk_costs_no_answer_that_is_there(tmp_path):
 
     with endpoint(answer) as (url, requests):
         stop = lambda: len(answered) >= 4  # noqa: E731
-        line = Line(stop_requested=stop)
-        source = EndpointBackend(judge_at(url, concurrency=1), line)
+        monitor = BackendMonitor(stop_requested=stop)
+        source = EndpointBackend(judge_at(url, concurrency=1), monitor)
         with pytest.raises(Interrupted, match=r"stopped with [4-6] of 10 questions asked"):
-            ask(tmp_path, source=source, cache=cache, chunk=100, line=line, stop_requested=stop)
+            ask(
+                tmp_path,
+                source=source,
+                cache=cache,
+                chunk=100,
+                monitor=monitor,
+                stop_requested=stop,
+            )
         known = len(requests)
         again = ask(tmp_path, source=EndpointBackend(judge_at(url)), cache=cache)
     assert (
@@ -85,9 +92,9 @@ def test_a_stop_in_a_chunk_costs_no_answer_that_is_there(tmp_path):
 
 
 def test_a_stop_does_not_wait_for_a_request_that_hangs(monkeypatch):
-    monkeypatch.setattr(together, "LINGER_S", 0.2)
+    monkeypatch.setattr(concurrency, "DRAIN_S", 0.2)
     hang, began = threading.Event(), time.monotonic()
-    found, failure = ask_together(
+    found, failure = ask_concurrently(
         lambda n: hang.wait(20), [1, 2, 3], 2, lambda n: None, lambda: True
     )
     hang.set()
@@ -95,11 +102,11 @@ def test_a_stop_does_not_wait_for_a_request_that_hangs(monkeypatch):
 
 
 def test_answers_come_in_order_and_an_error_ends_the_rest():
-    assert ask_together(lambda n: n * n, range(50), 7, lambda n: None, lambda: False) == (
+    assert ask_concurrently(lambda n: n * n, range(50), 7, lambda n: None, lambda: False) == (
         [n * n for n in range(50)],
         None,
     )
-    found, failure = ask_together(
+    found, failure = ask_concurrently(
         lambda n: 6 // (3 - n), range(9), 1, lambda n: None, lambda: False
     )
     assert found == [2, 3, 6, *[None] * 6] and isinstance(failure, ZeroDivisionError)

@@ -5,7 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import BadInput, RunFailed
-from judges.filtering import Cut, JudgedPrompt, broken, cut_easiest, drop_counts, tied_at_the_cut
+from judges.filtering import (
+    FilterSettings,
+    JudgedPrompt,
+    broken_evidence,
+    drop_counts,
+    drop_easiest,
+    tied_at_threshold,
+)
 from judges.verdict import Reply, Verdict
 
 
@@ -14,7 +21,7 @@ def opinion(id, ease, capability="x", likelihood=None, evidence=None):
 
 
 def cut(share, stratified=True, floor=1, seed=3):
-    return Cut(share, stratified, floor, seed)
+    return FilterSettings(share, stratified, floor, seed)
 
 
 def fates(decisions, fate):
@@ -39,7 +46,7 @@ def cut_or_none(pool, how):
     checked."""
     judged = [o for o in pool if o.ease is not None and not o.evidence]
     try:
-        return cut_easiest(pool, how), judged
+        return drop_easiest(pool, how), judged
     except RunFailed:
         assert {o.capability for o in judged} < {o.capability for o in pool}
     except BadInput:
@@ -69,7 +76,7 @@ def test_the_cut_is_exact_spares_every_capability_and_is_blind_to_order(
     assert fates(decisions, "unjudged") == {o.id for o in pool if o.ease is None and not o.evidence}
     kept = [o.capability for o in pool if decisions[o.id].decision == "kept"]
     assert all(kept.count(name) >= floor for name in {o.capability for o in pool})
-    assert cut_easiest(shuffler.sample(pool, len(pool)), how) == decisions
+    assert drop_easiest(shuffler.sample(pool, len(pool)), how) == decisions
 
 
 @settings(max_examples=200, deadline=None)
@@ -93,13 +100,13 @@ def test_over_all_the_easiest_go_whatever_their_capability_but_for_the_floor():
     pool = [opinion(f"e{n}", 0.9, "easy") for n in range(6)] + [
         opinion(f"h{n}", 0.1, "hard") for n in range(6)
     ]
-    over_all = cut_easiest(pool, cut(0.5, stratified=False, floor=2))
+    over_all = drop_easiest(pool, cut(0.5, stratified=False, floor=2))
     assert {id[0] for id in fates(over_all, "dropped")} == {"e", "h"}
     assert sum(id[0] == "e" for id in fates(over_all, "kept")) == 2
-    assert {id[0] for id in fates(cut_easiest(pool, cut(0.33, stratified=False)), "dropped")} == {
+    assert {id[0] for id in fates(drop_easiest(pool, cut(0.33, stratified=False)), "dropped")} == {
         "e"
     }
-    assert sum(id[0] == "h" for id in fates(cut_easiest(pool, cut(0.5)), "dropped")) == 3
+    assert sum(id[0] == "h" for id in fates(drop_easiest(pool, cut(0.5)), "dropped")) == 3
 
 
 def test_equals_rank_by_likelihood_and_then_by_seed():
@@ -108,10 +115,10 @@ def test_equals_rank_by_likelihood_and_then_by_seed():
         opinion("b", 0.2, likelihood=-1.0),
         opinion("c", 0.2, likelihood=-2.0),
     ]
-    assert fates(cut_easiest(pool, cut(0.34)), "dropped") == {"b"}
+    assert fates(drop_easiest(pool, cut(0.34)), "dropped") == {"b"}
     blind = [opinion(name, 0.8) for name in "abcdef"]
     assert {
-        min(fates(cut_easiest(blind, cut(0.2, seed=seed)), "dropped")) for seed in range(60)
+        min(fates(drop_easiest(blind, cut(0.2, seed=seed)), "dropped")) for seed in range(60)
     } == set("abcdef")
 
 
@@ -122,8 +129,8 @@ def test_only_prompts_on_both_sides_of_the_cut_are_tied():
         opinion("e", 0.1),
         opinion("f", 0.1),
     ]
-    assert sorted(tied_at_the_cut(pool, cut(0.34))) == ["b", "c", "d"]
-    assert tied_at_the_cut([opinion("a", 0.9), opinion("b", 0.5)], cut(0.5)) == []
+    assert sorted(tied_at_threshold(pool, cut(0.34))) == ["b", "c", "d"]
+    assert tied_at_threshold([opinion("a", 0.9), opinion("b", 0.5)], cut(0.5)) == []
 
 
 def test_the_share_is_rounded_as_it_is_written_and_a_floor_that_cannot_hold_is_refused():
@@ -139,10 +146,10 @@ def test_a_capability_that_nobody_could_judge_ends_the_run():
     with pytest.raises(
         RunFailed, match=r"no prompt of capability 'y' could be judged: 0 of 1 look broken .*; said"
     ) as caught:
-        cut_easiest([opinion("a", 0.5), opinion("b", None, "y")], cut(0.0))
+        drop_easiest([opinion("a", 0.5), opinion("b", None, "y")], cut(0.0))
     assert "max_tokens" in caught.value.remedy
     with pytest.raises(RunFailed) as caught:
-        cut_easiest([opinion("a", 0.5), opinion("b", 0.1, "y", evidence={"8": 4})], cut(0.0))
+        drop_easiest([opinion("a", 0.5), opinion("b", 0.1, "y", evidence={"8": 4})], cut(0.0))
     assert "reference answers" in caught.value.remedy
 
 
@@ -152,13 +159,13 @@ def verdict(*answers, right=(), kind="attempts"):
 
 
 def test_broken_is_when_nobody_is_right_and_all_agree_on_something_else():
-    assert broken([verdict("8", "8", " 8", "8")], 1.0) == {"8": 4}
-    assert broken([verdict("8", "8", "8", "9")], 1.0) == {} and broken(
+    assert broken_evidence([verdict("8", "8", " 8", "8")], 1.0) == {"8": 4}
+    assert broken_evidence([verdict("8", "8", "8", "9")], 1.0) == {} and broken_evidence(
         [verdict("8", "8", "8", "9")], 0.75
     )
-    assert broken([verdict("8", "8", "8")], 1.0) == {}  # too few to tell
-    assert broken([verdict("8", "8", "8", "8", "7", right={4})], 0.6) == {}
-    assert broken([verdict("8", "8"), verdict("8", "8")], 1.0) == {"8": 4}
-    assert broken([verdict("8", "8", "8", "8", kind="rubric")], 0.6) == {}
-    decisions = cut_easiest([opinion("a", 0.5), opinion("b", 0.1, evidence={"8": 4})], cut(0.0))
+    assert broken_evidence([verdict("8", "8", "8")], 1.0) == {}  # too few to tell
+    assert broken_evidence([verdict("8", "8", "8", "8", "7", right={4})], 0.6) == {}
+    assert broken_evidence([verdict("8", "8"), verdict("8", "8")], 1.0) == {"8": 4}
+    assert broken_evidence([verdict("8", "8", "8", "8", kind="rubric")], 0.6) == {}
+    decisions = drop_easiest([opinion("a", 0.5), opinion("b", 0.1, evidence={"8": 4})], cut(0.0))
     assert decisions["b"].decision == "broken" and "'8' 4 times" in decisions["b"].reason

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from builders.scripted_judge import JUDGE, PROMPTS, ScriptedEngine, ask, asking, grade, prompt
+from builders.scripted_judge import (
+    JUDGE,
+    PROMPTS,
+    ScriptedEngine,
+    ask,
+    grade,
+    judge_session,
+    prompt,
+)
 from common.errors import Interrupted, RunFailed
 from judges.ask import _require_some, likelihoods
 from judges.attempts import beta_interval, ease_of
@@ -115,7 +123,7 @@ def test_a_damaged_cache_is_named_and_not_believed(tmp_path):
     with Cache(path) as cache:
         cache.put({"k": {"replies": [{"text": "seven", "fault": None}]}})
     path.write_bytes(path.read_bytes().replace(b"seven", b"eight"))
-    with Cache(path) as cache, pytest.raises(RunFailed, match="the answer k is damaged"):
+    with Cache(path) as cache, pytest.raises(RunFailed, match="the entry k is damaged"):
         cache.get(["k"])
     path.write_bytes(b"no database at all, but long enough to be looked at")
     with pytest.raises(RunFailed, match="cannot be used"):
@@ -197,7 +205,7 @@ def test_another_verifier_asks_anew(tmp_path):
 
 def test_likelihoods_are_those_of_one_judge(tmp_path):
     cache, source = Cache(None), EngineBackend(ScriptedEngine())
-    likelihoods(PROMPTS, source, JUDGE.origin(), asking(tmp_path / "a", cache=cache))
+    likelihoods(PROMPTS, source, JUDGE.origin(), judge_session(tmp_path / "a", cache=cache))
     asked = []
 
     class Counting(EngineBackend):
@@ -211,7 +219,7 @@ def test_likelihoods_are_those_of_one_judge(tmp_path):
             PROMPTS,
             Counting(ScriptedEngine()),
             config.origin(),
-            asking(tmp_path / f"{count}", cache=cache),
+            judge_session(tmp_path / f"{count}", cache=cache),
         )
         assert len(asked) == count
 
@@ -220,7 +228,7 @@ def test_a_question_reworded_between_kill_and_resume_is_asked_anew(tmp_path, mon
     cache, polls = Cache(None), iter([False, True])
     with pytest.raises(Interrupted):
         ask(tmp_path / "v", cache=cache, stop_requested=lambda: next(polls))
-    monkeypatch.setattr("judges.ask.texts_sum", lambda: "other words")
+    monkeypatch.setattr("judges.ask.texts_checksum", lambda: "other words")
     again = ask(tmp_path / "v", cache=cache)
     assert (again.asked, again.known) == (10, 0)
 
@@ -305,7 +313,10 @@ def test_a_prompt_without_room_is_a_fault_and_likelihoods_are_means(tmp_path):
     verdicts = {v.id[:5]: v for v in ask(tmp_path, [long, prompt("fits")], source).verdicts}
     assert verdicts["xxxxx"].faults == {"too_long": 4} and verdicts["xxxxx"].ease is None
     found = likelihoods(
-        [wordy, prompt("fits", answer="77")], source, JUDGE.origin(), asking(tmp_path / "ties")
+        [wordy, prompt("fits", answer="77")],
+        source,
+        JUDGE.origin(),
+        judge_session(tmp_path / "ties"),
     )
     assert found == {"wordy": (None, "too_long"), "fits": (-len("say fits"), None)}
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.scripted_judge import PROMPTS, Rollout, ScriptedEngine, asking
+from builders.scripted_judge import PROMPTS, Rollout, ScriptedEngine, judge_session
 from common.errors import BadInput, RunFailed
 from judges.ask import judge_prompts
 from judges.backend import Choice
@@ -28,7 +28,7 @@ def test_a_rating_is_the_mean_over_the_probabilities_of_its_digits(tmp_path):
             return [[Rollout([1, 2], " as I say so", "stop")] for _ in prompts]
 
     judge = Rubric(RubricJudge(kind="rubric", model="m"), EngineBackend(Sure()))
-    (verdict, *_) = judge_prompts(PROMPTS, judge, asking(tmp_path)).verdicts
+    (verdict, *_) = judge_prompts(PROMPTS, judge, judge_session(tmp_path)).verdicts
     assert verdict.replies[0].value == pytest.approx(1.75) and verdict.ease == pytest.approx(
         1 - 0.75 / 2
     )
@@ -50,7 +50,7 @@ def test_an_unreadable_rating_is_asked_again_and_never_a_score(tmp_path):
     with pytest.raises(
         RunFailed, match="not one of 10 prompts could be judged: unreadable 30 times"
     ):
-        judge_prompts(PROMPTS, judge, asking(tmp_path))
+        judge_prompts(PROMPTS, judge, judge_session(tmp_path))
     assert Mumbles.asked == 30
 
 
@@ -68,7 +68,7 @@ def test_comparisons_in_both_orders_cancel_the_favour_of_a_place(tmp_path):
             return found
 
     judge = Pairwise(PairwiseJudge(kind="pairwise", model="m", opponents=4), FavoursFirst())
-    verdicts = judge_prompts(PROMPTS, judge, asking(tmp_path)).verdicts
+    verdicts = judge_prompts(PROMPTS, judge, judge_session(tmp_path)).verdicts
     assert [v.id for v in sorted(verdicts, key=lambda v: -v.ease)] == [p.id for p in PROMPTS]
     assert 0.1 < position_bias(verdicts) < 0.3
     assert all(verdict.graded >= 8 for verdict in verdicts)
@@ -77,7 +77,7 @@ def test_comparisons_in_both_orders_cancel_the_favour_of_a_place(tmp_path):
 def test_a_pairwise_judge_needs_a_pair(tmp_path):
     judge = Pairwise(PairwiseJudge(kind="pairwise", model="m"), EngineBackend(ScriptedEngine()))
     with pytest.raises(BadInput, match="compares prompts, and there are 1"):
-        judge_prompts(PROMPTS[:1], judge, asking(tmp_path))
+        judge_prompts(PROMPTS[:1], judge, judge_session(tmp_path))
 
 
 @settings(max_examples=50, deadline=None)
@@ -110,4 +110,4 @@ def test_a_tokenizer_without_single_tokens_for_the_labels_is_refused(tmp_path):
 
     judge = Rubric(RubricJudge(kind="rubric", model="m"), EngineBackend(Wordy()))
     with pytest.raises(BadInput, match="no single token for each of 1, 2, 3"):
-        judge_prompts(PROMPTS, judge, asking(tmp_path))
+        judge_prompts(PROMPTS, judge, judge_session(tmp_path))

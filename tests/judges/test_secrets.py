@@ -4,11 +4,11 @@ import pytest
 
 from builders.scripted_judge import PROMPTS, ask, endpoint
 from common.errors import BadInput, UphillError
-from judges.backend import Line, SamplingRequest
+from judges.backend import BackendMonitor, SamplingRequest
 from judges.cache import Cache
 from judges.config import AttemptsJudge
 from judges.endpoint import EndpointBackend
-from judges.refusal import SAID
+from judges.refusal import MAX_QUOTED_CHARS
 
 
 def judge(url):
@@ -26,7 +26,7 @@ def test_a_key_is_in_no_message_even_if_the_endpoint_repeats_it(monkeypatch):
 
 
 KEY = "sesame-open"
-LONG = f"{'x' * (SAID - 15)} {KEY}"
+LONG = f"{'x' * (MAX_QUOTED_CHARS - 15)} {KEY}"
 """Cut where the key stands: half of it must not stay."""
 
 
@@ -49,15 +49,15 @@ def test_a_key_is_in_no_fault_note_or_message_however_the_endpoint_repeats_it(
     monkeypatch, tmp_path, status, body
 ):
     monkeypatch.setenv("JUDGE_KEY", KEY)
-    monkeypatch.setattr("judges.client.ATTEMPTS", 0)
-    notes, cache, line = [], Cache(tmp_path / "cache.sqlite"), Line()
-    line.note = notes.append
+    monkeypatch.setattr("judges.client.MAX_RETRIES", 0)
+    notes, cache, monitor = [], Cache(tmp_path / "cache.sqlite"), BackendMonitor()
+    monitor.note = notes.append
     with endpoint(lambda request: (status, body)) as (url, _):
-        source = EndpointBackend(judge(url), line)
+        source = EndpointBackend(judge(url), monitor)
         said = source.sample([SamplingRequest(PROMPTS[0].messages, 2, 0.5, 8, 1)])
-        line.failure = None
+        monitor.failure = None
         with pytest.raises(UphillError) as caught:
-            ask(tmp_path, source=source, cache=cache, line=line)
+            ask(tmp_path, source=source, cache=cache, monitor=monitor)
     assert "sesame" not in f"{said} {notes} {caught.value}"
     cache.__exit__(None, None, None)
     assert all(b"sesame" not in path.read_bytes() for path in tmp_path.glob("cache*"))

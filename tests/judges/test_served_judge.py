@@ -13,10 +13,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from builders.scripted_judge import asking, prompt
+from builders.scripted_judge import judge_session, prompt
 from judges.ask import judge_prompts, likelihoods
 from judges.attempts import Attempts
-from judges.backend import Line, SamplingRequest
+from judges.backend import BackendMonitor, SamplingRequest
 from judges.config import AttemptsJudge, RubricJudge
 from judges.endpoint import EndpointBackend
 from judges.rubric import Rubric
@@ -148,7 +148,7 @@ UNUSUAL = {
 def unusual(port, content="say 7", **settings):
     """Two completions of one prompt, and the notes about them."""
     notes = []
-    source = EndpointBackend(judge_at(port, **settings), Line(note=notes.append))
+    source = EndpointBackend(judge_at(port, **settings), BackendMonitor(note=notes.append))
     return source.sample([SamplingRequest([{"role": "user", "content": content}], 2, 0.7, 16, 1)])[
         0
     ], notes
@@ -164,17 +164,17 @@ def outcome(folder, port, tmp_path_factory):
 
     def judged(name, **more):
         judge = Attempts(config, EndpointBackend(config), grade)
-        found[name] = judge_prompts(PROMPTS, judge, asking(work / name, **more)).verdicts
+        found[name] = judge_prompts(PROMPTS, judge, judge_session(work / name, **more)).verdicts
 
     with serving(folder, port) as server:
         judged("whole", chunk=100)
         rating = judge_at(port, RubricJudge, max_tokens=8)
         found["notes"] = []
-        source = EndpointBackend(rating, Line(note=found["notes"].append))
+        source = EndpointBackend(rating, BackendMonitor(note=found["notes"].append))
         found["rubric"] = Rubric(rating, source).ask([(one,) for one in PROMPTS[:3]])
         found["unusual"] = {name: unusual(port, **settings) for name, settings in UNUSUAL.items()}
         found["likelihoods"] = likelihoods(
-            PROMPTS[:3], source, rating.origin(), asking(work / "likelihoods")
+            PROMPTS[:3], source, rating.origin(), judge_session(work / "likelihoods")
         )
         kill = threading.Event()
         told = {"chunk": 4, "progress": lambda *_, **__: kill.set()}

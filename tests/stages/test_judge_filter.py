@@ -23,8 +23,8 @@ from stages.judge_filter.run import run
 @pytest.fixture(autouse=True)
 def own_cache_and_no_patience(tmp_path, monkeypatch):
     monkeypatch.setenv("UPHILL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("judges.client.ATTEMPTS", 0)
-    monkeypatch.setattr("judges.client.WAIT_S", 0.05)
+    monkeypatch.setattr("judges.client.MAX_RETRIES", 0)
+    monkeypatch.setattr("judges.client.RECONNECT_S", 0.05)
 
 
 def judge_at(url, kind=AttemptsJudge, **more):
@@ -255,7 +255,7 @@ def test_the_stage_writes_kept_and_dropped_with_reasons_and_priors(tmp_path):
     reasons = {line["id"]: line for line in read_json_lines(folder / "reasons.jsonl")}
     assert {reasons[p.id]["decision"] for p in dropped} == {"dropped"}
     assert (
-        reasons["p2"]["reason"].startswith("easy: place")
+        reasons["p2"]["reason"].startswith("easy: rank")
         and "3 of 3 attempts passed" in reasons["p2"]["reason"]
     )
     rows = Ledger(folder / "ledger.sqlite").rows()
