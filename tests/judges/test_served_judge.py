@@ -147,9 +147,9 @@ UNUSUAL = {
 
 def unusual(port, content="say 7", **settings):
     """Two completions of one prompt, and the notes about them."""
-    notes = []
-    source = EndpointBackend(judge_at(port, **settings), BackendMonitor(note=notes.append))
-    return source.sample([SamplingRequest([{"role": "user", "content": content}], 2, 0.7, 16, 1)])[
+    notes: list[str] = []
+    backend = EndpointBackend(judge_at(port, **settings), BackendMonitor(note=notes.append))
+    return backend.sample([SamplingRequest([{"role": "user", "content": content}], 2, 0.7, 16, 1)])[
         0
     ], notes
 
@@ -170,11 +170,11 @@ def outcome(folder, port, tmp_path_factory):
         judged("whole", chunk=100)
         rating = judge_at(port, RubricJudge, max_tokens=8)
         found["notes"] = []
-        source = EndpointBackend(rating, BackendMonitor(note=found["notes"].append))
-        found["rubric"] = Rubric(rating, source).ask([(one,) for one in PROMPTS[:3]])
+        backend = EndpointBackend(rating, BackendMonitor(note=found["notes"].append))
+        found["rubric"] = Rubric(rating, backend).ask([(one,) for one in PROMPTS[:3]])
         found["unusual"] = {name: unusual(port, **settings) for name, settings in UNUSUAL.items()}
         found["likelihoods"] = likelihoods(
-            PROMPTS[:3], source, rating.origin(), judge_session(work / "likelihoods")
+            PROMPTS[:3], backend, rating.origin(), judge_session(work / "likelihoods")
         )
         kill = threading.Event()
         told = {"chunk": 4, "progress": lambda *_, **__: kill.set()}
