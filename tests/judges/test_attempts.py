@@ -42,7 +42,7 @@ def strict_grade(prompt, text):
     return Grade(0.0, "verifier_crash", None) if text == "crash" else grade(prompt, text)
 
 
-def test_what_is_no_answer_is_a_fault_and_asked_again_by_rule(tmp_path):
+def test_no_answer_is_a_fault_and_retried_by_its_kind(tmp_path):
     first = [("7", "stop", 1), ("I'm sorry, no", "stop", 4), ("", "stop", 1), ("7", "length", 8)]
     backend = ScriptedBackend(first, [("7", "stop", 1), ("no", "stop", 1), ("", "stop", 1)])
     (verdict,) = ask(tmp_path, PROMPTS[:1], backend).verdicts
@@ -62,7 +62,7 @@ def test_what_is_no_answer_is_a_fault_and_asked_again_by_rule(tmp_path):
     ) and one.seed != two.seed
 
 
-def test_a_second_try_looks_at_the_first_ones_faults_only_and_needs_room(tmp_path):
+def test_a_retry_depends_on_the_latest_faults_and_needs_room(tmp_path):
     config = AttemptsJudge.model_validate(JUDGE.model_dump() | {"retries": 2, "attempts": 2})
     cut, right, unread = ("7", "length", 8), ("7", "stop", 1), ("", "stop", 1)
     backend = ScriptedBackend([cut, right], [unread], [("", "none", 0, "too_long")])
@@ -83,9 +83,8 @@ def test_a_crashed_verifier_is_a_fault_and_not_asked_again(tmp_path):
     )
     (verdict,) = ask(tmp_path, PROMPTS[:1], backend, strict_grade).verdicts
     assert (verdict.passed, verdict.graded, verdict.faults) == (1, 3, {"verifier_crash": 1})
-    assert verdict.ease == pytest.approx(
-        7 / 18
-    )  # as if the fourth had gone like the three: (4/3 + 1) / (4 + 2)
+    # The fourth counts with the pass rate of the other three: (4/3 + 1) / (4 + 2).
+    assert verdict.ease == pytest.approx(7 / 18)
     assert verdict.low < verdict.ease < verdict.high
 
 
@@ -98,10 +97,10 @@ def test_the_judge_itself_may_grade_against_the_reference(tmp_path):
     assert (verdict.passed, verdict.graded) == (4, 4)
 
 
-def test_a_grader_that_is_lost_or_asked_about_a_refusal_makes_no_score(tmp_path):
+def test_an_unreachable_grader_or_a_refusal_gives_no_score(tmp_path):
     config = AttemptsJudge.model_validate(JUDGE.model_dump() | {"graded_by": "judge", "retries": 0})
 
-    class UnreachableGrader(Says):
+    class UnreachableGrader(ScriptedBackend):
         def choose(self, questions):
             return [Choice(None, "", 0, "endpoint_error") for _ in questions]
 
@@ -115,7 +114,7 @@ def test_a_grader_that_is_lost_or_asked_about_a_refusal_makes_no_score(tmp_path)
             config=config,
         )
 
-    class StrictGrader(Says):
+    class StrictGrader(ScriptedBackend):
         def choose(self, questions):
             return [Choice({"yes": 0.1, "no": 0.9}, "no", 1) for _ in questions]
 
@@ -138,12 +137,10 @@ def test_missing_attempts_never_make_a_prompt_easier(asked, data):
     graded = data.draw(st.integers(1, asked))
     passed = data.draw(st.integers(0, graded))
     ease = ease_of(passed, graded, asked)
-    assert 0 < ease <= (passed + 1) / (graded + 2) and ease_of(asked, asked, asked) == (
-        asked + 1
-    ) / (asked + 2)
-    assert ease_of(0, graded, asked) == 1 / (
-        asked + 2
-    )  # none passed: as hard as when all had been graded
+    assert 0 < ease <= (passed + 1) / (graded + 2)
+    assert ease_of(asked, asked, asked) == (asked + 1) / (asked + 2)
+    # If none passed, the prompt is as hard as if all had been graded.
+    assert ease_of(0, graded, asked) == 1 / (asked + 2)
     assert graded == asked or ease_of(graded, graded, asked) < ease_of(asked, asked, asked)
 
 
@@ -176,7 +173,7 @@ def test_nothing_graded_ends_the_run(tmp_path):
     ("fault", "remedy"),
     [("cut_off", "max_tokens"), ("verifier_crash", "verifier"), ("endpoint_refuses", "lengths")],
 )
-def test_a_judge_without_a_single_verdict_is_told_the_setting(fault, remedy):
+def test_without_any_verdict_the_error_names_the_setting(fault, remedy):
     verdict = Verdict("p", "attempts", [Reply("", "none", 0, None, None, fault)] * 3, None)
     with pytest.raises(
         RunFailed, match=f"not one of 2 prompts could be judged: {fault} 6 times"

@@ -1,5 +1,4 @@
-"""A judge's audit: its statistics by hand, what must not change them, and judges whose worth is
-known."""
+"""A judge's audit: its statistics by hand, their invariances, and judges of known quality."""
 
 import json
 import math
@@ -34,7 +33,7 @@ def holdout(pairs):
 
 
 def simulated(noise, seed, count=200):
-    """A judge that sees the pass rate with Gaussian noise (None: it sees nothing) and drops the
+    """A judge whose ease is the pass rate plus Gaussian noise (None: pure noise) and that drops the
     easiest 30 %."""
     rng = np.random.default_rng(seed)
     rate_N = rng.beta(0.7, 0.7, count)
@@ -94,7 +93,7 @@ def test_a_resample_by_weights_is_one_by_repetition(pairs, seed):
 
 
 @given(PAIRS)
-def test_spearman_sees_ranks_only_and_swaps(pairs):
+def test_spearman_depends_on_ranks_only_and_is_symmetric(pairs):
     ease_N, passes_N = np.array(pairs, dtype=float).T
     rho = one(spearman, ease_N, passes_N)
     assert one(spearman, np.exp(ease_N), passes_N**3) == pytest.approx(rho, nan_ok=True)
@@ -103,7 +102,7 @@ def test_spearman_sees_ranks_only_and_swaps(pairs):
 
 
 @given(PAIRS)
-def test_auc_of_flipped_ease_is_the_rest(pairs):
+def test_auc_of_negated_ease_is_the_complement(pairs):
     ease_N, passes_N = np.array(pairs, dtype=float).T
     assert one(auc, -ease_N, passes_N > 8) == pytest.approx(
         1 - one(auc, ease_N, passes_N > 8), nan_ok=True
@@ -203,7 +202,7 @@ def test_a_perfect_judge_is_worth_asking():
     assert result.sentence.endswith(f"against {control} % with a random filter.")
 
 
-def test_a_noisy_judge_lies_between():
+def test_a_noisy_judge_scores_between_perfect_and_random():
     result = of(simulated(0.3, seed=1), rates=True)
     assert result.worth_asking and 0.7 < result.auc.value < 0.95
     assert (
@@ -212,20 +211,20 @@ def test_a_noisy_judge_lies_between():
     assert result.calibration_error > of(simulated(0.0, seed=1), rates=True).calibration_error
 
 
-def test_a_random_judge_is_rarely_taken_for_a_good_one():
+def test_a_random_judge_rarely_passes_as_useful():
     results = [of(simulated(None, seed, count)) for seed in range(20) for count in (60, 200)]
     assert sum(result.worth_asking for result in results) <= 3
     assert sum(result.auc.low <= 0.5 <= result.auc.high for result in results) >= 34
     assert sum("no better than a random filter" in result.sentence for result in results) >= 25
 
 
-def test_a_reversed_judge_is_worse_than_a_random_cut():
+def test_a_reversed_judge_is_worse_than_a_random_filter():
     measured = [replace(one, ease=1 - one.ease) for one in simulated(0.2, seed=3)]
     assert not of(measured).worth_asking
     assert "worse than a random filter" in of(measured).sentence
 
 
-def test_too_little_to_tell():
+def test_small_samples_give_no_conclusion():
     measured = simulated(0.0, seed=1)
     assert of([]).spearman is None and of([], rates=True).control is None
     few = of(measured[: MIN_PROMPTS - 1])
@@ -236,7 +235,7 @@ def test_too_little_to_tell():
 
 
 @pytest.mark.parametrize("change", [{"ease": 0.5}, {"passes": 32}, {"passes": 0}])
-def test_a_constant_side_cannot_tell(change):
+def test_constant_ease_or_pass_rate_gives_no_conclusion(change):
     result = of([replace(one, **change) for one in simulated(0.0, seed=1)], rates=True)
     assert result.spearman is None and not result.worth_asking
     assert (result.auc is None) == ("passes" in change)
@@ -254,7 +253,7 @@ def test_the_rank_correlation_decides_where_one_class_is_small():
     assert of(lucky).auc is not None and "rank correlation 0." in of(lucky).sentence
 
 
-def test_a_resample_that_says_nothing_counts_as_chance():
+def test_a_resample_without_a_value_counts_as_chance():
     # A third of the resamples lack the only solved prompt.
     result = of(
         [AuditedPrompt(f"p{n}", n / 40, None, None, 16 * (n == 30), 16, False) for n in range(31)]
@@ -282,7 +281,7 @@ def test_wrong_input_is_refused():
         of(holdout([(1, 1)]) * 2)
 
 
-def test_a_policy_whose_attempts_could_not_be_graded_is_told_the_setting():
+def test_ungraded_attempts_of_the_policy_name_the_setting():
     measured = [replace(one, passes=0, tries=0) for one in simulated(None, seed=0)]
     result = of(measured)
     assert (result.prompts, result.unmeasured) == (0, 200)

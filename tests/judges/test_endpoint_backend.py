@@ -80,12 +80,12 @@ def test_an_endpoint_that_ignores_n_is_asked_again_with_other_seeds():
         (slow, "endpoint_timeout"),
     ],
 )
-def test_what_goes_wrong_on_the_way_is_a_fault_of_its_own(answer, fault):
+def test_every_error_is_a_fault_of_its_own(answer, fault):
     with endpoint(answer) as (url, _):
         assert [c.fault for c in completions(url, timeout_s=0.3)] == [fault] * 3
 
 
-def test_a_wrong_key_model_or_variable_is_said_at_once(monkeypatch):
+def test_a_wrong_key_model_or_variable_ends_the_run_at_once(monkeypatch):
     monkeypatch.delenv("JUDGE_KEY", raising=False)
     for status, message in (
         (401, "refuses a request without a key"),
@@ -109,7 +109,7 @@ def choose(reply):
         return EndpointBackend(judge_at(url)).choose([question])[0]
 
 
-def test_an_endpoints_choice_is_read_from_the_likelihoods_where_the_label_stands():
+def test_probabilities_are_read_at_the_position_of_the_label():
     likely = [
         token_entry("Rating"),
         token_entry(":"),
@@ -150,13 +150,13 @@ def test_an_endpoints_choice_is_read_from_the_likelihoods_where_the_label_stands
         ("", None),
     ],
 )
-def test_an_endpoints_words_are_a_choice_only_where_a_label_is_due(text, label):
+def test_a_label_counts_only_where_it_is_expected(text, label):
     choice = choose({"message": {"content": text}, "finish_reason": "stop"})
     assert (choice.weights and max(choice.weights, key=choice.weights.get)) == label
     assert choice.fault == (None if label else "unreadable")
 
 
-def test_an_article_is_no_answer():
+def test_an_article_is_not_the_label_a():
     question = Question(PROMPTS[0].messages, "Harder:", ("A", "B"))
     for text, weights in (
         ("a tie", None),
@@ -197,7 +197,7 @@ def test_a_reply_without_counts_is_a_reply():
         assert [(c.text, c.fault, c.tokens) for c in completions(url)] == [("7", None, 0)] * 3
 
 
-def test_an_endpoint_that_comes_back_in_time_is_waited_for():
+def test_an_unreachable_endpoint_is_waited_for():
     with endpoint(vllm) as (url, _):
         pass  # closed again: the port refuses
     started = time.monotonic()

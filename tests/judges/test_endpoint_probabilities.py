@@ -70,7 +70,7 @@ SHARES = pytest.approx({"1": 0.0, "2": 0.6225, "3": 0.3775}, abs=1e-3)
         ),
     ],
 )
-def test_fewer_likely_tokens_are_asked_for_where_an_endpoint_gives_fewer(refusal):
+def test_fewer_likely_tokens_are_requested_if_the_endpoint_allows_fewer(refusal):
     notes: list[str] = []
 
     def answer(request):
@@ -124,9 +124,7 @@ def broken(request):
 @pytest.mark.parametrize(
     "without", [forbidden, unsupported, switched_off, nothing, own_alone, broken]
 )
-def test_without_probabilities_a_rating_is_the_share_of_several_samples_and_says_so(
-    without, tmp_path
-):
+def test_without_probabilities_a_rating_is_a_share_of_samples_with_a_note(without, tmp_path):
     notes: list[str] = []
 
     def answer(request):
@@ -154,7 +152,7 @@ def test_without_probabilities_a_rating_is_the_share_of_several_samples_and_says
     assert len({request["seed"] for request in sampled}) == 10
 
 
-def test_samples_by_config_ask_for_no_probabilities_and_a_comparison_takes_them_too():
+def test_configured_samples_request_no_probabilities():
     notes: list[str] = []
     with endpoint(lambda request: completion(request, "Harder: B")) as (url, requests):
         backend = backend_at(
@@ -169,7 +167,7 @@ def test_samples_by_config_ask_for_no_probabilities_and_a_comparison_takes_them_
     assert [request["n"] for request in requests] == [3] and "logprobs" not in requests[0]
 
 
-def test_probabilities_are_found_behind_tokens_of_reasoning():
+def test_probabilities_are_read_after_tokens_of_reasoning():
     thought = [
         token_entry("Rating"),
         token_entry(":"),
@@ -182,7 +180,7 @@ def test_probabilities_are_found_behind_tokens_of_reasoning():
         assert backend_at(url, [], RubricJudge).choose([RATING])[0].weights == SHARES
 
 
-def test_tokens_that_do_not_fit_the_text_are_not_believed():
+def test_tokens_of_another_text_are_ignored():
     with endpoint(
         lambda request: rated(request, "Rating: 3", places=[token_entry("x", ("x", -1.0))])
     ) as (url, requests):

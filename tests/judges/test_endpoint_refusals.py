@@ -86,13 +86,13 @@ LITELLM = error("litellm.ContextWindowExceededError: prompt is too long: 9 token
         (response({"content": None}, "stop"), "empty_reply", ""),
     ],
 )
-def test_what_is_no_reply_is_a_fault_with_the_endpoints_own_words(answer, fault, words):
+def test_a_failed_request_is_a_fault_with_the_endpoints_message(answer, fault, words):
     got = only_completion(answer)
     assert (got.fault, got.finish) == (fault, "none")
     assert words in got.text and len(got.text) < MAX_QUOTED_CHARS + 30
 
 
-def test_words_are_quoted_once_where_nothing_can_be_judged(tmp_path):
+def test_a_message_is_quoted_once_if_nothing_can_be_judged(tmp_path):
     body = error("Unsupported parameter: 'reasoning_effort'.")
     with endpoint(lambda request: (400, body)) as (url, _), pytest.raises(RunFailed) as caught:
         ask(tmp_path, backend=EndpointBackend(judge_at(url, extra={"reasoning_effort": "low"})))
@@ -110,7 +110,7 @@ def test_words_are_quoted_once_where_nothing_can_be_judged(tmp_path):
         (429, error("Insufficient credits", code="insufficient_quota")),
     ],
 )
-def test_an_endpoint_that_wants_money_ends_it_at_once_and_keeps_what_it_gave(
+def test_an_endpoint_that_asks_for_payment_ends_the_run_and_keeps_its_replies(
     tmp_path, status, body
 ):
     cache, answered = Cache(None), []
@@ -129,7 +129,7 @@ def test_an_endpoint_that_wants_money_ends_it_at_once_and_keeps_what_it_gave(
         assert ask(tmp_path / "again", PROMPTS[:2], backend, cache=cache).asked == 0
 
 
-def test_refusals_are_not_remembered(tmp_path):
+def test_refusals_are_not_cached(tmp_path):
     cache, config = Cache(None), {"leave_out": ["n"]}
     with endpoint(lambda request: (400, error("no"))) as (url, _), pytest.raises(RunFailed):
         ask(tmp_path / "a", PROMPTS[:2], EndpointBackend(judge_at(url)), cache=cache)
@@ -143,7 +143,7 @@ def test_refusals_are_not_remembered(tmp_path):
     assert len(requests) == 8
 
 
-def test_a_page_that_is_not_found_or_forbidden_is_told_in_its_words(monkeypatch):
+def test_not_found_and_forbidden_are_quoted(monkeypatch):
     for status, body in (
         (404, error("no such deployment")),
         (403, {"detail": "no such deployment"}),
@@ -152,7 +152,7 @@ def test_a_page_that_is_not_found_or_forbidden_is_told_in_its_words(monkeypatch)
             only_completion((status, body))
 
 
-def test_a_prompt_that_is_no_unicode_is_a_fault():
+def test_a_prompt_that_is_not_valid_unicode_is_a_fault():
     with endpoint(completion) as (url, requests):
         request = SamplingRequest([{"role": "user", "content": "\ud800"}], 1, 0.5, 32, 11)
         (got,) = EndpointBackend(judge_at(url)).sample([request])[0]

@@ -66,7 +66,7 @@ TOKENS = {"content": [{"token": "7", "logprob": None, "bytes": None, "top_logpro
         (response({"content": "7", "reasoning": "Is it 8?"}), "7"),
     ],
 )
-def test_what_is_not_needed_may_have_any_shape_and_reasoning_is_no_text(answer, text):
+def test_unneeded_fields_may_have_any_shape_and_reasoning_is_not_text(answer, text):
     got = only_completion(answer)
     assert (got.text, got.finish, got.fault) == (text, "stop", None)
 
@@ -74,7 +74,7 @@ def test_what_is_not_needed_may_have_any_shape_and_reasoning_is_no_text(answer, 
 @pytest.mark.parametrize(
     "word", [None, "eos", "eos_token", "end_turn", "STOP", "end", "", "stop_sequence"]
 )
-def test_any_word_for_the_end_of_a_text_counts_and_is_recorded(word, tmp_path):
+def test_any_finish_reason_of_a_complete_text_counts_and_is_recorded(word, tmp_path):
     with endpoint(lambda request: completion(request, finish=word)) as (url, _):
         (verdict,) = ask(tmp_path, PROMPTS[:1], EndpointBackend(judge_at(url))).verdicts
     assert (verdict.passed, verdict.graded) == (4, 4)
@@ -98,7 +98,7 @@ def test_any_word_for_the_end_of_a_text_counts_and_is_recorded(word, tmp_path):
         ({"content": "<think>It is 7.</think>\n"}, "stop"),
     ],
 )
-def test_what_has_not_come_to_its_answer_is_cut_off_and_asked_again_at_twice_the_length(
+def test_a_reply_without_its_answer_is_cut_off_and_retried_at_twice_the_length(
     message, finish, tmp_path
 ):
     def answer(request):
@@ -110,7 +110,7 @@ def test_what_has_not_come_to_its_answer_is_cut_off_and_asked_again_at_twice_the
     assert {request["max_tokens"] for request in requests} == {8, 16}
 
 
-def test_inline_reasoning_is_no_part_of_what_is_graded_or_taken_for_a_refusal(tmp_path):
+def test_inline_reasoning_is_neither_graded_nor_read_as_a_refusal(tmp_path):
     read = []
 
     def grade(prompt, text):
@@ -131,7 +131,7 @@ def test_inline_reasoning_is_no_part_of_what_is_graded_or_taken_for_a_refusal(tm
     assert set(read) == {"7", "I'm sorry, no"}
 
 
-def test_a_grade_that_says_cut_off_is_asked_again_at_twice_the_length(tmp_path):
+def test_a_cut_off_grade_is_retried_at_twice_the_length(tmp_path):
     def grade(prompt, text):
         return Grade(0.0, "cut_off", None) if text == "half" else Grade(1.0, None, text)
 
@@ -146,7 +146,7 @@ def quiet_backend(config):
     return EndpointBackend(config, BackendMonitor(note=lambda text: None))
 
 
-def test_a_rating_and_a_comparison_are_asked_again_with_room_for_the_reasoning(tmp_path):
+def test_ratings_and_comparisons_are_retried_with_room_for_the_reasoning(tmp_path):
     def answer(request):
         content = request["messages"][0]["content"]
         if request["max_tokens"] < 200:
@@ -164,7 +164,7 @@ def test_a_rating_and_a_comparison_are_asked_again_with_room_for_the_reasoning(t
     assert all(verdict.graded == 2 and not verdict.faults for verdict in verdicts)
 
 
-def test_a_choice_is_read_behind_inline_reasoning_only(tmp_path):
+def test_a_choice_is_read_only_after_inline_reasoning(tmp_path):
     question = Question(PROMPTS[0].messages, "Rating:", ("1", "2", "3"))
     for text, fault in (
         ("<think>Rating: 1?</think>Rating: 3", None),

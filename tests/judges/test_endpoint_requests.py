@@ -132,7 +132,7 @@ def test_refused_parameters_are_left_out_and_noted_once(refuses, config, sent, m
         (one_choice, {"leave_out": ["n", "seed"]}),
     ],
 )
-def test_a_config_that_knows_the_endpoint_is_refused_nothing(refuses, config):
+def test_a_matching_config_meets_no_refusal(refuses, config):
     notes: list[str] = []
     with endpoint(lambda request: refuses(request) or completion(request)) as (url, requests):
         backend_at(url, notes, **config).sample([sampling_request()])
@@ -148,7 +148,7 @@ def test_a_config_that_knows_the_endpoint_is_refused_nothing(refuses, config):
         ("Unknown field: stop, \\n", 1),
     ],
 )
-def test_a_refusal_that_nothing_helps_against_changes_nothing(message, tries):
+def test_a_refusal_without_a_remedy_changes_nothing(message, tries):
     notes: list[str] = []
     with endpoint(lambda request: (400, {"error": {"message": message}})) as (url, requests):
         backend = backend_at(url, notes, concurrency=1)
@@ -163,7 +163,7 @@ def test_a_refusal_that_nothing_helps_against_changes_nothing(message, tries):
     )
 
 
-def test_extra_parameters_are_sent_and_may_not_be_ours():
+def test_extra_parameters_are_sent_but_must_not_override_ours():
     with endpoint(completion) as (url, requests):
         extra = {"reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": False}}
         backend_at(url, [], extra=extra).sample([sampling_request(samples=1)])
@@ -180,7 +180,7 @@ def test_extra_parameters_are_sent_and_may_not_be_ours():
         judge_at("http://x", samples=9)
 
 
-def test_what_changes_no_reply_is_not_in_the_key_and_what_does_is():
+def test_the_key_holds_exactly_the_settings_that_change_a_reply():
     plain = judge_at("http://x", RubricJudge).asked()
     for same in (
         {"leave_out": ["n", "seed"]},
@@ -200,13 +200,13 @@ def test_what_changes_no_reply_is_not_in_the_key_and_what_does_is():
     assert thinking.origin() != judge_at("http://x").origin()  # a likelihood's key
 
 
-def test_the_judge_on_the_page_about_endpoints_is_a_judge():
+def test_the_example_in_the_docs_is_valid():
     page = (Path(__file__).parents[2] / "docs" / "endpoints.md").read_text()
     (config,) = (yaml.safe_load(block.partition("```")[0]) for block in page.split("```yaml")[1:])
     assert RubricJudge.model_validate(config["judge"]).extra == {"reasoning_effort": "low"}
 
 
-def test_the_room_for_reasoning_comes_on_top_and_doubles_with_the_rest(tmp_path):
+def test_thinking_tokens_are_added_and_doubled_on_retry(tmp_path):
     def answer(request):
         return (
             completion(request, "", "length")
@@ -219,7 +219,7 @@ def test_the_room_for_reasoning_comes_on_top_and_doubles_with_the_rest(tmp_path)
     assert [request["max_tokens"] for request in requests] == [108, 216]
 
 
-def test_the_first_request_goes_alone():
+def test_the_first_request_is_sent_alone():
     together, most = [], []
 
     def answer(request):

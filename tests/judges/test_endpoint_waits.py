@@ -32,7 +32,7 @@ from stages.judge_filter.config import AuditConfig
 pytestmark = pytest.mark.usefixtures("impatient_client", "own_verdict_cache")
 
 
-def test_progress_is_told_with_every_answer_of_a_chunk_and_never_goes_back(tmp_path):
+def test_progress_is_reported_per_answer_and_never_decreases(tmp_path):
     reported: list[int] = []
     monitor = BackendMonitor()
 
@@ -56,7 +56,7 @@ def test_progress_is_told_with_every_answer_of_a_chunk_and_never_goes_back(tmp_p
     assert set(reported) == set(range(1, 11))
 
 
-def test_a_stop_in_a_chunk_costs_no_answer_that_is_there(tmp_path):
+def test_a_stop_within_a_chunk_loses_no_answer(tmp_path):
     cache, answered = Cache(None), []
 
     def answer(request):
@@ -96,7 +96,7 @@ def test_a_stop_does_not_wait_for_a_request_that_hangs(monkeypatch):
     assert time.monotonic() - began < 5 and (answers, failure) == ([None, None, None], None)
 
 
-def test_answers_come_in_order_and_an_error_ends_the_rest():
+def test_answers_are_in_order_and_an_error_ends_the_rest():
     assert ask_concurrently(lambda n: n * n, range(50), 7, lambda n: None, lambda: False) == (
         [n * n for n in range(50)],
         None,
@@ -107,7 +107,7 @@ def test_answers_come_in_order_and_an_error_ends_the_rest():
     assert answers == [2, 3, 6, *[None] * 6] and isinstance(failure, ZeroDivisionError)
 
 
-def test_a_stage_that_is_stopped_goes_on_with_what_it_has(tmp_path):
+def test_a_stopped_stage_continues_with_its_answers(tmp_path):
     answered: list[dict[str, Any]] = []
 
     def answer(request):
@@ -125,7 +125,7 @@ def test_a_stage_that_is_stopped_goes_on_with_what_it_has(tmp_path):
     assert len(answered) == 10 and outputs.metrics["asked"] == 10
 
 
-def test_an_audit_tells_its_progress_and_goes_on_after_a_stop(tmp_path):
+def test_an_audit_reports_progress_and_continues_after_a_stop(tmp_path):
     reported: list[int] = []
     chosen = [prompt(f"p{n}") for n in range(40)]
     config = AuditConfig(rollouts=RolloutConfig(max_model_len=64))
@@ -149,7 +149,7 @@ class Audited(ScriptedEngine):
     max_model_len = 64
 
 
-def test_a_stage_says_how_it_asked_what_is_missing_and_what_the_endpoint_said(tmp_path):
+def test_a_stage_notes_how_it_asked_what_is_missing_and_the_endpoints_message(tmp_path):
     notes: list[str] = []
 
     def answer(request):
@@ -171,7 +171,7 @@ def test_a_stage_says_how_it_asked_what_is_missing_and_what_the_endpoint_said(tm
     assert notes[2].startswith("1 of 10 prompts have no verdict: set aside in dropped.parquet")
 
 
-def test_a_prompt_too_long_for_the_judge_is_set_aside_unjudged_and_told(tmp_path):
+def test_a_prompt_too_long_for_the_judge_is_set_aside_with_a_note(tmp_path):
     notes: list[str] = []
     long = prompt("x" * 100_000)
 

@@ -28,6 +28,10 @@ def with_outcome(decisions, outcome):
     return {id for id, decision in decisions.items() if decision.decision == outcome}
 
 
+def dropped(pool, config):
+    return with_outcome(drop_easiest(pool, config), "dropped")
+
+
 rows = st.tuples(
     st.sampled_from("abc"),
     st.none() | st.sampled_from([0.1, 0.3, 0.5, 0.9]),
@@ -103,17 +107,11 @@ def test_unstratified_drops_the_easiest_of_all_capabilities_down_to_the_floor():
     pool = [judged(f"e{n}", 0.9, "easy") for n in range(6)] + [
         judged(f"h{n}", 0.1, "hard") for n in range(6)
     ]
-    over_all = drop_easiest(pool, drop_settings(0.5, stratified=False, floor=2))
-    assert {id[0] for id in with_outcome(over_all, "dropped")} == {"e", "h"}
-    assert sum(id[0] == "e" for id in with_outcome(over_all, "kept")) == 2
-    assert {
-        id[0]
-        for id in with_outcome(drop_easiest(pool, drop_settings(0.33, stratified=False)), "dropped")
-    } == {"e"}
-    assert (
-        sum(id[0] == "h" for id in with_outcome(drop_easiest(pool, drop_settings(0.5)), "dropped"))
-        == 3
-    )
+    decisions = drop_easiest(pool, drop_settings(0.5, stratified=False, floor=2))
+    assert {id[0] for id in with_outcome(decisions, "dropped")} == {"e", "h"}
+    assert sum(id[0] == "e" for id in with_outcome(decisions, "kept")) == 2
+    assert {id[0] for id in dropped(pool, drop_settings(0.33, stratified=False))} == {"e"}
+    assert sum(id[0] == "h" for id in dropped(pool, drop_settings(0.5))) == 3
 
 
 def test_equal_ease_is_ranked_by_likelihood_and_then_by_seed():
@@ -122,12 +120,10 @@ def test_equal_ease_is_ranked_by_likelihood_and_then_by_seed():
         judged("b", 0.2, likelihood=-1.0),
         judged("c", 0.2, likelihood=-2.0),
     ]
-    assert with_outcome(drop_easiest(pool, drop_settings(0.34)), "dropped") == {"b"}
-    blind = [judged(name, 0.8) for name in "abcdef"]
-    assert {
-        min(with_outcome(drop_easiest(blind, drop_settings(0.2, seed=seed)), "dropped"))
-        for seed in range(60)
-    } == set("abcdef")
+    assert dropped(pool, drop_settings(0.34)) == {"b"}
+    equal = [judged(name, 0.8) for name in "abcdef"]
+    first = {min(dropped(equal, drop_settings(0.2, seed=seed))) for seed in range(60)}
+    assert first == set("abcdef")
 
 
 def test_only_equal_prompts_on_both_sides_of_the_threshold_are_tied():
@@ -150,7 +146,7 @@ def test_the_share_is_rounded_as_written_and_an_impossible_floor_is_refused():
         drop_counts({"a": 20, "b": 2}, drop_settings(0.1, floor=3))
 
 
-def test_a_capability_that_nobody_could_judge_ends_the_run():
+def test_a_capability_without_any_verdict_ends_the_run():
     with pytest.raises(
         RunFailed,
         match=r"no prompt of capability 'y' could be judged: 0 of 1 look broken .*; as described",

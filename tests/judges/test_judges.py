@@ -20,7 +20,7 @@ from judges.engine import EngineBackend
 from rollouts.config import RolloutConfig
 
 
-def test_config_names_one_origin_and_survives_json():
+def test_a_config_names_one_origin_and_round_trips_through_json():
     for origin in (
         {},
         {"model": "m", "url": "http://x"},
@@ -71,7 +71,7 @@ def test_examples_come_before_the_prompts_of_their_capability_and_are_part_of_th
     ).asked == len(PROMPTS)
 
 
-def test_a_second_run_asks_nothing_and_new_prompts_alone_are_asked(tmp_path):
+def test_a_second_run_asks_only_about_new_prompts(tmp_path):
     path = tmp_path / "verdicts.sqlite"
     with Cache(path) as cache:
         first = ask(tmp_path / "a", PROMPTS[:8], cache=cache)
@@ -94,7 +94,7 @@ def test_a_second_run_asks_nothing_and_new_prompts_alone_are_asked(tmp_path):
         {"rollouts": {"dtype": "bfloat16"}},
     ],
 )
-def test_another_setting_or_judge_asks_anew(tmp_path, other):
+def test_another_setting_or_judge_asks_again(tmp_path, other):
     cache = Cache(None)
     ask(tmp_path / "a", cache=cache)
     changed = AttemptsJudge.model_validate(JUDGE.model_dump() | other)
@@ -104,7 +104,7 @@ def test_another_setting_or_judge_asks_anew(tmp_path, other):
     assert ask(tmp_path / "d", cache=cache, config=renamed).asked == 0
 
 
-def test_a_killed_run_goes_on_and_counts_as_a_whole_one(tmp_path):
+def test_a_killed_run_continues_and_counts_like_an_uninterrupted_one(tmp_path):
     cache, whole = Cache(None), ask(tmp_path / "whole")
     polls = iter([False, False, True])
     with pytest.raises(Interrupted):
@@ -114,7 +114,7 @@ def test_a_killed_run_goes_on_and_counts_as_a_whole_one(tmp_path):
     assert engine.asked == ["say p8", "say p9"]
 
 
-def test_a_damaged_cache_is_named_and_not_believed(tmp_path):
+def test_a_damaged_cache_is_refused_by_name(tmp_path):
     path = tmp_path / "verdicts.sqlite"
     with Cache(path) as cache:
         cache.put({"k": {"replies": [{"text": "seven", "fault": None}]}})
@@ -126,7 +126,7 @@ def test_a_damaged_cache_is_named_and_not_believed(tmp_path):
         Cache(path)
 
 
-def test_a_judge_is_its_files_and_they_are_read_once(tmp_path, monkeypatch):
+def test_a_judge_is_identified_by_its_files_which_are_read_once(tmp_path, monkeypatch):
     (tmp_path / "weights").write_bytes(b"one")
     monkeypatch.setattr("common.checksums.SETTLED_NS", 0)
     cache = Cache(None)
@@ -138,7 +138,7 @@ def test_a_judge_is_its_files_and_they_are_read_once(tmp_path, monkeypatch):
     assert cache.folder_sum(tmp_path) != before
 
 
-def test_another_verifier_asks_anew(tmp_path):
+def test_another_verifier_asks_again(tmp_path):
     cache = Cache(None)
     ask(tmp_path / "a", cache=cache)
     numbers = [replace(one, verifier="number") for one in PROMPTS]
@@ -166,7 +166,7 @@ def test_likelihoods_are_those_of_one_judge(tmp_path):
         assert len(asked) == count
 
 
-def test_a_question_reworded_between_kill_and_resume_is_asked_anew(tmp_path, monkeypatch):
+def test_a_question_reworded_between_kill_and_resume_is_asked_again(tmp_path, monkeypatch):
     cache, polls = Cache(None), iter([False, True])
     with pytest.raises(Interrupted):
         ask(tmp_path / "v", cache=cache, stop_requested=lambda: next(polls))

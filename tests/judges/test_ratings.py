@@ -56,7 +56,7 @@ def test_an_unreadable_rating_is_asked_again_and_never_a_score(tmp_path):
     assert Unreadable.asked == 30
 
 
-def test_comparisons_in_both_orders_cancel_the_favour_of_a_place(tmp_path):
+def test_comparisons_in_both_orders_cancel_position_bias(tmp_path):
     class FavoursFirst:
         """Finds the task with the larger number harder, with a bias to the first one."""
 

@@ -23,7 +23,7 @@ from prompts.schema import read_prompts
 pytestmark = pytest.mark.usefixtures("impatient_client", "own_verdict_cache")
 
 
-def test_an_endpoint_that_dies_in_the_middle_ends_the_run(tmp_path):
+def test_an_endpoint_that_dies_midway_ends_the_run(tmp_path):
     answered: list[dict[str, Any]] = []
 
     def dying(request):
@@ -64,7 +64,7 @@ def test_the_stage_writes_kept_and_dropped_with_reasons_and_priors(tmp_path):
     json.dumps(outputs.metrics, allow_nan=False)
 
 
-def test_the_stage_puts_a_broken_prompt_aside_with_the_evidence(tmp_path):
+def test_a_broken_prompt_is_set_aside_with_the_evidence(tmp_path):
     prompts = [prompt(f"p{n}", answer="8" if n == 3 else "7") for n in range(10)]
     with endpoint(vllm) as (url, _):
         outputs, folder = run_filter(tmp_path, judge_at(url, attempts=4), prompts, share=0.0)
@@ -74,7 +74,7 @@ def test_the_stage_puts_a_broken_prompt_aside_with_the_evidence(tmp_path):
     assert "p3" not in [p.id for p in read_prompts(folder / "prompts.parquet")]
 
 
-def test_the_stage_sets_unjudged_prompts_aside_and_repeats_itself(tmp_path):
+def test_unjudged_prompts_are_set_aside_and_a_second_run_is_identical(tmp_path):
     def half(request):
         return (
             (500, {})
@@ -98,7 +98,7 @@ def test_the_stage_sets_unjudged_prompts_aside_and_repeats_itself(tmp_path):
     assert "3 endpoint_error" in aside[0]["reason"]
 
 
-def test_several_judges_agree_or_not_and_decide_together(tmp_path):
+def test_several_judges_decide_together_and_their_agreement_is_measured(tmp_path):
     with endpoint(rating) as (url, _):
         judges = [judge_at(url, RubricJudge), judge_at(url, PairwiseJudge)]
         outputs, folder = run_filter(tmp_path, judges[0], PROMPTS, more_judges=judges[1:])
@@ -116,7 +116,7 @@ def test_several_judges_agree_or_not_and_decide_together(tmp_path):
     assert {line["judge"] for line in read_json_lines(folder / "verdicts.jsonl")} == {1, 2}
 
 
-def test_a_judge_that_always_answers_nonsense_ends_the_run(tmp_path):
+def test_a_judge_that_never_gives_a_label_ends_the_run(tmp_path):
     with (
         endpoint(lambda request: completion(request, "banana")) as (url, _),
         pytest.raises(RunFailed, match="not one of 10 prompts could be judged: unreadable"),
@@ -136,7 +136,7 @@ def test_an_impossible_share_is_refused_before_the_judge_is_asked(tmp_path):
     assert not requests
 
 
-def test_examples_of_a_capability_that_no_prompt_has_are_refused_and_others_reach_the_endpoint(
+def test_examples_are_sent_unless_no_prompt_has_their_capability(
     tmp_path,
 ):
     solved = [{"question": "say x", "answer": "x"}]
