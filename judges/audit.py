@@ -39,7 +39,7 @@ class AuditedPrompt:
     """The judge's ease, 0 to 1, and its interval of the pass rate, if it gives one."""
     passes: int
     tries: int
-    """The policy's graded attempts (without faults), and how many of them passed."""
+    """How many of the policy's graded attempts (without faults) passed, and how many there are."""
     dropped: bool
 
     def __post_init__(self) -> None:

@@ -67,7 +67,7 @@ class Client:
         """Send with fewer parameters until the endpoint accepts the request.
 
         What was left out is remembered only if the request succeeds in the end. A request for
-        log-probabilities is not sent without them, because nobody could use its response."""
+        log-probabilities is not sent without them, because its response would be useless."""
         start = tried = self.parameters
         while True:
             if request.logprobs and not tried.top:

@@ -30,8 +30,7 @@ def sampling_request(prompt=PROMPTS[0], samples=3, max_tokens=32):
 
 
 def only_completion(answer, **config):
-    """The completion that an endpoint gives which always sends `answer`, or what `answer` makes of
-    the request."""
+    """The completion from an endpoint that always sends `answer`, or the result of calling it."""
     with endpoint(answer if callable(answer) else lambda request: answer) as (url, _):
         return EndpointBackend(judge_at(url, **config)).sample([sampling_request(samples=1)])[0][0]
 

@@ -30,7 +30,7 @@ class Rollout:
 
 
 class ScriptedEngine:
-    """Says "7" when prompt id and seed tell it to; every text is one token a character."""
+    """Answers "7" or "no" by the bits of the seed; every character is one token."""
 
     max_model_len = 32
 
@@ -51,7 +51,7 @@ class ScriptedEngine:
         return [[Rollout(list(text.encode()), text, "stop") for text in one] for one in texts]
 
     def next_token(self, prompts, tokens):
-        """The longer the prompt the likelier the first token."""
+        """The first token is likelier for longer prompts."""
         return [[-1.0, *[-1.0 - len(ids) / 100] * (len(tokens) - 1)] for ids in prompts]
 
     def close(self):

@@ -8,12 +8,7 @@ from typing import Any
 import pytest
 
 from builders.judge_filter_runs import run_filter, stage_context
-from builders.scripted_endpoint import (
-    completion,
-    endpoint,
-    judge_at,
-    rating,
-)
+from builders.scripted_endpoint import completion, endpoint, judge_at, rating
 from builders.scripted_judge import PROMPTS, ScriptedEngine, ask, prompt
 from common.errors import Interrupted
 from common.files import read_json_lines
