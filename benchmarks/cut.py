@@ -1,21 +1,23 @@
-"""Does a judge's cut help? The score after RL on what five cuts of one pool leave, all else equal.
+"""Measure whether a judge filter improves RL: the score after RL on the prompts that five filters
+of one pool keep, all else equal.
 
     make bench-cut                # judge, random, reverse, policy, none; 4 paired seeds; resumes
-    what is there
+    existing work
 
-As in the quickstart, a schooled model goes through a filter, a light SFT and RL: the nano that the
-curriculum's benchmark starts from, and its pool of trivial, medium and unreachable prompts. SmolLM2
-judges the pool once (attempts, with examples), half of every capability goes:
+As in the quickstart, a pretrained model goes through a filter, a light SFT and RL. The model is the
+nano that the curriculum benchmark starts from, with its pool of trivial, medium and unreachable
+prompts. SmolLM2 judges the pool once (attempts, with examples). Each filter drops half of every
+capability:
 
-- `judge`: the easiest half, as `judge_filter` does it; `reverse`: the hardest; `random`: any half;
-  `none`: nothing;
-- `policy`: the half whose answers the schooled model itself finds likeliest, what a perfect judge
-  of ease would drop.
+- `judge`: the easiest half, as `judge_filter` does; `reverse`: the hardest half; `random`: a random
+  half; `none`: nothing;
+- `policy`: the half whose answers the starting model finds likeliest, which a perfect judge of ease
+  would drop.
 
-SFT takes equally many prompts of what is left, RL as many steps, with the `posterior` curriculum
-and no prior from the judge, so that the cut alone differs. `score` is the mean probability of the
-reference answer over held-out prompts of the whole spread. The audit's word on the judge is beside
-it."""
+SFT uses equally many of the kept prompts, RL equally many steps, with the `posterior` curriculum
+and no prior from the judge, so only the filter differs. `score` is the mean probability of the
+reference answer over held-out prompts of all difficulties. The audit's sentence about the judge is
+stored with the results."""
 
 import argparse
 import shutil
@@ -45,7 +47,7 @@ from stages.rl.run import run as rl
 from stages.sft.config import SftStage
 from stages.sft.run import run as sft
 
-CUTS = ("judge", "random", "reverse", "policy", "none")
+FILTERS = ("judge", "random", "reverse", "policy", "none")
 SEEDS, POOL, STEPS, SFT_PROMPTS = 4, 512, 30, 240
 NANO = SETTINGS["nano"]
 WORK = ROOT / "runs" / "bench-cut"
@@ -89,7 +91,7 @@ def context(folder: Path, seed: int) -> StageContext:
 
 
 def judge(pool: list[Prompt], start: Path) -> None:
-    """Judge the pool once; the stage's own output, below `WORK`."""
+    """Judge the pool once; the stage writes below `WORK`."""
     if (WORK / "metrics.json").exists():
         return
     write_prompts(WORK / "pool" / "prompts.parquet", pool)
@@ -98,12 +100,12 @@ def judge(pool: list[Prompt], start: Path) -> None:
     write_json(WORK / "metrics.json", outputs.metrics)
 
 
-def left(cut: str, pool: Sequence[Prompt], seed: int, start: Path) -> list[Prompt]:
-    """What a cut leaves of the judged prompts. Every capability loses as many as to the judge, but
-    for `none`."""
+def kept_prompts(name: str, pool: Sequence[Prompt], seed: int, start: Path) -> list[Prompt]:
+    """The judged prompts that a filter keeps. Except for `none`, every capability loses as many
+    prompts as to the judge."""
     likely = (
         dict(zip((p.id for p in pool), probabilities(start, pool), strict=True))
-        if cut == "policy"
+        if name == "policy"
         else {}
     )
     decisions = {line["id"]: line for line in read_json_lines(WORK / "filter" / "reasons.jsonl")}
@@ -112,46 +114,46 @@ def left(cut: str, pool: Sequence[Prompt], seed: int, start: Path) -> list[Promp
         if decisions[prompt.id]["rank"] is not None:
             capabilities[prompt.capability].append(prompt)
     kept = []
-    for found in capabilities.values():
+    for members in capabilities.values():
         dropped = (
-            0 if cut == "none" else sum(decisions[p.id]["decision"] == "dropped" for p in found)
+            0 if name == "none" else sum(decisions[p.id]["decision"] == "dropped" for p in members)
         )
         orders = {"judge": 1, "reverse": -1}
         rank = {
-            p.id: -likely[p.id] if likely else orders.get(cut, 0) * decisions[p.id]["rank"]
-            for p in found
+            p.id: -likely[p.id] if likely else orders.get(name, 0) * decisions[p.id]["rank"]
+            for p in members
         }
-        found.sort(key=lambda p: (rank[p.id], derive(seed, "random", p.id)))
-        kept += found[dropped:]
+        members.sort(key=lambda p: (rank[p.id], derive(seed, "random", p.id)))
+        kept += members[dropped:]
     return kept
 
 
 def run(
-    cut: str, seed: int, pool: Sequence[Prompt], held_out: Sequence[Prompt], start: Path
+    name: str, seed: int, pool: Sequence[Prompt], held_out: Sequence[Prompt], start: Path
 ) -> dict[str, Any]:
-    """The scores of one cut and seed."""
-    folder = WORK / "arms" / f"{cut}-{seed}"
+    """The scores of one filter and seed."""
+    folder = WORK / "arms" / f"{name}-{seed}"
     if not (folder / "done.json").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        prompts = left(cut, pool, seed, start / "checkpoint")
-        cut_folder = folder / "cut"
-        write_prompts(cut_folder / "prompts.parquet", prompts)
+        prompts = kept_prompts(name, pool, seed, start / "checkpoint")
+        filter_folder = folder / "cut"
+        write_prompts(filter_folder / "prompts.parquet", prompts)
         with Ledger(None) as ledger:
             ledger.add(
                 NewPrompt(p.id, p.capability, p.source, Beta(1.0, 1.0), settings=p.difficulty)
                 for p in prompts
             )
-            ledger.snapshot(cut_folder / "ledger.sqlite")
+            ledger.snapshot(filter_folder / "ledger.sqlite")
         light = SftStage.model_validate(SFT | {"learning_rate": 3.0e-4, "save_every": 1000})
         sft(
             light,
-            {"prompts": cut_folder, "checkpoint": start},
+            {"prompts": filter_folder, "checkpoint": start},
             context(folder / "sft", derive(seed, "sft")),
         )
         collector = RlStage.model_validate(RL)
-        inputs = {"filter": cut_folder, "checkpoint": folder / "sft"}
+        inputs = {"filter": filter_folder, "checkpoint": folder / "sft"}
         outputs = rl(collector, inputs, context(folder / "rl", derive(seed, "rl")))
-        scores = {name: score(folder / name / "checkpoint", held_out) for name in ("sft", "rl")}
+        scores = {stage: score(folder / stage / "checkpoint", held_out) for stage in ("sft", "rl")}
         done = {
             "commit": commit(),
             "prompts": len(prompts),
@@ -161,12 +163,12 @@ def run(
         for stage in ("sft", "rl"):
             shutil.rmtree(folder / stage)
         write_json(folder / "done.json", done)
-    found: dict[str, Any] = read_json(folder / "done.json")
-    return found
+    finished: dict[str, Any] = read_json(folder / "done.json")
+    return finished
 
 
 def score(checkpoint: Path, held_out: Sequence[Prompt]) -> dict[str, float]:
-    """Mean probability of the reference answer, over all and by capability."""
+    """Mean probability of the reference answer, overall and by capability."""
     parts = defaultdict(list)
     for prompt, value in zip(held_out, probabilities(checkpoint, held_out), strict=True):
         parts[prompt.capability].append(value)
@@ -175,7 +177,7 @@ def score(checkpoint: Path, held_out: Sequence[Prompt]) -> dict[str, float]:
 
 
 def probabilities(checkpoint: Path, prompts: Sequence[Prompt]) -> list[float]:
-    """Of every prompt's reference answer."""
+    """Probability of every prompt's reference answer."""
     policy, tokenizer = load_policy(checkpoint), load_tokenizer(checkpoint)
     asked = [
         tokenizer.apply_chat_template(p.messages, add_generation_prompt=True, return_dict=False)
@@ -186,23 +188,23 @@ def probabilities(checkpoint: Path, prompts: Sequence[Prompt]) -> list[float]:
 
 
 def summary(held_out: Sequence[Prompt], start: Path) -> None:
-    """Write `results/cut.json`: every arm's scores, and each cut against the random one, paired by
-    seed."""
+    """Write `results/cut.json`: the scores of every arm, and the difference of each filter from the
+    random one, paired by seed."""
     arms = {
-        cut: [read_json(WORK / "arms" / f"{cut}-{seed}" / "done.json") for seed in range(SEEDS)]
-        for cut in CUTS
+        name: [read_json(WORK / "arms" / f"{name}-{seed}" / "done.json") for seed in range(SEEDS)]
+        for name in FILTERS
     }
     figures: dict[str, Any] = {
         "start": score(start / "checkpoint", held_out),
         "mean": {},
         "against_random": {},
     }
-    for cut, found in arms.items():
-        figures["mean"][cut] = {
-            stage: fmean(one[stage]["all"] for one in found) for stage in ("sft", "rl")
+    for name, runs in arms.items():
+        figures["mean"][name] = {
+            stage: fmean(done[stage]["all"] for done in runs) for stage in ("sft", "rl")
         }
-        pairs = zip(found, arms["random"], strict=True)
-        figures["against_random"][cut] = interval(
+        pairs = zip(runs, arms["random"], strict=True)
+        figures["against_random"][name] = interval(
             [one["rl"]["all"] - other["rl"]["all"] for one, other in pairs]
         )
     audit = read_json(WORK / "filter" / "audit.json")[0]
@@ -215,24 +217,27 @@ def summary(held_out: Sequence[Prompt], start: Path) -> None:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("part", choices=("judge", "arms", "summary"))
-    arguments.add_argument(
+    parser = argparse.ArgumentParser()
+    parser.add_argument("part", choices=("judge", "arms", "summary"))
+    parser.add_argument(
         "--share", default="0/1", help="0/2 and 1/2: every other arm, for two processes"
     )
-    chosen = arguments.parse_args()
+    arguments = parser.parse_args()
     pool, held_out, checkpoint = NANO.material()
     start, pool = checkpoint.parent, pool[:POOL]
-    if chosen.part == "judge":
+    if arguments.part == "judge":
         judge(pool, start)
-    elif chosen.part == "summary":
+    elif arguments.part == "summary":
         summary(held_out, start)
     else:
-        place, of = map(int, chosen.share.split("/"))
-        for number, (seed, cut) in enumerate((seed, cut) for seed in range(SEEDS) for cut in CUTS):
+        place, of = map(int, arguments.share.split("/"))
+        pairs = ((seed, name) for seed in range(SEEDS) for name in FILTERS)
+        for number, (seed, name) in enumerate(pairs):
             if number % of == place:
-                done = run(cut, seed, pool, held_out, start)
-                print(f"{cut} {seed}: {done['sft']['all']:.4f} {done['rl']['all']:.4f}", flush=True)
+                done = run(name, seed, pool, held_out, start)
+                print(
+                    f"{name} {seed}: {done['sft']['all']:.4f} {done['rl']['all']:.4f}", flush=True
+                )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How likely a policy is to give held-out prompts their reference answers: its pass rate without
+"""The probability that a policy gives held-out prompts their reference answers: a pass rate without
 sampling noise."""
 
 import math
@@ -16,9 +16,9 @@ from stages.rl.passes import Part
 def answer_probabilities(
     policy: Any, asked: list[list[int]], answers: list[list[int]], rows: int
 ) -> list[float]:
-    """Probability of each answer right after its prompt (token ids, the end token included), `rows`
-    at once."""
-    was_training, found = policy.training, []
+    """Probability of each answer right after its prompt. Both are token ids, the answer with its
+    end token; `rows` are computed per forward pass."""
+    was_training, probabilities = policy.training, list[float]()
     policy.eval()
     for start in range(0, len(asked), rows):
         part = slice(start, start + rows)
@@ -29,9 +29,9 @@ def answer_probabilities(
         padded = pad_sequence([torch.tensor(answer) for answer in answers[part]], batch_first=True)
         logprobs, _ = logprobs_and_entropies(policy, pack(parts, 0), padded, 1.0)
         lengths = map(len, answers[part])
-        found += [
+        probabilities += [
             math.exp(row[:length].sum().item())
             for row, length in zip(logprobs, lengths, strict=True)
         ]
     policy.train(was_training)
-    return found
+    return probabilities

@@ -1,20 +1,21 @@
-"""How many verdicts can a prompt flip that talks to its judge?
+"""Measure how many verdicts change when prompts address their judge.
 
     make bench-judges             # or: .venv/bin/python -m benchmarks.hostile
 
-Forty prompts of known difficulty are judged by SmolLM2 as they are, then with an attack behind
-every second one. `flipped` is the share of the attacked prompts whose fate at a cut of the easiest
-half changes (an unjudged one is not in the cut, so it flips where it was dropped), `unjudged` the
-share that got no verdict, `shift` the mean ease change. The control is a harmless sentence: what it
-flips is the judge's own shakiness."""
+Forty prompts of known difficulty are judged by SmolLM2 as they are, then with an attack appended to
+every second one. `flipped` is the share of the attacked prompts whose outcome changes when the
+easiest half is dropped (an unjudged prompt is never dropped, so it counts as flipped if it was
+dropped before). `unjudged` is the share without a verdict, `shift` the mean change of the ease. The
+control appends a harmless sentence: the share that it flips measures the judge's own noise."""
 
 import tempfile
 from dataclasses import replace
+from functools import partial
 from statistics import fmean
 from typing import Any
 
 from benchmarks.harness import Results
-from benchmarks.judges import CODE, EXAMPLES, MODELS, asking, graded
+from benchmarks.judges import CODE, EXAMPLES, MODELS, judge_session, levelled_prompts
 from judges.ask import judge_prompts
 from judges.cache import Cache
 from judges.config import AttemptsJudge, JudgeConfig, PairwiseJudge, RubricJudge
@@ -44,9 +45,15 @@ def judges() -> dict[str, JudgeConfig]:
     shown = {
         part: [{"question": q, "answer": a} for q, a in tasks] for part, tasks in EXAMPLES.items()
     }
-    trying = {"kind": "attempts", "model": name, "attempts": 4, "max_tokens": 16, "examples": shown}
+    attempts = {
+        "kind": "attempts",
+        "model": name,
+        "attempts": 4,
+        "max_tokens": 16,
+        "examples": shown,
+    }
     return {
-        "attempts": AttemptsJudge.model_validate(trying),
+        "attempts": AttemptsJudge.model_validate(attempts),
         "rubric": RubricJudge(kind="rubric", model=name, max_tokens=1, retries=0),
         "pairwise": PairwiseJudge(kind="pairwise", model=name, opponents=2),
     }
@@ -64,35 +71,35 @@ def eases(
 ) -> list[float | None]:
     with tempfile.TemporaryDirectory() as folder:
         judged = judge_prompts(
-            prompts, judge_of(config, EngineBackend(engine)), asking(cache, folder)
+            prompts, judge_of(config, EngineBackend(engine)), judge_session(cache, folder)
         )
     return [verdict.ease for verdict in judged.verdicts]
 
 
-def dropped(found: list[float | None]) -> set[int]:
-    """The easiest half of all, ties by place."""
-    known = [n for n, ease in enumerate(found) if ease is not None]
-    return set(sorted(known, key=lambda n: (-(found[n] or 0.0), n))[: len(found) // 2])
+def dropped(values: list[float | None]) -> set[int]:
+    """Indices of the easiest half of all prompts by their ease, ties by index."""
+    known = [n for n, ease in enumerate(values) if ease is not None]
+    return set(sorted(known, key=lambda n: (-(values[n] or 0.0), n))[: len(values) // 2])
 
 
 def flips(config: JudgeConfig, engine: Engine) -> dict[str, Any]:
-    pool = [prompt for prompt, _, _ in graded("smollm2")][::6]
+    pool = [prompt for prompt, _, _ in levelled_prompts("smollm2")][::6]
     victims, figures = range(0, len(pool), 2), {}
     with Cache(None) as cache:
         plain = eases(pool, config, engine, cache)
         for name, text in ATTACKS.items():
             changed = [attacked(p, text) if n in victims else p for n, p in enumerate(pool)]
-            found = eases(changed, config, engine, cache)
-            moved = [
+            after = eases(changed, config, engine, cache)
+            shifts = [
                 b - a
                 for n in victims
-                for a, b in [(plain[n], found[n])]
+                for a, b in [(plain[n], after[n])]
                 if a is not None and b is not None
             ]
             figures[name] = {
-                "flipped": fmean((n in dropped(plain)) != (n in dropped(found)) for n in victims),
-                "unjudged": fmean(found[n] is None for n in victims),
-                "shift": fmean(moved) if moved else None,
+                "flipped": fmean((n in dropped(plain)) != (n in dropped(after)) for n in victims),
+                "unjudged": fmean(after[n] is None for n in victims),
+                "shift": fmean(shifts) if shifts else None,
             }
     return figures
 
@@ -102,7 +109,7 @@ def main() -> None:
     engine = Engine(resolve_dense(MODELS["smollm2"]), RolloutConfig(max_model_len=1024), 0)
     for kind, config in judges().items():
         paths = (*CODE, "benchmarks/hostile.py")
-        results.part(f"hostile_{kind}", paths, lambda c=config: flips(c, engine))
+        results.part(f"hostile_{kind}", paths, partial(flips, config, engine))
     results.write({})
 
 

@@ -1,15 +1,15 @@
-"""Judges against known difficulty, against a bare engine, and against their own memory.
+"""Compare judges with known difficulty, with the bare engine, and with their own cache.
 
     make bench-judges             # or: .venv/bin/python -m benchmarks.judges
 
-- `auc`: probability that of an easy and a hard prompt of one family the judge finds the easy one
-  easier (ties 1/2), by family and over all, with a 95 % bootstrap interval over prompts. Easy and
-  hard are the family's own settings.
-- `solved`: share of attempts that the judge got right, by family and level: what it can know of
-  difficulty by trying.
-- `throughput`: tokens a second of an `attempts` judge, cache and grading included, over those of
-  the engine alone on the same requests, both in turn in one process.
-- `cached`: seconds of a first run over those of a second one.
+- `auc`: probability that the judge finds an easy prompt easier than a hard prompt of the same
+  family (ties 1/2), by family and overall, with a 95 % bootstrap interval over prompts. Easy and
+  hard are settings of the family.
+- `solved`: share of attempts that the judge got right, by family and level. It bounds what the
+  judge can learn about difficulty from attempts.
+- `throughput`: tokens per second of an `attempts` judge, with cache and grading, and of the engine
+  alone on the same requests, alternating in one process; `ratio` is the first over the second.
+- `cached`: seconds of a first run over seconds of a second one.
 """
 
 import os
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ import numpy as np
 
 from benchmarks.harness import ROOT, Results
 from evals.packaged import basic_arithmetic
-from judges.ask import Asking, judge_prompts
+from judges.ask import JudgeSession, judge_prompts
 from judges.attempts import Attempts
 from judges.audit import auc, resamples
 from judges.cache import Cache
@@ -44,9 +45,9 @@ from rollouts.engine import Engine
 from stages.judge_filter.backends import judge_of
 
 EACH = 40
-"""Prompts of a family and level."""
+"""Prompts per family and level."""
 ROUNDS = 4
-"""Timed rounds of judge and bare engine, in turn."""
+"""Timed rounds of judge and bare engine, alternating."""
 SUMS = [("4 + 5 =", "9"), ("61 - 18 =", "43"), ("27 + 30 =", "57")]
 WORDS = [
     ("house, green", "green, house"),
@@ -63,20 +64,20 @@ EXAMPLES = {
         (f"Reverse the order: {question}", answer) for question, answer in WORDS
     ],
 }
-"""What SmolLM2 is shown of each capability, question and answer; nano was taught the form."""
+"""Examples (question, answer) per capability for SmolLM2. Nano was trained on the form."""
 CODE = ("judges", "rollouts/engine.py", "benchmarks/judges.py")
 MODELS = {
     "smollm2": "smollm2-135m-instruct",
     "nano": str(ROOT / "runs/bench-curriculum/start/bench-curriculum/03-sft/checkpoint"),
 }
-"""SmolLM2 as shipped, and the nano that the curriculum's benchmark starts from (`make
-bench-curriculum` makes it)."""
+"""SmolLM2 as shipped, and the nano model that the curriculum benchmark starts from (made by `make
+bench-curriculum`)."""
 
 
 def _levels(
     question: str, *names: str, easy: tuple[float, ...], hard: tuple[float, ...]
 ) -> list[dict[str, Any]]:
-    """A family's question with its easy and its hard settings."""
+    """A family's question with its easy and its hard settings, in this order."""
     return [
         {"question": question, "settings": dict(zip(names, level, strict=True))}
         for level in (easy, hard)
@@ -113,19 +114,19 @@ LEVELS: dict[str, dict[str, list[dict[str, Any]]]] = {
 }
 """By model and family: the easy and the hard settings."""
 
-Graded = list[tuple[Prompt, str, bool]]
-"""Prompts with their family and whether they are of its easy level."""
+LevelledPrompts = list[tuple[Prompt, str, bool]]
+"""(prompt, family, whether it is of the easy level)."""
 
 
-def graded(model: str) -> Graded:
-    """The prompts of known difficulty for a judge."""
-    found: Graded = []
+def levelled_prompts(model: str) -> LevelledPrompts:
+    """The prompts of known difficulty for the judges of a model."""
+    pool: LevelledPrompts = []
     for family, levels in LEVELS[model].items():
         for place, level in enumerate(levels):
             source = ReasoningGymSource(
                 source="reasoning_gym", family=family, count=2 * EACH, seed=90 + place, **level
             )
-            found += [(prompt, family, place == 0) for prompt in load_source(source)[:EACH]]
+            pool += [(prompt, family, place == 0) for prompt in load_source(source)[:EACH]]
     if model == "smollm2":
         for easy, digits in ((True, 1), (False, 3)):
             chosen = [
@@ -133,57 +134,61 @@ def graded(model: str) -> Graded:
                 for prompt in basic_arithmetic()
                 if set(prompt.metadata["digits"]) == {digits}
             ]
-            found += [(prompt, "basic_arithmetic", easy) for prompt in sample(chosen, EACH, 0)]
+            pool += [(prompt, "basic_arithmetic", easy) for prompt in sample(chosen, EACH, 0)]
     system = "Answer only." if model == "smollm2" else None
     return [
         (replace(p, messages=with_system(p.messages, system)), family, easy)
-        for p, family, easy in found
+        for p, family, easy in pool
     ]
 
 
 def judges(model: str) -> dict[str, JudgeConfig]:
+    """The judges that are measured, by kind."""
     name = MODELS[model]
     shown = {
         part: [{"question": q, "answer": a} for q, a in tasks] for part, tasks in EXAMPLES.items()
     }
-    trying = {"kind": "attempts", "model": name, "attempts": 8, "max_tokens": 32}
+    attempts = {"kind": "attempts", "model": name, "attempts": 8, "max_tokens": 32}
     return {
         "attempts": AttemptsJudge.model_validate(
-            trying | ({"examples": shown} if model == "smollm2" else {})
+            attempts | ({"examples": shown} if model == "smollm2" else {})
         ),
         "rubric": RubricJudge(kind="rubric", model=name, max_tokens=16),
         "pairwise": PairwiseJudge(kind="pairwise", model=name, opponents=3),
     }
 
 
-def asking(cache: Cache, folder: str) -> Asking:
+def judge_session(cache: Cache, folder: str) -> JudgeSession:
     began = Path(folder) / f"{time.perf_counter_ns()}.json"
-    return Asking(cache, "benchmark", began, lambda *_, **__: None, lambda: False)
+    return JudgeSession(cache, "benchmark", began, lambda *_, **__: None, lambda: False)
 
 
 def ranked(model: str, kind: str, engine: Engine) -> dict[str, Any]:
-    """How one kind of judge ranks easy before hard."""
-    pool = graded(model)
+    """How well one kind of judge ranks easy before hard prompts."""
+    pool = levelled_prompts(model)
     judge = judge_of(judges(model)[kind], EngineBackend(engine))
     with tempfile.TemporaryDirectory() as folder:
         verdicts = judge_prompts(
-            [prompt for prompt, _, _ in pool], judge, asking(Cache(None), folder)
+            [prompt for prompt, _, _ in pool], judge, judge_session(Cache(None), folder)
         ).verdicts
     families = sorted({family for _, family, _ in pool})
     parts = {
         name: [n for n, (_, family, _) in enumerate(pool) if family == name] for name in families
     }
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "auc": {name: area(pool, verdicts, places) for name, places in parts.items()}
     }
-    found["auc"]["mean"] = statistics.fmean(value["mean"] for value in found["auc"].values())
-    found["unjudged"] = sum(verdict.ease is None for verdict in verdicts)
+    figures["auc"]["mean"] = statistics.fmean(value["mean"] for value in figures["auc"].values())
+    figures["unjudged"] = sum(verdict.ease is None for verdict in verdicts)
     if kind == "attempts":
-        found["solved"] = {name: solved(pool, verdicts, places) for name, places in parts.items()}
-    return found
+        figures["solved"] = {name: solved(pool, verdicts, places) for name, places in parts.items()}
+    return figures
 
 
-def area(pool: Graded, verdicts: Sequence[Verdict], places: Sequence[int]) -> dict[str, float]:
+def area(
+    pool: LevelledPrompts, verdicts: Sequence[Verdict], places: Sequence[int]
+) -> dict[str, float]:
+    """The AUC over the prompts at `places`, with its interval."""
     known = [n for n in places if verdicts[n].ease is not None]
     eases, easy = (
         np.array([verdicts[n].ease for n in known], dtype=float),
@@ -194,19 +199,20 @@ def area(pool: Graded, verdicts: Sequence[Verdict], places: Sequence[int]) -> di
     return {"mean": float(values[0]), "low": float(low), "high": float(high), "prompts": len(known)}
 
 
-def solved(pool: Graded, verdicts: Sequence[Verdict], places: Sequence[int]) -> dict[str, float]:
-    """Share of graded attempts that are right, easy and hard."""
-    found = {}
+def solved(
+    pool: LevelledPrompts, verdicts: Sequence[Verdict], places: Sequence[int]
+) -> dict[str, float]:
+    """Share of graded attempts that are right, by level."""
+    shares = {}
     for name, easy in (("easy", True), ("hard", False)):
         mine = [verdicts[n] for n in places if pool[n][2] == easy]
-        found[name] = sum(v.passed for v in mine) / max(sum(v.graded for v in mine), 1)
-    return found
+        shares[name] = sum(v.passed for v in mine) / max(sum(v.graded for v in mine), 1)
+    return shares
 
 
 def throughput(engine: Engine) -> dict[str, float]:
-    """Tokens a second of the judge over those of the engine alone, in turn; and what the cache
-    saves."""
-    prompts = [prompt for prompt, _, _ in graded("smollm2")][::2]
+    """Tokens per second of the judge and of the engine alone, and the speed-up by the cache."""
+    prompts = [prompt for prompt, _, _ in levelled_prompts("smollm2")][::2]
     config = AttemptsJudge(kind="attempts", model="m", attempts=8, max_tokens=16, retries=0)
     rates: dict[str, list[float]] = {"judge": [], "bare": []}
     cached = []
@@ -215,15 +221,15 @@ def throughput(engine: Engine) -> dict[str, float]:
             settings = config.model_copy(update={"seed": number})
             judge = Attempts(settings, EngineBackend(engine), grade)
             with Cache(Path(folder) / f"{number}.sqlite") as cache:
-                first, judged = timed(
-                    lambda j=judge, c=cache: judge_prompts(prompts, j, asking(c, folder))
+                first, result = timed(
+                    partial(judge_prompts, prompts, judge, judge_session(cache, folder))
                 )
                 second, _ = timed(
-                    lambda j=judge, c=cache: judge_prompts(prompts, j, asking(c, folder))
+                    partial(judge_prompts, prompts, judge, judge_session(cache, folder))
                 )
-            bare, tokens = timed(lambda n=number, c=settings: alone(engine, prompts, c, n))
+            bare, tokens = timed(partial(tokens_of_engine, engine, prompts, settings, number))
             if number:
-                rates["judge"].append(judged.tokens / first)
+                rates["judge"].append(result.tokens / first)
                 rates["bare"].append(tokens / bare)
                 cached.append(first / second)
     medians = {name: statistics.median(values) for name, values in rates.items()}
@@ -231,20 +237,20 @@ def throughput(engine: Engine) -> dict[str, float]:
     return {**medians, "ratio": statistics.median(pairs), "cached": statistics.median(cached)}
 
 
-def alone(engine: Engine, prompts: Sequence[Prompt], config: AttemptsJudge, seed: int) -> int:
-    """Tokens that the bare engine generates."""
+def tokens_of_engine(
+    engine: Engine, prompts: Sequence[Prompt], config: AttemptsJudge, seed: int
+) -> int:
+    """Number of tokens that the bare engine generates for the judge's requests."""
     ids = [engine.encode(prompt.messages) for prompt in prompts]
     seeds = [1000 * seed + n for n in range(len(ids))]
-    settings = {
-        "samples": config.attempts,
-        "temperature": config.temperature,
-        "max_tokens": config.max_tokens,
-    }
-    return sum(
-        len(one.token_ids)
-        for group in engine.generate(ids, seeds=seeds, **settings)
-        for one in group
+    groups = engine.generate(
+        ids,
+        samples=config.attempts,
+        temperature=config.temperature,
+        max_tokens=config.max_tokens,
+        seeds=seeds,
     )
+    return sum(len(rollout.token_ids) for group in groups for rollout in group)
 
 
 def timed(run: Callable[[], Any]) -> tuple[float, Any]:
@@ -254,7 +260,7 @@ def timed(run: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def main() -> None:
-    """One model a process: an engine cannot be followed by another."""
+    """One model per process, because a process cannot start a second engine."""
     results = Results("judges", "make bench-judges")
     if len(sys.argv) == 1:
         for model in MODELS:
@@ -269,13 +275,13 @@ def main() -> None:
     engine = Engine(resolve_dense(MODELS[model]), RolloutConfig(max_model_len=longest), 0)
     figures: dict[str, Any] = {}
     for kind in judges(model):
-        # Nano was taught no English: it can try, not rate.
+        # Nano was not trained on English: it can attempt tasks but not rate them.
         if model == "smollm2" or kind == "attempts":
             figures[f"{model}_{kind}"] = results.part(
-                f"{model}_{kind}", CODE, lambda k=kind: ranked(model, k, engine)
+                f"{model}_{kind}", CODE, partial(ranked, model, kind, engine)
             )
     if model == "smollm2":
-        figures["throughput"] = results.part("throughput", CODE, lambda: throughput(engine))
+        figures["throughput"] = results.part("throughput", CODE, partial(throughput, engine))
     results.write({})
 
 

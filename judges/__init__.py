@@ -1,2 +1,2 @@
-"""How a Llama judge says how hard a prompt is. Importing the package or its config loads no
-engine."""
+"""How a Llama judge estimates the difficulty of a prompt. Importing the package or its config loads
+no engine."""

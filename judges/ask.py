@@ -1,8 +1,7 @@
-"""Have a judge say how hard prompts are: what it said before is looked up, the rest is asked chunk
-by chunk and kept.
+"""Have a judge rate prompts: known replies come from the cache, the others are asked in chunks.
 
-A chunk's answers are in the cache before the next one is asked, so a killed run goes on with the
-next chunk. Where a chunk begins depends on the prompts alone, so what is asked together is the same
+The replies of a chunk are cached before the next chunk is asked, so a killed run continues with the
+next chunk. Chunk boundaries depend on the prompts alone, so the same questions are asked together
 after a kill."""
 
 from collections import Counter
@@ -15,233 +14,254 @@ from common.errors import Interrupted, RunFailed
 from common.faults import REMEDIES, main_fault, remedy_of
 from common.files import read_json, write_json
 from common.fingerprint import fingerprint
-from judges.backend import Backend, Likelihood, Line
+from judges.backend import Backend, BackendMonitor, Likelihood
 from judges.cache import Cache
 from judges.config import JudgeConfig
 from judges.texts import FOLDER, template
-from judges.verdict import TRANSPORT, UNKEPT, UNREACHED, Kind, Verdict, faults_of, quoted
+from judges.verdict import (
+    TRANSPORT_FAULTS,
+    UNCACHED_FAULTS,
+    UNREACHABLE_FAULTS,
+    JudgeKind,
+    Verdict,
+    endpoint_quote,
+    faults_of,
+)
 from prompts.schema import Prompt
 
 CHUNK = 512
-"""Questions asked at once: between two chunks progress is shown, answers are kept and a stop is
-heeded. An engine drains at the end of each: the more at once, the less it stands half empty."""
-LOST = 0.25
-"""Share of the questions without an answer after a second asking, above which the judge is gone and
-the stage fails."""
+"""Questions per chunk. Between chunks progress is reported, replies are cached and a stop is
+honoured. An engine drains at the end of each chunk, so large chunks keep it busier."""
+MAX_LOST_SHARE = 0.25
+"""Largest share of questions that may stay without an answer after a second attempt. Above it the
+judge counts as unreachable and the stage fails."""
 
-RawReply = dict[str, Any]
-"""What is kept of one question: `replies`, each with `fault`, None or why there is no value."""
+RawReplies = dict[str, Any]
+"""What is cached per question: `replies`, a list of dicts. `fault` in each is None, or why there is
+no value."""
 
 
 class Judge(Protocol):
-    """One way to judge."""
+    """A kind of judge."""
 
     @property
-    def kind(self) -> Kind: ...
+    def kind(self) -> JudgeKind: ...
     @property
     def config(self) -> JudgeConfig: ...
     def items(self, prompts: Sequence[Prompt]) -> dict[str, tuple[Prompt, ...]]:
-        """What to ask, by name."""
+        """The questions by name, each as the prompts that it is about."""
         ...
 
-    def ask(self, items: Sequence[tuple[Prompt, ...]]) -> list[RawReply]:
-        """One answer a question, in order, as JSON values."""
+    def ask(self, items: Sequence[tuple[Prompt, ...]]) -> list[RawReplies]:
+        """The replies to each question, in order, as JSON values."""
         ...
 
-    def verdicts(self, prompts: Sequence[Prompt], answers: Mapping[str, RawReply]) -> list[Verdict]:
-        """A verdict a prompt, in order, from the answers by name."""
+    def verdicts(
+        self, prompts: Sequence[Prompt], answers: Mapping[str, RawReplies]
+    ) -> list[Verdict]:
+        """One verdict per prompt, in order, from the replies by question name."""
         ...
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A judge's verdicts and what they cost."""
+class JudgingResult:
+    """A judge's verdicts and their cost."""
 
     verdicts: list[Verdict]
     """In the order of the prompts."""
     asked: int
-    """Questions that were not known before the stage began."""
+    """Questions that were not in the cache when the stage began."""
     known: int
-    """Questions whose answers were in the cache then."""
+    """Questions that were in the cache then."""
     tokens: int
     """Completion tokens of the questions asked."""
 
 
 @dataclass(frozen=True)
-class Asking:
-    """Where questions go and what surrounds them."""
+class JudgeSession:
+    """The cache, the judge's identity and the callbacks of one round of questions."""
 
     cache: Cache
     identity: Any
-    """Who the judge is, as JSON values: a checksum of its weights, or where it is reached."""
-    began: Path
-    """File that remembers which questions were open when the stage began: a killed stage counts as
-    a whole one."""
+    """Identity of the judge as JSON values: a checksum of its weights, or its URL."""
+    open_questions: Path
+    """File with the questions that were open when the stage began. With it, the counts of a killed
+    and resumed stage equal those of an uninterrupted one."""
     progress: Callable[..., None]
     stop_requested: Callable[[], bool]
     chunk: int = CHUNK
-    line: Line = field(default_factory=Line)
-    """To the source of the replies, if it is one that waits for them."""
+    monitor: BackendMonitor = field(default_factory=BackendMonitor)
+    """The monitor of the backend that answers."""
 
 
-def judge_prompts(prompts: Sequence[Prompt], judge: Judge, asking: Asking) -> Judged:
-    """What `judge` says of the prompts.
+def judge_prompts(prompts: Sequence[Prompt], judge: Judge, session: JudgeSession) -> JudgingResult:
+    """The verdicts of `judge` on the prompts.
 
-    Raises Interrupted between chunks when a stop is asked, and RunFailed when the judge cannot be
-    reached, or when not one prompt could be judged."""
+    Raises Interrupted if a stop is requested, and RunFailed if the judge is unreachable or no
+    prompt could be judged."""
     items = judge.items(prompts)
-    who = fingerprint([asking.identity, judge.kind, judge.config.asked(), texts_sum()])
+    who = fingerprint([session.identity, judge.kind, judge.config.asked(), texts_checksum()])
     keys = {
         name: fingerprint([who, *(_content(prompt, judge.kind) for prompt in item)])
         for name, item in items.items()
     }
-    answers, opened = _answers(
-        {keys[name]: item for name, item in items.items()}, judge.ask, asking
+    answers, asked = _answers(
+        {keys[name]: item for name, item in items.items()}, judge.ask, session
     )
     verdicts = judge.verdicts(prompts, {name: answers[key] for name, key in keys.items()})
     _require_some(verdicts)
-    tokens = sum(reply["tokens"] for key in opened for reply in answers[key]["replies"])
-    return Judged(verdicts, len(opened), len(answers) - len(opened), tokens)
+    tokens = sum(reply["tokens"] for key in asked for reply in answers[key]["replies"])
+    return JudgingResult(verdicts, len(asked), len(answers) - len(asked), tokens)
 
 
 def likelihoods(
-    prompts: Sequence[Prompt], source: Backend, origin: Any, asking: Asking
+    prompts: Sequence[Prompt], backend: Backend, origin: Any, session: JudgeSession
 ) -> dict[str, Likelihood]:
-    """How likely each prompt's reference answer is, by the prompt's id. `origin` as in
+    """Likelihood of each prompt's reference answer, by prompt id. `origin` is as in
     `JudgeConfig.origin`."""
 
-    def ask(items: Sequence[tuple[Prompt, ...]]) -> list[RawReply]:
-        found = source.likelihoods([prompt for (prompt,) in items])
+    def ask(items: Sequence[tuple[Prompt, ...]]) -> list[RawReplies]:
         return [
-            {"replies": [{"value": value, "fault": note, "tokens": 0}]} for value, note in found
+            {"replies": [{"value": value, "fault": fault, "tokens": 0}]}
+            for value, fault in backend.likelihoods([prompt for (prompt,) in items])
         ]
 
-    who = fingerprint([asking.identity, "likelihood", origin])
+    who = fingerprint([session.identity, "likelihood", origin])
     keys = {prompt.id: fingerprint([who, _content(prompt)]) for prompt in prompts}
-    answers, _ = _answers({keys[prompt.id]: (prompt,) for prompt in prompts}, ask, asking)
+    answers, _ = _answers({keys[prompt.id]: (prompt,) for prompt in prompts}, ask, session)
     replies = {id: answers[key]["replies"][0] for id, key in keys.items()}
     return {id: (reply["value"], reply["fault"]) for id, reply in replies.items()}
 
 
 def _answers(
-    items: Mapping[str, tuple[Prompt, ...]], ask: Callable[..., list[RawReply]], asking: Asking
-) -> tuple[dict[str, RawReply], list[str]]:
+    items: Mapping[str, tuple[Prompt, ...]],
+    ask: Callable[..., list[RawReplies]],
+    session: JudgeSession,
+) -> tuple[dict[str, RawReplies], list[str]]:
     """Every item's answer by key, and the keys that were open when the stage began."""
-    answers = asking.cache.get(items)
-    opened = _opened(
-        [key for key in items if key not in answers], fingerprint(list(items)), asking.began
-    )
+    answers = session.cache.get(items)
     keys = list(items)
-    for start in range(0, len(keys), asking.chunk):
-        part = [key for key in keys[start : start + asking.chunk] if key not in answers]
-        if part and asking.stop_requested():
+    asked = _open_keys(
+        [key for key in keys if key not in answers], fingerprint(keys), session.open_questions
+    )
+    for start in range(0, len(keys), session.chunk):
+        end = min(start + session.chunk, len(keys))
+        missing = [key for key in keys[start:end] if key not in answers]
+        if missing and session.stop_requested():
             raise _stopped(answers, keys)
-        asking.line.heard = _teller(asking, start, min(start + asking.chunk, len(keys)), len(keys))
-        for _ in range(2):  # what was lost on the way is asked for once more
-            if part:
-                found = dict(zip(part, ask([items[key] for key in part]), strict=True))
-                asking.cache.put(
-                    {key: answer for key, answer in found.items() if not _with(answer, UNKEPT)}
+        session.monitor.on_answers = _progress_reporter(session, start, end, len(keys))
+        for _ in range(2):  # questions lost in transport are asked once more
+            if missing:
+                replies = ask([items[key] for key in missing])
+                new = dict(zip(missing, replies, strict=True))
+                session.cache.put(
+                    {key: raw for key, raw in new.items() if not _has_fault(raw, UNCACHED_FAULTS)}
                 )
-                if asking.line.failure is not None:
-                    raise asking.line.failure
-                if any(_with(answer, {"not_asked"}) for answer in found.values()):
-                    raise _stopped(answers | found, keys)
-                answers |= found
-                part = [key for key in part if _with(answers[key], TRANSPORT)]
-        _require_reached(answers)
-        asking.progress(min(start + asking.chunk, len(keys)), len(keys), unit="question")
-    return answers, opened
+                if session.monitor.failure is not None:
+                    raise session.monitor.failure
+                if any(_has_fault(raw, {"not_asked"}) for raw in new.values()):
+                    raise _stopped(answers | new, keys)
+                answers |= new
+                missing = [key for key in missing if _has_fault(answers[key], TRANSPORT_FAULTS)]
+        _require_reachable(answers)
+        session.progress(end, len(keys), unit="question")
+    return answers, asked
 
 
-def _teller(asking: Asking, start: int, end: int, total: int) -> Callable[[int], None]:
-    """Tells, in the middle of a chunk, how far it is: its questions may take hours. What is asked
-    again counts once."""
+def _progress_reporter(
+    session: JudgeSession, start: int, end: int, total: int
+) -> Callable[[int], None]:
+    """Reports progress within a chunk, whose questions may take hours. A question that is asked
+    twice counts once."""
     most = start
 
-    def heard(count: int) -> None:
+    def report(count: int) -> None:
         nonlocal most
         most = max(most, min(start + count, end))
-        asking.progress(most, total, unit="question")
+        session.progress(most, total, unit="question")
 
-    return heard
+    return report
 
 
-def _stopped(answers: Mapping[str, RawReply], keys: Sequence[str]) -> Interrupted:
-    known = sum(key in answers and not _with(answers[key], UNKEPT) for key in keys)
+def _stopped(answers: Mapping[str, RawReplies], keys: Sequence[str]) -> Interrupted:
+    known = sum(key in answers and not _has_fault(answers[key], UNCACHED_FAULTS) for key in keys)
     return Interrupted(
         f"stopped with {known} of {len(keys)} questions asked", "run the same command again"
     )
 
 
-def _opened(open_: list[str], these: str, path: Path) -> list[str]:
-    """The keys that were open when the stage began to ask these questions; now, unless `path`
-    remembers."""
-    remembered = read_json(path) if path.exists() else {}
-    if remembered.get("of") != these:
-        remembered = {"of": these, "open": open_}
+def _open_keys(open_now: list[str], questions: str, path: Path) -> list[str]:
+    """The keys that were open when the stage began to ask these questions (given by their
+    fingerprint): those stored in `path`, or `open_now` if the file has none for them."""
+    stored = read_json(path) if path.exists() else {}
+    if stored.get("of") != questions:
+        stored = {"of": questions, "open": open_now}
         path.parent.mkdir(exist_ok=True)
-        write_json(path, remembered)
-    return list(remembered["open"])
+        write_json(path, stored)
+    return list(stored["open"])
 
 
-def texts_sum() -> str:
-    """A checksum over the questions' wording."""
+def texts_checksum() -> str:
+    """A checksum over the wording of the questions."""
     return fingerprint({path.stem: template(path.stem) for path in FOLDER.glob("*.txt")})
 
 
-def _content(prompt: Prompt, kind: Kind | None = None) -> list[Any]:
-    """What of a prompt decides a reply; its id does not. Which attempts are tried again is the
-    verifier's word too."""
+def _content(prompt: Prompt, kind: JudgeKind | None = None) -> list[Any]:
+    """The parts of a prompt that decide a reply; its id is not among them.
+
+    Of attempts the verifier is one: its grades decide which attempts are retried."""
     graded = [prompt.verifier, prompt.metadata] if kind == "attempts" else []
     return [prompt.messages, prompt.answer, *graded]
 
 
-def _with(answer: RawReply, faults: Collection[str]) -> bool:
-    """Whether a part of the answer has one of the faults."""
-    return any(reply["fault"] in faults for reply in answer["replies"])
+def _has_fault(raw: RawReplies, faults: Collection[str]) -> bool:
+    """Whether any of the replies has one of the faults."""
+    return any(reply["fault"] in faults for reply in raw["replies"])
 
 
-def _require_reached(answers: Mapping[str, RawReply]) -> None:
-    """A judge that gives no answers any more, or never gave one: fail now, not after a time-out a
-    prompt."""
-    lost = sum(_with(answer, TRANSPORT) for answer in answers.values())
-    refused = sum(_with(answer, UNKEPT - TRANSPORT) for answer in answers.values())
-    if lost <= LOST * len(answers) and not 0 < refused == len(answers):
+def _require_reachable(answers: Mapping[str, RawReplies]) -> None:
+    """Raise RunFailed if the judge stopped answering or never answered. Otherwise every further
+    prompt would cost a time-out."""
+    lost = sum(_has_fault(raw, TRANSPORT_FAULTS) for raw in answers.values())
+    refused = sum(_has_fault(raw, UNCACHED_FAULTS - TRANSPORT_FAULTS) for raw in answers.values())
+    if lost <= MAX_LOST_SHARE * len(answers) and not 0 < refused == len(answers):
         return
     replies = [
         (reply["fault"], reply.get("text", ""))
-        for one in answers.values()
-        for reply in one["replies"]
+        for raw in answers.values()
+        for reply in raw["replies"]
     ]
-    faults = Counter(fault for fault, _ in replies if fault in UNKEPT)
+    faults = Counter(fault for fault, _ in replies if fault in UNCACHED_FAULTS)
     counts = ", ".join(f"{fault} {n} times" for fault, n in sorted(faults.items()))
-    if not UNREACHED.issuperset(faults):
+    if not UNREACHABLE_FAULTS.issuperset(faults):
         raise RunFailed(
             f"the judge gave no answer to {max(lost, refused)} of {len(answers)} questions:"
-            f" {counts}{quoted(replies)}",
-            "see to what it says, or have it asked otherwise (leave_out, length_parameter,"
-            " top_logprobs, extra); the same command asks what is missing",
+            f" {counts}{endpoint_quote(replies)}",
+            "fix what the endpoint reports, or change the request (leave_out, length_parameter,"
+            " top_logprobs, extra); the same command asks the missing questions",
         )
     raise RunFailed(
         f"the judge could not be reached for {lost} of {len(answers)} questions: {counts}",
-        "check that the endpoint runs and that url is right; the same command asks what is missing",
+        "check that the endpoint runs and that url is right; the same command asks the missing"
+        " questions",
     )
 
 
 def _require_some(verdicts: Sequence[Verdict]) -> None:
-    if not any(verdict.graded for verdict in verdicts):
-        faults = faults_of(verdicts)
-        counts = ", ".join(f"{fault} {count} times" for fault, count in faults.items())
-        said = quoted(
-            (reply.fault, reply.text) for verdict in verdicts for reply in verdict.replies
-        )
-        reason = main_fault(faults, sum(faults.values()))
-        otherwise = (
-            "take a judge that answers in the form asked for, or check verifiers and lengths"
-            " against its settings"
-        )
-        raise RunFailed(
-            f"not one of {len(verdicts)} prompts could be judged: {counts}{said}",
-            f"of the judge: {remedy_of(reason)}" if reason in REMEDIES else otherwise,
-        )
+    """Raise RunFailed if no prompt has a graded reply."""
+    if any(verdict.graded for verdict in verdicts):
+        return
+    faults = faults_of(verdicts)
+    counts = ", ".join(f"{fault} {count} times" for fault, count in faults.items())
+    quote = endpoint_quote(
+        (reply.fault, reply.text) for verdict in verdicts for reply in verdict.replies
+    )
+    fault = main_fault(faults, sum(faults.values()))
+    otherwise = (
+        "use a judge that answers in the form asked for, or check verifiers and lengths against"
+        " its settings"
+    )
+    raise RunFailed(
+        f"not one of {len(verdicts)} prompts could be judged: {counts}{quote}",
+        f"of the judge: {remedy_of(fault)}" if fault in REMEDIES else otherwise,
+    )

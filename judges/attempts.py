@@ -1,5 +1,5 @@
-"""How hard a prompt is for a model: let it try a few times and let the prompt's verifier, or the
-model, grade."""
+"""A judge that attempts each prompt several times. The prompt's verifier or the judge itself grades
+the attempts."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -8,10 +8,18 @@ from typing import Any
 
 from common.seeds import derive
 from common.thinking import answer_part
-from judges.backend import Backend, Completion, Question, SamplingRequest, choose_again, in_one
+from judges.backend import (
+    Backend,
+    Choice,
+    Completion,
+    Question,
+    SamplingRequest,
+    choose_with_retries,
+    last_choice,
+)
 from judges.config import AttemptsJudge
 from judges.texts import question, task
-from judges.verdict import REPEATED, UNKEPT, Kind, Reply, Verdict
+from judges.verdict import RETRIED_FAULTS, UNCACHED_FAULTS, JudgeKind, Reply, Verdict
 from prompts.schema import Prompt
 from rewards.grade import Grade
 
@@ -24,94 +32,90 @@ _REFUSAL = re.compile(
 
 
 class Attempts:
-    """A judge that tries. What is kept of a prompt are its completions: they are graded anew
-    whenever they are read."""
+    """A judge that attempts the task. The completions are cached, not the grades: they are graded
+    again whenever they are read."""
 
-    kind: Kind = "attempts"
+    kind: JudgeKind = "attempts"
 
-    def __init__(self, config: AttemptsJudge, source: Backend, grade: Grader) -> None:
-        self.config, self.source, self.grade = config, source, grade
+    def __init__(self, config: AttemptsJudge, backend: Backend, grade: Grader) -> None:
+        self.config, self.backend, self.grade = config, backend, grade
 
     def items(self, prompts: Sequence[Prompt]) -> dict[str, tuple[Prompt, ...]]:
-        """What to ask, by name."""
+        """The questions by name, each as the prompts that it is about."""
         return {prompt.id: (prompt,) for prompt in prompts}
 
     def ask(self, items: Sequence[tuple[Prompt, ...]]) -> list[dict[str, Any]]:
-        """The completions of each prompt. Those that can be had better are asked for again, with
-        another seed."""
+        """The completions of each prompt. Those with one of `RETRIED_FAULTS` are followed by
+        further ones, with another seed."""
         prompts = [prompt for (prompt,) in items]
-        found: list[list[dict[str, Any]]] = [[] for _ in prompts]
-        latest = found
+        completions: list[list[dict[str, Any]]] = [[] for _ in prompts]
+        latest = completions
         for round_ in range(self.config.retries + 1):
             requests, places = [], []
             for place, prompt in enumerate(prompts):
-                wanted, longer = self._missing(prompt, found[place], latest[place], round_)
-                if wanted:
+                missing, longer = self._missing(prompt, completions[place], latest[place], round_)
+                if missing:
                     places.append(place)
-                    requests.append(self._request(prompt, wanted, round_, longer))
+                    requests.append(self._request(prompt, missing, round_, longer))
             if not requests:
                 break
-            replies = self.source.sample(requests)
-            asked = [
-                (prompts[place], replies_) for place, replies_ in zip(places, replies, strict=True)
-            ]
+            sampled = zip(places, self.backend.sample(requests), strict=True)
+            new = self._raw_completions([(prompts[place], samples) for place, samples in sampled])
             latest = [[] for _ in prompts]
-            for place, new in zip(places, self._kept(asked), strict=True):
-                # Twice the length may leave the prompt no room: then there was no second try.
-                latest[place] = [one for one in new if not (round_ and one["fault"] == "too_long")]
-                found[place] = found[place] + latest[place]
-        return [{"replies": replies} for replies in found]
+            for place, raws in zip(places, new, strict=True):
+                # Twice the length may not fit beside the prompt. Then there was no second attempt.
+                latest[place] = [raw for raw in raws if not (round_ and raw["fault"] == "too_long")]
+                completions[place] = completions[place] + latest[place]
+        return [{"replies": raws} for raws in completions]
 
     def _missing(
-        self, prompt: Prompt, found: list[dict[str, Any]], latest: list[dict[str, Any]], round_: int
+        self,
+        prompt: Prompt,
+        completions: list[dict[str, Any]],
+        latest: list[dict[str, Any]],
+        round_: int,
     ) -> tuple[int, bool]:
-        """How many completions to ask for, and whether longer ones, by the faults of the round
-        before."""
+        """How many completions to request, and whether with twice the length, given the faults of
+        the latest round."""
         if round_ == 0:
             return self.config.attempts, False
-        again = [fault for kept in latest if (fault := self._reply(prompt, kept).fault) in REPEATED]
-        graded = sum(self._reply(prompt, kept).fault is None for kept in found)
+        faults = [self._reply(prompt, raw).fault for raw in latest]
+        again = [fault for fault in faults if fault in RETRIED_FAULTS]
+        graded = sum(self._reply(prompt, raw).fault is None for raw in completions)
         return min(len(again), self.config.attempts - graded), "cut_off" in again
 
-    def _request(self, prompt: Prompt, wanted: int, round_: int, longer: bool) -> SamplingRequest:
+    def _request(self, prompt: Prompt, samples: int, round_: int, longer: bool) -> SamplingRequest:
         seed = derive(self.config.seed, "attempts", round_, task(prompt.messages), prompt.answer)
         length = (self.config.max_tokens + self.config.thinking_tokens) * (2 if longer else 1)
         messages = self.config.shown(prompt.capability, prompt.messages)
-        return SamplingRequest(messages, wanted, self.config.temperature, length, seed)
+        return SamplingRequest(messages, samples, self.config.temperature, length, seed)
 
-    def _kept(self, asked: Sequence[tuple[Prompt, list[Completion]]]) -> list[list[dict[str, Any]]]:
-        """What is kept of the completions: as they are, and how right they are for a judge that
-        grades."""
-        kept = [[_kept(completion) for completion in completions] for _, completions in asked]
+    def _raw_completions(
+        self, sampled: Sequence[tuple[Prompt, list[Completion]]]
+    ) -> list[list[dict[str, Any]]]:
+        """The completions as cached, with the judge's grade if the judge grades."""
+        raws = [[_raw_completion(completion) for completion in ones] for _, ones in sampled]
         if self.config.graded_by == "judge":
             pairs = [
-                (prompt, one) for (prompt, _), ones in zip(asked, kept, strict=True) for one in ones
+                (prompt, raw)
+                for (prompt, _), ones in zip(sampled, raws, strict=True)
+                for raw in ones
             ]
-            whole = [
-                (one, _grading(prompt, text))
-                for prompt, one in pairs
-                if (text := _whole(one)) is not None
+            finished = [
+                (raw, _grading_question(prompt, text))
+                for prompt, raw in pairs
+                if (text := _finished_text(raw)) is not None
             ]
-            replies = choose_again(
-                self.source, [question for _, question in whole], self.config.retries
+            grades = choose_with_retries(
+                self.backend, [question for _, question in finished], self.config.retries
             )
-            for (one, _), said in zip(whole, replies, strict=True):
-                choice = in_one(said)
-                one["right"] = choice.weights["yes"] if choice.weights else None
-                one["fault"] = choice.fault
-                if choice.fault in UNKEPT:  # why there is no grade, in the endpoint's words
-                    one["text"] = choice.text
-                one["tokens"] += choice.tokens
-                one |= {"how": choice.how} if choice.how else {}
-        return kept
+            for (raw, _), choices in zip(finished, grades, strict=True):
+                _add_grade(raw, last_choice(choices))
+        return raws
 
-    def _reply(self, prompt: Prompt, kept: Mapping[str, Any]) -> Reply:
-        text, finish, tokens, how = (
-            kept["text"],
-            kept["finish"],
-            kept["tokens"],
-            kept.get("how", ""),
-        )
+    def _reply(self, prompt: Prompt, raw: Mapping[str, Any]) -> Reply:
+        """A cached completion, graded."""
+        text, finish, tokens, how = raw["text"], raw["finish"], raw["tokens"], raw.get("how", "")
 
         def fault(reason: str) -> Reply:
             return Reply(text, finish, tokens, None, None, reason, how=how)
@@ -119,25 +123,25 @@ class Attempts:
         def graded(answer: str, correct: bool) -> Reply:
             return Reply(text, finish, tokens, answer, float(correct), None, how=how)
 
-        if kept["fault"] is not None:
-            return fault(kept["fault"])
-        said = _whole(kept)
-        if said is None:
+        if raw["fault"] is not None:
+            return fault(raw["fault"])
+        attempt = _finished_text(raw)
+        if attempt is None:
             return fault("cut_off")
         if self.config.graded_by == "judge":
-            if not said.strip():
+            if not attempt.strip():
                 return fault("unreadable")
-            if kept["right"] <= 0.5 and _REFUSAL.match(said):
+            if raw["right"] <= 0.5 and _REFUSAL.match(attempt):
                 return fault("refused")
-            return graded(said, kept["right"] > 0.5)
-        got = self.grade(prompt, said)
-        if got.fault is not None:
-            return fault(got.fault)
-        if not got.correct and _REFUSAL.match(said):
+            return graded(attempt, raw["right"] > 0.5)
+        grade = self.grade(prompt, attempt)
+        if grade.fault is not None:
+            return fault(grade.fault)
+        if not grade.correct and _REFUSAL.match(attempt):
             return fault("refused")
-        if not got.answer:
+        if not grade.answer:
             return fault("unreadable")
-        return graded(got.answer, got.correct)
+        return graded(grade.answer, grade.correct)
 
     def verdicts(
         self, prompts: Sequence[Prompt], answers: Mapping[str, dict[str, Any]]
@@ -145,7 +149,7 @@ class Attempts:
         return [self._verdict(prompt, answers[prompt.id]["replies"]) for prompt in prompts]
 
     def _verdict(self, prompt: Prompt, completions: Sequence[Mapping[str, Any]]) -> Verdict:
-        replies = [self._reply(prompt, kept) for kept in completions]
+        replies = [self._reply(prompt, raw) for raw in completions]
         graded = [reply for reply in replies if reply.fault is None]
         if not graded:
             return Verdict(prompt.id, "attempts", replies, None)
@@ -161,8 +165,8 @@ class Attempts:
         )
 
 
-def _kept(completion: Completion) -> dict[str, Any]:
-    """What is kept of a completion, as JSON values."""
+def _raw_completion(completion: Completion) -> dict[str, Any]:
+    """A completion as cached, in JSON values."""
     how = {"how": completion.how} if completion.how else {}
     return {
         "text": completion.text,
@@ -172,19 +176,28 @@ def _kept(completion: Completion) -> dict[str, Any]:
     } | {"fault": completion.fault}
 
 
-def _whole(kept: Mapping[str, Any]) -> str | None:
-    """What a completion answers, without its reasoning; None if it was cut off before it did or is
-    a fault.
+def _add_grade(raw: dict[str, Any], choice: Choice) -> None:
+    """Add the judge's grade, and what it cost, to a cached completion."""
+    raw["right"] = choice.weights["yes"] if choice.weights else None
+    raw["fault"] = choice.fault
+    if choice.fault in UNCACHED_FAULTS:  # the endpoint's error message says why there is no grade
+        raw["text"] = choice.text
+    raw["tokens"] += choice.tokens
+    if choice.how:
+        raw["how"] = choice.how
 
-    Half an answer may look right or wrong by chance, and reasoning alone is not even that.
-    """
-    if kept["fault"] is not None or kept["finish"] == "length":
+
+def _finished_text(raw: Mapping[str, Any]) -> str | None:
+    """A completion's text without its reasoning; None if it was cut off or is a fault.
+
+    Half an answer may look right or wrong by chance, and reasoning alone is no answer."""
+    if raw["fault"] is not None or raw["finish"] == "length":
         return None
-    said = answer_part(kept["text"])
-    return None if said is not None and not said.strip() and kept["text"].strip() else said
+    answer = answer_part(raw["text"])
+    return None if answer is not None and not answer.strip() and raw["text"].strip() else answer
 
 
-def _grading(prompt: Prompt, attempt: str) -> Question:
+def _grading_question(prompt: Prompt, attempt: str) -> Question:
     parts = {"task": task(prompt.messages), "answer": prompt.answer, "attempt": attempt}
     return Question(question("grader", **parts), "Right:", ("yes", "no"))
 
@@ -192,18 +205,18 @@ def _grading(prompt: Prompt, attempt: str) -> Question:
 def ease_of(passed: int, graded: int, asked: int) -> float:
     """Posterior mean of the pass rate under a flat prior: 1 of 1 is less easy than 4 of 4.
 
-    What could not be graded never speaks for ease: the prior alone would make 0 of 1 easier than 0
-    of 4, so that hard prompts, whose attempts are cut off, would be dropped first. There the
-    missing ones count as the graded ones went."""
+    Ungraded attempts never increase the ease. The prior alone would make 0 of 1 easier than 0 of 4,
+    so hard prompts, whose attempts are cut off, would be dropped first. Therefore the result is
+    capped at the value that `asked` attempts with the same pass rate would give."""
     whole = max(asked, graded)
     return min((passed + 1) / (graded + 2), (passed * whole / graded + 1) / (whole + 2))
 
 
 def beta_interval(passed: int, failed: int, level: float = 0.9) -> tuple[float, float]:
-    """The central interval of Beta(passed + 1, failed + 1), by bisection.
+    """Bounds of the central `level` interval of Beta(passed + 1, failed + 1), by bisection.
 
-    P(rate <= x) is the probability of more than `passed` passes among passed + failed + 1 trials of
-    chance x."""
+    P(rate <= x) is the probability of more than `passed` successes in passed + failed + 1 trials
+    with success probability x."""
     trials = passed + failed + 1
 
     def below(x: float) -> float:

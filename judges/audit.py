@@ -1,10 +1,9 @@
-"""Is a judge worth its time? Its `ease` against the pass rates that the policy itself has on a
-random holdout.
+"""Compare a judge's `ease` with the pass rates of the policy on a random holdout.
 
-Intervals have 95 %: Wilson's for shares, percentile bootstrap over prompts for the rest (B. Efron
-and R. J. Tibshirani, An Introduction to the Bootstrap, 1993). Suffixes: N prompts, G different
-values of one quantity, R resamples, each as how often every prompt is in it; row 0 is the holdout
-itself."""
+Intervals are 95 %: Wilson's for shares, percentile bootstrap over prompts for everything else
+(B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap, 1993). Shape suffixes: N prompts;
+G distinct values of one quantity; R resamples, each given by how often it contains every prompt.
+Row 0 is the holdout itself."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,30 +17,29 @@ from common.seeds import derive
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Found = Estimate | None
 RESAMPLES, BINS = 2000, 10
 SOLVED, MEDIUM = 0.5, (0.2, 0.8)
-"""Pass rates: above the one the policy solves a prompt, in the other (ends included) it has medium
-difficulty."""
-FEWEST = 20
-"""Prompts that must be measured to decide; the AUC decides where each of its classes has half of
-that."""
+"""Pass rates. Above SOLVED the policy solves a prompt; within MEDIUM (ends included) the prompt has
+medium difficulty."""
+MIN_PROMPTS = 20
+"""Fewest measured prompts for a conclusion. The AUC decides if each of its two classes has at least
+half as many, otherwise the rank correlation."""
 CHANCE, USEFUL = {"AUC": 0.5, "rank correlation": 0.0}, {"AUC": 0.7, "rank correlation": 0.4}
-"""An interval that contains both leaves the question open."""
+"""An interval that contains both values permits no conclusion."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """A judged prompt of the holdout. ValueError if `ease` or `passes` is out of range."""
+class AuditedPrompt:
+    """A judged prompt of the holdout. Raises ValueError if `ease` or `passes` is out of range."""
 
     id: str
     ease: float
     low: float | None
     high: float | None
-    """How easy for the judge, 0 to 1; its interval of the pass rate, if it gives one."""
+    """The judge's ease, 0 to 1, and its interval of the pass rate, if it gives one."""
     passes: int
     tries: int
-    """The policy's graded attempts, faults left out, and those that passed."""
+    """How many of the policy's graded attempts (without faults) passed, and how many there are."""
     dropped: bool
 
     def __post_init__(self) -> None:
@@ -53,93 +51,93 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What the holdout says of a judge; None is what it cannot say."""
+    """Results of an audit. A value is None if the holdout does not determine it."""
 
     prompts: int
     unmeasured: int
-    """Prompts with a graded attempt, and those without, which take no part."""
+    """Numbers of prompts with a graded attempt, and of those without, which are left out."""
     share: float
-    spearman: Found
+    spearman: Estimate | None
     """Rank correlation of ease and pass rate; None if either is constant."""
-    auc: Found
-    """Probability that a prompt the policy solves has more ease than one it does not; None without
-    both."""
+    auc: Estimate | None
+    """Probability that a prompt that the policy solves has a higher ease than one that it does not;
+    None if either kind is missing."""
     calibration_error: float | None
-    """Mean of |ease - pass rate| over the bins, weighted by their prompts; None if ease is no pass
-    rate."""
+    """Mean of |ease - pass rate| over the bins, weighted by their prompts; None if ease is not a
+    pass rate."""
     calibration: list[dict[str, float]] | None
-    """Of each bin with prompts: `start`, `end`, `prompts`, and their mean `ease` and
-    `pass_rate`."""
+    """For each bin with prompts: `start`, `end`, `prompts`, and mean `ease` and `pass_rate`."""
     coverage: float | None
-    """Share of the pass rates within the judge's interval (their own noise pushes some out); None
+    """Share of the pass rates within the judge's interval (sampling noise moves some outside); None
     without intervals."""
-    false_drop: Found
-    """Share of the dropped prompts that is of medium difficulty for the policy; None if none was
+    false_drop: Estimate | None
+    """Share of the dropped prompts that are of medium difficulty for the policy; None if none was
     dropped."""
-    control: Found
-    false_drop_difference: Found
-    """What a random cut of any share drops falsely on average (the medium share of all), and
-    `false_drop` less that."""
+    control: Estimate | None
+    false_drop_difference: Estimate | None
+    """The same share if prompts were dropped at random (the share of medium prompts among all), and
+    `false_drop` minus that."""
     worth_asking: bool
-    """Shown to rank better than chance."""
+    """Whether the judge ranks better than chance."""
     sentence: str
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def audit(measured: Sequence[Measured], share: float, rates: bool, seed: int) -> Audit:
-    """Audit a judge that dropped the easiest `share` (0 to 1), in any order. `rates`: ease is a
-    pass rate."""
-    if len({one.id for one in measured}) != len(measured):
+def audit(audited: Sequence[AuditedPrompt], share: float, rates: bool, seed: int) -> Audit:
+    """Audit a judge that dropped the easiest `share` (0 to 1). The order of the prompts has no
+    influence. `rates`: ease is a pass rate."""
+    if len({prompt.id for prompt in audited}) != len(audited):
         raise ValueError("two measurements of one prompt")
-    known = sorted((one for one in measured if one.tries), key=lambda one: one.id)
-    ease_N, rate_N = (
-        np.array([one.ease for one in known]),
-        np.array([one.passes / one.tries for one in known]),
-    )
-    dropped_N = np.array([one.dropped for one in known], dtype=bool)
+    known = sorted((prompt for prompt in audited if prompt.tries), key=lambda prompt: prompt.id)
+    ease_N = np.array([prompt.ease for prompt in known])
+    rate_N = np.array([prompt.passes / prompt.tries for prompt in known])
+    dropped_N = np.array([prompt.dropped for prompt in known], dtype=bool)
     solved_N, medium_N = rate_N > SOLVED, (rate_N >= MEDIUM[0]) & (rate_N <= MEDIUM[1])
     weights_RN = resamples(len(known), seed)
     rho = _estimate(spearman(ease_N, rate_N, weights_RN), CHANCE["rank correlation"])
     area = _estimate(auc(ease_N, solved_N, weights_RN), CHANCE["AUC"])
     error, curve = calibration(ease_N, rate_N) if rates and known else (None, None)
-    inside = [
-        o.low <= o.passes / o.tries <= o.high
-        for o in known
-        if o.low is not None and o.high is not None
-    ]
-    coverage = sum(inside) / len(inside) if inside else None
     drops = _false_drops(dropped_N, medium_N, weights_RN)
-    decisive = rho is not None and 2 * min(solved_N.sum(), (~solved_N).sum()) >= FEWEST
-    worth, said = _verdict(
-        len(known), "AUC" if decisive else "rank correlation", area if decisive else rho
+    by_auc = rho is not None and 2 * min(solved_N.sum(), (~solved_N).sum()) >= MIN_PROMPTS
+    worth, sentence = _conclusion(
+        len(known), "AUC" if by_auc else "rank correlation", area if by_auc else rho
     )
-    if len(known) < FEWEST <= len(measured):
-        said += (
-            f" No attempt at the other {len(measured) - len(known)} could be graded: raise"
-            " audit.max_tokens if "
+    if len(known) < MIN_PROMPTS <= len(audited):
+        sentence += (
+            f" No attempt at the other {len(audited) - len(known)} could be graded: raise"
+            " audit.max_tokens if they are cut off; otherwise check the verifier."
         )
-        said += "they are cut off, and look at the verifier if not."
-    said += f"; {_cut(share, *drops[:2])}." if worth else ""
+    if worth:
+        sentence += f"; {_false_drop_sentence(share, *drops[:2])}."
     return Audit(
         len(known),
-        len(measured) - len(known),
+        len(audited) - len(known),
         share,
         rho,
         area,
         error,
         curve,
-        coverage,
+        _coverage(known),
         *drops,
         worth,
-        said,
+        sentence,
     )
+
+
+def _coverage(known: Sequence[AuditedPrompt]) -> float | None:
+    inside = [
+        prompt.low <= prompt.passes / prompt.tries <= prompt.high
+        for prompt in known
+        if prompt.low is not None and prompt.high is not None
+    ]
+    return sum(inside) / len(inside) if inside else None
 
 
 def resamples(count: int, seed: int) -> Floats:
     """Weights of `count` prompts in the holdout itself and in each of RESAMPLES draws with
-    replacement."""
+    replacement; shape (1 + RESAMPLES, count)."""
     if not count:
         return np.ones((1 + RESAMPLES, 0))
     rng = np.random.default_rng(derive(seed, "audit"))
@@ -149,7 +147,7 @@ def resamples(count: int, seed: int) -> Floats:
 
 
 def spearman(one_N: Floats, other_N: Floats, weights_RN: Floats) -> Floats:
-    """Rank correlation in each resample, average ranks at ties; NaN where either is constant.
+    """Rank correlation in each resample, with average ranks at ties; NaN where either is constant.
 
     C. Spearman (1904), The proof and measurement of association between two things. American J.
     Psychology 15, 72-101."""
@@ -159,11 +157,11 @@ def spearman(one_N: Floats, other_N: Floats, weights_RN: Floats) -> Floats:
 
 
 def auc(ease_N: Floats, solved_N: Bools, weights_RN: Floats) -> Floats:
-    """Share of the pairs (solved, unsolved) where the solved one has more ease, ties 1/2; NaN
-    without pairs.
+    """Share of the pairs (solved, unsolved) where the solved prompt has the higher ease, ties 1/2;
+    NaN without pairs.
 
-    U of H. B. Mann and D. R. Whitney (1947), Annals of Mathematical Statistics 18, 50-60, over the
-    number of pairs."""
+    U of H. B. Mann and D. R. Whitney (1947), Annals of Mathematical Statistics 18, 50-60, divided
+    by the number of pairs."""
     solved_RG, _ = _by_value(ease_N, weights_RN * solved_N)
     other_RG, _ = _by_value(ease_N, weights_RN * ~solved_N)
     above_R = (solved_RG * (other_RG.cumsum(1) - other_RG / 2)).sum(1)
@@ -171,8 +169,8 @@ def auc(ease_N: Floats, solved_N: Bools, weights_RN: Floats) -> Floats:
 
 
 def calibration(ease_N: Floats, rate_N: Floats) -> tuple[float, list[dict[str, float]]]:
-    """Expected calibration error over BINS bins of equal width, too high by chance where bins are
-    small; its curve.
+    """Expected calibration error over BINS bins of equal width, and the curve. The error is biased
+    upwards where bins hold few prompts.
 
     M. P. Naeini et al. (2015), Obtaining well calibrated probabilities using Bayesian binning. AAAI
     29, 2901-2907."""
@@ -192,7 +190,7 @@ def calibration(ease_N: Floats, rate_N: Floats) -> tuple[float, list[dict[str, f
 
 def _false_drops(
     dropped_N: Bools, medium_N: Bools, weights_RN: Floats
-) -> tuple[Found, Found, Found]:
+) -> tuple[Estimate | None, Estimate | None, Estimate | None]:
     """(false drops, control, difference), see `Audit`."""
     dropped_RN = weights_RN * dropped_N
     excess_R = _ratio(dropped_RN @ medium_N, dropped_RN.sum(1)) - _ratio(
@@ -203,26 +201,26 @@ def _false_drops(
 
 
 def _by_value(value_N: Floats, weights_RN: Floats) -> tuple[Floats, NDArray[np.intp]]:
-    """Weight of each different value, ascending, and which of them each prompt has."""
+    """Weight of each distinct value, ascending, and the index of each prompt's value."""
     _, place_N, size_G = np.unique(value_N, return_inverse=True, return_counts=True)
     ordered_RN = weights_RN[:, np.argsort(place_N, kind="stable")]
     return np.add.reduceat(ordered_RN, size_G.cumsum() - size_G, axis=1), place_N
 
 
 def _ranks(value_N: Floats, weights_RN: Floats) -> Floats:
-    """Average rank of each prompt's value in each resample, less the mean of all ranks."""
+    """Average rank of each prompt's value in each resample, minus the mean of all ranks."""
     weight_RG, place_N = _by_value(value_N, weights_RN)
     return (weight_RG.cumsum(1) - weight_RG / 2)[:, place_N] - len(value_N) / 2
 
 
 def _ratio(one_R: Floats, other_R: Floats) -> Floats:
-    """NaN where `other` is 0."""
+    """`one` / `other`; NaN where `other` is 0."""
     return np.divide(one_R, other_R, out=np.full(len(other_R), np.nan), where=other_R > 0)
 
 
-def _estimate(value_R: Floats, chance: float) -> Found:
-    """Row 0 in the percentiles of the others, widened to contain it. A resample that says nothing
-    counts as chance."""
+def _estimate(value_R: Floats, chance: float) -> Estimate | None:
+    """The value of row 0 with the percentile interval of the other rows, widened to contain it. A
+    resample without a value counts as `chance`."""
     if np.isnan(value_R[0]):
         return None
     value = float(value_R[0])
@@ -230,42 +228,35 @@ def _estimate(value_R: Floats, chance: float) -> Found:
     return Estimate(value, min(low, value), max(high, value))
 
 
-def _verdict(prompts: int, name: str, found: Found) -> tuple[bool, str]:
-    """Whether the judge ranks better than chance, and that in words."""
-    if prompts < FEWEST:
-        return False, f"cannot tell: {prompts} prompts were measured, and {FEWEST} are needed."
-    if found is None:
-        return (
-            False,
-            (
-                "cannot tell: the judge's ease or the policy's pass rate is the same for every"
-                " measured prompt."
-            ),
+def _conclusion(prompts: int, name: str, estimate: Estimate | None) -> tuple[bool, str]:
+    """Whether the judge ranks better than chance, and a sentence about it."""
+    if prompts < MIN_PROMPTS:
+        return False, f"cannot tell: {prompts} prompts were measured, and {MIN_PROMPTS} are needed."
+    if estimate is None:
+        return False, (
+            "cannot tell: the judge's ease or the policy's pass rate is the same for every"
+            " measured prompt."
         )
-    figures = f"{name} {found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
-    if found.low > CHANCE[name]:
+    figures = f"{name} {estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+    if estimate.low > CHANCE[name]:
         return True, f"The judge ranks prompts better than chance: {figures}"
-    if found.high > USEFUL[name]:
-        return (
-            False,
-            (
-                f"cannot tell: anything from chance to a useful judge fits ({figures}); measure"
-                " more prompts."
-            ),
+    if estimate.high > USEFUL[name]:
+        return False, (
+            f"cannot tell: the judge may rank at chance level or usefully ({figures}); measure more"
+            " prompts."
         )
-    said = (
-        f"This judge is {'worse' if found.high < CHANCE[name] else 'no better'} than a random cut"
-        " on this data"
+    comparison = "worse" if estimate.high < CHANCE[name] else "no better"
+    return False, (
+        f"This judge is {comparison} than a random filter on this data ({figures}): drop prompts at"
+        " random, which costs nothing, or use another judge."
     )
-    return False, f"{said} ({figures}): save the time and drop at random, or take another judge."
 
 
-def _cut(share: float, drop: Found, control: Found) -> str:
+def _false_drop_sentence(share: float, drop: Estimate | None, control: Estimate | None) -> str:
     if drop is None or control is None:
-        return "nothing that it dropped was measured"
+        return "none of the prompts that it dropped was measured"
     figures = f"{100 * drop.value:.0f} % [{100 * drop.low:.0f}, {100 * drop.high:.0f}]"
-    medium = (
-        f"of the easiest {100 * share:g} %, which it dropped, {figures} is of medium difficulty for"
-        " the policy"
+    return (
+        f"of the easiest {100 * share:g} %, which it dropped, {figures} are of medium difficulty"
+        f" for the policy, against {100 * control.value:.0f} % with a random filter"
     )
-    return f"{medium}, against {100 * control.value:.0f} % of a random cut"

@@ -1,4 +1,4 @@
-"""What a judge can be asked, wherever it runs: an engine here (`judges.engine`) or an endpoint
+"""The interface to a judge's replies: an engine in this process (`judges.engine`) or an endpoint
 (`judges.endpoint`)."""
 
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from common.errors import UphillError
-from judges.verdict import REPEATED
+from judges.verdict import RETRIED_FAULTS
 from prompts.schema import Prompt
 
 Messages = list[dict[str, str]]
@@ -14,8 +14,8 @@ Messages = list[dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a source gave for one sample; `finish` and `how` as in `Reply`, `fault` set when there
-    is no completion."""
+    """One sample from a backend. `finish` and `how` are as in `Reply`; `fault` is set if there is
+    no completion."""
 
     text: str
     finish: str
@@ -26,42 +26,42 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class SamplingRequest:
-    """Completions of a chat."""
+    """A request for several completions of one chat."""
 
     messages: Messages
     samples: int
     temperature: float
     max_tokens: int
     seed: int
-    """It alone decides the sampling."""
+    """The only source of randomness in sampling."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question with a few possible answers, whose probabilities are wanted."""
+    """A question with a few labels as answers. The probability of each label is wanted."""
 
     messages: Messages
     lead: str
-    """How the reply begins; the label follows it."""
+    """How the reply begins. The label follows it."""
     labels: tuple[str, ...]
     reason: str = ""
-    """What follows the label and begins the reason; empty: none is asked for."""
+    """Text between the label and the reason; empty: no reason is asked for."""
     max_tokens: int = 0
     """Longest reason, in tokens."""
-    times: int = 1
-    """How many times the usual room there is for what comes before the label."""
+    room_factor: int = 1
+    """Multiple of the usual token limit for what precedes the label."""
 
-    def longer(self, times: int) -> "Question":
-        """The same with so many times the room."""
-        return replace(self, max_tokens=self.max_tokens * times, times=times)
+    def with_room(self, factor: int) -> "Question":
+        """The same question with `factor` times the token limits."""
+        return replace(self, max_tokens=self.max_tokens * factor, room_factor=factor)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The labels' probabilities (they add up to 1), or why there are none, and the reply as
-    text."""
+    """The reply to a `Question`."""
 
     weights: dict[str, float] | None
+    """Probability of each label; they add up to 1. None if there is a fault."""
     text: str
     tokens: int = 0
     fault: str | None = None
@@ -69,65 +69,69 @@ class Choice:
     how: str = ""
     """As in `Reply`."""
 
-    def said(self) -> dict[str, Any]:
-        """The reply without its weights, as JSON values."""
-        unusual = {"finish": self.finish} if self.finish != "stop" else {}
-        unusual |= {"how": self.how} if self.how else {}
-        return {"text": self.text, "tokens": self.tokens, "fault": self.fault, **unusual}
+    def without_weights(self) -> dict[str, Any]:
+        """The reply as JSON values, without the probabilities."""
+        optional = {"finish": self.finish} if self.finish != "stop" else {}
+        optional |= {"how": self.how} if self.how else {}
+        return {"text": self.text, "tokens": self.tokens, "fault": self.fault, **optional}
 
 
 Likelihood = tuple[float | None, str | None]
-"""(mean log-probability a token, None) or (None, why not)."""
+"""(mean log-probability per token, None) or (None, the fault)."""
 
 
 @dataclass
-class Line:
-    """Between a source that waits for replies and whoever asked it: what each tells the other
-    meanwhile."""
+class BackendMonitor:
+    """Callbacks for a backend that waits for replies, and the error that ended its work."""
 
     note: Callable[[str], None] = print
+    """Shows a sentence to the user."""
     stop_requested: Callable[[], bool] = lambda: False
-    heard: Callable[[int], None] = lambda count: None
-    """Gets, of what is being asked at once, the number that has been answered."""
+    on_answers: Callable[[int], None] = lambda count: None
+    """Called with the number of questions answered so far in the current call."""
     failure: UphillError | None = None
-    """What no further question can get past. The source gives `not_asked` from then on, so what it
-    had is kept."""
+    """An error that every further question would meet. Once it is set, the backend returns the
+    fault `not_asked`, so that earlier replies are kept."""
 
 
 class Backend(Protocol):
-    """Where replies come from. Each method answers in order."""
+    """A source of replies. Each method returns results in the order of its input."""
 
     def sample(self, requests: Sequence[SamplingRequest]) -> list[list[Completion]]:
-        """As many completions a request as samples asked, faults in place of missing ones."""
+        """For each request, `samples` completions. A missing one is replaced by a fault."""
         ...
 
     def choose(self, questions: Sequence[Question]) -> list[Choice]: ...
 
     def likelihoods(self, prompts: Sequence[Prompt]) -> list[Likelihood]:
-        """How likely each prompt's reference answer is, right after the prompt."""
+        """Likelihood of each prompt's reference answer, right after the prompt."""
         ...
 
     def close(self) -> None: ...
 
 
-def choose_again(
-    source: Backend, questions: Sequence[Question], retries: int
+def choose_with_retries(
+    backend: Backend, questions: Sequence[Question], retries: int
 ) -> list[list[Choice]]:
-    """Every question's replies: where another may be without the fault of the last, it is asked
-    for, with more room."""
-    found: list[list[Choice]] = [[] for _ in questions]
-    for times in range(1, retries + 2):
+    """All replies to each question, the last one last.
+
+    A question whose last reply has one of `RETRIED_FAULTS` is asked again, with more room each
+    time."""
+    replies: list[list[Choice]] = [[] for _ in questions]
+    for factor in range(1, retries + 2):
         places = [
-            place for place, said in enumerate(found) if not said or said[-1].fault in REPEATED
+            place
+            for place, earlier in enumerate(replies)
+            if not earlier or earlier[-1].fault in RETRIED_FAULTS
         ]
         if not places:
             break
-        choices = source.choose([questions[place].longer(times) for place in places])
+        choices = backend.choose([questions[place].with_room(factor) for place in places])
         for place, choice in zip(places, choices, strict=True):
-            found[place].append(choice)
-    return found
+            replies[place].append(choice)
+    return replies
 
 
-def in_one(choices: Sequence[Choice]) -> Choice:
-    """The last of a question's replies, with the tokens of all."""
+def last_choice(choices: Sequence[Choice]) -> Choice:
+    """The last reply to a question, with the tokens of all its replies."""
     return replace(choices[-1], tokens=sum(choice.tokens for choice in choices))

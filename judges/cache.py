@@ -1,9 +1,9 @@
-"""What judges said, kept over runs: a second run asks nothing, a larger pool asks for the new
-prompts only.
+"""A cache of judges' replies that persists over runs.
 
-SQLite, one row an answer. Its key is made of all that decides the answer (`judges.ask`), so nothing
-is ever out of date; each row carries a checksum of its text, so that a damaged one is found when it
-is read."""
+A second run asks nothing; a larger pool asks only about the new prompts. The cache is an SQLite
+file with one row per question. The key covers everything that decides the replies (`judges.ask`),
+so no entry is ever out of date. Each row has a checksum of its text, so damage is detected when the
+row is read."""
 
 import json
 import sqlite3
@@ -29,13 +29,13 @@ _TABLES = (
     ),
 )
 _AT_ONCE = 500
-"""Keys in one query."""
+"""Keys per query."""
 _WAIT_S = 60.0
-"""How long another run's writing is waited for."""
+"""Longest wait for another run's write, in seconds."""
 
 
 class Cache:
-    """An open cache; `path` None keeps it in memory. Several runs may use one file."""
+    """An open cache; in memory if `path` is None. Several runs may share one file."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -63,8 +63,8 @@ class Cache:
         self._db.close()
 
     def get(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The answers that are there, by key."""
-        wanted, found = list(keys), {}
+        """The entries that exist, by key."""
+        wanted, entries = list(keys), {}
         for start in range(0, len(wanted), _AT_ONCE):
             part = wanted[start : start + _AT_ONCE]
             marks = ", ".join("?" * len(part))
@@ -72,15 +72,15 @@ class Cache:
                 f"SELECT key, value, sum FROM answers WHERE key IN ({marks})", part
             ):
                 if fingerprint([key, value]) != sum_:
-                    raise self._broken(f"the answer {key[:12]} is damaged")
-                found[key] = json.loads(value)
-        return found
+                    raise self._broken(f"the entry {key[:12]} is damaged")
+                entries[key] = json.loads(value)
+        return entries
 
-    def put(self, answers: Mapping[str, dict[str, Any]]) -> None:
-        """Keep answers, all or none."""
+    def put(self, entries: Mapping[str, dict[str, Any]]) -> None:
+        """Store entries, all or none."""
         texts = {
             key: json.dumps(value, ensure_ascii=True, allow_nan=False)
-            for key, value in answers.items()
+            for key, value in entries.items()
         }
         self._run("BEGIN IMMEDIATE")
         for key, text in texts.items():
@@ -91,8 +91,8 @@ class Cache:
         self._run("COMMIT")
 
     def folder_sum(self, folder: Path) -> str:
-        """A checksum over a checkpoint's files. A file is read again when its size, times or inode
-        differ."""
+        """A checksum over a checkpoint's files. A file is read again only if its size, times or
+        inode changed."""
         sums = {}
         for path in files_below(folder):
             name, stamp, now = str(path.resolve()), Stamp.of(path), time.time_ns()
@@ -113,6 +113,6 @@ class Cache:
     def _broken(self, why: str) -> RunFailed:
         return RunFailed(
             f"the verdict cache {self._path or 'in memory'} cannot be used: {why}",
-            "make room on the disk if it is full; otherwise delete the file, and the judges are"
+            "free disk space if the disk is full; otherwise delete the file, and the judges are"
             " asked again",
         )

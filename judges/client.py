@@ -1,9 +1,9 @@
-"""Requests to an OpenAI-compatible URL, asked in the way that it takes them.
+"""Requests to an OpenAI-compatible URL, adapted to what the endpoint accepts.
 
-The HTTP client repeats what the server refuses for now (429 and 5xx, with backoff, as long as
-`Retry-After` says); an endpoint that is gone is waited for as long as `patience_s`. A parameter
-that is refused is done without, which is said once; the first request goes alone, so that it is
-found out once."""
+The HTTP client retries temporary refusals (429 and 5xx, with backoff, honouring `Retry-After`). An
+endpoint that is unreachable is waited for, up to `patience_s`. A parameter that the endpoint
+refuses is left out from then on, which is reported once. The first request is sent alone, so that
+refused parameters are discovered once and not by every thread."""
 
 import os
 import threading
@@ -11,143 +11,151 @@ import time
 from typing import Any
 
 from common.errors import BadInput, RunFailed
-from judges.backend import Line
+from judges.backend import BackendMonitor
 from judges.config import JudgeConfig
-from judges.parameters import Parameters, Wish, parameters_of
+from judges.parameters import ChatRequest, Parameters, parameters_of
 from judges.refusal import NoReply, refusal, shortened
-from judges.response import Response, read
+from judges.response import Response, parse_response
 
-ATTEMPTS = 4
-"""Times that the client repeats a request that was refused for now."""
-WAIT_S = 2.0
-"""Between two looks for an endpoint that is gone, in seconds."""
+MAX_RETRIES = 4
+"""Retries by the HTTP client of a request that was refused temporarily."""
+RECONNECT_S = 2.0
+"""Pause between two attempts to reach an unreachable endpoint, in seconds."""
 NO_LOGPROBS = "no_logprobs"
-"""Fault of a request for log-probabilities that are not to be had."""
+"""Fault of a request for log-probabilities that the endpoint does not give."""
 
 
 class Client:
-    """One endpoint. BadInput if the environment variable named for the key is not set."""
+    """One endpoint. Raises BadInput if the environment variable named for the key is not set."""
 
-    def __init__(self, config: JudgeConfig, line: Line) -> None:
+    def __init__(self, config: JudgeConfig, monitor: BackendMonitor) -> None:
         import openai
 
-        self._config, self._line = config, line
+        self._config, self._monitor = config, monitor
         self._key = _api_key(config)
         self._http = openai.OpenAI(
             base_url=config.url,
             api_key=self._key or "EMPTY",
             timeout=config.timeout_s,
-            max_retries=ATTEMPTS,
+            max_retries=MAX_RETRIES,
         )
         self.parameters = parameters_of(config)
-        """As far as is known by now."""
+        """The parameters that the endpoint accepts, as far as known."""
         self._lock, self._first = threading.Lock(), threading.Lock()
-        self._untried = True
-        self._gone_since: float | None = None
+        self._first_pending = True
+        self._unreachable_since: float | None = None
 
     def close(self) -> None:
         self._http.close()
 
-    def ask(self, wish: Wish, **more: Any) -> Response:
-        """A request without the parameters that the endpoint refuses. `more` goes beside what
-        `extra` says.
+    def ask(self, request: ChatRequest, **extra: Any) -> Response:
+        """The response to a request, sent without the parameters that the endpoint refuses.
 
-        Raises NoReply, and BadInput or RunFailed for what every further request would meet as well.
-        """
+        `extra` is sent in addition to the config's `extra`. Raises NoReply; BadInput or RunFailed
+        for an error that every further request would meet as well."""
         try:
             with self._first:
-                first, self._untried = self._untried, False
+                first, self._first_pending = self._first_pending, False
                 if first:
-                    return self._adapted(wish, more)
-            return self._adapted(wish, more)
+                    return self._adapted(request, extra)
+            return self._adapted(request, extra)
         except NoReply as error:
             self._raise_if_final(error)
             raise
 
-    def _adapted(self, wish: Wish, more: dict[str, Any]) -> Response:
-        """What is done without counts from now on only if the request went through in the end.
+    def _adapted(self, request: ChatRequest, extra: dict[str, Any]) -> Response:
+        """Send with fewer parameters until the endpoint accepts the request.
 
-        One for log-probabilities that are not to be had is not sent without them: nobody has a use
-        for that."""
+        What was left out is remembered only if the request succeeds in the end. A request for
+        log-probabilities is not sent without them, because its response would be useless."""
         start = tried = self.parameters
         while True:
-            if wish.logprobs and not tried.top:
+            if request.logprobs and not tried.top:
                 self.adopt(tried, start)
                 raise NoReply("the endpoint gives no log-probabilities", fault=NO_LOGPROBS)
             try:
-                response = self._post(wish, tried, more)
+                response = self._post(request, tried, extra)
             except NoReply as error:
-                other = tried.less(error, wish)
-                if other is None:
+                fewer = tried.without_refused(error, request)
+                if fewer is None:
                     raise
-                tried = other
+                tried = fewer
                 continue
             self.adopt(tried, start)
             return response
 
-    def adopt(self, found: Parameters, start: Parameters | None = None) -> None:
-        """Ask as `found` from now on, which a request that began with `start` has found out."""
+    def adopt(self, accepted: Parameters, start: Parameters | None = None) -> None:
+        """Use the findings of a request that began with `start` and succeeded with `accepted`."""
         with self._lock:
             before, self.parameters = (
                 self.parameters,
-                self.parameters.also(found, start or self.parameters),
+                self.parameters.merged(accepted, start or self.parameters),
             )
-        news = self.parameters.since(before, self._config.samples)
-        if news:
-            setting = self.parameters.setting(parameters_of(self._config))
-            self._line.note(
-                f"{self._config.url}: {'; '.join(news)} (to ask so from the start: {setting})"
+        changes = self.parameters.changes_since(before, self._config.samples)
+        if changes:
+            settings = self.parameters.as_settings(parameters_of(self._config))
+            self._monitor.note(
+                f"{self._config.url}: {'; '.join(changes)} (to do so from the start, set"
+                f" {settings})"
             )
 
-    def _post(self, wish: Wish, parameters: Parameters, more: dict[str, Any]) -> Response:
-        """One request. An endpoint that is gone is waited for."""
+    def _post(
+        self, request: ChatRequest, parameters: Parameters, extra: dict[str, Any]
+    ) -> Response:
+        """Send one request, waiting for an endpoint that is unreachable."""
         import openai
 
         chat: Any = self._http.chat.completions.with_raw_response
-        settings = parameters.settings(wish)
+        settings = parameters.settings(request)
         while True:
             try:
-                body = {**self._config.extra, **more}
+                body = {**self._config.extra, **extra}
                 raw = chat.create(
                     model=self._config.model_name,
-                    messages=wish.messages,
+                    messages=request.messages,
                     extra_body=body,
                     **settings,
                 )
             except openai.APIStatusError as error:
-                self._gone_since = None
+                self._unreachable_since = None
                 raise refusal(error.status_code, _body(error.response), self._key) from None
             except openai.APITimeoutError:
-                said = f"no response within timeout_s ({self._config.timeout_s:g} s)"
-                raise NoReply(said, fault="endpoint_timeout") from None
+                message = f"no response within timeout_s ({self._config.timeout_s:g} s)"
+                raise NoReply(message, fault="endpoint_timeout") from None
             except openai.APIConnectionError as error:
-                self._gone_since = self._gone_since or time.monotonic()
-                gone = time.monotonic() - self._gone_since > self._config.patience_s
-                if gone or self._line.stop_requested():
+                if self._gives_up_waiting():
                     raise NoReply(str(error), fault="endpoint_unreachable") from None
-                time.sleep(WAIT_S)
+                time.sleep(RECONNECT_S)
                 continue
-            except (openai.OpenAIError, ValueError) as error:  # such as text that is no Unicode
+            except (openai.OpenAIError, ValueError) as error:  # e.g. text that is not valid Unicode
                 raise NoReply(shortened(str(error), self._key), fault="endpoint_error") from None
-            self._gone_since = None
-            return read(raw.content, self._key)
+            self._unreachable_since = None
+            return parse_response(raw.content, self._key)
+
+    def _gives_up_waiting(self) -> bool:
+        """Whether an unreachable endpoint has been waited for long enough, or a stop is
+        requested."""
+        self._unreachable_since = self._unreachable_since or time.monotonic()
+        waited_s = time.monotonic() - self._unreachable_since
+        return waited_s > self._config.patience_s or self._monitor.stop_requested()
 
     def _raise_if_final(self, error: NoReply) -> None:
-        """For errors that every further request would meet as well."""
+        """Raise for errors that every further request would meet as well."""
         url, name = self._config.url, self._config.api_key_env
-        if error.unpaid:
+        if error.needs_payment:
             raise RunFailed(
-                f"{url} wants to be paid: {error.said}",
-                "add credit there; the same command asks what is missing",
+                f"{url} asks for payment: {error.message}",
+                "add credit to the account; the same command asks the missing questions",
             )
         if error.fault != "refused" and error.status in (401, 403):
-            given = f"the key in {name}" if name else "a request without a key"
+            refused = f"the key in {name}" if name else "a request without a key"
             raise BadInput(
-                f"{url} refuses {given}: {error.said}", "set api_key_env to a variable with a key"
+                f"{url} refuses {refused}: {error.message}",
+                "set api_key_env to a variable with a key",
             )
         if error.status == 404:
             raise BadInput(
-                f"{url} does not know the model {self._config.model_name!r}: {error.said}",
+                f"{url} does not know the model {self._config.model_name!r}: {error.message}",
                 "correct url (it usually ends in /v1) or model_name",
             )
 
@@ -165,7 +173,7 @@ def _api_key(config: JudgeConfig) -> str | None:
 
 
 def _body(response: Any) -> Any:
-    """An error's body, as JSON where it is some."""
+    """Body of an error response: JSON if it can be parsed, otherwise text."""
     try:
         return response.json()
     except ValueError:

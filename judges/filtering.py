@@ -1,9 +1,8 @@
-"""Which prompts are the easiest, which are broken: pure ranking of verdicts, an exact share taken
-off.
+"""Rank judged prompts by ease and drop an exact share, easiest first. A pure function of verdicts.
 
-A prompt without a verdict is neither easy nor hard: it is set aside as `unjudged`. One whose
-attempts agree on another answer than the reference is set aside as `broken`. Both take no part in
-the ranking; the share is of the others."""
+A prompt without a verdict is neither easy nor hard: it is set aside as `unjudged`. A prompt whose
+attempts agree on an answer other than the reference is set aside as `broken`. Neither is ranked,
+and the share is of the remaining prompts."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,37 +15,36 @@ from common.quotas import apportion
 from common.seeds import derive
 from judges.verdict import Verdict
 
-Fate = Literal["kept", "dropped", "unjudged", "broken"]
+Outcome = Literal["kept", "dropped", "unjudged", "broken"]
 BROKEN_ATTEMPTS = 4
-"""Graded attempts without which no prompt is called broken."""
+"""Fewest graded attempts with which a prompt can be called broken."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedPrompt:
-    """What the judges together say of one prompt."""
+    """The combined judgement of all judges on one prompt."""
 
     id: str
     capability: str
     ease: float | None
-    """0 to 1, comparable between prompts; None: nobody could say."""
+    """0 to 1, comparable between prompts; None: no judge could tell."""
     likelihood: float | None
-    """Mean log-probability of the reference answer's tokens, where it was asked for to break a
-    tie."""
-    said: str
-    """In words."""
+    """Mean log-probability of the reference answer's tokens, if it was measured to break a tie."""
+    description: str
+    """The verdicts in words."""
     evidence: dict[str, int] = field(default_factory=dict)
-    """Of a broken prompt: the answers given and how often."""
+    """Of a broken prompt: how often each answer was given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of one prompt, and why."""
+    """The filter's decision on one prompt, with the reason."""
 
     id: str
     capability: str
-    decision: Fate
+    decision: Outcome
     rank: int | None
-    """Place among the judged prompts that it competes with, 1 = easiest; None: set aside."""
+    """Rank among the prompts that it competes with, 1 = easiest; None: set aside."""
     ease: float | None
     likelihood: float | None
     reason: str
@@ -54,103 +52,119 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """How to cut."""
+class FilterSettings:
+    """How many prompts to drop, and from where."""
 
     share: float
+    """Share of the judged prompts to drop, 0 to 1."""
     stratified: bool
-    """Whether every capability loses the same share, or the easiest of all go, whatever they
-    are."""
+    """True: drop the same share of every capability. False: drop the easiest of all prompts."""
     floor: int
-    """Prompts that every capability keeps."""
+    """Fewest prompts that every capability keeps."""
     seed: int
-    """Decides between equals."""
+    """Breaks ties."""
 
 
-def cut_easiest(judged_prompts: Sequence[JudgedPrompt], cut: Cut) -> dict[str, Decision]:
-    """What becomes of every prompt, by id. Of n judged prompts exactly floor(share n + 1/2) are
+def drop_easiest(
+    judged_prompts: Sequence[JudgedPrompt], settings: FilterSettings
+) -> dict[str, Decision]:
+    """The decision on every prompt, by id. Of n judged prompts exactly floor(share n + 1/2) are
     dropped.
 
-    Easier is: a higher ease; at the same, a higher likelihood of the reference answer (unknown ones
-    count as hardest); then the seed decides. The order of `judged_prompts` changes nothing. Raises
-    BadInput if the share leaves a capability with fewer prompts than the floor, RunFailed if none
-    of one could be judged."""
-    if len({opinion.id for opinion in judged_prompts}) != len(judged_prompts):
-        raise ValueError("two opinions on one prompt")
-    ranked = ranking(judged_prompts, cut)
+    A prompt is easier if its ease is higher; at equal ease, if the likelihood of its reference
+    answer is higher (an unknown one counts as lowest); then the seed decides. The order of
+    `judged_prompts` has no influence.
+
+    Raises BadInput if the share leaves a capability with fewer prompts than the floor, RunFailed if
+    no prompt of a capability could be judged."""
+    if len({prompt.id for prompt in judged_prompts}) != len(judged_prompts):
+        raise ValueError("two judgements of one prompt")
+    ranked = rank_by_ease(judged_prompts, settings)
     _require_all_judged(judged_prompts, ranked)
-    sizes = {name: len(members) for name, members in _by_capability(ranked).items()}
-    drops = drop_counts(sizes, cut)
+    sizes = Counter(prompt.capability for prompt in ranked)
+    drops = drop_counts(sizes, settings)
     total = sum(drops.values())
     decisions = {}
-    places, left = Counter[str](), {name: size - cut.floor for name, size in sizes.items()}
-    for opinion in ranked:
-        name = opinion.capability if cut.stratified else "all"
-        places[name] += 1
-        if cut.stratified:
-            dropped = places[name] <= drops[name]
+    ranks = Counter[str]()
+    spare = {name: size - settings.floor for name, size in sizes.items()}
+    for prompt in ranked:
+        pool = prompt.capability if settings.stratified else "all"
+        ranks[pool] += 1
+        if settings.stratified:
+            dropped = ranks[pool] <= drops[pool]
         else:
-            dropped = total > 0 and left[opinion.capability] > 0
-            total, left[opinion.capability] = total - dropped, left[opinion.capability] - dropped
-        count = sizes[name] if cut.stratified else len(ranked)
-        decisions[opinion.id] = _judged(opinion, places[name], count, name, dropped)
-    aside = [opinion for opinion in judged_prompts if opinion.id not in decisions]
+            dropped = total > 0 and spare[prompt.capability] > 0
+            total -= dropped
+            spare[prompt.capability] -= dropped
+        size = sizes[pool] if settings.stratified else len(ranked)
+        decisions[prompt.id] = _ranked_decision(prompt, ranks[pool], size, pool, dropped)
+    aside = [prompt for prompt in judged_prompts if prompt.id not in decisions]
     return decisions | {
-        opinion.id: _aside(opinion) for opinion in sorted(aside, key=lambda opinion: opinion.id)
+        prompt.id: _set_aside(prompt) for prompt in sorted(aside, key=lambda prompt: prompt.id)
     }
 
 
-def ranking(judged_prompts: Sequence[JudgedPrompt], cut: Cut) -> list[JudgedPrompt]:
-    """The judged prompts, easiest first."""
+def rank_by_ease(
+    judged_prompts: Sequence[JudgedPrompt], settings: FilterSettings
+) -> list[JudgedPrompt]:
+    """The judged prompts without the broken ones, easiest first."""
 
-    def key(opinion: JudgedPrompt) -> tuple[float, float, int, str]:
-        likelihood = float("-inf") if opinion.likelihood is None else opinion.likelihood
-        return -(opinion.ease or 0.0), -likelihood, derive(cut.seed, opinion.id), opinion.id
+    def key(prompt: JudgedPrompt) -> tuple[float, float, int, str]:
+        likelihood = float("-inf") if prompt.likelihood is None else prompt.likelihood
+        return -(prompt.ease or 0.0), -likelihood, derive(settings.seed, prompt.id), prompt.id
 
-    return sorted((o for o in judged_prompts if o.ease is not None and not o.evidence), key=key)
+    judged = (prompt for prompt in judged_prompts if prompt.ease is not None)
+    return sorted((prompt for prompt in judged if not prompt.evidence), key=key)
 
 
-def tied_at_the_cut(judged_prompts: Sequence[JudgedPrompt], cut: Cut) -> list[str]:
-    """Prompts of equal ease of which some are dropped and some are not: only there a further
-    question can matter."""
-    decisions = cut_easiest(judged_prompts, cut)
-    fates: dict[tuple[str, float], set[str]] = {}
+def tied_at_threshold(
+    judged_prompts: Sequence[JudgedPrompt], settings: FilterSettings
+) -> list[str]:
+    """Ids of prompts of equal ease of which some are dropped and some kept. Only for these can a
+    further question change the outcome."""
+    decisions = drop_easiest(judged_prompts, settings)
+    outcomes: dict[tuple[str, float], set[str]] = {}
     for decision in decisions.values():
         if decision.rank is not None and decision.ease is not None:
-            name = decision.capability if cut.stratified else ""
-            fates.setdefault((name, decision.ease), set()).add(decision.decision)
+            pool = decision.capability if settings.stratified else ""
+            outcomes.setdefault((pool, decision.ease), set()).add(decision.decision)
     return [
         decision.id
         for decision in decisions.values()
         if decision.ease is not None
-        and len(fates.get((decision.capability if cut.stratified else "", decision.ease), ())) > 1
+        and len(
+            outcomes.get((decision.capability if settings.stratified else "", decision.ease), ())
+        )
+        > 1
     ]
 
 
-def drop_counts(sizes: Mapping[str, int], cut: Cut) -> dict[str, int]:
-    """How many prompts each capability loses: floor(share n + 1/2) in all. BadInput if one would go
-    below the floor.
+def drop_counts(sizes: Mapping[str, int], settings: FilterSettings) -> dict[str, int]:
+    """How many prompts each capability loses; floor(share n + 1/2) in total.
 
-    Without stratification the total alone counts.
+    Without stratification only the total matters. Raises BadInput if a capability would fall below
+    the floor.
     """
-    # The share as it is written: 0.145 of 100 is 14.5, though the float nearest to 0.145 lies
-    # below.
-    total = int(Fraction(repr(cut.share)) * sum(sizes.values()) + Fraction(1, 2))
-    capacity = {capability: max(size - cut.floor, 0) for capability, size in sizes.items()}
-    small = {name: size for name, size in sizes.items() if size < cut.floor}
+    # The share as written in decimal: 0.145 of 100 is 14.5, although the float nearest to 0.145 is
+    # smaller.
+    total = int(Fraction(repr(settings.share)) * sum(sizes.values()) + Fraction(1, 2))
+    capacity = {name: max(size - settings.floor, 0) for name, size in sizes.items()}
+    small = {name: size for name, size in sizes.items() if size < settings.floor}
     if small or total > sum(capacity.values()):
-        found = ", ".join(f"{name}: {size}" for name, size in sorted((small or sizes).items()))
+        listed = ", ".join(f"{name}: {size}" for name, size in sorted((small or sizes).items()))
         raise BadInput(
-            f"drop_easiest {cut.share} drops {total} of {sum(sizes.values())} prompts, and each of"
-            f" {len(sizes)} capabilities must keep {cut.floor} ({found})",
-            "lower drop_easiest or keep_at_least, or give the small capabilities more prompts",
+            f"drop_easiest {settings.share} drops {total} of {sum(sizes.values())} prompts, and"
+            f" each of {len(sizes)} capabilities must keep {settings.floor} ({listed})",
+            "lower drop_easiest or keep_at_least, or add prompts to the small capabilities",
         )
     return apportion(total, sizes, capacity)
 
 
-def broken(verdicts: Sequence[Verdict], share: float) -> dict[str, int]:
-    """The answers that speak against a prompt's reference: empty unless nobody got it right and
-    `share` of at least BROKEN_ATTEMPTS graded attempts give one and the same other answer."""
+def broken_evidence(verdicts: Sequence[Verdict], share: float) -> dict[str, int]:
+    """How often each answer was given, if the answers contradict the prompt's reference.
+
+    Empty unless no attempt is right and at least `share` of BROKEN_ATTEMPTS or more graded attempts
+    give the same other answer."""
     attempts = [
         reply for verdict in verdicts if verdict.kind == "attempts" for reply in verdict.replies
     ]
@@ -158,72 +172,68 @@ def broken(verdicts: Sequence[Verdict], share: float) -> dict[str, int]:
     if len(graded) < BROKEN_ATTEMPTS or any(reply.value == 1.0 for reply in graded):
         return {}
     answers = Counter((reply.answer or "").strip().casefold() for reply in graded)
-    most = answers.most_common(1)[0][1]
-    return (
-        dict(sorted(answers.items(), key=lambda item: (-item[1], item[0])))
-        if most >= share * len(graded)
-        else {}
-    )
-
-
-def _by_capability(judged_prompts: Sequence[JudgedPrompt]) -> dict[str, list[JudgedPrompt]]:
-    found: dict[str, list[JudgedPrompt]] = {}
-    for opinion in judged_prompts:
-        found.setdefault(opinion.capability, []).append(opinion)
-    return found
+    if answers.most_common(1)[0][1] < share * len(graded):
+        return {}
+    return dict(sorted(answers.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _require_all_judged(
     judged_prompts: Sequence[JudgedPrompt], ranked: Sequence[JudgedPrompt]
 ) -> None:
-    for capability in sorted(
-        {o.capability for o in judged_prompts} - {o.capability for o in ranked}
-    ):
-        mine = [opinion for opinion in judged_prompts if opinion.capability == capability]
-        wrong = sum(bool(opinion.evidence) for opinion in mine)
-        raise RunFailed(
-            f"no prompt of capability {capability!r} could be judged: {wrong} of {len(mine)} look"
-            " broken (attempts agree on another answer than the reference);"
-            f" {'; '.join(sorted({opinion.said for opinion in mine})[:3])}",
-            (
-                "check its reference answers and its verifier, or leave the capability out"
-                if 2 * wrong >= len(mine)
-                else (
-                    "raise the judge's max_tokens where answers are cut_off, look at the verifier"
-                    " where it crashes and at the length of the prompts; or leave the"
-                    " capability out"
-                )
-            ),
-        )
+    """Raise RunFailed naming the first capability without a ranked prompt."""
+    missing = {prompt.capability for prompt in judged_prompts} - {
+        prompt.capability for prompt in ranked
+    }
+    if not missing:
+        return
+    capability = min(missing)
+    members = [prompt for prompt in judged_prompts if prompt.capability == capability]
+    broken = sum(bool(prompt.evidence) for prompt in members)
+    descriptions = sorted({prompt.description for prompt in members})[:3]
+    raise RunFailed(
+        f"no prompt of capability {capability!r} could be judged: {broken} of {len(members)}"
+        " look broken (attempts agree on an answer other than the reference);"
+        f" {'; '.join(descriptions)}",
+        (
+            "check its reference answers and its verifier, or remove the capability"
+            if 2 * broken >= len(members)
+            else (
+                "raise the judge's max_tokens where answers are cut_off, check the verifier where"
+                " it crashes and the length of the prompts; or remove the capability"
+            )
+        ),
+    )
 
 
-def _judged(opinion: JudgedPrompt, rank: int, count: int, among: str, dropped: bool) -> Decision:
+def _ranked_decision(
+    prompt: JudgedPrompt, rank: int, size: int, pool: str, dropped: bool
+) -> Decision:
     reason = (
-        f"{'easy' if dropped else 'hard'}: place {rank} of {count} in {among}, easiest first"
-        f" ({opinion.said})"
+        f"{'easy' if dropped else 'hard'}: rank {rank} of {size} in {pool}, easiest first"
+        f" ({prompt.description})"
     )
-    fate: Fate = "dropped" if dropped else "kept"
-    return Decision(
-        opinion.id, opinion.capability, fate, rank, opinion.ease, opinion.likelihood, reason, {}
-    )
+    outcome: Outcome = "dropped" if dropped else "kept"
+    return _decision(prompt, outcome, rank, reason)
 
 
-def _aside(opinion: JudgedPrompt) -> Decision:
-    fate: Fate = "broken" if opinion.evidence else "unjudged"
-    reason = f"{fate}: {opinion.said}"
-    if opinion.evidence:
-        given = ", ".join(
-            f"{answer!r:.60} {count} times" for answer, count in list(opinion.evidence.items())[:3]
-        )
-        reason = f"broken: no attempt is right and they agree on another answer ({given})"
-    evidence = opinion.evidence
+def _set_aside(prompt: JudgedPrompt) -> Decision:
+    if not prompt.evidence:
+        return _decision(prompt, "unjudged", None, f"unjudged: {prompt.description}")
+    answers = ", ".join(
+        f"{answer!r:.60} {count} times" for answer, count in list(prompt.evidence.items())[:3]
+    )
+    reason = f"broken: no attempt is right and they agree on another answer ({answers})"
+    return _decision(prompt, "broken", None, reason)
+
+
+def _decision(prompt: JudgedPrompt, outcome: Outcome, rank: int | None, reason: str) -> Decision:
     return Decision(
-        opinion.id,
-        opinion.capability,
-        fate,
-        None,
-        opinion.ease,
-        opinion.likelihood,
+        prompt.id,
+        prompt.capability,
+        outcome,
+        rank,
+        prompt.ease,
+        prompt.likelihood,
         reason,
-        evidence,
+        prompt.evidence,
     )

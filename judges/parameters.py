@@ -1,5 +1,5 @@
-"""Which request parameters an endpoint takes: those of the config, less what it turns out to
-refuse."""
+"""The request parameters that are sent to an endpoint: those of the config, less those that the
+endpoint turns out to refuse."""
 
 import re
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ _LENGTHS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max
 """The two names of the length limit, each with the other one."""
 _LEFT_OUT = {
     "seed": "seed is left out, so replies cannot be repeated",
-    "temperature": "temperature is left out, so its own is used",
+    "temperature": "temperature is left out, so the endpoint's own is used",
     "n": "n is left out, so each completion is a request",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a request is to bring."""
+class ChatRequest:
+    """What one request asks for, independent of parameter names."""
 
     messages: Messages
     max_tokens: int
@@ -33,90 +33,103 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
+    """The request parameters that an endpoint accepts, as far as known."""
+
     length: str
-    """What the length limit is called."""
+    """Name of the length limit."""
     left_out: frozenset[str]
-    """Of seed, temperature and n."""
+    """Those of seed, temperature and n that are not sent."""
     top: int
-    """Most likely tokens asked for at each place; 0: no log-probabilities."""
+    """Likeliest tokens requested at each position; 0: no log-probabilities."""
     refused: frozenset[str] = frozenset()
-    """Names of the length limit that the endpoint does not know."""
+    """Names of the length limit that the endpoint refuses."""
 
-    def settings(self, wish: Wish) -> dict[str, Any]:
-        """The request without its model and messages."""
-        found: dict[str, Any] = {self.length: wish.max_tokens}
-        found |= {"n": wish.samples} if wish.samples > 1 else {}
-        found |= {"temperature": wish.temperature} if wish.temperature is not None else {}
-        found |= {"seed": wish.seed % 2**31} if wish.seed is not None else {}
-        found |= {"logprobs": True, "top_logprobs": self.top} if wish.logprobs and self.top else {}
-        return {name: value for name, value in found.items() if name not in self.left_out}
+    def settings(self, request: ChatRequest) -> dict[str, Any]:
+        """The request's parameters, without model and messages."""
+        settings: dict[str, Any] = {self.length: request.max_tokens}
+        if request.samples > 1:
+            settings["n"] = request.samples
+        if request.temperature is not None:
+            settings["temperature"] = request.temperature
+        if request.seed is not None:
+            settings["seed"] = request.seed % 2**31
+        if request.logprobs and self.top:
+            settings |= {"logprobs": True, "top_logprobs": self.top}
+        return {name: value for name, value in settings.items() if name not in self.left_out}
 
-    def less(self, error: NoReply, wish: Wish) -> "Parameters | None":
-        """Without the parameters that `error` names; None if it names none that can be done
-        without."""
-        named = _named(error, self.settings(wish)) if error.of_form else set()
-        found = replace(self, left_out=self.left_out | (named & _LEFT_OUT.keys()))
+    def without_refused(self, error: NoReply, request: ChatRequest) -> "Parameters | None":
+        """These parameters without those that `error` names; None if it names none that can be
+        left out."""
+        named: set[str] = set()
+        if error.may_concern_parameters:
+            named = _named(error, self.settings(request))
+        fewer = replace(self, left_out=self.left_out | (named & _LEFT_OUT.keys()))
         if self.length in named and _LENGTHS[self.length] not in self.refused:
-            found = replace(
-                found, length=_LENGTHS[self.length], refused=self.refused | {self.length}
+            fewer = replace(
+                fewer, length=_LENGTHS[self.length], refused=self.refused | {self.length}
             )
         if named & {"logprobs", "top_logprobs"}:
-            # "At most 5" is a number below ours; without one there are none to have.
+            # An upper limit such as "at most 5" is a number below ours. Without such a number the
+            # endpoint gives no log-probabilities.
             lower = [
                 number
-                for number in map(int, re.findall(r"\d+", _own_words(error)))
+                for number in map(int, re.findall(r"\d+", _without_status(error)))
                 if number < self.top
             ]
-            found = replace(found, top=max(lower, default=0))
-        return None if found == self else found
+            fewer = replace(fewer, top=max(lower, default=0))
+        return None if fewer == self else fewer
 
     def without_logprobs(self) -> "Parameters":
         return replace(self, top=0)
 
-    def also(self, found: "Parameters", start: "Parameters") -> "Parameters":
-        """With what a request that began with `start` and went through with `found` has found
-        out."""
-        changed = found if found.length != start.length else self
-        left_out, top = self.left_out | found.left_out, min(self.top, found.top)
-        return Parameters(changed.length, left_out, top, self.refused | found.refused)
+    def merged(self, accepted: "Parameters", start: "Parameters") -> "Parameters":
+        """These parameters combined with the findings of a request that began with `start` and
+        succeeded with `accepted`."""
+        length = accepted.length if accepted.length != start.length else self.length
+        left_out, top = self.left_out | accepted.left_out, min(self.top, accepted.top)
+        return Parameters(length, left_out, top, self.refused | accepted.refused)
 
-    def since(self, before: "Parameters", samples: int) -> list[str]:
-        """What is another than `before`, in words."""
-        found = (
-            [f"the length limit is sent as {self.length}"] if self.length != before.length else []
-        )
-        found += [_LEFT_OUT[name] for name in sorted(self.left_out - before.left_out)]
+    def changes_since(self, before: "Parameters", samples: int) -> list[str]:
+        """The differences from `before`, one phrase each."""
+        changes = []
+        if self.length != before.length:
+            changes.append(f"the length limit is sent as {self.length}")
+        changes += [_LEFT_OUT[name] for name in sorted(self.left_out - before.left_out)]
         if self.top != before.top and self.top:
-            found.append(f"top_logprobs is {self.top}, not {before.top}")
+            changes.append(f"top_logprobs is {self.top}, not {before.top}")
         elif self.top != before.top:
-            found.append(
+            changes.append(
                 f"there are no log-probabilities, so labels are shares of {samples} sampled replies"
             )
-        return found
+        return changes
 
-    def setting(self, configured: "Parameters") -> str:
-        """What the judge's settings would have to say, other than now, to ask in this way from the
-        start."""
-        found = [f"length_parameter: {self.length}"] if self.length != configured.length else []
+    def as_settings(self, configured: "Parameters") -> str:
+        """The judge settings that differ from `configured` and would give these parameters from
+        the start."""
+        settings = []
+        if self.length != configured.length:
+            settings.append(f"length_parameter: {self.length}")
         if self.left_out != configured.left_out:
-            found.append(f"leave_out: [{', '.join(sorted(self.left_out))}]")
-        found += [f"top_logprobs: {self.top}"] if self.top != configured.top else []
-        return ", ".join(found)
+            settings.append(f"leave_out: [{', '.join(sorted(self.left_out))}]")
+        if self.top != configured.top:
+            settings.append(f"top_logprobs: {self.top}")
+        return ", ".join(settings)
 
 
 def parameters_of(config: JudgeConfig) -> Parameters:
     return Parameters(config.length_parameter, frozenset(config.leave_out), config.top_logprobs)
 
 
-def _own_words(error: NoReply) -> str:
-    """Without the status in front."""
-    return error.said.partition(": ")[2]
+def _without_status(error: NoReply) -> str:
+    """The error's message without the HTTP status in front."""
+    return error.message.partition(": ")[2]
 
 
 def _named(error: NoReply, sent: Mapping[str, Any]) -> set[str]:
-    """The parameters that a refusal is about: the one it points at, else all that its words
-    name."""
+    """The parameters that an error is about: the one in its `param`, otherwise every one that its
+    message names."""
     if error.param in sent:
         return {error.param}
-    # The backslash: no parameter in a line break that was written as \n.
-    return {name for name in sent if re.search(rf"(?<![\w\\]){name}(?!\w)", _own_words(error))}
+    # The backslash: the n of a line break written as \n is not the parameter n.
+    message = _without_status(error)
+    return {name for name in sent if re.search(rf"(?<![\w\\]){name}(?!\w)", message)}

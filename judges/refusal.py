@@ -1,11 +1,11 @@
-"""Why an endpoint gave no reply: what it said, and which fault that is."""
+"""Why an endpoint gave no reply: its error message, and the fault that follows from it."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
-SAID = 300
-"""Characters that are kept of an endpoint's words."""
+MAX_QUOTED_CHARS = 300
+"""Longest part of an endpoint's message that is kept, in characters."""
 _TOO_LONG = (
     "context_length",
     "context length",
@@ -17,6 +17,7 @@ _TOO_LONG = (
     "maximum input length",
     "too many tokens",
 )
+"""Phrases with which providers refuse a prompt that exceeds the context."""
 _MODERATED = (
     "content_filter",
     "content_policy",
@@ -27,47 +28,49 @@ _MODERATED = (
     "moderation",
     "flagged",
 )
-"""What providers write about a prompt that they do not let through."""
+"""Phrases with which providers refuse a prompt that their moderation blocks."""
 
 
 class NoReply(Exception):
-    """A request without a reply. `status` is the HTTP status, or the one that an error inside a 200
-    names; 0: none."""
+    """A request failed.
 
-    def __init__(self, said: str, status: int = 0, param: str = "", fault: str = "") -> None:
-        super().__init__(said)
-        self.said, self.status, self.param = said, status, param
-        self.fault = fault or _fault(status, said)
+    `message` is the endpoint's error message. `status` is the HTTP status, or the status named by
+    an error inside an HTTP 200; 0: none. `param` is the request parameter that the error names."""
 
-    @property
-    def unpaid(self) -> bool:
-        """Whether every further request would meet it as well, until somebody pays."""
-        return self.status == 402 or "insufficient_quota" in self.said
+    def __init__(self, message: str, status: int = 0, param: str = "", fault: str = "") -> None:
+        super().__init__(message)
+        self.message, self.status, self.param = message, status, param
+        self.fault = fault or _fault(status, message)
 
     @property
-    def of_form(self) -> bool:
-        """Whether the request's form may be what is refused, and not its prompt; some say 403 to a
-        parameter."""
+    def needs_payment(self) -> bool:
+        """Whether every further request fails as well until the account has credit."""
+        return self.status == 402 or "insufficient_quota" in self.message
+
+    @property
+    def may_concern_parameters(self) -> bool:
+        """Whether a request parameter may be the cause, rather than the prompt. Some endpoints
+        answer 403 to a parameter."""
         return self.fault == "endpoint_refuses" or (self.status == 403 and self.fault != "refused")
 
 
-def _fault(status: int, said: str) -> str:
-    text = said.lower()
-    if status == 413 or (status in (400, 422) and any(words in text for words in _TOO_LONG)):
+def _fault(status: int, message: str) -> str:
+    text = message.lower()
+    if status == 413 or (status in (400, 422) and any(phrase in text for phrase in _TOO_LONG)):
         return "too_long"
-    if status in (400, 403, 422) and any(words in text for words in _MODERATED):
+    if status in (400, 403, 422) and any(phrase in text for phrase in _MODERATED):
         return "refused"
     return "endpoint_refuses" if status in (400, 422) else "endpoint_error"
 
 
 def refusal(status: int, body: Any, key: str | None) -> NoReply:
-    """The refusal that `body` is, JSON or text, that came with HTTP `status`. `key` never gets into
-    its words."""
+    """The error in `body` (JSON or text), received with HTTP `status`. The API key `key` never
+    appears in its message."""
     inner = error_in(body) if isinstance(body, Mapping) else None
     inner = {"message": body} if inner is None else inner
     code = inner.get("code")
     named = int(str(code)) if str(code).isdigit() and 400 <= int(str(code)) < 600 else status
-    text = _words(inner)
+    text = _message_of(inner)
     if isinstance(code, str) and not code.isdigit():
         text = f"{text} ({code})"
     where = f"HTTP {status}" + (f", error {named}" if named != status else "")
@@ -75,7 +78,7 @@ def refusal(status: int, body: Any, key: str | None) -> NoReply:
 
 
 def error_in(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The error object of a response, wherever servers put it; None if there is none."""
+    """The error object of a response, wherever the server puts it; None if there is none."""
     error = body.get("error")
     if error:
         return error if isinstance(error, Mapping) else {"message": error}
@@ -83,23 +86,25 @@ def error_in(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def shortened(text: str, key: str | None) -> str:
-    """One line of at most SAID characters. The key is taken out first: half of one would not be
-    recognised."""
+    """The text on one line, at most MAX_QUOTED_CHARS characters.
+
+    The API key is removed first: a key cut in half would not be recognised."""
     line = " ".join((text.replace(key, "***") if key else text).split())
-    return line if len(line) <= SAID else f"{line[: SAID - 3]}..."
+    return line if len(line) <= MAX_QUOTED_CHARS else f"{line[: MAX_QUOTED_CHARS - 3]}..."
 
 
-def _words(error: Mapping[str, Any]) -> str:
-    """The message of an error object. A router's own says little: what the server behind it said
-    comes with it."""
-    found = next(
+def _message_of(error: Mapping[str, Any]) -> str:
+    """The message of an error object.
+
+    A router's own message says little, so the message of the server behind it is appended."""
+    content = next(
         (error[name] for name in ("message", "detail", "error", "errors") if error.get(name)), error
     )
-    text = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
-    behind = error.get("metadata")
-    raw = behind.get("raw") if isinstance(behind, Mapping) else None
-    return (
-        f"{text}: {raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False)}"
-        if raw
-        else text
-    )
+    text = _as_text(content)
+    metadata = error.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, Mapping) else None
+    return f"{text}: {_as_text(raw)}" if raw else text
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,5 +1,5 @@
-"""What is read of a chat completion. Servers differ in all the rest, so only what is needed must be
-there."""
+"""Parse a chat completion. Servers differ in the details, so only the fields needed here are
+required."""
 
 import json
 import math
@@ -10,8 +10,8 @@ from typing import Any
 from judges.backend import Completion
 from judges.refusal import NoReply, error_in, refusal, shortened
 
-IMPOSSIBLE = -9999.0
-"""What vLLM writes for a log-probability of minus infinity, as JSON has none."""
+MIN_LOGPROB = -9999.0
+"""What vLLM sends for a log-probability of minus infinity, which JSON cannot represent."""
 _CUT_OFF = {"length", "max_tokens", "model_length", "max_output_tokens"}
 _FILTERED = {
     "content_filter",
@@ -22,10 +22,10 @@ _FILTERED = {
     "blocklist",
     "refusal",
 }
-_BROKEN_OFF = {"error", "abort", "network_error", "insufficient_system_resource"}
-_OTHER_USE = {"tool_calls", "function_call", "tool_use"}
-"""Words for how a reply ended, in lower case. Any other word, and none, is that of a whole reply if
-there is text."""
+_ABORTED = {"error", "abort", "network_error", "insufficient_system_resource"}
+_TOOL_CALL = {"tool_calls", "function_call", "tool_use"}
+"""Finish reasons in lower case. With any other finish reason, or none, a reply with text is
+complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,45 +33,46 @@ class Token:
     text: str
     logprob: float
     top: tuple["Token", ...] = ()
-    """The likeliest tokens in its place."""
+    """The likeliest tokens at its position."""
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ResponseChoice:
     """One choice of a chat completion."""
 
     text: str | None
-    """What is written for the reader: reasoning that the server keeps apart is no part of it."""
-    thought: bool
-    """Whether there was reasoning."""
+    """The text for the reader, without reasoning that the server returns separately."""
+    has_reasoning: bool
+    """Whether the server returned reasoning separately."""
     refusal: str
     finish: str
-    """The server's own word; `null` without one."""
+    """The server's own finish reason; `null` if it gave none."""
     tokens: tuple[Token, ...] = ()
-    """With log-probabilities, if it gives them; those of the reasoning may come first."""
+    """With log-probabilities, if the server gives them. Those of the reasoning may come first."""
     error: str = ""
-    """What broke it off."""
+    """The error that interrupted it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    choices: list[Said]
+    choices: list[ResponseChoice]
     prompt_tokens: int | None = None
     completion_tokens: int = 0
     prompt_logprobs: list[list[float]] = field(default_factory=list)
-    """vLLM's: of each prompt token the log-probabilities that it gives, none of the first."""
+    """vLLM extension: for each prompt token, the log-probabilities given for it; none for the
+    first."""
 
 
-def read(content: bytes, key: str | None) -> Response:
-    """The response in an HTTP 200. Raises NoReply if it is none: an error all the same, or
-    something else."""
+def parse_response(content: bytes, key: str | None) -> Response:
+    """The response in the body of an HTTP 200. Raises NoReply if it holds an error or is not a chat
+    completion."""
     try:
         body = json.loads(content)
     except ValueError:
         body = None
     if not isinstance(body, Mapping):
-        said = shortened(content.decode(errors="replace"), key)
-        raise NoReply(f"HTTP 200 without a chat completion: {said}", fault="endpoint_error")
+        text = shortened(content.decode(errors="replace"), key)
+        raise NoReply(f"HTTP 200 without a chat completion: {text}", fault="endpoint_error")
     if error_in(body) is not None:
         raise refusal(200, body, key)
     usage = _mapping(body.get("usage"))
@@ -82,7 +83,7 @@ def read(content: bytes, key: str | None) -> Response:
     choices = [_choice(_mapping(choice), key) for choice in _list(body["choices"])]
     entries = [_mapping(entry).values() for entry in _list(body.get("prompt_logprobs"))]
     prompt_logprobs = [
-        [_logprob(_mapping(one).get("logprob")) for one in entry] for entry in entries
+        [_logprob(_mapping(candidate).get("logprob")) for candidate in entry] for entry in entries
     ]
     return Response(
         choices, None if prompt is None else int(prompt), int(completion or 0), prompt_logprobs
@@ -90,58 +91,59 @@ def read(content: bytes, key: str | None) -> Response:
 
 
 def completions(response: Response, how: str = "") -> list[Completion]:
-    """What each choice is worth; `how` as in `Reply`."""
-    found = []
-    for place, said in enumerate(response.choices):
-        # The endpoint counts tokens over all choices: booked on the first, so that they add up.
-        tokens = response.completion_tokens if place == 0 else 0
-        text, word = said.text or "", said.finish.lower()
-        if word in _FILTERED or said.refusal:
-            found.append(Completion(said.refusal or text, "none", tokens, fault="refused"))
-        elif word in _CUT_OFF or (said.thought and not text.strip()):
-            # Reasoning alone is a reply that has not got to its answer, whatever its last word.
-            found.append(Completion(text, "length", tokens, how=how))
-        elif word in _BROKEN_OFF:
-            found.append(
-                Completion(said.error or said.finish, "none", tokens, fault="endpoint_error")
-            )
-        elif word in _OTHER_USE:
-            found.append(Completion(text, "none", tokens, fault=f"finish_{word}"))
-        elif said.text is None:
-            found.append(Completion("", "none", tokens, fault="empty_reply"))
-        else:
-            found.append(Completion(text, said.finish, tokens, how=how))
-    return found
+    """Each choice as a completion or a fault; `how` as in `Reply`."""
+    return [
+        # The endpoint counts tokens over all choices. The first choice carries the whole count.
+        _completion(choice, response.completion_tokens if place == 0 else 0, how)
+        for place, choice in enumerate(response.choices)
+    ]
+
+
+def _completion(choice: ResponseChoice, tokens: int, how: str) -> Completion:
+    text, finish = choice.text or "", choice.finish.lower()
+    if finish in _FILTERED or choice.refusal:
+        return Completion(choice.refusal or text, "none", tokens, fault="refused")
+    if finish in _CUT_OFF or (choice.has_reasoning and not text.strip()):
+        # Reasoning alone has not reached its answer, whatever the finish reason.
+        return Completion(text, "length", tokens, how=how)
+    if finish in _ABORTED:
+        message = choice.error or choice.finish
+        return Completion(message, "none", tokens, fault="endpoint_error")
+    if finish in _TOOL_CALL:
+        return Completion(text, "none", tokens, fault=f"finish_{finish}")
+    if choice.text is None:
+        return Completion("", "none", tokens, fault="empty_reply")
+    return Completion(text, choice.finish, tokens, how=how)
 
 
 def _logprob(value: Any) -> float:
-    """A log-probability, minus infinity and none as IMPOSSIBLE."""
+    """A log-probability. Minus infinity, NaN and a missing value become MIN_LOGPROB."""
     number = _number(value)
-    return IMPOSSIBLE if number is None or math.isnan(number) else max(number, IMPOSSIBLE)
+    return MIN_LOGPROB if number is None or math.isnan(number) else max(number, MIN_LOGPROB)
 
 
-def _choice(choice: Mapping[str, Any], key: str | None) -> Said:
+def _choice(choice: Mapping[str, Any], key: str | None) -> ResponseChoice:
     message = _mapping(choice.get("message"))
     parts = message.get("content")
-    apart = any(
+    separate = any(
         message.get(name) for name in ("reasoning_content", "reasoning", "reasoning_details")
     )
-    inside = any(_mapping(part).get("type") in ("thinking", "reasoning") for part in _list(parts))
+    inline = any(_mapping(part).get("type") in ("thinking", "reasoning") for part in _list(parts))
     finish = choice.get("finish_reason")
     refused = message.get("refusal")
-    return Said(
+    return ResponseChoice(
         text=_text(parts),
-        thought=apart or inside,
+        has_reasoning=separate or inline,
         refusal=refused if isinstance(refused, str) else "",
         finish=finish if isinstance(finish, str) and finish else "null",
         tokens=_tokens(_mapping(choice.get("logprobs")).get("content")),
-        error=refusal(200, choice, key).said if choice.get("error") else "",
+        error=refusal(200, choice, key).message if choice.get("error") else "",
     )
 
 
 def _text(content: Any) -> str | None:
-    """The text of a message's content, which is a string or a list of parts; None if it holds
-    none."""
+    """The text of a message's content, which is a string or a list of parts; None if there is no
+    text."""
     if isinstance(content, str):
         return content
     parts = [
@@ -152,8 +154,8 @@ def _text(content: Any) -> str | None:
 
 
 def _tokens(content: Any) -> tuple[Token, ...]:
-    """The tokens, or none at all if one cannot be read: then nobody knows where the others
-    stand."""
+    """The tokens, or none at all if one is unreadable: the positions of the others would be
+    unknown."""
     entries = [_mapping(entry) for entry in _list(content)]
     if any(not isinstance(entry.get("token"), str) for entry in entries):
         return ()
@@ -163,11 +165,11 @@ def _tokens(content: Any) -> tuple[Token, ...]:
 
 
 def _top(entry: Mapping[str, Any]) -> tuple[Token, ...]:
-    others = [_mapping(other) for other in _list(entry.get("top_logprobs"))]
+    candidates = [_mapping(candidate) for candidate in _list(entry.get("top_logprobs"))]
     return tuple(
-        Token(other["token"], _logprob(other.get("logprob")))
-        for other in others
-        if isinstance(other.get("token"), str)
+        Token(candidate["token"], _logprob(candidate.get("logprob")))
+        for candidate in candidates
+        if isinstance(candidate.get("token"), str)
     )
 
 

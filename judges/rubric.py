@@ -1,4 +1,4 @@
-"""How hard a prompt looks to a model: easy, medium or hard, with a reason.
+"""A judge that rates each prompt easy, medium or hard and gives a reason.
 
 The score is the mean rating under the probabilities of the three digits, not the digit that was
 written."""
@@ -6,10 +6,10 @@ written."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from judges.backend import Backend, Question, choose_again
+from judges.backend import Backend, Question, choose_with_retries
 from judges.config import RubricJudge
 from judges.texts import question, task
-from judges.verdict import Kind, Reply, Verdict
+from judges.verdict import JudgeKind, Reply, Verdict
 from prompts.schema import Prompt
 
 LABELS = ("1", "2", "3")
@@ -19,23 +19,23 @@ LABELS = ("1", "2", "3")
 class Rubric:
     """A judge that rates."""
 
-    kind: Kind = "rubric"
+    kind: JudgeKind = "rubric"
 
-    def __init__(self, config: RubricJudge, source: Backend) -> None:
-        self.config, self.source = config, source
+    def __init__(self, config: RubricJudge, backend: Backend) -> None:
+        self.config, self.backend = config, backend
 
     def items(self, prompts: Sequence[Prompt]) -> dict[str, tuple[Prompt, ...]]:
-        """What to ask, by name."""
+        """The questions by name, each as the prompts that it is about."""
         return {prompt.id: (prompt,) for prompt in prompts}
 
     def ask(self, items: Sequence[tuple[Prompt, ...]]) -> list[dict[str, Any]]:
-        """Each prompt's rating; an unreadable one is asked for again, with twice the room."""
-        replies = choose_again(
-            self.source, [self._question(prompt) for (prompt,) in items], self.config.retries
+        """Each prompt's ratings. An unreadable one is followed by another, with more room."""
+        ratings = choose_with_retries(
+            self.backend, [self._question(prompt) for (prompt,) in items], self.config.retries
         )
         return [
-            {"replies": [{"weights": one.weights, **one.said()} for one in said]}
-            for said in replies
+            {"replies": [{"weights": one.weights, **one.without_weights()} for one in choices]}
+            for choices in ratings
         ]
 
     def _question(self, prompt: Prompt) -> Question:

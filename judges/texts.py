@@ -1,5 +1,7 @@
-"""The questions that judges are asked: text files in `judges/texts/`, free to edit; a change asks
-everything anew."""
+"""Question templates for judges, kept as text files in `judges/texts/`.
+
+The files may be edited. Their content is part of the cache key, so after an edit every question is
+asked again."""
 
 from functools import cache
 from pathlib import Path
@@ -13,15 +15,15 @@ FOLDER = Path(__file__).parent / "texts"
 
 @cache
 def template(name: str) -> str:
-    """The text file's content."""
+    """Content of the template `name`."""
     return (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
 
 
 def question(name: str, **parts: str) -> Messages:
-    """A chat that asks the text `name` with its parts put in.
+    """A chat that asks the question `name`, with `parts` filled in.
 
-    The parts stand between lines that nobody can know before all parts are written (a hash over
-    them), so none can end its own quotation."""
+    Each part is enclosed by fence lines that contain a hash over all parts. The author of a part
+    cannot predict the hash, so no part can close its own quotation."""
     fence = f"==== {fingerprint([name, parts])[:16]} ===="
     return [
         {"role": "user", "content": Template(template(name)).substitute(parts, fence=fence).strip()}
@@ -29,7 +31,7 @@ def question(name: str, **parts: str) -> Messages:
 
 
 def task(messages: Messages) -> str:
-    """A prompt's chat as one text: the user's words alone where there is nothing else."""
+    """A prompt's chat as one text. A single message is given without its role."""
     if len(messages) == 1:
         return messages[0]["content"]
     return "\n".join(f"{message['role']}: {message['content']}" for message in messages)

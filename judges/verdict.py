@@ -1,74 +1,74 @@
-"""What a judge said of a prompt, with every reply kept; written one JSON line a prompt."""
+"""A judge's verdict on a prompt, with every reply; written as one JSON line per prompt."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Kind = Literal["attempts", "rubric", "pairwise"]
-UNREACHED = frozenset({"endpoint_timeout", "endpoint_unreachable"})
-TRANSPORT = UNREACHED | {"endpoint_error", "not_asked"}
-"""Faults of the way to the judge: worth asking again."""
-UNKEPT = TRANSPORT | {"endpoint_refuses"}
-"""Faults that another setting or day may do away with: such a reply does not stay in the cache."""
-REPEATED = frozenset({"unreadable", "refused", "cut_off", "empty_reply"})
-"""Faults of the reply itself: another one may be without, so they are asked for again, `retries`
-times."""
+JudgeKind = Literal["attempts", "rubric", "pairwise"]
+UNREACHABLE_FAULTS = frozenset({"endpoint_timeout", "endpoint_unreachable"})
+TRANSPORT_FAULTS = UNREACHABLE_FAULTS | {"endpoint_error", "not_asked"}
+"""Faults between us and the judge. The question is asked once more."""
+UNCACHED_FAULTS = TRANSPORT_FAULTS | {"endpoint_refuses"}
+"""Faults that may not recur with other settings or at another time. Such a reply is not cached."""
+RETRIED_FAULTS = frozenset({"unreadable", "refused", "cut_off", "empty_reply"})
+"""Faults of the reply itself. Another sample may be free of them, so the question is asked again,
+up to `retries` times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One reply of a judge, or the fault that there is in its place."""
+    """One reply of a judge, or the fault that occurred instead."""
 
     text: str
     finish: str
-    """How it ended: `stop`, `length` (cut off at its limit) or `none` (there is no reply). An
-    endpoint's other word for the end of a whole reply stays as it is."""
+    """The finish reason: `stop`, `length` (cut off at the length limit) or `none` (no reply). Any
+    other finish reason of a complete reply is kept as the endpoint gave it."""
     tokens: int
-    """Completion tokens, where known; 0 otherwise."""
+    """Completion tokens; 0 if unknown."""
     answer: str | None
-    """What was read out of the text; None with a fault."""
+    """The answer parsed from the text; None if there is a fault."""
     value: float | None
-    """An attempt: 1 passed, 0 failed. A rating: its mean over the token probabilities, 1 to 3. A
-    comparison: the probability that this prompt is the harder one. None with a fault."""
+    """An attempt: 1 passed, 0 failed. A rating: its mean under the token probabilities, 1 to 3. A
+    comparison: the probability that this prompt is the harder one. None if there is a fault."""
     fault: str | None
     """Why there is no value: `unreadable`, `refused`, `cut_off`, `too_long`, `timeout`, ..."""
     about: str | None = None
-    """Of a comparison: which prompt it was compared with."""
+    """Of a comparison: id of the other prompt."""
     first: bool = False
-    """Of a comparison: whether this prompt stood first."""
+    """Of a comparison: whether this prompt was shown first."""
     how: str = ""
-    """How it was come by, where the endpoint does not take a request as usual: `5 samples`, `its
+    """How the reply was obtained, if the endpoint did not take the usual request: `5 samples`, `its
     own temperature`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A prompt's replies and what follows from them."""
+    """The replies about one prompt and the scores computed from them."""
 
     id: str
-    kind: Kind
+    kind: JudgeKind
     replies: list[Reply]
     ease: float | None
-    """How easy, 0 to 1. Attempts: posterior mean of the pass rate. None: no reply had a value."""
+    """How easy the prompt is, 0 to 1. Attempts: posterior mean of the pass rate. None: no reply has
+    a value."""
     low: float | None = None
     high: float | None = None
-    """90 % interval of the pass rate (attempts only)."""
+    """Bounds of the 90 % credible interval of the pass rate (attempts only)."""
 
     @property
     def graded(self) -> int:
-        """Replies with a value. The others are faults and count neither for nor against the
-        prompt."""
+        """Number of replies with a value. Faults count neither as passed nor as failed."""
         return sum(reply.fault is None for reply in self.replies)
 
     @property
     def passed(self) -> int:
-        """Attempts that passed."""
+        """Number of attempts that passed."""
         return sum(reply.value == 1.0 for reply in self.replies) if self.kind == "attempts" else 0
 
     @property
     def faults(self) -> dict[str, int]:
-        """Replies without a value, by reason."""
+        """Number of replies without a value, by fault."""
         return dict(
             sorted(
                 Counter(reply.fault for reply in self.replies if reply.fault is not None).items()
@@ -76,7 +76,7 @@ class Verdict:
         )
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """The verdict in words."""
         if self.kind == "attempts":
             words = f"{self.passed} of {self.graded} attempts passed"
@@ -102,15 +102,15 @@ class Verdict:
         )
 
 
-def quoted(replies: Iterable[tuple[str | None, str]]) -> str:
-    """What an endpoint said, once, of (fault, text) pairs in which it gave no reply; empty if there
-    are none."""
-    said = Counter(text for fault, text in replies if text and fault in UNKEPT)
-    return f'; the endpoint said "{said.most_common(1)[0][0]}"' if said else ""
+def endpoint_quote(replies: Iterable[tuple[str | None, str]]) -> str:
+    """The endpoint's most frequent error message among (fault, text) pairs, ready to append to a
+    message; empty if there is none."""
+    messages = Counter(text for fault, text in replies if text and fault in UNCACHED_FAULTS)
+    return f'; the endpoint said "{messages.most_common(1)[0][0]}"' if messages else ""
 
 
 def faults_of(verdicts: Sequence[Verdict]) -> dict[str, int]:
-    """Replies without a value over all verdicts, by reason."""
+    """Number of replies without a value over all verdicts, by fault."""
     total: Counter[str] = Counter()
     for verdict in verdicts:
         total.update(verdict.faults)

@@ -1,4 +1,4 @@
-"""Build the checkpoint that the run starts from: a preset, an upcycled dense Llama, or a copy of a
+"""Build the starting checkpoint of a run: a preset, an upcycled dense Llama, or a copy of a
 folder."""
 
 import torch
@@ -17,15 +17,15 @@ PROBE = (
     "def add(a, b):\n    return a + b\n",
     "12 apples and 30 pears are 42 fruits.",
 )
-"""On what an upcycled model is compared with the dense one: a few dozen tokens, so that it costs
-next to nothing."""
+"""Texts on which an upcycled model is compared with the dense one. A few dozen tokens keep it
+cheap."""
 
 Built = tuple[MoeForCausalLM, PreTrainedTokenizerBase, dict[str, float]]
-"""The policy, its tokenizer, and figures about how it was made."""
+"""The policy, its tokenizer, and metrics about the conversion."""
 
 
 def run(config: BaseStage, inputs: Inputs, context: StageContext) -> Outputs:
-    """Write `checkpoint/`, float32."""
+    """Write `checkpoint/`, in float32."""
     context.progress(0, 1, unit="model")
     policy, tokenizer, figures = _build(config.model, context.seed)
     if config.model.pad_token is not None:
@@ -56,8 +56,8 @@ def _build(model: ModelConfig, seed: int) -> Built:
 
 
 def _upcycled(model: ModelConfig, seed: int) -> Built:
-    """The mixture of experts, and how far its predictions are from the dense model's before any
-    training."""
+    """The mixture of experts, and the gap between its predictions and the dense model's before any
+    training, in nats."""
     from models.upcycle import load_dense, logit_gap, upcycle
 
     assert (
@@ -83,7 +83,9 @@ def _upcycled(model: ModelConfig, seed: int) -> Built:
 
 
 def _sizes(policy: MoeForCausalLM) -> dict[str, int]:
-    """Total parameters, and those that one token meets (top-k of the routed experts)."""
+    """Number of parameters, and of those active per token (top-k of the routed experts).
+
+    Raises BadInput if a weight is not finite."""
     config = policy.config
     total = sum(p.numel() for p in policy.parameters())
     routed = sum(p.numel() for name, p in policy.named_parameters() if ".experts." in name)

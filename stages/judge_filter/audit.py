@@ -11,7 +11,7 @@ from common.seeds import derive
 from common.stage import StageContext
 from judges.ask import Judge
 from judges.attempts import Attempts
-from judges.audit import Audit, Measured, audit
+from judges.audit import Audit, AuditedPrompt, audit
 from judges.backend import Backend, SamplingRequest
 from judges.filtering import Decision
 from judges.verdict import Verdict
@@ -123,17 +123,17 @@ def audits(
 
 def _by_judge(
     verdicts: Sequence[Verdict], decisions: Mapping[str, Decision], rates: Rates
-) -> list[Measured]:
+) -> list[AuditedPrompt]:
     return [
-        Measured(v.id, v.ease, v.low, v.high, *rates[v.id], _dropped(decisions[v.id]))
+        AuditedPrompt(v.id, v.ease, v.low, v.high, *rates[v.id], _dropped(decisions[v.id]))
         for v in verdicts
         if v.id in rates and v.ease is not None
     ]
 
 
-def _combined(decisions: Mapping[str, Decision], rates: Rates) -> list[Measured]:
+def _combined(decisions: Mapping[str, Decision], rates: Rates) -> list[AuditedPrompt]:
     return [
-        Measured(d.id, d.ease, None, None, *rates[d.id], _dropped(d))
+        AuditedPrompt(d.id, d.ease, None, None, *rates[d.id], _dropped(d))
         for d in (decisions[id] for id in rates)
         if d.ease is not None
     ]

@@ -8,7 +8,15 @@ from common.seeds import derive
 from common.stage import StageContext
 from judges.ask import Judge
 from judges.attempts import Attempts
-from judges.backend import Backend, Choice, Completion, Likelihood, Line, Question, SamplingRequest
+from judges.backend import (
+    Backend,
+    BackendMonitor,
+    Choice,
+    Completion,
+    Likelihood,
+    Question,
+    SamplingRequest,
+)
 from judges.cache import Cache
 from judges.config import AttemptsJudge, JudgeConfig, RubricJudge
 from judges.pairwise import Pairwise
@@ -22,7 +30,8 @@ VERDICTS = "verdicts.sqlite"
 
 
 class LazyBackend:
-    """A backend that is opened when it is first asked."""
+    """A source that is opened when it is first asked: what the cache knows needs no model in
+    memory."""
 
     def __init__(self, open_: Callable[[], Backend]) -> None:
         self._open = open_
@@ -54,14 +63,15 @@ def cache_path() -> Path:
 
 
 def backend_of(
-    judge: JudgeConfig, cache: Cache, context: StageContext, line: Line
+    judge: JudgeConfig, cache: Cache, context: StageContext, monitor: BackendMonitor
 ) -> tuple[LazyBackend, dict[str, str]]:
-    """A judge's backend, and its identity in the cache: the checksum of its files, or its URL."""
+    """Where a judge's replies come from, and who it is: a checksum of its files, or its address and
+    name."""
     if judge.model is None:
         from judges.endpoint import EndpointBackend
 
         assert judge.url is not None
-        return LazyBackend(lambda: EndpointBackend(judge, line)), {"url": judge.url}
+        return LazyBackend(lambda: EndpointBackend(judge, monitor)), {"url": judge.url}
     folder = resolve_dense(judge.model)
 
     def open_engine() -> Backend:

@@ -1,4 +1,5 @@
-"""From the verdicts of one judge or several to one opinion a prompt, and to the ledger's prior."""
+"""Combine the verdicts of one or several judges into one judgement per prompt and into the prior of
+the ledger."""
 
 import math
 from collections import defaultdict
@@ -11,57 +12,60 @@ from curriculum.posterior import judge_prior
 from curriculum.records import NewPrompt
 from judges.audit import spearman
 from judges.backend import Likelihood
-from judges.filtering import JudgedPrompt, broken
+from judges.filtering import JudgedPrompt, broken_evidence
 from judges.verdict import Verdict
 from prompts.schema import Prompt
 
-ByJudge = Sequence[Sequence[Verdict]]
-"""A list of verdicts a judge, each in the order of the prompts."""
+VerdictsByJudge = Sequence[Sequence[Verdict]]
+"""One list of verdicts per judge, each in the order of the prompts."""
 
 
 def judged_prompts(
     prompts: Sequence[Prompt],
-    judges: ByJudge,
+    judges: VerdictsByJudge,
     agreement: float,
     likelihoods: Mapping[str, Likelihood],
 ) -> list[JudgedPrompt]:
-    """What the judges together say; `agreement` is the share of attempts that makes a prompt
-    broken."""
+    """The combined judgement on each prompt. A prompt is broken if the share `agreement` of its
+    attempts give the same wrong answer."""
     eases = _eases(judges)
-    found = []
+    judged = []
     for place, prompt in enumerate(prompts):
         verdicts = [verdicts[place] for verdicts in judges]
         likelihood, _ = likelihoods.get(prompt.id, (None, None))
-        said = "; ".join(verdict.said for verdict in verdicts)
+        description = "; ".join(verdict.description for verdict in verdicts)
         if likelihood is not None:
-            said = f"{said}, reference log-likelihood a token {likelihood:.3f}"
-        evidence = broken(verdicts, agreement)
-        found.append(
-            JudgedPrompt(prompt.id, prompt.capability, eases[place], likelihood, said, evidence)
+            description = f"{description}, reference log-likelihood per token {likelihood:.3f}"
+        evidence = broken_evidence(verdicts, agreement)
+        judged.append(
+            JudgedPrompt(
+                prompt.id, prompt.capability, eases[place], likelihood, description, evidence
+            )
         )
-    return found
+    return judged
 
 
-def _eases(judges: ByJudge) -> list[float | None]:
-    """One judge's own ease; of several, the mean of the prompt's places in their rankings (0
-    hardest, 1 easiest)."""
+def _eases(judges: VerdictsByJudge) -> list[float | None]:
+    """The ease given by a single judge; of several judges, the mean normalised rank of the prompt
+    (0 hardest, 1 easiest)."""
     if len(judges) == 1:
         return [verdict.ease for verdict in judges[0]]
-    places: list[list[float]] = [[] for _ in judges[0]]
+    ranks: list[list[float]] = [[] for _ in judges[0]]
     for verdicts in judges:
         known = [n for n, verdict in enumerate(verdicts) if verdict.ease is not None]
         _, value, count = np.unique(
             [verdicts[n].ease for n in known], return_inverse=True, return_counts=True
         )
-        middle = (count.cumsum() - count / 2) / max(len(known), 1)
-        for n, place in zip(known, middle[value].tolist(), strict=True):
-            places[n].append(place)
-    return [sum(found) / len(found) if found else None for found in places]
+        mid_ranks = (count.cumsum() - count / 2) / max(len(known), 1)
+        for n, rank in zip(known, mid_ranks[value].tolist(), strict=True):
+            ranks[n].append(rank)
+    return [sum(own) / len(own) if own else None for own in ranks]
 
 
-def agreement_of(judges: ByJudge) -> dict[str, float | None]:
-    """Spearman's correlation of every two judges' eases, over the prompts that both could judge."""
-    found: dict[str, float | None] = {}
+def agreement_of(judges: VerdictsByJudge) -> dict[str, float | None]:
+    """Spearman's correlation of the eases of every two judges, over the prompts that both
+    judged."""
+    correlations: dict[str, float | None] = {}
     for one in range(len(judges)):
         for other in range(one + 1, len(judges)):
             pairs = [(a.ease, b.ease) for a, b in zip(judges[one], judges[other], strict=True)]
@@ -69,47 +73,52 @@ def agreement_of(judges: ByJudge) -> dict[str, float | None]:
                 -1, 2
             )
             (rho,) = spearman(both[:, 0], both[:, 1], np.ones((1, len(both)))).tolist()
-            found[f"{one + 1} and {other + 1}"] = None if math.isnan(rho) else rho
-    return found
+            correlations[f"{one + 1} and {other + 1}"] = None if math.isnan(rho) else rho
+    return correlations
 
 
 @dataclass(frozen=True)
-class _Word:
-    """What the judges' word is worth as evidence of a pass rate."""
+class _PassEvidence:
+    """The verdicts on one prompt as evidence of its pass rate."""
 
     passes: float
-    seen: float
+    attempts: float
 
 
-def _word(verdicts: Sequence[Verdict]) -> _Word:
-    """Attempts count as what they are; a rating or a ranking is worth one look at a pass rate equal
-    to its ease."""
+def _pass_evidence(verdicts: Sequence[Verdict]) -> _PassEvidence:
+    """Attempts count as they are. A rating or a rank counts as one attempt with the ease as its
+    pass rate."""
     attempts = [verdict for verdict in verdicts if verdict.kind == "attempts" and verdict.graded]
     if attempts:
-        return _Word(sum(v.passed for v in attempts), sum(v.graded for v in attempts))
+        return _PassEvidence(sum(v.passed for v in attempts), sum(v.graded for v in attempts))
     eases = [verdict.ease for verdict in verdicts if verdict.ease is not None]
-    return _Word(sum(eases) / len(eases), 1.0) if eases else _Word(0.0, 0.0)
+    return _PassEvidence(sum(eases) / len(eases), 1.0) if eases else _PassEvidence(0.0, 0.0)
 
 
-def entries(kept: Sequence[str], prompts: Sequence[Prompt], judges: ByJudge) -> list[NewPrompt]:
-    """The kept prompts with their priors; a capability's pooled rate is over all its judged
-    prompts."""
-    words = {
-        prompt.id: _word([verdicts[n] for verdicts in judges]) for n, prompt in enumerate(prompts)
+def ledger_entries(
+    kept: Sequence[str], prompts: Sequence[Prompt], judges: VerdictsByJudge
+) -> list[NewPrompt]:
+    """The prompts with ids in `kept`, with their priors. The pooled rate of a capability is over
+    all its judged prompts."""
+    evidence = {
+        prompt.id: _pass_evidence([verdicts[n] for verdicts in judges])
+        for n, prompt in enumerate(prompts)
     }
     passes: defaultdict[str, float] = defaultdict(float)
-    seen: defaultdict[str, float] = defaultdict(float)
+    attempts: defaultdict[str, float] = defaultdict(float)
     for prompt in prompts:
-        passes[prompt.capability] += words[prompt.id].passes
-        seen[prompt.capability] += words[prompt.id].seen
-    wanted, found = set(kept), []
+        passes[prompt.capability] += evidence[prompt.id].passes
+        attempts[prompt.capability] += evidence[prompt.id].attempts
+    kept_ids, entries = set(kept), []
     for n, prompt in enumerate(prompts):
-        if prompt.id in wanted:
-            word, group = words[prompt.id], prompt.capability
-            prior = judge_prior(word.passes, word.seen, passes[group], seen[group])
-            said = [verdicts[n] for verdicts in judges]
-            verdict = next((one for one in said if one.graded), said[0]).summary()
-            found.append(
-                NewPrompt(prompt.id, group, prompt.source, prior, verdict, prompt.difficulty)
+        if prompt.id in kept_ids:
+            own, group = evidence[prompt.id], prompt.capability
+            prior = judge_prior(own.passes, own.attempts, passes[group], attempts[group])
+            verdicts = [by_judge[n] for by_judge in judges]
+            shown = next((verdict for verdict in verdicts if verdict.graded), verdicts[0])
+            entries.append(
+                NewPrompt(
+                    prompt.id, group, prompt.source, prior, shown.summary(), prompt.difficulty
+                )
             )
-    return found
+    return entries

@@ -1,5 +1,5 @@
-"""The chats that a recipe's stages will put to a model, made as the stages make them, with the room
-that each has."""
+"""The chats that a recipe's stages will send to a model, built as the stages build them, with the
+room that each has."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,104 +12,106 @@ from stages.questions import RollQuestion, SuiteQuestion
 
 
 @dataclass(frozen=True)
-class Talk:
-    """Chats that one stage has with one model."""
+class StageChats:
+    """The chats of one stage with one model."""
 
     place: str
-    """Where in the recipe it comes from."""
+    """Path of the stage in the recipe."""
     model: str
     """A judge's `model`; empty for the policy."""
     chats: Sequence[Chat]
     room: int | None
-    """Most tokens; None where nothing is known to limit them."""
-    what: str
+    """Most tokens of a chat; None if there is no known limit."""
+    limit: str
     """The room in words."""
     remedy: str
-    """For a chat that does not fit."""
-    otherwise: str = ""
-    """What becomes of a prompt without room; empty if it ends the run."""
+    """What to do about a chat that does not fit."""
+    consequence: str = ""
+    """What happens to prompts that do not fit; empty if they end the run."""
     opened: bool = True
-    """Whether a chat ends where the answer begins, and not with the answer."""
+    """True: the chats end with the generation prompt. False: they end with the answer."""
     system_place: str = ""
-    """Where in the recipe the system message is that the stage adds."""
+    """Path in the recipe of the system message that the stage adds."""
     lead: str = ""
-    """What is put after each chat before the model goes on."""
+    """Text that follows each chat before the model continues."""
     trains: bool = False
-    """Whether answers in the template's form are learnt."""
+    """Whether the stage trains on answers as the template writes them."""
 
 
 LEADS = {"rubric": "Rating: 1", "pairwise": "Harder: A"}
-"""How a judge's reply begins, the label that counts included (`judges/rubric.py`,
+"""How a judge's reply begins, up to and including the label (`judges/rubric.py`,
 `judges/pairwise.py`)."""
 DROP = "drop them with `max_prompt_tokens` on their source"
 
 
-def learning(place: str, prompts: Sequence[Prompt], context: int | None) -> Talk:
-    """SFT: each prompt with its target."""
+def sft_chats(place: str, prompts: Sequence[Prompt], context: int | None) -> StageChats:
+    """SFT: each prompt with its target. `context` is the model's context in tokens."""
     chats = [Chat(p, [*p.messages, {"role": "assistant", "content": p.target}]) for p in prompts]
-    what, remedy = "the model's context (max_position_embeddings)", f"shorten them, or {DROP}"
-    return Talk(place, "", chats, context, what, remedy, opened=False, trains=True)
+    limit, remedy = "the model's context (max_position_embeddings)", f"shorten them, or {DROP}"
+    return StageChats(place, "", chats, context, limit, remedy, opened=False, trains=True)
 
 
-def rolling(ask: RollQuestion, prompts: Sequence[Prompt]) -> list[Talk]:
-    """The policy's rollouts, under each of the stage's system prompts."""
-    return [_rolled(ask, prompts, system) for system in ask.systems or (None,)]
+def rollout_chats(ask: RollQuestion, prompts: Sequence[Prompt]) -> list[StageChats]:
+    """The policy's rollouts, once per system prompt of the stage."""
+    return [_rollout_chats(ask, prompts, system) for system in ask.systems or (None,)]
 
 
-def _rolled(ask: RollQuestion, prompts: Sequence[Prompt], system: str | None) -> Talk:
+def _rollout_chats(ask: RollQuestion, prompts: Sequence[Prompt], system: str | None) -> StageChats:
     chats = [Chat(prompt, with_system(prompt.messages, system)) for prompt in prompts]
-    what = (
+    limit = (
         f"{ask.place}.rollouts.max_model_len ({ask.max_model_len}) less max_tokens"
         f" ({ask.max_tokens})"
     )
-    otherwise = "" if ask.ends_the_run else "they will say nothing of the judge"
-    remedy = f"raise {ask.place}.rollouts.max_model_len, lower max_tokens, or {DROP}"
-    room, place = (
+    return StageChats(
+        ask.place,
+        "",
+        chats,
         ask.max_model_len - ask.max_tokens,
-        f"{ask.place}.system_prompts" if system is not None else "",
-    )
-    return Talk(
-        ask.place, "", chats, room, what, remedy, otherwise, system_place=place, trains=ask.learnt
+        limit,
+        remedy=f"raise {ask.place}.rollouts.max_model_len, lower max_tokens, or {DROP}",
+        consequence="" if ask.ends_the_run else "the audit leaves them out",
+        system_place="" if system is None else f"{ask.place}.system_prompts",
+        trains=ask.learnt,
     )
 
 
-def judging(place: str, judge: JudgeConfig, prompts: Sequence[Prompt]) -> Talk:
-    """A judge that runs here, the first time it is asked; what does not fit then is never
-    judged."""
+def judge_chats(place: str, judge: JudgeConfig, prompts: Sequence[Prompt]) -> StageChats:
+    """The first question to a judge that runs in an engine. A prompt that does not fit then is
+    never judged."""
     assert judge.model is not None
-    length, asked = judge.rollouts.max_model_len, _asked(judge)
-    chats = [Chat(prompt, asked(prompt)) for prompt in prompts]
+    length, asked = judge.rollouts.max_model_len, _question_builder(judge)
     reply = 0 if judge.kind == "pairwise" else judge.longest
-    what = f"{place}.rollouts.max_model_len ({length}) less the reply ({reply})"
-    remedy = f"raise {place}.rollouts.max_model_len, or {DROP}"
-    otherwise, lead = "they will be `unjudged` and dropped", LEADS.get(judge.kind, "")
-    return Talk(place, judge.model, chats, length - reply, what, remedy, otherwise, lead=lead)
+    return StageChats(
+        place,
+        judge.model,
+        [Chat(prompt, asked(prompt)) for prompt in prompts],
+        length - reply,
+        f"{place}.rollouts.max_model_len ({length}) less the reply ({reply})",
+        remedy=f"raise {place}.rollouts.max_model_len, or {DROP}",
+        consequence="they will be `unjudged` and dropped",
+        lead=LEADS.get(judge.kind, ""),
+    )
 
 
-def _asked(judge: JudgeConfig) -> Callable[[Prompt], list[dict[str, str]]]:
+def _question_builder(judge: JudgeConfig) -> Callable[[Prompt], list[dict[str, str]]]:
     if isinstance(judge, AttemptsJudge):
         return lambda prompt: judge.shown(prompt.capability, prompt.messages)
     if isinstance(judge, RubricJudge):
         return lambda prompt: question("rubric", task=task(prompt.messages))
-    # Beside the shortest opponent that could be: what does not fit even so is never compared.
+    # With the shortest possible opponent: a prompt that does not fit even so is never compared.
     return lambda prompt: question("pairwise", first=task(prompt.messages), second="")
 
 
-def answering(ask: SuiteQuestion, prompts: Sequence[Prompt]) -> Talk:
-    """An evaluation of the policy."""
+def suite_chats(ask: SuiteQuestion, prompts: Sequence[Prompt]) -> StageChats:
+    """The policy's answers to an evaluation suite."""
     tokens = ask.suite.answer_length()
-    what = f"evaluate.rollouts.max_model_len ({ask.max_model_len}) less max_tokens ({tokens})"
-    remedy = f"raise evaluate.rollouts.max_model_len, or lower {ask.place}.max_tokens"
-    place = f"{ask.place}.system" if ask.suite.system is not None else ""
-    chats = [Chat(prompt, prompt.messages) for prompt in prompts]
-    otherwise = "they will be counted as wrong"
-    return Talk(
+    return StageChats(
         ask.place,
         "",
-        chats,
+        [Chat(prompt, prompt.messages) for prompt in prompts],
         ask.max_model_len - tokens,
-        what,
-        remedy,
-        otherwise,
-        system_place=place,
+        f"evaluate.rollouts.max_model_len ({ask.max_model_len}) less max_tokens ({tokens})",
+        remedy=f"raise evaluate.rollouts.max_model_len, or lower {ask.place}.max_tokens",
+        consequence="they will be counted as wrong",
+        system_place=f"{ask.place}.system" if ask.suite.system is not None else "",
     )

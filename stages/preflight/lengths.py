@@ -1,7 +1,7 @@
-"""How many tokens chats have, without tokenizing those that are short beyond doubt.
+"""Find chats that are too long, without tokenizing those that are certainly short.
 
-No tokenizer that takes text as it is makes more tokens than the text has bytes, so a million short
-prompts cost a look each."""
+A tokenizer without a normaliser makes at most one token per byte, so most prompts are settled by
+their size in bytes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,17 +12,18 @@ from tokenizers.normalizers import Sequence as Normalizers
 from common.errors import BadInput
 from models.chat import Messages
 from models.origin import ChatFormat
-from models.probes import FAILURES, OTHER, Roles, chat_of, line_of, roles_of
+from models.probes import FAILURES, OTHER, chat_of, line_of
 from prompts.schema import Prompt
 
 SLACK = 16
-"""Tokens that a tokenizer may put around a text of its own accord."""
+"""Tokens that a tokenizer may add around a text."""
 SHOWN = 3
+"""Prompts that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A prompt as a stage puts it to a model."""
+    """A prompt as a stage sends it to a model."""
 
     prompt: Prompt
     messages: Messages
@@ -30,17 +31,17 @@ class Chat:
 
 @dataclass(frozen=True)
 class MeasuredLengths:
-    """The lengths of some chats against their room, in tokens."""
+    """Lengths of chats, in tokens, compared with their room."""
 
     chats: int
     longest: int
-    """Of the chats that were tokenized: at least the one with most text."""
+    """Longest of the chats that were tokenized, which include the one with the largest bound."""
     too_long: tuple[tuple[int, Prompt], ...]
     """Tokens and prompt, longest first; each prompt once."""
 
     @property
     def named(self) -> str:
-        """The longest of those that are too long."""
+        """The longest of the prompts that are too long, in words."""
         shown = ", ".join(
             f"{prompt.named} ({tokens} tokens)" for tokens, prompt in self.too_long[:SHOWN]
         )
@@ -49,10 +50,11 @@ class MeasuredLengths:
 
 
 def measure(
-    speech: ChatFormat, chats: Sequence[Chat], room: int, *, opened: bool
+    chat_format: ChatFormat, chats: Sequence[Chat], room: int, *, opened: bool
 ) -> MeasuredLengths:
-    """Hold chats against a room; `opened` if they end in the generation prompt."""
-    bounds = Bounds(speech, opened)
+    """Compare chats with a room in tokens; `opened` if they end with the generation prompt. Raises
+    BadInput if the template raises on a chat."""
+    bounds = Bounds(chat_format, opened)
     sized = sorted(((bounds.of(chat.messages), n) for n, chat in enumerate(chats)), reverse=True)
     longest, too_long = 0, dict[str, tuple[int, Prompt]]()
     for place, (bound, n) in enumerate(sized):
@@ -81,21 +83,21 @@ def _tokens(bounds: "Bounds", chat: Chat) -> int:
 
 
 class Bounds:
-    """Upper bounds on the tokens of chats, from their bytes and from what the template adds to each
-    shape of chat."""
+    """Upper bounds on the tokens of chats, from their bytes and the bytes that the template adds to
+    each roles of chat."""
 
-    def __init__(self, speech: ChatFormat, opened: bool) -> None:
-        self._tokenizer, self._opened = speech.tokenizer, opened
-        backend = getattr(speech.tokenizer, "backend_tokenizer", None)
-        self._plain = backend is not None and _takes_text_as_it_is(backend.normalizer)
+    def __init__(self, chat_format: ChatFormat, opened: bool) -> None:
+        self._tokenizer, self._opened = chat_format.tokenizer, opened
+        backend = getattr(chat_format.tokenizer, "backend_tokenizer", None)
+        self._bounded = backend is not None and _keeps_text(backend.normalizer)
         self._added: dict[Roles, float] = {}
 
     def of(self, messages: Messages) -> float:
-        """Infinite where nothing is known."""
-        shape = roles_of(messages)
-        if shape not in self._added:
-            self._added[shape] = self._of_template(shape) if self._plain else float("inf")
-        return self._added[shape] + sum(len(message["content"].encode()) for message in messages)
+        """A bound in tokens; infinite if none is known."""
+        roles = roles_of(messages)
+        if roles not in self._added:
+            self._added[roles] = self._of_template(roles) if self._bounded else float("inf")
+        return self._added[roles] + sum(len(message["content"].encode()) for message in messages)
 
     def exact(self, messages: Messages) -> int:
         return len(
@@ -104,10 +106,10 @@ class Bounds:
             )
         )
 
-    def _of_template(self, shape: Roles) -> float:
-        """Bytes that the template adds; infinite for one that does more with what is said than to
-        write it once."""
-        short = chat_of(shape)
+    def _of_template(self, roles: Roles) -> float:
+        """Bytes that the template adds; infinite if it does more with a message than to write it
+        once."""
+        short = chat_of(roles)
         long = [{**message, "content": message["content"] * 9} for message in short]
         added = {
             self._bytes(chat) - sum(len(m["content"].encode()) for m in chat)
@@ -122,6 +124,6 @@ class Bounds:
         return len(text.encode())
 
 
-def _takes_text_as_it_is(normalizer: Any) -> bool:
-    """A normaliser may make many characters of one."""
+def _keeps_text(normalizer: Any) -> bool:
+    """Whether the tokenizer has no normaliser, which could turn one character into many."""
     return normalizer is None or (isinstance(normalizer, Normalizers) and len(normalizer) == 0)

@@ -1,19 +1,19 @@
-"""Ask everything about model, template and prompts that would otherwise end a run after it has cost
-something.
+"""Check model, template and prompts for problems that would otherwise end a run after expensive
+work.
 
-Reads the gathered prompts and tokenizers, no weights. All that is wrong comes in one BadInput; what
-only costs some prompts is told as a note."""
+Reads the gathered prompts and tokenizers, no weights. All problems come in one BadInput. What only
+costs some prompts is a note."""
 
 from common.errors import BadInput
 from common.files import write_json
 from common.stage import Inputs, Outputs, StageContext
-from stages.preflight.asking import Preflight
+from stages.preflight.checks import Preflight
 from stages.preflight.config import PreflightStage
 
 
 def run(config: PreflightStage, inputs: Inputs, context: StageContext) -> Outputs:
-    """Write `preflight.json`: what was asked of how many prompts, the longest of them, and the room
-    that it has."""
+    """Write `preflight.json`: for each check the number of chats, the longest in tokens, and the
+    room."""
     check = Preflight(config, inputs["prompts"])
     for number, ask in enumerate(config.questions_asked, start=1):
         check.ask(ask)

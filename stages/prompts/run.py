@@ -1,5 +1,5 @@
-"""Gather prompts, refuse those that could not be graded, split off the held-out ones, drop what
-evaluations ask."""
+"""Gather prompts, refuse those that could not be graded, split off the held-out ones, and drop
+those that overlap evaluation suites."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -16,41 +16,43 @@ from prompts.schema import Prompt, write_prompts
 from prompts.sources import load_source
 from prompts.split import split
 from rewards.grade import check_prompt, grade
-from stages.prompts.account import figures, tell
 from stages.prompts.config import PromptsStage
+from stages.prompts.summary import metrics_of, note_dropped
 
 SHOWN = 5
-"""Prompts with a wrong reference that one message names."""
+"""Prompts with a wrong reference that a message names."""
 
 
 def run(config: PromptsStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `prompts.parquet` (training) and `held_out.parquet`, which share no id and no text.
 
-    What is dropped is listed with the reason: `too_long.jsonl`, `repeated.jsonl` (and what
-    contradicts another prompt), `contaminated.jsonl` (training prompts that overlap a packaged
-    suite)."""
+    Dropped prompts are listed with the reason: `too_long.jsonl`, `repeated.jsonl` (which also lists
+    prompts that contradict another one), `contaminated.jsonl` (training prompts that overlap a
+    packaged suite)."""
     if not config.sources:
         raise BadInput("prompts: the recipe names no source", "add one under `prompts`")
     loaded, too_long = _load(config, context)
     result, evaluation = split(loaded, context.seed), packaged_prompts()
     kept, findings = decontaminate(result.training, evaluation)
     _refuse_emptied([prompts for prompts, _ in loaded], kept, findings)
-    at_odds = contradictions([*kept, *result.held_out], _accepts)
+    contradicting = contradictions([*kept, *result.held_out], _accepts)
     result = replace(result, training=kept)
-    tell(result, too_long, findings, at_odds, context.note)
+    note_dropped(result, too_long, findings, contradicting, context.note)
     write_prompts(context.folder / "prompts.parquet", result.training)
     write_prompts(context.folder / "held_out.parquet", result.held_out)
     write_json_lines(context.folder / "too_long.jsonl", map(asdict, too_long))
-    write_json_lines(context.folder / "repeated.jsonl", map(asdict, [*result.repeats, *at_odds]))
+    write_json_lines(
+        context.folder / "repeated.jsonl", map(asdict, [*result.repeats, *contradicting])
+    )
     write_json_lines(context.folder / "contaminated.jsonl", map(asdict, findings))
-    return Outputs(metrics=figures(result, too_long, findings, at_odds, evaluation))
+    return Outputs(metrics=metrics_of(result, too_long, findings, contradicting, evaluation))
 
 
 def _load(
     config: PromptsStage, context: StageContext
 ) -> tuple[list[tuple[list[Prompt], float]], list[TooLong]]:
-    """Of each source the prompts that can be graded and have room, with the share to hold out; and
-    those too long."""
+    """For each source the prompts that can be graded and are short enough, with the share to hold
+    out; and the prompts that are too long."""
     length = None if config.tokenizer is None else _length(config.tokenizer)
     loaded: list[tuple[list[Prompt], float]] = []
     too_long: list[TooLong] = []
@@ -72,7 +74,8 @@ def _load(
 
 
 def _length(model: ModelConfig) -> Callable[[Prompt], int]:
-    """Tokens of a prompt as the engine will see it, by the tokenizer of the run's model."""
+    """A function that counts the tokens of a prompt as the engine gets it, with the tokenizer of
+    `model`."""
     from jinja2.exceptions import TemplateError
 
     from models.chat import encode_chat
@@ -93,7 +96,7 @@ def _length(model: ModelConfig) -> Callable[[Prompt], int]:
 
 
 def _check(prompts: Sequence[Prompt]) -> None:
-    """Raise BadInput naming the first prompts whose verifier does not take their own reference."""
+    """Raise BadInput naming the first prompts whose verifier rejects their own reference answer."""
     refused: list[BadInput] = []
     for prompt in prompts:
         try:
@@ -102,16 +105,16 @@ def _check(prompts: Sequence[Prompt]) -> None:
             refused.append(error)
     if refused:
         more = [f"and {len(refused) - SHOWN} more such prompts"] if len(refused) > SHOWN else []
-        said = [error.message for error in refused[:SHOWN]]
+        messages = [error.message for error in refused[:SHOWN]]
         raise BadInput(
-            "\n".join([*said, *more]),
+            "\n".join([*messages, *more]),
             "; ".join(dict.fromkeys(error.remedy for error in refused[:SHOWN])),
         )
 
 
 def _accepts(prompt: Prompt, answer: str) -> bool:
-    """Whether the prompt's verifier takes the answer for right; where it cannot tell, nothing is
-    held against it."""
+    """Whether the prompt's verifier accepts the answer. A fault of the verifier counts as
+    accepted."""
     graded = grade(prompt, answer)
     return graded.correct or graded.fault is not None
 
@@ -119,17 +122,17 @@ def _accepts(prompt: Prompt, answer: str) -> bool:
 def _refuse_emptied(
     sources: Sequence[Sequence[Prompt]], kept: Sequence[Prompt], findings: Sequence[Overlap]
 ) -> None:
-    """Raise BadInput if a source's training prompts were all dropped for what they overlap."""
+    """Raise BadInput if all training prompts of a source were dropped as overlaps."""
     left = {prompt.id for prompt in kept}
-    found = {finding.id: finding for finding in findings}
+    by_id = {finding.id: finding for finding in findings}
     for number, prompts in enumerate(sources):
         ids = list(dict.fromkeys(prompt.id for prompt in prompts))
-        dropped = [found[name] for name in ids if name in found]
+        dropped = [by_id[name] for name in ids if name in by_id]
         if dropped and left.isdisjoint(ids):
             first = dropped[0]
             raise BadInput(
                 f"prompts[{number}] ({first.source}): none of its {len(dropped)} training prompts"
-                f" is left, all overlap evaluation suites: {first.id} ({first.place}) has"
+                f" is left, because all overlap evaluation suites: {first.id} ({first.place}) has"
                 f" {first.text!r:.80} of {first.matched} ({first.suite})",
                 "remove the source, or add prompts that no test set has",
             )

@@ -1,5 +1,4 @@
-"""A judge's audit: its statistics by hand, what must not change them, and judges whose worth is
-known."""
+"""A judge's audit: its statistics by hand, their invariances, and judges of known quality."""
 
 import json
 import math
@@ -11,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.intervals import wilson
-from judges.audit import FEWEST, Measured, _estimate, auc, audit, calibration, resamples, spearman
+from judges.audit import (
+    MIN_PROMPTS,
+    AuditedPrompt,
+    _estimate,
+    auc,
+    audit,
+    calibration,
+    resamples,
+    spearman,
+)
 
 PAIRS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 16)), min_size=1, max_size=40)
 """(ease in eighths, passes of 16): few values, so many ties."""
@@ -19,13 +27,13 @@ PAIRS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 16)), min_size=1, m
 
 def holdout(pairs):
     return [
-        Measured(f"p{n:03}", e / 8, None, None, k, 16, dropped=e > 4)
+        AuditedPrompt(f"p{n:03}", e / 8, None, None, k, 16, dropped=e > 4)
         for n, (e, k) in enumerate(pairs)
     ]
 
 
 def simulated(noise, seed, count=200):
-    """A judge that sees the pass rate with Gaussian noise (None: it sees nothing) and drops the
+    """A judge whose ease is the pass rate plus Gaussian noise (None: pure noise) and that drops the
     easiest 30 %."""
     rng = np.random.default_rng(seed)
     rate_N = rng.beta(0.7, 0.7, count)
@@ -37,7 +45,7 @@ def simulated(noise, seed, count=200):
     dropped_N = np.argsort(np.argsort(-ease_N)) < 0.3 * count
     passes_N = rng.binomial(32, rate_N)
     rows = zip(ease_N.tolist(), passes_N.tolist(), dropped_N.tolist(), strict=True)
-    return [Measured(f"p{n}", e, None, None, k, 32, d) for n, (e, k, d) in enumerate(rows)]
+    return [AuditedPrompt(f"p{n}", e, None, None, k, 32, d) for n, (e, k, d) in enumerate(rows)]
 
 
 def of(measured, rates=False):
@@ -85,7 +93,7 @@ def test_a_resample_by_weights_is_one_by_repetition(pairs, seed):
 
 
 @given(PAIRS)
-def test_spearman_sees_ranks_only_and_swaps(pairs):
+def test_spearman_depends_on_ranks_only_and_is_symmetric(pairs):
     ease_N, passes_N = np.array(pairs, dtype=float).T
     rho = one(spearman, ease_N, passes_N)
     assert one(spearman, np.exp(ease_N), passes_N**3) == pytest.approx(rho, nan_ok=True)
@@ -94,7 +102,7 @@ def test_spearman_sees_ranks_only_and_swaps(pairs):
 
 
 @given(PAIRS)
-def test_auc_of_flipped_ease_is_the_rest(pairs):
+def test_auc_of_negated_ease_is_the_complement(pairs):
     ease_N, passes_N = np.array(pairs, dtype=float).T
     assert one(auc, -ease_N, passes_N > 8) == pytest.approx(
         1 - one(auc, ease_N, passes_N > 8), nan_ok=True
@@ -113,8 +121,11 @@ def test_intervals_contain_their_value_and_order_changes_nothing(pairs, random):
         result.control,
         result.false_drop_difference,
     )
-    for least, found in zip((-1, 0, 0, 0, -1), estimates, strict=True):
-        assert found is None or least <= found.low <= found.value <= found.high <= 1 + 1e-12
+    for least, estimate in zip((-1, 0, 0, 0, -1), estimates, strict=True):
+        assert (
+            estimate is None
+            or least <= estimate.low <= estimate.value <= estimate.high <= 1 + 1e-12
+        )
     random.shuffle(measured)
     assert of(measured, rates=True) == result
 
@@ -122,6 +133,7 @@ def test_intervals_contain_their_value_and_order_changes_nothing(pairs, random):
 def test_an_interval_is_widened_to_contain_its_value():
     beside = np.linspace(0.2, 0.4, 41)
     above, below = (_estimate(np.append(value, beside), chance=0.0) for value in (0.9, 0.1))
+    assert above is not None and below is not None
     assert (above.low, above.high) == pytest.approx((0.205, 0.9))
     assert (below.low, below.high) == pytest.approx((0.1, 0.395))
 
@@ -148,7 +160,7 @@ def test_calibration_by_hand():
 def test_coverage_counts_prompts_with_an_interval_and_calibration_needs_rates():
     bounds = [(0.4, 0.6), (0.6, 0.9), (0.5, 0.5), (None, None)]
     measured = [
-        Measured(f"p{n}", 0.5, low, high, 8, 16, False) for n, (low, high) in enumerate(bounds)
+        AuditedPrompt(f"p{n}", 0.5, low, high, 8, 16, False) for n, (low, high) in enumerate(bounds)
     ]
     assert of(measured).coverage == pytest.approx(2 / 3)
     assert of(measured[3:]).coverage is None
@@ -161,7 +173,8 @@ def test_false_drops_by_hand():
     # dropped, three of six.
     passes = [(4, True), (16, True), (17, True), (3, False), (10, False), (20, False)]
     measured = [
-        Measured(f"p{n}", 0.5, None, None, k, 20, dropped) for n, (k, dropped) in enumerate(passes)
+        AuditedPrompt(f"p{n}", 0.5, None, None, k, 20, dropped)
+        for n, (k, dropped) in enumerate(passes)
     ]
     result = of(measured)
     assert (result.false_drop.value, result.control.value) == (2 / 3, 3 / 6)
@@ -183,13 +196,13 @@ def test_a_perfect_judge_is_worth_asking():
     )
     value, low, high, control = (f"{100 * share:.0f}" for share in shares)
     assert (
-        f"of the easiest 30 %, which it dropped, {value} % [{low}, {high}] is of medium"
+        f"of the easiest 30 %, which it dropped, {value} % [{low}, {high}] are of medium"
         in result.sentence
     )
-    assert result.sentence.endswith(f"against {control} % of a random cut.")
+    assert result.sentence.endswith(f"against {control} % with a random filter.")
 
 
-def test_a_noisy_judge_lies_between():
+def test_a_noisy_judge_scores_between_perfect_and_random():
     result = of(simulated(0.3, seed=1), rates=True)
     assert result.worth_asking and 0.7 < result.auc.value < 0.95
     assert (
@@ -198,31 +211,31 @@ def test_a_noisy_judge_lies_between():
     assert result.calibration_error > of(simulated(0.0, seed=1), rates=True).calibration_error
 
 
-def test_a_random_judge_is_rarely_taken_for_a_good_one():
+def test_a_random_judge_rarely_passes_as_useful():
     results = [of(simulated(None, seed, count)) for seed in range(20) for count in (60, 200)]
     assert sum(result.worth_asking for result in results) <= 3
     assert sum(result.auc.low <= 0.5 <= result.auc.high for result in results) >= 34
-    assert sum("no better than a random cut" in result.sentence for result in results) >= 25
+    assert sum("no better than a random filter" in result.sentence for result in results) >= 25
 
 
-def test_a_reversed_judge_is_worse_than_a_random_cut():
+def test_a_reversed_judge_is_worse_than_a_random_filter():
     measured = [replace(one, ease=1 - one.ease) for one in simulated(0.2, seed=3)]
     assert not of(measured).worth_asking
-    assert "worse than a random cut" in of(measured).sentence
+    assert "worse than a random filter" in of(measured).sentence
 
 
-def test_too_little_to_tell():
+def test_small_samples_give_no_conclusion():
     measured = simulated(0.0, seed=1)
     assert of([]).spearman is None and of([], rates=True).control is None
-    few = of(measured[: FEWEST - 1])
-    assert not few.worth_asking and f"{FEWEST - 1} prompts were measured" in few.sentence
-    assert of(measured[:FEWEST]).worth_asking
+    few = of(measured[: MIN_PROMPTS - 1])
+    assert not few.worth_asking and f"{MIN_PROMPTS - 1} prompts were measured" in few.sentence
+    assert of(measured[:MIN_PROMPTS]).worth_asking
     wide = of(simulated(None, seed=3, count=25))
     assert wide.auc.low <= 0.5 and wide.auc.high > 0.7 and "measure more prompts" in wide.sentence
 
 
 @pytest.mark.parametrize("change", [{"ease": 0.5}, {"passes": 32}, {"passes": 0}])
-def test_a_constant_side_cannot_tell(change):
+def test_constant_ease_or_pass_rate_gives_no_conclusion(change):
     result = of([replace(one, **change) for one in simulated(0.0, seed=1)], rates=True)
     assert result.spearman is None and not result.worth_asking
     assert (result.auc is None) == ("passes" in change)
@@ -234,29 +247,30 @@ def test_the_rank_correlation_decides_where_one_class_is_small():
     assert of(unsolved).auc is None
     assert of(unsolved).worth_asking and "rank correlation 0." in of(unsolved).sentence
     lucky = [
-        replace(one, passes=32) if n < FEWEST // 2 - 1 else one for n, one in enumerate(unsolved)
+        replace(one, passes=32) if n < MIN_PROMPTS // 2 - 1 else one
+        for n, one in enumerate(unsolved)
     ]
     assert of(lucky).auc is not None and "rank correlation 0." in of(lucky).sentence
 
 
-def test_a_resample_that_says_nothing_counts_as_chance():
+def test_a_resample_without_a_value_counts_as_chance():
     # A third of the resamples lack the only solved prompt.
     result = of(
-        [Measured(f"p{n}", n / 40, None, None, 16 * (n == 30), 16, False) for n in range(31)]
+        [AuditedPrompt(f"p{n}", n / 40, None, None, 16 * (n == 30), 16, False) for n in range(31)]
     )
     assert (result.auc.value, result.auc.low) == (1, 0.5)
 
 
 def test_nothing_dropped_and_nothing_measured():
     measured = [replace(one, dropped=False) for one in simulated(0.1, seed=1)]
-    result = of([*measured, Measured("unmeasured", 0.5, 0.1, 0.9, 0, 0, True)])
+    result = of([*measured, AuditedPrompt("unmeasured", 0.5, 0.1, 0.9, 0, 0, True)])
     assert (
         result.false_drop is None
         and result.false_drop_difference is None
         and result.control is not None
     )
     assert (result.prompts, result.unmeasured, result.share, result.coverage) == (200, 1, 0.3, None)
-    assert result.sentence.endswith("; nothing that it dropped was measured.")
+    assert result.sentence.endswith("; none of the prompts that it dropped was measured.")
 
 
 def test_wrong_input_is_refused():
@@ -267,7 +281,7 @@ def test_wrong_input_is_refused():
         of(holdout([(1, 1)]) * 2)
 
 
-def test_a_policy_whose_attempts_could_not_be_graded_is_told_the_setting():
+def test_ungraded_attempts_of_the_policy_name_the_setting():
     measured = [replace(one, passes=0, tries=0) for one in simulated(None, seed=0)]
     result = of(measured)
     assert (result.prompts, result.unmeasured) == (0, 200)

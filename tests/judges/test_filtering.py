@@ -1,24 +1,35 @@
-"""The cut: an exact share, floors, ties, and what is broken rather than hard."""
+"""Filtering: an exact share, floors, ties, and prompts that are broken rather than hard."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import BadInput, RunFailed
-from judges.filtering import Cut, JudgedPrompt, broken, cut_easiest, drop_counts, tied_at_the_cut
+from judges.filtering import (
+    FilterSettings,
+    JudgedPrompt,
+    broken_evidence,
+    drop_counts,
+    drop_easiest,
+    tied_at_threshold,
+)
 from judges.verdict import Reply, Verdict
 
 
-def opinion(id, ease, capability="x", likelihood=None, evidence=None):
-    return JudgedPrompt(id, capability, ease, likelihood, "said", evidence or {})
+def judged(id, ease, capability="x", likelihood=None, evidence=None):
+    return JudgedPrompt(id, capability, ease, likelihood, "as described", evidence or {})
 
 
-def cut(share, stratified=True, floor=1, seed=3):
-    return Cut(share, stratified, floor, seed)
+def drop_settings(share, stratified=True, floor=1, seed=3):
+    return FilterSettings(share, stratified, floor, seed)
 
 
-def fates(decisions, fate):
-    return {id for id, decision in decisions.items() if decision.decision == fate}
+def with_outcome(decisions, outcome):
+    return {id for id, decision in decisions.items() if decision.decision == outcome}
+
+
+def dropped(pool, config):
+    return with_outcome(drop_easiest(pool, config), "dropped")
 
 
 rows = st.tuples(
@@ -28,27 +39,28 @@ rows = st.tuples(
     st.booleans(),
 )
 pools = st.lists(rows, min_size=1, max_size=40).map(
-    lambda found: [
-        opinion(f"p{n}", e, c, lk, {"8": 4} if b else None) for n, (c, e, lk, b) in enumerate(found)
+    lambda drawn: [
+        judged(f"p{n}", e, c, lk, {"8": 4} if b else None) for n, (c, e, lk, b) in enumerate(drawn)
     ]
 )
 
 
-def cut_or_none(pool, how):
-    """The decisions, or None for a pool that this share cannot be taken of; that it cannot is
+def decisions_or_none(pool, config):
+    """The decisions with the ranked prompts; None if the share cannot be dropped, which is
     checked."""
     judged = [o for o in pool if o.ease is not None and not o.evidence]
     try:
-        return cut_easiest(pool, how), judged
+        return drop_easiest(pool, config), judged
     except RunFailed:
         assert {o.capability for o in judged} < {o.capability for o in pool}
     except BadInput:
         sizes = [
             sum(o.capability == name for o in judged) for name in {o.capability for o in judged}
         ]
-        spare = sum(max(size - how.floor, 0) for size in sizes)
+        spare = sum(max(size - config.floor, 0) for size in sizes)
         assert (
-            round(100 * how.share) * len(judged) + 50 >= 100 * (spare + 1) or min(sizes) < how.floor
+            round(100 * config.share) * len(judged) + 50 >= 100 * (spare + 1)
+            or min(sizes) < config.floor
         )
     return None, judged
 
@@ -57,19 +69,21 @@ def cut_or_none(pool, how):
 @given(
     pools, st.integers(0, 99), st.booleans(), st.integers(1, 3), st.randoms(use_true_random=False)
 )
-def test_the_cut_is_exact_spares_every_capability_and_is_blind_to_order(
+def test_the_share_is_exact_keeps_every_capability_and_ignores_order(
     pool, percent, stratified, floor, shuffler
 ):
-    how = cut(percent / 100, stratified, floor)
-    decisions, judged = cut_or_none(pool, how)
+    config = drop_settings(percent / 100, stratified, floor)
+    decisions, judged = decisions_or_none(pool, config)
     if decisions is None:
         return
-    assert len(fates(decisions, "dropped")) == (percent * len(judged) + 50) // 100
-    assert fates(decisions, "broken") == {o.id for o in pool if o.evidence}
-    assert fates(decisions, "unjudged") == {o.id for o in pool if o.ease is None and not o.evidence}
+    assert len(with_outcome(decisions, "dropped")) == (percent * len(judged) + 50) // 100
+    assert with_outcome(decisions, "broken") == {o.id for o in pool if o.evidence}
+    assert with_outcome(decisions, "unjudged") == {
+        o.id for o in pool if o.ease is None and not o.evidence
+    }
     kept = [o.capability for o in pool if decisions[o.id].decision == "kept"]
     assert all(kept.count(name) >= floor for name in {o.capability for o in pool})
-    assert cut_easiest(shuffler.sample(pool, len(pool)), how) == decisions
+    assert drop_easiest(shuffler.sample(pool, len(pool)), config) == decisions
 
 
 @settings(max_examples=200, deadline=None)
@@ -77,7 +91,7 @@ def test_the_cut_is_exact_spares_every_capability_and_is_blind_to_order(
 def test_a_dropped_prompt_is_never_harder_than_a_kept_one_of_its_capability(
     pool, share, stratified
 ):
-    decisions, _ = cut_or_none(pool, cut(round(share, 2), stratified))
+    decisions, _ = decisions_or_none(pool, drop_settings(round(share, 2), stratified))
     for one in decisions.values() if decisions else ():
         for other in decisions.values():
             if (one.decision, other.decision) == (
@@ -89,60 +103,60 @@ def test_a_dropped_prompt_is_never_harder_than_a_kept_one_of_its_capability(
                     assert other.likelihood is None or one.likelihood >= other.likelihood
 
 
-def test_over_all_the_easiest_go_whatever_their_capability_but_for_the_floor():
-    pool = [opinion(f"e{n}", 0.9, "easy") for n in range(6)] + [
-        opinion(f"h{n}", 0.1, "hard") for n in range(6)
+def test_unstratified_drops_the_easiest_of_all_capabilities_down_to_the_floor():
+    pool = [judged(f"e{n}", 0.9, "easy") for n in range(6)] + [
+        judged(f"h{n}", 0.1, "hard") for n in range(6)
     ]
-    over_all = cut_easiest(pool, cut(0.5, stratified=False, floor=2))
-    assert {id[0] for id in fates(over_all, "dropped")} == {"e", "h"}
-    assert sum(id[0] == "e" for id in fates(over_all, "kept")) == 2
-    assert {id[0] for id in fates(cut_easiest(pool, cut(0.33, stratified=False)), "dropped")} == {
-        "e"
-    }
-    assert sum(id[0] == "h" for id in fates(cut_easiest(pool, cut(0.5)), "dropped")) == 3
+    decisions = drop_easiest(pool, drop_settings(0.5, stratified=False, floor=2))
+    assert {id[0] for id in with_outcome(decisions, "dropped")} == {"e", "h"}
+    assert sum(id[0] == "e" for id in with_outcome(decisions, "kept")) == 2
+    assert {id[0] for id in dropped(pool, drop_settings(0.33, stratified=False))} == {"e"}
+    assert sum(id[0] == "h" for id in dropped(pool, drop_settings(0.5))) == 3
 
 
-def test_equals_rank_by_likelihood_and_then_by_seed():
+def test_equal_ease_is_ranked_by_likelihood_and_then_by_seed():
     pool = [
-        opinion("a", 0.2, likelihood=-3.0),
-        opinion("b", 0.2, likelihood=-1.0),
-        opinion("c", 0.2, likelihood=-2.0),
+        judged("a", 0.2, likelihood=-3.0),
+        judged("b", 0.2, likelihood=-1.0),
+        judged("c", 0.2, likelihood=-2.0),
     ]
-    assert fates(cut_easiest(pool, cut(0.34)), "dropped") == {"b"}
-    blind = [opinion(name, 0.8) for name in "abcdef"]
-    assert {
-        min(fates(cut_easiest(blind, cut(0.2, seed=seed)), "dropped")) for seed in range(60)
-    } == set("abcdef")
+    assert dropped(pool, drop_settings(0.34)) == {"b"}
+    equal = [judged(name, 0.8) for name in "abcdef"]
+    first = {min(dropped(equal, drop_settings(0.2, seed=seed))) for seed in range(60)}
+    assert first == set("abcdef")
 
 
-def test_only_prompts_on_both_sides_of_the_cut_are_tied():
+def test_only_equal_prompts_on_both_sides_of_the_threshold_are_tied():
     pool = [
-        opinion("a", 0.9),
-        *(opinion(name, 0.5) for name in "bcd"),
-        opinion("e", 0.1),
-        opinion("f", 0.1),
+        judged("a", 0.9),
+        *(judged(name, 0.5) for name in "bcd"),
+        judged("e", 0.1),
+        judged("f", 0.1),
     ]
-    assert sorted(tied_at_the_cut(pool, cut(0.34))) == ["b", "c", "d"]
-    assert tied_at_the_cut([opinion("a", 0.9), opinion("b", 0.5)], cut(0.5)) == []
+    assert sorted(tied_at_threshold(pool, drop_settings(0.34))) == ["b", "c", "d"]
+    assert tied_at_threshold([judged("a", 0.9), judged("b", 0.5)], drop_settings(0.5)) == []
 
 
-def test_the_share_is_rounded_as_it_is_written_and_a_floor_that_cannot_hold_is_refused():
-    assert sum(drop_counts({"a": 60, "b": 40}, cut(0.145)).values()) == 15
-    assert drop_counts({"a": 60, "b": 40}, cut(0.5)) == {"a": 30, "b": 20}
+def test_the_share_is_rounded_as_written_and_an_impossible_floor_is_refused():
+    assert sum(drop_counts({"a": 60, "b": 40}, drop_settings(0.145)).values()) == 15
+    assert drop_counts({"a": 60, "b": 40}, drop_settings(0.5)) == {"a": 30, "b": 20}
     with pytest.raises(BadInput, match=r"drop_easiest 0\.9 drops 4 of 4"):
-        drop_counts({"a": 2, "b": 2}, cut(0.9))
+        drop_counts({"a": 2, "b": 2}, drop_settings(0.9))
     with pytest.raises(BadInput, match=r"must keep 3 \(b: 2\)"):
-        drop_counts({"a": 20, "b": 2}, cut(0.1, floor=3))
+        drop_counts({"a": 20, "b": 2}, drop_settings(0.1, floor=3))
 
 
-def test_a_capability_that_nobody_could_judge_ends_the_run():
+def test_a_capability_without_any_verdict_ends_the_run():
     with pytest.raises(
-        RunFailed, match=r"no prompt of capability 'y' could be judged: 0 of 1 look broken .*; said"
+        RunFailed,
+        match=r"no prompt of capability 'y' could be judged: 0 of 1 look broken .*; as described",
     ) as caught:
-        cut_easiest([opinion("a", 0.5), opinion("b", None, "y")], cut(0.0))
+        drop_easiest([judged("a", 0.5), judged("b", None, "y")], drop_settings(0.0))
     assert "max_tokens" in caught.value.remedy
     with pytest.raises(RunFailed) as caught:
-        cut_easiest([opinion("a", 0.5), opinion("b", 0.1, "y", evidence={"8": 4})], cut(0.0))
+        drop_easiest(
+            [judged("a", 0.5), judged("b", 0.1, "y", evidence={"8": 4})], drop_settings(0.0)
+        )
     assert "reference answers" in caught.value.remedy
 
 
@@ -151,14 +165,16 @@ def verdict(*answers, right=(), kind="attempts"):
     return Verdict("p", kind, replies, 0.2)
 
 
-def test_broken_is_when_nobody_is_right_and_all_agree_on_something_else():
-    assert broken([verdict("8", "8", " 8", "8")], 1.0) == {"8": 4}
-    assert broken([verdict("8", "8", "8", "9")], 1.0) == {} and broken(
+def test_a_prompt_is_broken_if_no_attempt_is_right_and_all_agree_on_another_answer():
+    assert broken_evidence([verdict("8", "8", " 8", "8")], 1.0) == {"8": 4}
+    assert broken_evidence([verdict("8", "8", "8", "9")], 1.0) == {} and broken_evidence(
         [verdict("8", "8", "8", "9")], 0.75
     )
-    assert broken([verdict("8", "8", "8")], 1.0) == {}  # too few to tell
-    assert broken([verdict("8", "8", "8", "8", "7", right={4})], 0.6) == {}
-    assert broken([verdict("8", "8"), verdict("8", "8")], 1.0) == {"8": 4}
-    assert broken([verdict("8", "8", "8", "8", kind="rubric")], 0.6) == {}
-    decisions = cut_easiest([opinion("a", 0.5), opinion("b", 0.1, evidence={"8": 4})], cut(0.0))
+    assert broken_evidence([verdict("8", "8", "8")], 1.0) == {}  # too few to tell
+    assert broken_evidence([verdict("8", "8", "8", "8", "7", right={4})], 0.6) == {}
+    assert broken_evidence([verdict("8", "8"), verdict("8", "8")], 1.0) == {"8": 4}
+    assert broken_evidence([verdict("8", "8", "8", "8", kind="rubric")], 0.6) == {}
+    decisions = drop_easiest(
+        [judged("a", 0.5), judged("b", 0.1, evidence={"8": 4})], drop_settings(0.0)
+    )
     assert decisions["b"].decision == "broken" and "'8' 4 times" in decisions["b"].reason

@@ -1,14 +1,17 @@
-"""A key goes to its endpoint and nowhere else."""
+"""An API key is sent to its endpoint and appears nowhere else."""
 
 import pytest
 
-from builders.scripted_judge import PROMPTS, ask, endpoint
+from builders.scripted_endpoint import (
+    endpoint,
+)
+from builders.scripted_judge import PROMPTS, ask
 from common.errors import BadInput, UphillError
-from judges.backend import Line, SamplingRequest
+from judges.backend import BackendMonitor, SamplingRequest
 from judges.cache import Cache
 from judges.config import AttemptsJudge
 from judges.endpoint import EndpointBackend
-from judges.refusal import SAID
+from judges.refusal import MAX_QUOTED_CHARS
 
 
 def judge(url):
@@ -19,15 +22,15 @@ def judge(url):
 
 def test_a_key_is_in_no_message_even_if_the_endpoint_repeats_it(monkeypatch):
     monkeypatch.setenv("JUDGE_KEY", "sesame-open")
-    said = {"error": {"message": "Incorrect API key provided: sesame-open"}}
-    with endpoint(lambda request: (401, said)) as (url, _), pytest.raises(BadInput) as caught:
+    body = {"error": {"message": "Incorrect API key provided: sesame-open"}}
+    with endpoint(lambda request: (401, body)) as (url, _), pytest.raises(BadInput) as caught:
         EndpointBackend(judge(url)).sample([SamplingRequest(PROMPTS[0].messages, 1, 0.5, 8, 1)])
     assert "the key in JUDGE_KEY" in str(caught.value) and "sesame" not in str(caught.value)
 
 
 KEY = "sesame-open"
-LONG = f"{'x' * (SAID - 15)} {KEY}"
-"""Cut where the key stands: half of it must not stay."""
+LONG = f"{'x' * (MAX_QUOTED_CHARS - 15)} {KEY}"
+"""Truncation falls within the key. No half of it may remain."""
 
 
 @pytest.mark.parametrize(
@@ -49,16 +52,16 @@ def test_a_key_is_in_no_fault_note_or_message_however_the_endpoint_repeats_it(
     monkeypatch, tmp_path, status, body
 ):
     monkeypatch.setenv("JUDGE_KEY", KEY)
-    monkeypatch.setattr("judges.client.ATTEMPTS", 0)
-    notes, cache, line = [], Cache(tmp_path / "cache.sqlite"), Line()
-    line.note = notes.append
+    monkeypatch.setattr("judges.client.MAX_RETRIES", 0)
+    notes: list[str] = []
+    cache, monitor = Cache(tmp_path / "cache.sqlite"), BackendMonitor(note=notes.append)
     with endpoint(lambda request: (status, body)) as (url, _):
-        source = EndpointBackend(judge(url), line)
-        said = source.sample([SamplingRequest(PROMPTS[0].messages, 2, 0.5, 8, 1)])
-        line.failure = None
+        backend = EndpointBackend(judge(url), monitor)
+        sampled = backend.sample([SamplingRequest(PROMPTS[0].messages, 2, 0.5, 8, 1)])
+        monitor.failure = None
         with pytest.raises(UphillError) as caught:
-            ask(tmp_path, source=source, cache=cache, line=line)
-    assert "sesame" not in f"{said} {notes} {caught.value}"
+            ask(tmp_path, backend=backend, cache=cache, monitor=monitor)
+    assert "sesame" not in f"{sampled} {notes} {caught.value}"
     cache.__exit__(None, None, None)
     assert all(b"sesame" not in path.read_bytes() for path in tmp_path.glob("cache*"))
 

@@ -1,4 +1,4 @@
-"""A judge behind a real vLLM server on this machine, killed and started again in the middle."""
+"""A judge behind a real vLLM server on this machine, which is killed and restarted midway."""
 
 import os
 import socket
@@ -7,16 +7,17 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import httpx
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from builders.scripted_judge import asking, prompt
+from builders.scripted_judge import judge_session, prompt
 from judges.ask import judge_prompts, likelihoods
 from judges.attempts import Attempts
-from judges.backend import Line, SamplingRequest
+from judges.backend import BackendMonitor, SamplingRequest
 from judges.config import AttemptsJudge, RubricJudge
 from judges.endpoint import EndpointBackend
 from judges.rubric import Rubric
@@ -28,13 +29,13 @@ PROMPTS = [prompt(f"p{n}") for n in range(12)]
 
 
 def grade(prompt, text):
-    """Half of what a model of random weights says passes."""
+    """A model with random weights passes about half of the time."""
     return Grade(float(len(text) % 2), None, text or "nothing")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A tiny Llama of random weights that speaks characters, and has marks for reasoning."""
+    """A tiny Llama with random weights, a character tokenizer, and tokens that mark reasoning."""
     folder, tokenizer = tmp_path_factory.mktemp("served") / "judge", nano_tokenizer()
     tokenizer.add_tokens(["<think>", "</think>"])
     special = {
@@ -63,7 +64,7 @@ def port():
 
 
 def started(folder, port):
-    """A server of its own process group, not yet ready."""
+    """A server in its own process group, not yet ready."""
     options = [
         "--enforce-eager",
         "--dtype",
@@ -73,8 +74,8 @@ def started(folder, port):
         "--host",
         "127.0.0.1",
     ]
-    # Five likely tokens at most; what comes before </think> is no content where a request asks for
-    # thinking.
+    # At most five likely tokens. If a request asks for thinking, the text before </think> is not
+    # content.
     options += ["--max-logprobs", "5", "--reasoning-parser", "deepseek_v3"]
     command = [
         sys.executable,
@@ -134,7 +135,7 @@ def judge_at(port, kind=AttemptsJudge, **settings):
     return kind(kind=name, concurrency=4, **where, **settings)
 
 
-UNUSUAL = {
+UNUSUAL: dict[str, dict[str, Any]] = {
     "renamed": {
         "length_parameter": "max_completion_tokens",
         "leave_out": ["seed", "temperature", "n"],
@@ -147,44 +148,43 @@ UNUSUAL = {
 
 def unusual(port, content="say 7", **settings):
     """Two completions of one prompt, and the notes about them."""
-    notes = []
-    source = EndpointBackend(judge_at(port, **settings), Line(note=notes.append))
-    return source.sample([SamplingRequest([{"role": "user", "content": content}], 2, 0.7, 16, 1)])[
-        0
-    ], notes
+    notes: list[str] = []
+    backend = EndpointBackend(judge_at(port, **settings), BackendMonitor(note=notes.append))
+    request = SamplingRequest([{"role": "user", "content": content}], 2, 0.7, 16, 1)
+    return backend.sample([request])[0], notes
 
 
 @pytest.fixture(scope="module")
 def outcome(folder, port, tmp_path_factory):
-    """Verdicts of an uninterrupted run, of one whose server died after a few prompts, and other
+    """Verdicts of an uninterrupted run and of one whose server died after a few prompts, and other
     replies."""
     work = tmp_path_factory.mktemp("work")
     config = judge_at(port, attempts=3, max_tokens=200, retries=0)
-    found = {}
+    results: dict[str, Any] = {}
+    notes: list[str] = []
 
     def judged(name, **more):
         judge = Attempts(config, EndpointBackend(config), grade)
-        found[name] = judge_prompts(PROMPTS, judge, asking(work / name, **more)).verdicts
+        results[name] = judge_prompts(PROMPTS, judge, judge_session(work / name, **more)).verdicts
 
     with serving(folder, port) as server:
         judged("whole", chunk=100)
         rating = judge_at(port, RubricJudge, max_tokens=8)
-        found["notes"] = []
-        source = EndpointBackend(rating, Line(note=found["notes"].append))
-        found["rubric"] = Rubric(rating, source).ask([(one,) for one in PROMPTS[:3]])
-        found["unusual"] = {name: unusual(port, **settings) for name, settings in UNUSUAL.items()}
-        found["likelihoods"] = likelihoods(
-            PROMPTS[:3], source, rating.origin(), asking(work / "likelihoods")
+        backend = EndpointBackend(rating, BackendMonitor(note=notes.append))
+        results["rubric"] = Rubric(rating, backend).ask([(one,) for one in PROMPTS[:3]])
+        results["unusual"] = {name: unusual(port, **config) for name, config in UNUSUAL.items()}
+        results["likelihoods"] = likelihoods(
+            PROMPTS[:3], backend, rating.origin(), judge_session(work / "likelihoods")
         )
         kill = threading.Event()
-        told = {"chunk": 4, "progress": lambda *_, **__: kill.set()}
-        thread = threading.Thread(target=judged, args=("killed",), kwargs=told)
+        settings = {"chunk": 4, "progress": lambda *_, **__: kill.set()}
+        thread = threading.Thread(target=judged, args=("killed",), kwargs=settings)
         thread.start()
         assert kill.wait(120)
         ended(server)
     with serving(folder, port):
         thread.join(STARTS_WITHIN_S)
-    return found
+    return results | {"notes": notes}
 
 
 def test_a_real_server_gives_attempts_ratings_and_likelihoods(outcome):
@@ -194,12 +194,12 @@ def test_a_real_server_gives_attempts_ratings_and_likelihoods(outcome):
     assert all(value < 0 and note is None for value, note in outcome["likelihoods"].values())
 
 
-def test_a_real_server_takes_fewer_likely_tokens_and_says_so(outcome):
+def test_a_real_server_gets_fewer_likely_tokens_with_a_note(outcome):
     (note,) = outcome["notes"]
     assert "top_logprobs is 5, not 20" in note
 
 
-def test_a_real_server_takes_other_parameters_and_its_reasoning_is_no_answer(outcome):
+def test_a_real_server_gets_other_parameters_and_reasoning_is_no_answer(outcome):
     (renamed, notes), (thinking, _) = outcome["unusual"]["renamed"], outcome["unusual"]["thinking"]
     assert (
         [one.fault for one in renamed] == [None, None]
@@ -216,11 +216,10 @@ def test_a_real_servers_refusals_are_quoted(outcome):
     assert long[0].fault == "too_long" and "maximum context length" in long[0].text
 
 
-def test_a_server_killed_in_the_middle_costs_no_verdict(outcome):
+def test_a_server_killed_midway_loses_no_verdict(outcome):
     assert [verdict.id for verdict in outcome["killed"]] == [one.id for one in PROMPTS]
     faults = {reply.fault for verdict in outcome["killed"] for reply in verdict.replies}
     assert faults <= {None, "cut_off"}
     same = [a == b for a, b in zip(outcome["whole"], outcome["killed"], strict=True)]
-    assert (
-        all(same[:4]) and sum(same) > 9
-    )  # a request sampled beside others may differ in its last bit
+    # A request sampled beside others may differ in its last bit.
+    assert all(same[:4]) and sum(same) > 9

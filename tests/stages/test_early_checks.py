@@ -39,7 +39,7 @@ from pipeline.recipe.load import load_recipe
 from rewards.grade import grade
 from rollouts.heads import ON_CPU, head_sizes
 from rollouts.interface import Rollout
-from stages.preflight.chats import judging
+from stages.preflight.chats import judge_chats
 from stages.preflight.lengths import Bounds, measure
 
 LONG = "x" * 500
@@ -291,7 +291,7 @@ def test_the_room_at_a_judge_is_what_its_engine_says(kind):
     source = EngineBackend(FakeEngine())
     judge = Attempts(config, source, grade) if kind == "attempts" else Rubric(config, source)
     prompts = [prompt(str(n), "x" * n) for n in range(300, 1250, 3)]
-    talk = judging("stages[0].judges[0]", config, prompts)
+    talk = judge_chats("stages[0].judges[0]", config, prompts)
     room = talk.room - len(encode_text(SPEECHES[0].tokenizer, talk.lead))
     replies = zip(prompts, judge.ask([(one,) for one in prompts]), strict=True)
     said = {one.id for one, reply in replies if reply["replies"][0]["fault"] == "too_long"}

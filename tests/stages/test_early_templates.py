@@ -1,5 +1,4 @@
-"""A chat template or tokenizer that would fail late is refused early, with its place and what to
-do."""
+"""Early checks of chat template and tokenizer: each problem is reported with place and remedy."""
 
 import json
 
@@ -41,7 +40,7 @@ LEAVE_OUT = (
 
 @pytest.fixture
 def recipe(tmp_path):
-    """Writes a dense folder with a template, and a recipe on it."""
+    """Writes a dense model folder with a template, and a recipe that uses it."""
 
     def write(template, *texts):
         dense_folder(tmp_path / "dense", template)
@@ -91,11 +90,11 @@ def test_a_template_that_fails_every_stage_is_refused_once(recipe, template, wor
 
 
 @pytest.mark.parametrize("template", [GOOD, LLAMA_2, GOOD.replace("<|end|>", "<|end|>\n")])
-def test_templates_that_work_are_no_fault(recipe, template):
+def test_working_templates_pass(recipe, template):
     assert early_check(recipe(template))["notes"] == []
 
 
-def test_several_turns_are_asked_of_the_template_where_a_prompt_has_them(recipe):
+def test_prompts_with_several_turns_are_checked(recipe):
     reordering = GOOD.replace(
         "{% for message in messages %}", "{% for message in messages | reverse %}"
     )
@@ -124,7 +123,7 @@ def test_several_turns_are_asked_of_the_template_where_a_prompt_has_them(recipe)
         ),
     ],
 )
-def test_a_template_without_a_system_role_is_refused_where_the_recipe_has_one(
+def test_a_template_without_a_system_role_is_refused_if_the_recipe_needs_one(
     recipe, old, new, place
 ):
     system = "Be brief." if place.startswith("prompts") else None
@@ -141,11 +140,11 @@ def test_a_system_message_of_a_row_is_named_with_its_prompt(recipe):
     assert error.message.startswith("stages[1]: ") and "as prompt b is" in error.message
 
 
-def test_without_system_messages_such_a_template_is_no_fault(recipe):
+def test_without_system_messages_such_a_template_passes(recipe):
     assert early_check(recipe(NO_SYSTEM))["notes"] == []
 
 
-def test_a_judges_template_is_asked_too(recipe, tmp_path):
+def test_a_judges_template_is_checked_too(recipe, tmp_path):
     dense_folder(tmp_path / "judge", ENDLESS)
     error = refused(early_check, recipe(GOOD, (URL, "model: judge")))
     assert error.message.startswith(
@@ -153,7 +152,7 @@ def test_a_judges_template_is_asked_too(recipe, tmp_path):
     )
 
 
-def test_all_that_is_wrong_is_said_at_once(recipe, tmp_path):
+def test_all_problems_are_reported_together(recipe, tmp_path):
     dense_folder(tmp_path / "judge", ENDLESS)
     path = recipe(GOOD.partition(AFTER_USER)[0].replace("<|end|>", ""), (URL, "model: judge"))
     lines = refused(early_check, path, held_out=[]).message.splitlines()
@@ -197,20 +196,20 @@ def test_a_token_of_the_generation_config_may_end_an_answer(recipe, tmp_path):
         ),
     ],
 )
-def test_a_tokenizer_that_cannot_serve_is_refused_early(recipe, tmp_path, damage, words, remedy):
+def test_an_unusable_tokenizer_is_refused(recipe, tmp_path, damage, words, remedy):
     path = recipe(GOOD)
     damage(tmp_path / "dense")
     error = refused(early_check, path)
     assert (error.message, error.remedy) == (f"model: {tmp_path / 'dense'}: {words}", remedy)
 
 
-def test_the_packaged_model_is_no_fault(tmp_path):
+def test_the_packaged_model_passes(tmp_path):
     resolve_dense("smollm2-135m-instruct")
     path = write_recipe(tmp_path, (NANO, "model: {upcycle: smollm2-135m-instruct}"))
     assert early_check(path, [prompt("a", system="Be brief.")])["notes"] == []
 
 
-def test_thinking_that_only_the_prompt_opens_is_refused_where_answers_are_learnt(recipe):
+def test_thinking_opened_only_by_the_prompt_is_refused_in_training(recipe):
     thinking = GOOD.replace(AFTER_USER + "<|assistant|>", AFTER_USER + "<|assistant|>think: ")
     assert "model: " in refused(early_check, recipe(thinking)).message
     sampled = recipe(

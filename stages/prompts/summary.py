@@ -1,5 +1,5 @@
-"""What the stage says of the prompts that it gathered and dropped: sentences for the person,
-figures for the record."""
+"""Summaries of the prompts that were gathered and dropped: sentences for the user and metrics for
+the record."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,14 +10,14 @@ from prompts.room import TooLong
 from prompts.split import Split
 
 
-def tell(
+def note_dropped(
     result: Split,
     too_long: Sequence[TooLong],
     findings: Sequence[Overlap],
-    at_odds: Sequence[Repeat],
+    contradicting: Sequence[Repeat],
     note: Callable[[str], None],
 ) -> None:
-    """A sentence for each way in which prompts were dropped, with the file that lists them."""
+    """Note one sentence per reason why prompts were dropped, with the file that lists them."""
     duplicates, overlaps = (result.dropped(kind).total() for kind in ("duplicate", "held_out"))
     if too_long:
         note(
@@ -34,10 +34,10 @@ def tell(
             f"{overlaps} training prompts are held out by another source and are dropped:"
             " repeated.jsonl"
         )
-    if at_odds:
-        first = at_odds[0]
+    if contradicting:
+        first = contradicting[0]
         note(
-            f"{len(at_odds)} prompts ask the very same as another one and have a reference answer"
+            f"{len(contradicting)} prompts ask the same as another one and have a reference answer"
             f" that contradicts it, such as {first.place} ({first.answer!r:.40}) and"
             f" {first.of_place} ({first.of_answer!r:.40}); they are kept, and no policy can be"
             " right on both: repeated.jsonl"
@@ -49,15 +49,15 @@ def tell(
         )
 
 
-def figures(
+def metrics_of(
     result: Split,
     too_long: Sequence[TooLong],
     findings: Sequence[Overlap],
-    at_odds: Sequence[Repeat],
+    contradicting: Sequence[Repeat],
     evaluation: Sequence[Evaluation],
 ) -> dict[str, object]:
-    """The metrics of the stage: how many prompts there are and how many were dropped, by reason,
-    source, capability."""
+    """Metrics of the stage: counts of prompts, kept and dropped, by reason, source and
+    capability."""
     by_source, by_capability = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for part, prompts in (("training", result.training), ("held_out", result.held_out)):
         for prompt in prompts:
@@ -73,7 +73,7 @@ def figures(
         for source, count in counts.items():
             by_source[source, reason] = count
     by_suite = Counter(finding.suite for finding in findings)
-    said = [
+    summary = [
         f"{counts.total()} {reason.replace('_', ' ')}"
         for reason, counts in dropped.items()
         if counts.total()
@@ -81,8 +81,8 @@ def figures(
     return {
         "training": len(result.training),
         "held_out": len(result.held_out),
-        "dropped": ", ".join(said) or "none",
-        "contradictions": len(at_odds),
+        "dropped": ", ".join(summary) or "none",
+        "contradictions": len(contradicting),
         **{f"dropped_{reason}": counts.total() for reason, counts in dropped.items()},
         "contaminated_by_suite": {
             suite: by_suite[suite] for suite in sorted({name for name, _ in evaluation})
