@@ -191,9 +191,10 @@ class Preflight:
         if roles[0] == "system":
             place = self._place_of_system(stage, chat)
             remedy = f"{OTHER}, or leave the system message out"
+        model, said = self._model_name(stage), role_names(roles)
         message = (
-            f"the chat template of {self._model_name(stage)} cannot take a chat of {role_names(roles)},"
-            f" as {chat.prompt.named} is: {reason}"
+            f"the chat template of {model} cannot take a chat of {said}, as {chat.prompt.named} is:"
+            f" {reason}"
         )
         self.problems.append(PromptProblem(place, message, remedy))
 

@@ -12,7 +12,7 @@ from tokenizers.normalizers import Sequence as Normalizers
 from common.errors import BadInput
 from models.chat import Messages
 from models.origin import ChatFormat
-from models.probes import FAILURES, OTHER, chat_of, line_of
+from models.probes import FAILURES, OTHER, Roles, chat_of, line_of, roles_of
 from prompts.schema import Prompt
 
 SLACK = 16
