@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.artifacts import ANSWERS, RESULTS
 from common.errors import BadInput
 from common.files import read_json, read_json_lines
 from evals.intervals import paired_difference
@@ -83,7 +84,7 @@ def _delta(
 
 
 def _read_results(folder: Path) -> dict[str, dict[str, Any]]:
-    path = folder / "results.json"
+    path = RESULTS.path(folder)
     try:
         suites: dict[str, dict[str, Any]] = read_json(path)["suites"]
     except (OSError, ValueError, KeyError) as error:
@@ -94,7 +95,7 @@ def _read_results(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _read_answers(folder: Path) -> _Answers:
-    path = folder / "answers.jsonl"
+    path = ANSWERS.path(folder)
     if not path.is_file():
         raise BadInput(f"{path}: no such file", "redo the evaluation")
     found: _Answers = {}

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.artifacts import ANSWERS, GROUPS, PROMPTS
 from common.errors import BadInput
-from common.files import read_json_lines
 from evals.config import SuiteConfig
 from evals.suites import load_suite
 from prompts.schema import Prompt, read_prompts
@@ -29,8 +29,8 @@ class StoredAnswer:
 
 def rollouts(folder: Path) -> Iterator[StoredAnswer]:
     """The graded rollouts of an RL stage's folder; those that were cut off were never graded."""
-    prompts = {prompt.id: prompt for prompt in read_prompts(folder / "prompts.parquet")}
-    for group in read_json_lines(folder / "groups.jsonl"):
+    prompts = {prompt.id: prompt for prompt in read_prompts(PROMPTS.path(folder))}
+    for group in GROUPS.read(folder):
         for member in group["members"]:
             if member["finish"] != "length":
                 prompt = prompts[group["prompt_id"]]
@@ -39,7 +39,7 @@ def rollouts(folder: Path) -> Iterator[StoredAnswer]:
 
 def answers(folder: Path, prompts_folder: Path | None) -> Iterator[StoredAnswer]:
     """The graded answers of an evaluation's folder; prompts that did not fit were never asked."""
-    rows = [row for row in read_json_lines(folder / "answers.jsonl") if row["finish"] is not None]
+    rows = [row for row in ANSWERS.read(folder) if row["finish"] is not None]
     for suite in dict.fromkeys(row["suite"] for row in rows):
         prompts = {
             prompt.id: prompt for prompt in load_suite(SuiteConfig(name=suite), prompts_folder)

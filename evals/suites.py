@@ -4,6 +4,7 @@ every run."""
 from dataclasses import replace
 from pathlib import Path
 
+from common.artifacts import HELD_OUT
 from common.errors import BadInput
 from common.seeds import derive
 from evals import packaged
@@ -29,7 +30,7 @@ def load_suite(config: SuiteConfig, prompts_folder: Path | None) -> list[Prompt]
             "name a run, or another suite",
         )
     else:
-        prompts = read_prompts(prompts_folder / "held_out.parquet")
+        prompts = read_prompts(HELD_OUT.path(prompts_folder))
     if config.system is not None:
         prompts = [
             replace(prompt, messages=with_system(prompt.messages, config.system))

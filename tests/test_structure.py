@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import structure
 from benchmarks.structure import LONGEST_FILE, arrows, circles, imports, modules
+from common import artifacts
 from pipeline.checkout import PACKAGES
 
 ROOT = Path(__file__).parents[1]
@@ -142,6 +143,16 @@ def test_no_stage_imports_another_stage():
 
 def test_a_kind_of_stage_is_named_in_its_folder_and_the_registry_alone():
     assert structure.named_kinds(MODULES) == []
+
+
+def test_an_artifact_is_called_by_its_file_name_in_one_place_alone():
+    entries = [one for one in vars(artifacts).values() if isinstance(one, artifacts.Artifact)]
+    files = {one.file for one in entries} - {artifacts.CHECKPOINT.file}  # also an input's name
+    assert len(files) > 15
+    for module in MODULES:
+        strings = {n.value for n in ast.walk(module.tree) if isinstance(n, ast.Constant)}
+        if module.path.name != "artifacts.py":
+            assert not files & strings, module.path
 
 
 @pytest.mark.parametrize("package", PACKAGES)

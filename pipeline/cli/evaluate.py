@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
+from common.artifacts import CHECKPOINT, RESULTS
 from common.errors import BadInput
-from common.files import read_json
 from common.fingerprint import differences, fingerprint
 from common.seeds import derive
 from evals.config import SuiteConfig, SuiteName
@@ -78,7 +78,7 @@ def evaluate(
         subject = _at_length(subject, max_model_len)
     checkpoint = subject.inputs["checkpoint"]
     _require_room(
-        suites, subject.rollouts.max_model_len, checkpoint if bare else checkpoint / "checkpoint"
+        suites, subject.rollouts.max_model_len, checkpoint if bare else CHECKPOINT.path(checkpoint)
     )
     folder = out or subject.default_out
     node = _node(subject, suites, folder)
@@ -94,7 +94,7 @@ def evaluate(
                 node, folder, inputs, subject.made_from, subject.settings, datetime.now(UTC)
             )
             run_attempt(attempt, f"evaluation of {subject.name}", signals, reporter)
-    return {"checkpoint": subject.name, "path": str(folder), **read_json(folder / "results.json")}
+    return {"checkpoint": subject.name, "path": str(folder), **RESULTS.read(folder)}
 
 
 def _at_length(subject: Subject, length: int) -> Subject:

@@ -4,7 +4,7 @@ folder only."""
 from pathlib import Path
 from typing import Any
 
-from common.files import read_json_lines
+from common.artifacts import METRICS
 from pipeline.execution.progress import short
 from pipeline.execution.run_folder import load_plan
 from pipeline.execution.state import NodeState, inspect, read_small, why_stale
@@ -56,7 +56,7 @@ def note_on(state: NodeState) -> str:
 
 
 def _last_metrics(partial: Path) -> dict[str, Any]:
-    lines = read_json_lines(partial / "metrics.jsonl")
+    lines = METRICS.read(partial)
     return lines[-1] if lines else {}
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from common.artifacts import RESULTS
 from common.errors import RunFailed
-from common.files import read_json
 from pipeline.execution.request import RunRequest
 from pipeline.execution.state import NodeState, inspect
 from pipeline.planning.plan import Node
@@ -35,7 +35,7 @@ def check_gate_of(request: RunRequest, node: Node) -> None:
 def _results(state: NodeState) -> dict[str, Any]:
     """The parsed `results.json` of a finished evaluation."""
     try:
-        results: dict[str, Any] = read_json(state.folder / "results.json")
+        results: dict[str, Any] = RESULTS.read(state.folder)
     except (OSError, ValueError) as error:
         raise RunFailed(
             f"{state.folder / 'results.json'}: cannot be read: {error}", "run the evaluation again"

@@ -4,6 +4,7 @@ folder."""
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from common.artifacts import CHECKPOINT
 from common.errors import BadInput
 from common.stage import Inputs, Outputs, StageContext
 from models.checkpoint import load_policy, save_policy
@@ -31,7 +32,7 @@ def run(config: BaseStage, inputs: Inputs, context: StageContext) -> Outputs:
     if config.model.pad_token is not None:
         policy.config.pad_token_id = policy.generation_config.pad_token_id = tokenizer.pad_token_id
     sizes = _sizes(policy)
-    save_policy(policy, tokenizer, context.folder / "checkpoint")
+    save_policy(policy, tokenizer, CHECKPOINT.path(context.folder))
     context.progress(1, 1, unit="model")
     return Outputs(metrics={**sizes, **figures})
 

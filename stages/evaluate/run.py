@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from common.artifacts import ANSWERS, CHECKPOINT, RESULTS
 from common.errors import BadInput, Interrupted
-from common.files import write_json, write_json_lines
 from common.stage import Inputs, Outputs, StageContext
 from evals.config import SuiteConfig
 from evals.protocol import Answer, ask, protocol, remarks, summary
@@ -26,17 +26,13 @@ def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs
     """
     _require_names(config.suites)
     loaded = [(suite, load_suite(suite, inputs.get("prompts"))) for suite in config.suites]
-    answers = _answers(config, inputs["checkpoint"] / "checkpoint", loaded, context)
-    write_json_lines(
-        context.folder / "answers.jsonl", (asdict(one) for part in answers.values() for one in part)
-    )
+    answers = _answers(config, CHECKPOINT.path(inputs["checkpoint"]), loaded, context)
+    ANSWERS.write(context.folder, (asdict(one) for part in answers.values() for one in part))
     for suite in config.suites:
         for remark in remarks(suite, answers[suite.name], config.rollouts.max_model_len):
             context.note(remark)
     results = {name: summary(part) for name, part in answers.items()}
-    write_json(
-        context.folder / "results.json", {"suites": results, "protocol": protocol(config.suites)}
-    )
+    RESULTS.write(context.folder, {"suites": results, "protocol": protocol(config.suites)})
     metrics = {
         name: {key: result[key] for key in result if key != "by_capability"}
         for name, result in results.items()

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from common.artifacts import AUDIT, DROPPED, LEDGER, PROMPTS, REASONS, VERDICTS
 from common.errors import BadInput
-from common.files import write_json, write_json_lines
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
 from curriculum.ledger import Ledger
@@ -44,9 +44,7 @@ one chunk."""
 def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `prompts.parquet` (kept), `dropped.parquet`, `reasons.jsonl`, `verdicts.jsonl`,
     `ledger.sqlite`, and with an audit `audit.json`."""
-    prompts = sample(
-        read_prompts(inputs["prompts"] / "prompts.parquet"), config.limit, context.seed
-    )
+    prompts = sample(read_prompts(PROMPTS.path(inputs["prompts"])), config.limit, context.seed)
     seed = derive(context.seed, "cut")
     settings = FilterSettings(config.drop_easiest, config.stratified, config.keep_at_least, seed)
     sizes = Counter(prompt.capability for prompt in prompts)
@@ -62,7 +60,7 @@ def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outp
         chosen = holdout(prompts, decisions, config.audit, context.seed)
         rates = measured_rates(chosen, config.audit, inputs["policy"], context)
         audited = audits(judges, verdicts, decisions, rates, config, derive(context.seed, "audit"))
-        write_json(context.folder / "audit.json", [audit.to_json() for audit in audited])
+        AUDIT.write(context.folder, [audit.to_json() for audit in audited])
         for audit in audited:
             context.note(audit.sentence)
     _write(context.folder, prompts, verdicts, decisions)
@@ -151,22 +149,18 @@ def _write(
     decisions: Mapping[str, Decision],
 ) -> None:
     kept = [prompt for prompt in prompts if decisions[prompt.id].decision == "kept"]
-    write_prompts(folder / "prompts.parquet", kept)
-    write_prompts(
-        folder / "dropped.parquet", [p for p in prompts if decisions[p.id].decision != "kept"]
-    )
-    write_json_lines(
-        folder / "reasons.jsonl", (asdict(decisions[p.id]) | {"place": p.place} for p in prompts)
-    )
+    write_prompts(PROMPTS.path(folder), kept)
+    write_prompts(DROPPED.path(folder), [p for p in prompts if decisions[p.id].decision != "kept"])
+    REASONS.write(folder, (asdict(decisions[p.id]) | {"place": p.place} for p in prompts))
     rows = (
         {"judge": n + 1} | verdict.to_json()
         for n, verdicts in enumerate(judges)
         for verdict in verdicts
     )
-    write_json_lines(folder / "verdicts.jsonl", rows)
+    VERDICTS.write(folder, rows)
     with Ledger(None) as ledger:
         ledger.add(ledger_entries([prompt.id for prompt in kept], prompts, judges))
-        ledger.snapshot(folder / "ledger.sqlite")
+        ledger.snapshot(LEDGER.path(folder))
 
 
 def _missing_replies(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.artifacts import HELD_OUT, PROMPTS
 from common.errors import BadInput
 from evals.suites import load_suite
 from judges.config import JudgeConfig
@@ -32,7 +33,7 @@ from stages.questions import (
     SuiteQuestion,
 )
 
-HELD_OUT = "held_out"
+HELD_OUT_SUITE = "held_out"
 POLICY = ""
 
 
@@ -54,9 +55,9 @@ class Preflight:
         self.problems: list[PromptProblem] = []
         self.notes: list[str] = []
         self.rows: list[dict[str, Any]] = []
-        self._held_out = read_prompts(folder / "held_out.parquet", may_be_empty=True)
+        self._held_out = read_prompts(HELD_OUT.path(folder), may_be_empty=True)
         self._prompts_of: dict[str, Sequence[Prompt]] = {
-            PROMPTS_STAGE: read_prompts(folder / "prompts.parquet")
+            PROMPTS_STAGE: read_prompts(PROMPTS.path(folder))
         }
         """The prompts that each stage passes on, by stage id."""
         self._chat_formats: dict[str, ChatFormat | None] = {}
@@ -129,7 +130,7 @@ class Preflight:
                 return  # other system prompts would give the same messages again
 
     def _check_suite(self, ask: SuiteQuestion) -> None:
-        if ask.suite.name == HELD_OUT and not self._held_out:
+        if ask.suite.name == HELD_OUT_SUITE and not self._held_out:
             message = (
                 "held_out is asked, but no prompt is held out: every capability of every source has"
                 " only one prompt"

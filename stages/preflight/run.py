@@ -4,8 +4,8 @@ work.
 Reads the gathered prompts and tokenizers, no weights. All problems come in one BadInput. What only
 costs some prompts is a note."""
 
+from common.artifacts import PREFLIGHT
 from common.errors import BadInput
-from common.files import write_json
 from common.stage import Inputs, Outputs, StageContext
 from stages.preflight.checks import Preflight
 from stages.preflight.config import PreflightStage
@@ -24,7 +24,7 @@ def run(config: PreflightStage, inputs: Inputs, context: StageContext) -> Output
         raise BadInput("\n".join(lines), "; ".join(remedies))
     for note in check.notes:
         context.note(note)
-    write_json(context.folder / "preflight.json", {"asked": check.rows, "notes": check.notes})
+    PREFLIGHT.write(context.folder, {"asked": check.rows, "notes": check.notes})
     return Outputs(
         metrics={"chats": sum(row["chats"] for row in check.rows), "notes": len(check.notes)}
     )

@@ -4,8 +4,8 @@ those that overlap evaluation suites."""
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
+from common.artifacts import CONTAMINATED, HELD_OUT, PROMPTS, REPEATED, TOO_LONG
 from common.errors import BadInput
-from common.files import write_json_lines
 from common.stage import Inputs, Outputs, StageContext
 from evals.suites import packaged_prompts
 from models.config import ModelConfig
@@ -38,13 +38,11 @@ def run(config: PromptsStage, inputs: Inputs, context: StageContext) -> Outputs:
     contradicting = contradictions([*kept, *result.held_out], _accepts)
     result = replace(result, training=kept)
     note_dropped(result, too_long, findings, contradicting, context.note)
-    write_prompts(context.folder / "prompts.parquet", result.training)
-    write_prompts(context.folder / "held_out.parquet", result.held_out)
-    write_json_lines(context.folder / "too_long.jsonl", map(asdict, too_long))
-    write_json_lines(
-        context.folder / "repeated.jsonl", map(asdict, [*result.repeats, *contradicting])
-    )
-    write_json_lines(context.folder / "contaminated.jsonl", map(asdict, findings))
+    write_prompts(PROMPTS.path(context.folder), result.training)
+    write_prompts(HELD_OUT.path(context.folder), result.held_out)
+    TOO_LONG.write(context.folder, map(asdict, too_long))
+    REPEATED.write(context.folder, map(asdict, [*result.repeats, *contradicting]))
+    CONTAMINATED.write(context.folder, map(asdict, findings))
     return Outputs(metrics=metrics_of(result, too_long, findings, contradicting, evaluation))
 
 
