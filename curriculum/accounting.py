@@ -16,7 +16,7 @@ FATES = ("trained", "zero_easy", "zero_hard", "pilot", "surplus", "faulty", "pro
 """What can become of a group: trained on; without a spread (all solved, all failed); a pilot not
 committed to; mixed but not needed; without one graded rollout; sampled to measure only."""
 
-PREDICTIONS = ("foretold", "committed")
+PREDICTIONS = ("predicted", "committed")
 
 
 @dataclass

@@ -335,7 +335,9 @@ def _merged(mine: PromptRecord, theirs: PromptRecord, decay: float) -> PromptRec
 
 
 def _values(row: PromptRecord) -> tuple[Any, ...]:
-    values = {name: getattr(row, name) for name in PROMPTS if name not in ("prior_a", "prior_b")}
+    renamed = ("prior_a", "prior_b", "cell")
+    values = {name: getattr(row, name) for name in PROMPTS if name not in renamed}
+    values["cell"] = row.difficulty_group
     values |= {"prior_a": row.prior.a, "prior_b": row.prior.b, "faults": _json(row.faults)}
     values["verdict"] = None if row.verdict is None else _json(row.verdict)
     return tuple(values[name] for name in PROMPTS)
@@ -348,6 +350,7 @@ def _json(value: Any) -> str:
 def _row(found: sqlite3.Row) -> PromptRecord:
     values = dict(found)
     prior = Beta(values.pop("prior_a"), values.pop("prior_b"))
+    values["difficulty_group"] = values.pop("cell")
     values["faults"] = json.loads(values["faults"])
     values["verdict"] = None if values["verdict"] is None else json.loads(values["verdict"])
     return PromptRecord(prior=prior, **values)

@@ -42,8 +42,8 @@ CURRICULUM = tuple(
         *(
             "committed_mixed_share",
             "start_difficulty",
-            "foretold/brier",
-            "foretold/calibration_error",
+            "predicted/brier",
+            "predicted/calibration_error",
         ),
         *("saved_rollouts", "saved_tokens", *(f"tokens/{fate}" for fate in FATES)),
     )
