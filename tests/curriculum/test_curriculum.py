@@ -124,7 +124,7 @@ def test_the_posterior_follows_pass_rates_that_drift(drift):
     true = np.array([policy.rate(id, 60) for id in ids])
     assert np.abs(believed - true).mean() < 0.12
     assert abs((believed - true).mean()) < 0.04
-    assert chosen.metrics["foretold/calibration_error"] < 0.1
+    assert chosen.metrics["predicted/calibration_error"] < 0.1
     assert chosen.metrics["committed_mixed_share"] > 0.8
     assert chosen.metrics["tokens/pilot"] + chosen.metrics["tokens/probed"] < 0.1
 
