@@ -20,7 +20,10 @@ from prompts.schema import read_prompts, with_system
 from stages.dpo.config import DpoStage
 from stages.dpo.pairs import Pair, mine, why_none
 from stages.dpo.trainer import PairTrainer
-from training.fit import arguments, fit, load, picked, save
+from training.arguments import trainer_arguments
+from training.loop import fit
+from training.metrics_log import selected
+from training.policy import load, save
 from training.resume import go_on
 from training.router_metrics import FIGURES
 
@@ -65,7 +68,7 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
         "logps/rejected",
         *FIGURES,
     )
-    metrics = {"pairs": len(pairs), "steps": trainer.state.global_step, **picked(last, names)}
+    metrics = {"pairs": len(pairs), "steps": trainer.state.global_step, **selected(last, names)}
     return Outputs(metrics=metrics, tokens_trained=int(last.get("num_tokens", 0)))
 
 
@@ -86,7 +89,7 @@ def read_groups(path: Path) -> list[dict[str, Any]]:
 
 def _arguments(config: DpoStage, context: StageContext, pairs: int) -> DPOConfig:
     return DPOConfig(
-        **arguments(config, context, min(config.batch_size, pairs)),
+        **trainer_arguments(config, context, min(config.batch_size, pairs)),
         num_train_epochs=1,
         beta=config.beta,
         loss_type=["sigmoid", "sft"] if config.sft_weight else ["sigmoid"],

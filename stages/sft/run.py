@@ -11,7 +11,10 @@ from prompts.schema import Prompt, read_prompts
 from stages.lengths import require_room
 from stages.sft.config import SftStage
 from training.accumulation import EvenPasses
-from training.fit import arguments, fit, load, picked, save
+from training.arguments import trainer_arguments
+from training.loop import fit
+from training.metrics_log import selected
+from training.policy import load, save
 from training.resume import go_on
 from training.router_metrics import FIGURES
 
@@ -41,7 +44,7 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     trainer = RowTrainer(
         model=trained.policy,
         args=SFTConfig(
-            **arguments(config, context, rows, config.precision),
+            **trainer_arguments(config, context, rows, config.precision),
             num_train_epochs=config.epochs,
             completion_only_loss=True,
             max_length=None,
@@ -56,7 +59,7 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     )
     save(trained, context)
     names = ("loss", "mean_token_accuracy", "entropy", *FIGURES)
-    metrics = {"prompts": len(prompts), "steps": trainer.state.global_step, **picked(last, names)}
+    metrics = {"prompts": len(prompts), "steps": trainer.state.global_step, **selected(last, names)}
     return Outputs(metrics=metrics, tokens_trained=int(last.get("num_tokens", 0)))
 
 

@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from builders.packed_groups import group
 from common.errors import BadInput
 from common.files import read_json, read_json_lines
 from models.nano import nano_model, nano_tokenizer
+from models.packed import attention_masks, pack
 from models.routing import (
     RouterWatch,
     balance_loss,
@@ -22,7 +22,6 @@ from models.routing import (
 from pipeline.cli.status import status_table
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
-from stages.rl.packed import attention_masks, pack
 from stages.sft.config import SftStage
 from training.router_metrics import STATE, RouterMetrics, spread_out
 
@@ -138,10 +137,10 @@ def test_the_balance_loss_evens_the_load_out():
 
 
 def test_padding_of_packed_rows_is_not_counted():
-    packed = pack([group([1, 2, 3], [[4], [5, 6]]), group([1], [[7], [8]])], pad=0)
+    packed = pack([([1, 2, 3], [[4], [5, 6]]), ([1], [[7], [8]])], pad=0)
     assert (
         real_tokens(attention_masks(packed, None)).tolist()
-        == (packed.owner >= 0).flatten().tolist()
+        == (packed["owner"] >= 0).flatten().tolist()
     )
     assert real_tokens(None) is None
 
