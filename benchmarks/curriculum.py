@@ -1,7 +1,7 @@
 """The five kinds of curriculum on one pool of prompts: what a generated token teaches.
 
-    make bench-curriculum         # the five kinds, 8 seeds, and four parts left out; resumes what
-    is there make bench-curriculum-smollm2 # uniform against posterior, 3 seeds
+    make bench-curriculum           # five kinds, 8 seeds, four parts left out; resumes
+    make bench-curriculum-smollm2   # uniform against posterior, 3 seeds
 
 Every arm trains the same start (taught a part of the pool's spread by SFT) on the same prompts for
 the same number of optimiser steps, with paired seeds, and is asked the same held-out prompts along
@@ -36,8 +36,9 @@ from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
 from stages.rl.collector import RolloutCollector, StepBatch
 from stages.rl.config import RlStage
-from stages.rl.run import trainer_of
-from training.fit import Trained, fit, load
+from stages.rl.run import build_trainer
+from training.loop import fit
+from training.policy import Trained, load
 
 ARMS: dict[str, dict[str, Any]] = {
     "uniform": {"kind": "uniform"},
@@ -110,7 +111,7 @@ class Setting:
         )
 
     def material(self) -> Material:
-        """What `uphill run` of the recipe made."""
+        """Reads what `uphill run` of the recipe wrote."""
         stages = self.work / "start" / f"bench-{self.name}"
         pool = read_prompts(stages / "01-prompts" / "prompts.parquet")
         held = read_prompts(stages / "01-prompts" / "held_out.parquet")
@@ -156,8 +157,8 @@ SETTINGS = {
 
 
 class Measured(RolloutCollector):
-    """Practice that asks the held-out prompts every so many steps, outside of the clock and of the
-    token count."""
+    """Measures on the held-out prompts every so many steps, outside of the clock and of the token
+    count."""
 
     def start(self, setting: Setting, held_out: list[Prompt], trained: Trained, path: Path) -> None:
         self.setting, self.held_out, self.policy, self.path = (
@@ -171,12 +172,12 @@ class Measured(RolloutCollector):
         self.answers = [[*self.engine.encode_text(prompt.answer), end] for prompt in held_out]
         self.tokens, self.away, self.began = 0, 0.0, time.perf_counter()
 
-    def step(self, step: int) -> StepBatch:
+    def collect(self, step: int) -> StepBatch:
         if step % self.setting.every == 0:
             self.measure(step)
-        done = super().step(step)
-        self.tokens += done.tokens
-        return done
+        batch = super().collect(step)
+        self.tokens += batch.tokens
+        return batch
 
     def measure(self, step: int) -> None:
         """One point of the curve, with the policy that the engine holds."""
@@ -209,7 +210,7 @@ class Measured(RolloutCollector):
         return answer_probabilities(self.policy, self.asked, self.answers, self.setting.rows)
 
     def right(self, temperature: float, samples: int) -> list[float]:
-        """Share of right ones among sampled answers to each held-out prompt."""
+        """Share of right answers among those sampled to each held-out prompt."""
         seeds = [derive(0, "held out", n) for n in range(len(self.asked))]
         answers = self.engine.generate(
             self.asked,
@@ -248,10 +249,10 @@ def run(
     )
     trained = load(config, checkpoint, context.seed)
     collector = Measured(config, {p.id: p for p in pool}, ledger, engine, grade, context.seed)
-    trainer = trainer_of(config, context, trained, collector)
+    trainer = build_trainer(config, context, trained, collector)
     collector.start(setting, held_out, trained, folder / "curve.jsonl")
     fit(trainer, config, context, start=None, probe=[collector.asked[0]], shown=())
-    trainer.sync()
+    trainer.publish()
     collector.measure(setting.steps)
     write_json(folder / "calibration.json", collector.curriculum.accounting.to_json())
     write_json(folder / "done.json", {"commit": commit(), "curriculum": ARMS[arm]})

@@ -140,7 +140,7 @@ def first_rollouts(ledger: Ledger) -> dict[str, float]:
     start = time.perf_counter()
     collector = RolloutCollector(RlStage.model_validate(stage), prompts, ledger, engine, grade, 0)
     with suppress(Asked):
-        collector.step(STEPS + 1)
+        collector.collect(STEPS + 1)
     seconds, tokenised = time.perf_counter() - start, engine.count
     start = time.perf_counter()
     for prompt in islice(prompts.values(), 10_000):

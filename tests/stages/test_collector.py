@@ -13,21 +13,21 @@ from curriculum.records import NewPrompt
 from prompts.schema import Prompt
 from rewards.grade import Grade
 from rollouts.engine import Rollout
-from stages.rl import collector as practice_module
+from stages.rl import collector as collector_module
+from stages.rl.ledgers import open_ledger
 from stages.rl.notes import Notes
-from stages.rl.run import open_ledger
 
 
 def test_prompts_without_room_are_refused_by_name_where_there_are_no_others():
-    practising, _, engine = collector({"endless" * 72: MIXED, "endless" * 73: MIXED}, max_tokens=9)
+    collecting, _, engine = collector({"endless" * 72: MIXED, "endless" * 73: MIXED}, max_tokens=9)
     with pytest.raises(BadInput, match=r"prompt endless.*: 511 tokens, prompt .*: 504 tokens"):
-        practising.fitting(4)
-    practising, _, engine = collector(
+        collecting.encoder.usable(4)
+    collecting, _, engine = collector(
         {"endless" * 72: MIXED, "endless" * 71: MIXED, "a": MIXED}, max_tokens=9
     )
-    assert practising.fitting(4) == ["endless" * 71, "a"] and practising.fitting(1) == [
-        "endless" * 71
-    ]
+    assert collecting.encoder.usable(4) == ["endless" * 71, "a"] and collecting.encoder.usable(
+        1
+    ) == ["endless" * 71]
     assert not engine.asked
 
 
@@ -40,13 +40,13 @@ def test_a_drawn_prompt_without_room_is_booked_retired_and_never_sampled(kind, p
         "max_tokens": 300,
         "curriculum": {"kind": kind, "pilot": pilot},
     }
-    practising, ledger, engine = collector(long | {f"m{n}": MIXED for n in range(6)}, **settings)
+    collecting, ledger, engine = collector(long | {f"m{n}": MIXED for n in range(6)}, **settings)
     told = []
-    notes = Notes(practising.prompts, practising.room, told.append)
+    notes = Notes(collecting.prompts, collecting.encoder.limit, told.append)
     for step in range(12):
-        done = practising.step(step)
-        notes.step(step, done)
-        assert {group.prompt_id for group in done.everything} <= {f"m{n}" for n in range(6)}
+        batch = collecting.collect(step)
+        notes.step(step, batch)
+        assert {group.prompt_id for group in batch.rolled_out} <= {f"m{n}" for n in range(6)}
     assert not any(name in long for names, _, _ in engine.asked for name in names)
     for row in (row for row in ledger.rows() if row.id in long):
         assert row.resting and row.faults == {TOO_LONG: 1} and (row.passes, row.fails) == (0, 0)
@@ -63,7 +63,7 @@ def test_a_drawn_prompt_without_room_is_booked_retired_and_never_sampled(kind, p
 
 
 def test_a_prompt_that_the_chat_template_refuses_ends_no_run():
-    practising, ledger, engine = collector({f"m{n}": MIXED for n in range(6)}, prompts_per_step=6)
+    collecting, ledger, engine = collector({f"m{n}": MIXED for n in range(6)}, prompts_per_step=6)
     encode = engine.encode
 
     def refusing(messages):
@@ -72,23 +72,23 @@ def test_a_prompt_that_the_chat_template_refuses_ends_no_run():
         return encode(messages)
 
     engine.encode = refusing
-    done, told = practising.step(0), []
-    Notes(practising.prompts, practising.room, told.append).step(0, done)
-    assert done.unfit == {"m3": NOT_ENCODED} and len(done.chosen) == 5
+    batch, told = collecting.collect(0), []
+    Notes(collecting.prompts, collecting.encoder.limit, told.append).step(0, batch)
+    assert batch.unusable == {"m3": NOT_ENCODED} and len(batch.trained) == 5
     assert ledger.row("m3").resting and "prompt m3" in told[0] and "chat template" in told[0]
-    practising.prompts = {"m3": practising.prompts["m3"]}
+    collecting.encoder.prompts = {"m3": collecting.prompts["m3"]}
     with pytest.raises(BadInput, match="not one of 1 prompts can be encoded"):
-        practising.fitting(4)
+        collecting.encoder.usable(4)
 
 
 def test_prompts_are_tokenised_when_they_are_drawn():
-    practising, _, engine = collector(
+    collecting, _, engine = collector(
         {f"m{n}": MIXED for n in range(500)}, system_prompts=("a", "b")
     )
     encoded, encode = [], engine.encode
     engine.encode = lambda messages: encoded.append(messages) or encode(messages)
-    done = practising.step(0)
-    assert len(encoded) == 2 * len(done.everything) <= 16
+    batch = collecting.collect(0)
+    assert len(encoded) == 2 * len(batch.rolled_out) <= 16
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,15 +98,15 @@ def test_rollouts_come_in_chunks_between_which_a_stop_is_heeded_and_the_result_i
     script = {f"m{n}": MIXED for n in range(40)} | {f"s{n}": SOLVED for n in range(40)}
     seen = {}
     for chunk in (10_000, 12):
-        monkeypatch.setattr(practice_module, "CHUNK", chunk)
-        practising, ledger, engine = collector(
+        monkeypatch.setattr(collector_module, "CHUNK", chunk)
+        collecting, ledger, engine = collector(
             script, prompts_per_step=8, curriculum={"kind": kind}
         )
         looks = []
-        practising.between = looks.append
-        done = [practising.step(step) for step in range(2)]
+        collecting.before_chunk = looks.append
+        done = [collecting.collect(step) for step in range(2)]
         lines = [
-            group.to_json(step, ()) for step, one in enumerate(done) for group in one.everything
+            group.to_json(step, ()) for step, one in enumerate(done) for group in one.rolled_out
         ]
         seen[chunk] = lines, ledger.dump(), [one.metrics for one in done], len(engine.asked)
         assert len(looks) == len(engine.asked) and looks[0] is False
@@ -115,8 +115,8 @@ def test_rollouts_come_in_chunks_between_which_a_stop_is_heeded_and_the_result_i
 
 
 def test_a_stop_within_a_long_probe_ends_the_step_before_anything_is_booked(monkeypatch):
-    monkeypatch.setattr(practice_module, "CHUNK", 12)
-    practising, ledger, engine = collector(
+    monkeypatch.setattr(collector_module, "CHUNK", 12)
+    collecting, ledger, engine = collector(
         {f"m{n}": MIXED for n in range(40)}, curriculum={"kind": "refilter"}
     )
     before = ledger.dump()
@@ -125,18 +125,18 @@ def test_a_stop_within_a_long_probe_ends_the_step_before_anything_is_booked(monk
         if len(engine.asked) == 2:
             raise Interrupted("stopped", "")
 
-    practising.between = stop
+    collecting.before_chunk = stop
     with pytest.raises(Interrupted):
-        practising.step(0)
+        collecting.collect(0)
     assert len(engine.asked) == 2 and ledger.dump() == before
 
 
 def test_what_the_grader_calls_cut_off_is_treated_as_the_engines():
     thinking = Grade(0.0, CUT_OFF, None)
     for cut_off, expected in (("mask", (0.0, CUT_OFF, True)), ("zero", (0.0, None, True))):
-        practising, _, _ = collector({"m": MIXED}, cut_off=cut_off)
-        practising.grade = lambda prompt, text: thinking
-        member = practising._member(practising.prompts["m"], Rollout([1], [0.0], "<think>", "stop"))
+        collecting, _, _ = collector({"m": MIXED}, cut_off=cut_off)
+        collecting.grade = lambda prompt, text: thinking
+        member = collecting._member(collecting.prompts["m"], Rollout([1], [0.0], "<think>", "stop"))
         assert (member.reward, member.fault, member.cut_off) == expected
 
 

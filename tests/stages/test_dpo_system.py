@@ -70,12 +70,12 @@ def practised(tmp_path):
     folder, groups = tmp_path / "rl", []
     folder.mkdir()
     for step in range(4):
-        done = collector.step(step)
-        for group in done.everything:
+        batch = collector.collect(step)
+        for group in batch.rolled_out:
             append_json_line(folder / "groups.jsonl", group.to_json(step, config.system_prompts))
             groups.append((step, group))
     write_prompts(folder / "prompts.parquet", list(prompts.values()))
-    return folder, groups, done
+    return folder, groups, batch
 
 
 def trained_on(folder, monkeypatch):
@@ -107,13 +107,13 @@ def test_pairs_are_trained_under_the_prompt_tokens_that_they_were_sampled_under(
 
 
 def test_a_prompt_with_a_system_message_of_its_own_counts_for_none_of_the_recipes(practised):
-    _, _, done = practised
+    _, _, batch = practised
     passes = {
-        n: [g for g in done.everything if g.system == n and g.prompt_id != "own"] for n in (0, 1)
+        n: [g for g in batch.rolled_out if g.system == n and g.prompt_id != "own"] for n in (0, 1)
     }
     for n, groups in passes.items():
         rate = sum(g.passes for g in groups) / sum(len(g.usable) for g in groups)
-        assert done.metrics[f"system/{n}/pass_rate"] == rate
+        assert batch.metrics[f"system/{n}/pass_rate"] == rate
 
 
 def test_groups_that_only_number_their_system_prompt_are_refused(tmp_path):
