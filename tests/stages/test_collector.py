@@ -41,7 +41,7 @@ def test_a_drawn_prompt_without_room_is_booked_retired_and_never_sampled(kind, p
         "curriculum": {"kind": kind, "pilot": pilot},
     }
     collecting, ledger, engine = collector(long | {f"m{n}": MIXED for n in range(6)}, **settings)
-    told = []
+    told: list[str] = []
     notes = Notes(collecting.prompts, collecting.encoder.limit, told.append)
     for step in range(12):
         batch = collecting.collect(step)
@@ -72,7 +72,8 @@ def test_a_prompt_that_the_chat_template_refuses_ends_no_run():
         return encode(messages)
 
     engine.encode = refusing
-    batch, told = collecting.collect(0), []
+    batch = collecting.collect(0)
+    told: list[str] = []
     Notes(collecting.prompts, collecting.encoder.limit, told.append).step(0, batch)
     assert batch.unusable == {"m3": NOT_ENCODED} and len(batch.trained) == 5
     assert ledger.row("m3").resting and "prompt m3" in told[0] and "chat template" in told[0]
@@ -86,7 +87,12 @@ def test_prompts_are_tokenised_when_they_are_drawn():
         {f"m{n}": MIXED for n in range(500)}, system_prompts=("a", "b")
     )
     encoded, encode = [], engine.encode
-    engine.encode = lambda messages: encoded.append(messages) or encode(messages)
+
+    def counted(messages):
+        encoded.append(messages)
+        return encode(messages)
+
+    engine.encode = counted
     batch = collecting.collect(0)
     assert len(encoded) == 2 * len(batch.rolled_out) <= 16
 
@@ -102,7 +108,7 @@ def test_rollouts_come_in_chunks_between_which_a_stop_is_heeded_and_the_result_i
         collecting, ledger, engine = collector(
             script, prompts_per_step=8, curriculum={"kind": kind}
         )
-        looks = []
+        looks: list[bool] = []
         collecting.before_chunk = looks.append
         done = [collecting.collect(step) for step in range(2)]
         lines = [

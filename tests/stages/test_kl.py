@@ -1,6 +1,8 @@
 """The KL term of RL: value and gradient are those of the estimator written out by hand, with
 adapters or without."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -19,7 +21,7 @@ from training.policy import load
 
 TOKENIZER = nano_tokenizer()
 WEIGHT = 0.3
-SIZES = {"group_size": 3, "prompts_per_step": 2}
+SIZES: dict[str, Any] = {"group_size": 3, "prompts_per_step": 2}
 SHAPES = [
     ([10, 11, 12, 13], [[20, 21], [22], [23, 24, 25]]),
     ([30, 31], [[40, 41, 42], [43, 44, 45]]),

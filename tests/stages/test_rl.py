@@ -150,7 +150,7 @@ def test_system_prompts_vary_by_step_and_are_measured():
         system_prompts=("be brief", "be kind"),
         prompts_per_step=4,
     )
-    asked = Counter()
+    asked = Counter[int]()
     for step in range(8):
         batch = collecting.collect(step)
         for group in batch.rolled_out:

@@ -26,8 +26,15 @@ def rows(*changes, good=10):
     return [dict(GOOD) for _ in range(good)] + [GOOD | change for change in changes]
 
 
+def problem(metrics):
+    """What is wrong after the last step, and the remedy."""
+    found = divergence(metrics, LIMITS)
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize(
-    ("found", "words"),
+    ("metrics", "words"),
     [
         (rows({"loss": float("nan")}), "loss is not finite"),
         (rows({"grad_norm": float("inf")}), "grad_norm is not finite"),
@@ -72,20 +79,20 @@ def rows(*changes, good=10):
         (rows(*[{"grad_norm": 0.0}] * 20), "every gradient was zero for 20 steps"),
     ],
 )
-def test_each_sign_is_seen_at_its_step_and_not_before(found, words):
-    assert words in divergence(found, LIMITS)[0]
-    assert all(divergence(found[:end], LIMITS) is None for end in range(1, len(found)))
+def test_each_sign_is_seen_at_its_step_and_not_before(metrics, words):
+    assert words in problem(metrics)[0]
+    assert all(divergence(metrics[:end], LIMITS) is None for end in range(1, len(metrics)))
 
 
 def test_answers_that_could_not_be_graded_name_the_setting_and_not_the_prompts():
     dry = {"mixed_share": 0.0, "reward": 0.0, "rollouts": 8}
-    assert "max_tokens" in divergence(rows(*[dry | {"cut_off_share": 1.0}] * 20), LIMITS)[1]
-    assert "verifier" in divergence(rows(*[dry | {"faults/timeout": 5}] * 20), LIMITS)[1]
-    assert "prompts" in divergence(rows(*[dry] * 20), LIMITS)[1]
+    assert "max_tokens" in problem(rows(*[dry | {"cut_off_share": 1.0}] * 20))[1]
+    assert "verifier" in problem(rows(*[dry | {"faults/timeout": 5}] * 20))[1]
+    assert "prompts" in problem(rows(*[dry] * 20))[1]
 
 
 @pytest.mark.parametrize(
-    "found",
+    "metrics",
     [
         rows(*[{"grad_norm": 5.0}] * 30),
         rows({"grad_norm": 500.0}, {}, {"grad_norm": 500.0}, {"grad_norm": 500.0}, {}),
@@ -109,8 +116,8 @@ def test_answers_that_could_not_be_graded_name_the_setting_and_not_the_prompts()
         "entropy of SFT",
     ],
 )
-def test_what_runs_that_learn_do_stops_nothing(found):
-    assert all(divergence(found[:end], LIMITS) is None for end in range(1, len(found) + 1))
+def test_what_runs_that_learn_do_stops_nothing(metrics):
+    assert all(divergence(metrics[:end], LIMITS) is None for end in range(1, len(metrics) + 1))
 
 
 class NoRouters:
