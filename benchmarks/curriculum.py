@@ -1,7 +1,7 @@
 """The five kinds of curriculum on one pool of prompts: what a generated token teaches.
 
-    make bench-curriculum         # the five kinds, 8 seeds, and four parts left out; resumes what
-    is there make bench-curriculum-smollm2 # uniform against posterior, 3 seeds
+    make bench-curriculum           # five kinds, 8 seeds, four parts left out; resumes
+    make bench-curriculum-smollm2   # uniform against posterior, 3 seeds
 
 Every arm trains the same start (taught a part of the pool's spread by SFT) on the same prompts for
 the same number of optimiser steps, with paired seeds, and is asked the same held-out prompts along
@@ -24,6 +24,7 @@ from typing import Any
 
 from benchmarks.harness import ROOT, commit
 from benchmarks.held_out import answer_probabilities
+from common.execution import ExecutionConfig
 from common.files import append_json_line, read_json_lines, write_json
 from common.seeds import derive
 from common.stage import StageContext
@@ -36,8 +37,9 @@ from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
 from stages.rl.collector import RolloutCollector, StepBatch
 from stages.rl.config import RlStage
-from stages.rl.run import trainer_of
-from training.fit import Trained, fit, load
+from stages.rl.run import build_trainer
+from training.loop import fit
+from training.policy import Trained, load
 
 ARMS: dict[str, dict[str, Any]] = {
     "uniform": {"kind": "uniform"},
@@ -102,15 +104,13 @@ class Setting:
                 "max_tokens": self.max_tokens,
                 "cut_off": "zero",
                 "learning_rate": self.learning_rate,
-                "save_every": 10 * self.steps,
-                "rows_per_forward": self.groups * self.group_size,
                 "curriculum": ARMS[arm],
                 "rollouts": RolloutConfig(max_model_len=128).model_dump(),
             }
         )
 
     def material(self) -> Material:
-        """What `uphill run` of the recipe made."""
+        """Reads what `uphill run` of the recipe wrote."""
         stages = self.work / "start" / f"bench-{self.name}"
         pool = read_prompts(stages / "01-prompts" / "prompts.parquet")
         held = read_prompts(stages / "01-prompts" / "held_out.parquet")
@@ -156,8 +156,8 @@ SETTINGS = {
 
 
 class Measured(RolloutCollector):
-    """Practice that asks the held-out prompts every so many steps, outside of the clock and of the
-    token count."""
+    """Measures on the held-out prompts every so many steps, outside of the clock and of the token
+    count."""
 
     def start(self, setting: Setting, held_out: list[Prompt], trained: Trained, path: Path) -> None:
         self.setting, self.held_out, self.policy, self.path = (
@@ -171,12 +171,12 @@ class Measured(RolloutCollector):
         self.answers = [[*self.engine.encode_text(prompt.answer), end] for prompt in held_out]
         self.tokens, self.away, self.began = 0, 0.0, time.perf_counter()
 
-    def step(self, step: int) -> StepBatch:
+    def collect(self, step: int) -> StepBatch:
         if step % self.setting.every == 0:
             self.measure(step)
-        done = super().step(step)
-        self.tokens += done.tokens
-        return done
+        batch = super().collect(step)
+        self.tokens += batch.tokens
+        return batch
 
     def measure(self, step: int) -> None:
         """One point of the curve, with the policy that the engine holds."""
@@ -209,7 +209,7 @@ class Measured(RolloutCollector):
         return answer_probabilities(self.policy, self.asked, self.answers, self.setting.rows)
 
     def right(self, temperature: float, samples: int) -> list[float]:
-        """Share of right ones among sampled answers to each held-out prompt."""
+        """Share of right answers among those sampled to each held-out prompt."""
         seeds = [derive(0, "held out", n) for n in range(len(self.asked))]
         answers = self.engine.generate(
             self.asked,
@@ -241,17 +241,35 @@ def run(
         left.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     config = setting.stage(arm)
-    context = StageContext(folder, derive(seed, "bench"), lambda *_, **__: None, lambda: False, 2)
+    execution = ExecutionConfig(
+        save_every=10 * setting.steps, rows_per_forward=setting.groups * setting.group_size
+    )
+    context = StageContext(
+        folder,
+        derive(seed, "bench"),
+        lambda *_, **__: None,
+        lambda: False,
+        threads=2,
+        execution=execution,
+    )
     ledger = Ledger(None)
     ledger.add(
         NewPrompt(p.id, p.capability, p.source, Beta(1.0, 1.0), settings=p.difficulty) for p in pool
     )
     trained = load(config, checkpoint, context.seed)
-    collector = Measured(config, {p.id: p for p in pool}, ledger, engine, grade, context.seed)
-    trainer = trainer_of(config, context, trained, collector)
+    collector = Measured(
+        config,
+        {p.id: p for p in pool},
+        ledger,
+        engine,
+        grade,
+        context.seed,
+        execution.rows_per_forward,
+    )
+    trainer = build_trainer(config, context, trained, collector)
     collector.start(setting, held_out, trained, folder / "curve.jsonl")
     fit(trainer, config, context, start=None, probe=[collector.asked[0]], shown=())
-    trainer.sync()
+    trainer.publish()
     collector.measure(setting.steps)
     write_json(folder / "calibration.json", collector.curriculum.accounting.to_json())
     write_json(folder / "done.json", {"commit": commit(), "curriculum": ARMS[arm]})

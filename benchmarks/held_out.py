@@ -5,11 +5,8 @@ import math
 from typing import Any
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
-from rollouts.interface import Rollout
-from stages.rl.packed import logprobs_and_entropies, pack
-from stages.rl.passes import Part
+from models.packed import PromptCompletions, pack
 
 
 @torch.no_grad()
@@ -22,12 +19,10 @@ def answer_probabilities(
     policy.eval()
     for start in range(0, len(asked), rows):
         part = slice(start, start + rows)
-        parts = [
-            Part(ids, [Rollout(answer, [], "", "stop")], [0.0])
-            for ids, answer in zip(asked[part], answers[part], strict=True)
+        pairs: list[PromptCompletions] = [
+            (ids, [answer]) for ids, answer in zip(asked[part], answers[part], strict=True)
         ]
-        padded = pad_sequence([torch.tensor(answer) for answer in answers[part]], batch_first=True)
-        logprobs, _ = logprobs_and_entropies(policy, pack(parts, 0), padded, 1.0)
+        logprobs, _ = policy(packed=pack(pairs, 0))
         lengths = map(len, answers[part])
         probabilities += [
             math.exp(row[:length].sum().item())

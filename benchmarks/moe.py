@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,11 +45,11 @@ def main() -> None:
     limits = results.part(
         "machine_limits", [], lambda: {"matrix_rate": matrix_rate(), "bandwidth": bandwidth()}
     )
-    layers = {e: results.part(f"layer_{e}", LAYER, lambda e=e: layer(e)) for e in ROUNDS}
-    loras = {e: results.part(f"lora_{e}", LAYER, lambda e=e: lora(e)) for e in ROUNDS}
+    layers = {e: results.part(f"layer_{e}", LAYER, partial(layer, e)) for e in ROUNDS}
+    loras = {e: results.part(f"lora_{e}", LAYER, partial(lora, e)) for e in ROUNDS}
     floors = {e: floor(e, limits, trained=True) for e in ROUNDS}
     lora_floors = {e: floor(e, limits, trained=False) for e in ROUNDS}
-    figures = {
+    figures: dict[str, dict[Any, Any]] = {
         "speedup_vs_stock": {e: layers[e]["stock"] / layers[e]["sparse"] for e in ROUNDS},
         "lora_vs_dense": {e: loras[e]["sparse"] / loras[e]["dense"] for e in ROUNDS},
         "floor_ratio": {e: layers[e]["sparse"] / floors[e] for e in ROUNDS},
@@ -59,7 +60,7 @@ def main() -> None:
     for precision in PRECISIONS:
         for train in TRAINS:
             name = f"{train}_{precision}"
-            sides = results.part(f"sft_{name}", STEP, lambda t=train, p=precision: sft_step(t, p))
+            sides = results.part(f"sft_{name}", STEP, partial(sft_step, train, precision))
             for figure, key in (
                 ("sft_step_vs_dense", "seconds"),
                 ("sft_memory_vs_dense", "peak_gib"),

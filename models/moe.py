@@ -10,8 +10,11 @@ and plain transformers or vLLM load what we save. What differs is listed here, i
 - `base_model_prefix`: stock says "language_model", an attribute that does not exist, and TRL reads
   it.
 - `router_aux_loss_coef = 0`: TRL enables a load-balancing loss for any coefficient above 0, and
-  Llama 4 has none."""
+  Llama 4 has none.
+- `forward(packed=...)` gives the log-probabilities of the completions in packed rows
+  (`models/packed.py`). It is part of `forward` because DDP and FSDP hook that method alone."""
 
+from functools import wraps
 from typing import Any
 
 import torch
@@ -20,6 +23,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import grouped_mm, pad
 from transformers import Llama4ForCausalLM, Llama4TextConfig
 from transformers.models.llama4.modeling_llama4 import Llama4TextExperts, Llama4TextMoe
+
+from models.packed import PackedBatch, token_logprobs
 
 Factors = tuple[Tensor, Tensor, float]
 """Low-rank change of a stacked weight: (experts, in, rank), (experts, rank, out) and the scale of
@@ -158,3 +163,19 @@ class MoeForCausalLM(Llama4ForCausalLM):
                 # Same parameters, another forward: nothing is copied or re-initialised.
                 layer.feed_forward.__class__ = SparseMoe
                 layer.feed_forward.experts.__class__ = SparseExperts
+
+    # The signature stays stock: generation and trainers read from it which arguments they may pass.
+    @wraps(Llama4ForCausalLM.forward)
+    def forward(
+        self,
+        *args: Any,
+        packed: PackedBatch | None = None,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        engine_logprobs: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Stock Llama 4's; with `packed` the `TokenLogprobs` of its completions."""
+        if packed is None:
+            return super().forward(*args, **kwargs)
+        return token_logprobs(self, packed, temperature, top_p, engine_logprobs)

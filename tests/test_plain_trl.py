@@ -1,22 +1,16 @@
 """The documented example: the curriculum without our pipeline, on another model than ours."""
 
-import sys
-from pathlib import Path
-
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl import GRPOConfig
 
 from curriculum.ledger import Ledger
+from docs.plain_trl import train
 from models.nano import nano_tokenizer
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
 
 STEPS, GROUP = 4, 4
 
 
 def test_the_ledger_drives_a_plain_trl_trainer(tmp_path):
-    from plain_trl import collect
-
     tokenizer = nano_tokenizer()
     sizes = {
         "hidden_size": 32,
@@ -51,7 +45,7 @@ def test_the_ledger_drives_a_plain_trl_trainer(tmp_path):
     def right(text, answer):
         return answer == "even" and len(text) % 2 == 0
 
-    collect(model, tokenizer, tasks, right, args, tmp_path / "ledger.sqlite")
+    train(model, tokenizer, tasks, right, args, tmp_path / "ledger.sqlite")
     assert any(not weight.equal(before[name]) for name, weight in model.named_parameters())
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         rows = ledger.records()

@@ -5,6 +5,7 @@ The trainer gets the whole step as one batch, and its own accumulation stays at 
 batches only, so that 17 rows with a limit of 16 would take 17 passes. The gradient is that of the
 whole batch, however it is divided."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -48,6 +49,11 @@ class EvenPasses(Trainer):
         """Prepare the loss of a part: a loss that is a mean over the part must become its share of
         the whole. The default does nothing, as SFT's loss is divided by the tokens of the whole
         step."""
+
+    def restore_token_count(self, last: Mapping[str, float]) -> None:
+        """Go on counting tokens from a stage's last logged step: TRL counts those that it trained
+        on, and loses the count with the process."""
+        cast(Any, self)._total_train_tokens = last.get("num_tokens", 0)
 
     def _average(self, sizes: list[int]) -> None:
         """TRL logs the plain mean of the passes' figures: list their mean by size in their

@@ -1,4 +1,5 @@
-"""Signs that training is sick, read from the figures of each step: a message, and no further step.
+"""Signs that a training diverged, read from the figures of each step: the stage stops with a
+message.
 
 The limits are the recipe's `runtime.watch`. All history is in `metrics.jsonl`, so a resumed stage
 knows it too."""
@@ -21,27 +22,27 @@ LOW = 3.0
 ones."""
 
 
-def divergence(rows: Sequence[StepMetrics], watch: DivergenceLimits) -> tuple[str, str] | None:
+def divergence(rows: Sequence[StepMetrics], limits: DivergenceLimits) -> tuple[str, str] | None:
     """What is wrong after the last of a stage's steps, and the remedy; None while all is well."""
     for sign in (not_a_number, exploding, diverging, collapsed, nothing_to_learn, without_gradient):
-        if found := sign(rows, watch):
+        if found := sign(rows, limits):
             return found
     return None
 
 
-def not_a_number(rows: Sequence[StepMetrics], watch: DivergenceLimits) -> tuple[str, str] | None:
+def not_a_number(rows: Sequence[StepMetrics], limits: DivergenceLimits) -> tuple[str, str] | None:
     bad = [name for name, value in rows[-1].items() if not math.isfinite(value)]
     return (f"{', '.join(bad)} is not finite", "lower learning_rate") if bad else None
 
 
-def exploding(rows: Sequence[StepMetrics], watch: DivergenceLimits) -> tuple[str, str] | None:
+def exploding(rows: Sequence[StepMetrics], limits: DivergenceLimits) -> tuple[str, str] | None:
     """The gradient's norm before clipping, against the median of the steps that had one."""
-    before, last = rows[: -watch.patience], rows[-watch.patience :]
+    before, last = rows[: -limits.patience], rows[-limits.patience :]
     norms = [row["grad_norm"] for row in before if row.get("grad_norm")]
     if len(norms) < FIRST:
         return None
     usual = median(norms)
-    if not _all(last, lambda row: row.get("grad_norm", 0.0) > watch.gradient_factor * usual):
+    if not _all(last, lambda row: row.get("grad_norm", 0.0) > limits.gradient_factor * usual):
         return None
     return (
         f"grad_norm is {last[-1]['grad_norm']:.3g}, and was {usual:.3g} before",
@@ -49,10 +50,10 @@ def exploding(rows: Sequence[StepMetrics], watch: DivergenceLimits) -> tuple[str
     )
 
 
-def diverging(rows: Sequence[StepMetrics], watch: DivergenceLimits) -> tuple[str, str] | None:
+def diverging(rows: Sequence[StepMetrics], limits: DivergenceLimits) -> tuple[str, str] | None:
     """Not of RL, whose loss is the advantage's and says nothing by its size."""
-    first, last = rows[0].get("loss", math.inf), rows[-watch.patience :]
-    limit = watch.loss_factor * max(first, LOW)
+    first, last = rows[0].get("loss", math.inf), rows[-limits.patience :]
+    limit = limits.loss_factor * max(first, LOW)
     if not _all(last, lambda row: "reward" not in row and row.get("loss", 0.0) > limit):
         return None
     return (
@@ -61,14 +62,14 @@ def diverging(rows: Sequence[StepMetrics], watch: DivergenceLimits) -> tuple[str
     )
 
 
-def collapsed(rows: Sequence[StepMetrics], watch: DivergenceLimits) -> tuple[str, str] | None:
+def collapsed(rows: Sequence[StepMetrics], limits: DivergenceLimits) -> tuple[str, str] | None:
     """Of RL alone: the entropy of the rollouts' tokens, in nats, against the first steps that
     trained."""
     values = [row["entropy"] for row in rows if "entropy" in row and "reward" in row]
-    if len(values) < FIRST + watch.patience:
+    if len(values) < FIRST + limits.patience:
         return None
-    first, last = fmean(values[:FIRST]), values[-watch.patience :]
-    if max(last) >= watch.entropy_share * first:
+    first, last = fmean(values[:FIRST]), values[-limits.patience :]
+    if max(last) >= limits.entropy_share * first:
         return None
     remedy = (
         "lower learning_rate, or go on from an earlier checkpoint with a lower one: the rollouts"
@@ -78,10 +79,10 @@ def collapsed(rows: Sequence[StepMetrics], watch: DivergenceLimits) -> tuple[str
 
 
 def nothing_to_learn(
-    rows: Sequence[StepMetrics], watch: DivergenceLimits
+    rows: Sequence[StepMetrics], limits: DivergenceLimits
 ) -> tuple[str, str] | None:
-    last = rows[-watch.still_steps :]
-    if len(last) < watch.still_steps or not _all(
+    last = rows[-limits.still_steps :]
+    if len(last) < limits.still_steps or not _all(
         last, lambda row: row.get("mixed_share", 1.0) == 0
     ):
         return None
@@ -113,10 +114,10 @@ def _ungraded(rows: Sequence[StepMetrics]) -> tuple[Counter[str], int]:
 
 
 def without_gradient(
-    rows: Sequence[StepMetrics], watch: DivergenceLimits
+    rows: Sequence[StepMetrics], limits: DivergenceLimits
 ) -> tuple[str, str] | None:
-    last = rows[-watch.still_steps :]
-    if len(last) < watch.still_steps or not _all(last, lambda row: row.get("grad_norm") == 0):
+    last = rows[-limits.still_steps :]
+    if len(last) < limits.still_steps or not _all(last, lambda row: row.get("grad_norm") == 0):
         return None
     return (
         f"every gradient was zero for {len(last)} steps: nothing moves",

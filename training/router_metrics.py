@@ -11,12 +11,12 @@ from typing import Any
 
 from torch import Tensor, nn, tensor
 
-from common.files import append_json_line, read_json, write_json
+from common.artifacts import ROUTING
+from common.files import read_json, write_json
 from models.routing import RouterWatch, differing, load_metrics, moe_layers, routing
 
 PROBE, PROBE_TOKENS = 16, 128
 """Sequences in the probe, and tokens kept of each."""
-FILE = "routing.jsonl"
 STATE = "routing.json"
 """In a checkpoint: tokens that each expert got since the last line, by layer."""
 FIGURES = (
@@ -43,7 +43,7 @@ class RouterMetrics:
         start: Path | None,
         passes: Callable[[], int] = lambda: 1,
     ) -> None:
-        self.policy, self.path, self.every = policy, folder / FILE, every
+        self.policy, self.folder, self.every = policy, folder, every
         self.probe = [ids[:PROBE_TOKENS] for ids in spread_out(probe, PROBE)]
         self.watch = RouterWatch(policy, balance, passes)
         saved = read_json(start / STATE) if start else {}
@@ -84,7 +84,7 @@ class RouterMetrics:
         }
         by_layer = [round(differing(a, b), 4) for a, b in zip(now, self.start, strict=True)]
         drift = dict(zip(map(str, moe_layers(self.policy)), by_layer, strict=True))
-        append_json_line(self.path, {"step": step, "drift": drift, "load": loads})
+        ROUTING.append(self.folder, {"step": step, "drift": drift, "load": loads})
         self.load.clear()
         return differing(now, self.start)
 

@@ -12,15 +12,19 @@ from typing import Any
 from datasets import Dataset
 from trl import DPOConfig
 
+from common.artifacts import CHECKPOINT, GROUPS, PAIRS, PROMPTS
 from common.errors import BadInput, RunFailed
-from common.files import read_json_lines, write_json_lines
+from common.files import read_json_lines
 from common.stage import Inputs, Outputs, StageContext
 from models.checkpoint import load_policy
 from prompts.schema import read_prompts, with_system
 from stages.dpo.config import DpoStage
 from stages.dpo.pairs import Pair, mine, why_none
 from stages.dpo.trainer import PairTrainer
-from training.fit import arguments, fit, load, picked, save
+from training.arguments import trainer_arguments
+from training.loop import fit
+from training.metrics_log import selected
+from training.policy import load, save
 from training.resume import go_on
 from training.router_metrics import FIGURES
 
@@ -28,20 +32,20 @@ from training.router_metrics import FIGURES
 def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/`, `pairs.jsonl` and `metrics.jsonl`."""
     start = go_on(context)
-    groups = read_groups(inputs["pairs"] / "groups.jsonl")
+    groups = read_groups(GROUPS.path(inputs["pairs"]))
     pairs = mine(groups, config.max_pairs, config.max_length_ratio, context.seed)
     if not pairs:
         why, remedy = why_none(groups)
         raise RunFailed(f"no pair in {len(groups)} groups of stage {config.pairs!r}: {why}", remedy)
     messages = {
-        prompt.id: prompt.messages for prompt in read_prompts(inputs["pairs"] / "prompts.parquet")
+        prompt.id: prompt.messages for prompt in read_prompts(PROMPTS.path(inputs["pairs"]))
     }
-    write_json_lines(context.folder / "pairs.jsonl", map(asdict, pairs))
-    trained = load(config, inputs["checkpoint"] / "checkpoint", context.seed)
+    PAIRS.write(context.folder, map(asdict, pairs))
+    trained = load(config, CHECKPOINT.path(inputs["checkpoint"]), context.seed)
     examples = [_example(pair, messages) for pair in pairs]
     trainer = PairTrainer(
         model=trained.policy,
-        ref_model=load_policy(inputs["reference"] / "checkpoint"),
+        ref_model=load_policy(CHECKPOINT.path(inputs["reference"])),
         args=_arguments(config, context, len(pairs)),
         train_dataset=Dataset.from_list(examples),
         processing_class=trained.tokenizer,
@@ -65,7 +69,7 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
         "logps/rejected",
         *FIGURES,
     )
-    metrics = {"pairs": len(pairs), "steps": trainer.state.global_step, **picked(last, names)}
+    metrics = {"pairs": len(pairs), "steps": trainer.state.global_step, **selected(last, names)}
     return Outputs(metrics=metrics, tokens_trained=int(last.get("num_tokens", 0)))
 
 
@@ -86,7 +90,7 @@ def read_groups(path: Path) -> list[dict[str, Any]]:
 
 def _arguments(config: DpoStage, context: StageContext, pairs: int) -> DPOConfig:
     return DPOConfig(
-        **arguments(config, context, min(config.batch_size, pairs)),
+        **trainer_arguments(config, context, min(config.batch_size, pairs)),
         num_train_epochs=1,
         beta=config.beta,
         loss_type=["sigmoid", "sft"] if config.sft_weight else ["sigmoid"],

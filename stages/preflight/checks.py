@@ -71,7 +71,7 @@ class Preflight:
             case FilterQuestion():
                 self._check_filter(ask)
             case AdoptQuestion():
-                path = Path(ask.folder) / "prompts.parquet"
+                path = PROMPTS.path(Path(ask.folder))
                 self._prompts_of[ask.id] = read_prompts(path) if path.is_file() else ()
             case LearnQuestion():
                 prompts = self._prompts_of[ask.on]

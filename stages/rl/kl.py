@@ -1,40 +1,48 @@
-"""The KL term's reference policy: the one that the stage started from.
-
-The term is TRL's: the estimator r - log r - 1 with r = reference / policy at each sampled token
-(k3, J. Schulman, "Approximating KL divergence", 2020), times the importance ratio, whose value is 1
-in an on-policy step and whose gradient makes the estimate's that of KL(policy || reference);
-without it k3 has the gradient of the reverse (see DeepSeek-V3.2, arXiv:2512.02556, section 3.1).
-"""
+"""The reference policy of the KL term: the one that the stage starts from."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import Tensor
 
-from stages.rl.packed import Packed, logprobs_and_entropies
+from models.checkpoint import load_policy
+from models.packed import PackedBatch
+from stages.rl.config import RlStage
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Gives the log-probabilities that hold the policy."""
+    """Computes the reference's log-probabilities."""
 
     weight: float
-    """Of the KL term in the loss."""
+    """Weight of the KL term in the loss."""
     policy: Any
-    """A frozen copy of the weights; or the trained policy itself, which without its adapters is
-    where it started."""
+    """A frozen copy of the weights; or the policy in training, whose start is what it computes
+    without its adapters."""
     adapters: bool
-    """Whether it is the latter."""
+    """Whether it is the policy in training."""
 
     @torch.no_grad()
-    def logprobs(self, packed: Packed, completion_ids: Tensor, temperature: float) -> Tensor:
+    def logprobs(self, packed: PackedBatch, temperature: float) -> Tensor:
         """Log-probability of each completion token (B, C)."""
         if not self.adapters:
-            return logprobs_and_entropies(self.policy, packed, completion_ids, temperature)[0]
+            return self.policy(packed=packed, temperature=temperature).logprobs
         training = self.policy.training
-        self.policy.eval()  # what watches the routers in training must not see these tokens
+        self.policy.eval()  # router metrics count tokens in training mode; these are not among them
         with self.policy.disable_adapter():
-            found, _ = logprobs_and_entropies(self.policy, packed, completion_ids, temperature)
+            logprobs = self.policy(packed=packed, temperature=temperature).logprobs
         self.policy.train(training)
-        return found
+        return logprobs
+
+
+def reference_of(config: RlStage, policy: Any, checkpoint: Path) -> Reference | None:
+    """The reference of a stage that starts from `checkpoint`; None without a KL term."""
+    if not config.kl_weight:
+        return None
+    if isinstance(policy, PeftModel):
+        return Reference(config.kl_weight, policy, adapters=True)
+    copy = load_policy(checkpoint).requires_grad_(False).eval()
+    return Reference(config.kl_weight, copy, adapters=False)

@@ -10,8 +10,8 @@ from stages.rl.collector import StepBatch
 
 NAMED = 3
 """Prompts of one step that are named; the others are counted."""
-UNFIT = {
-    TOO_LONG: "longer than {room} tokens (rollouts.max_model_len less max_tokens)",
+UNUSABLE = {
+    TOO_LONG: "longer than {limit} tokens (rollouts.max_model_len less max_tokens)",
     NOT_ENCODED: "cannot be encoded",
 }
 """What is said of prompts that cannot be rolled out, by reason."""
@@ -22,21 +22,21 @@ class Notes:
     started."""
 
     def __init__(
-        self, prompts: Mapping[str, Prompt], room: int, note: Callable[[str], None]
+        self, prompts: Mapping[str, Prompt], limit: int, note: Callable[[str], None]
     ) -> None:
-        self.prompts, self.room, self.note = prompts, room, note
+        self.prompts, self.limit, self.note = prompts, limit, note
         self.short = set[str]()
         self.rollouts = Counter[str]()
         self.ungraded: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def step(self, step: int, done: StepBatch) -> None:
+    def step(self, step: int, batch: StepBatch) -> None:
         """Say what is new at a step."""
-        for group in done.everything:
+        for group in batch.rolled_out:
             self.rollouts[group.capability] += len(group.members)
             cut_off = sum(member.cut_off for member in group.usable)
             self.ungraded[group.capability] += group.faults + Counter({CUT_OFF: cut_off})
-        self._unfit(step, done)
-        new = {name for name, places in done.quota_shift.items() if places < 0} - self.short
+        self._unusable(step, batch)
+        new = {name for name, places in batch.quota_shift.items() if places < 0} - self.short
         self.short |= new
         for reason, names in self._by_reason(new).items():
             few = (
@@ -58,13 +58,13 @@ class Notes:
             found[f"{said}: {remedy_of(reason)}" if reason else ""].append(name)
         return found
 
-    def _unfit(self, step: int, done: StepBatch) -> None:
-        for reason, what in UNFIT.items():
-            prompts = [self.prompts[id] for id, found in done.unfit.items() if found == reason]
+    def _unusable(self, step: int, batch: StepBatch) -> None:
+        for reason, what in UNUSABLE.items():
+            prompts = [self.prompts[id] for id, found in batch.unusable.items() if found == reason]
             if prompts:
                 named = ", ".join(prompt.named for prompt in prompts[:NAMED])
                 more = f" and {len(prompts) - NAMED} more" if len(prompts) > NAMED else ""
-                said = what.format(room=self.room)
+                said = what.format(limit=self.limit)
                 self.note(
                     f"step {step}: {said}: {named}{more}. Never practised on; {remedy_of(reason)}"
                 )

@@ -1,69 +1,49 @@
-"""Online RL: GRPO on a curriculum that the policy keeps re-filtering, rollouts from vLLM in the
+"""Online RL: GRPO on a curriculum that is re-filtered with the policy, rollouts from vLLM in the
 same process."""
 
-import shutil
-from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
-from peft import PeftModel
-from trl import GRPOConfig
+from transformers import TrainingArguments
 
+from common.artifacts import CHECKPOINT, LEDGER, PARITY, PROMPTS
 from common.errors import Interrupted
 from common.faults import NOT_ENCODED
-from common.files import append_json_line, read_json_lines, write_json
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
-from curriculum.accounting import OUTCOMES, PREDICTIONS
-from curriculum.database import canonicalise
-from curriculum.ledger import Ledger
-from curriculum.plots import PREFIX, plot
-from curriculum.posterior import Beta
-from curriculum.records import NewPrompt
-from curriculum.stage_start import begin_stage
-from models.checkpoint import load_policy
-from prompts.schema import Prompt, read_prompts
+from prompts.schema import read_prompts
 from rewards.grade import grade
 from rollouts.engine import Engine
-from stages.rl.collector import RolloutCollector, StepBatch
+from stages.rl.collector import RolloutCollector
 from stages.rl.config import RlStage
-from stages.rl.kl import Reference
-from stages.rl.notes import Notes
-from stages.rl.packed import shared_rows
-from stages.rl.trainer import RlTrainer
-from training.divergence import FAULTS
-from training.fit import Trained, arguments, fit, load, picked, save
-from training.resume import go_on
-from training.router_metrics import FIGURES, PROBE, spread_out
-
-CURRICULUM = tuple(
-    PREFIX + name
-    for name in (
-        *(
-            "committed_mixed_share",
-            "start_difficulty",
-            "predicted/brier",
-            "predicted/calibration_error",
-        ),
-        *("saved_rollouts", "saved_tokens", *(f"tokens/{outcome}" for outcome in OUTCOMES)),
-    )
+from stages.rl.kl import Reference, reference_of
+from stages.rl.ledgers import open_ledger
+from stages.rl.outputs import (
+    RECORDED,
+    close_ledger,
+    copy_prompts,
+    write_curriculum,
 )
-"""Figures of the curriculum that the stage's record keeps."""
-PROBES = 4
-"""Sequences that the parity check compares after every sync."""
-FLAT = Beta(1.0, 1.0)
-"""Prior of a prompt that no judge saw: every pass rate is as likely."""
+from stages.rl.publish import Probe
+from stages.rl.recorder import StepRecorder
+from stages.rl.trainer import RlTrainer
+from training.arguments import trainer_arguments
+from training.loop import fit
+from training.metrics_log import selected
+from training.policy import Trained, load, save
+from training.resume import go_on
+from training.router_metrics import PROBE, spread_out
+
+PARITY_PROBES = 4
+"""Sequences that the parity check compares after every publication."""
 
 
 def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/`, `ledger.sqlite`, `groups.jsonl`, `parity.json`, `prompts.parquet`,
     `metrics.jsonl`, and of the curriculum `curriculum.png` and `reliability.json`."""
     start = go_on(context)
-    prompts = read_prompts(inputs["prompts"] / "prompts.parquet")
-    ledger = open_ledger(
-        prompts, start or inputs["prompts"], context.folder / "ledger.sqlite", start is None
-    )
-    checkpoint = inputs["checkpoint"] / "checkpoint"
+    source, checkpoint = inputs["prompts"], CHECKPOINT.path(inputs["checkpoint"])
+    prompts = read_prompts(PROMPTS.path(source))
+    ledger = open_ledger(prompts, start or source, LEDGER.path(context.folder), start is None)
     engine = Engine(checkpoint, config.rollouts, derive(context.seed, "engine"), context.execution)
     trained = load(config, checkpoint, context.seed)
     collector = RolloutCollector(
@@ -75,186 +55,93 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
         derive(context.seed, "practice"),
         context.execution.rows_per_forward,
     )
-    trainer = trainer_of(
-        config, context, trained, collector, reference_of(config, trained, checkpoint)
-    )
-    collector.between = between(context, trainer)
+    reference = reference_of(config, trained.policy, checkpoint)
+    trainer = build_trainer(config, context, trained, collector, reference)
+    collector.before_chunk = stop_check(context, trainer)
     last = fit(
         trainer,
         config,
         context,
         start=start,
-        probe=[
-            collector.encoded(p.id)[0]
-            for p in spread_out(prompts, PROBE)
-            if collector.unfit(p.id) != NOT_ENCODED
-        ],
+        probe=router_probe(collector),
         shown=("reward", "mixed_share", "parity/rollout_gap"),
-        extra=lambda folder: ledger.snapshot(folder / "ledger.sqlite"),
+        extra=lambda folder: ledger.snapshot(LEDGER.path(folder)),
     )
-    write_json(context.folder / "parity.json", trainer.proof())
+    PARITY.write(context.folder, trainer.proof())
     engine.close()
     save(trained, context)
-    shutil.copyfile(inputs["prompts"] / "prompts.parquet", context.folder / "prompts.parquet")
-    accounting = collector.curriculum.accounting
-    write_json(
-        context.folder / "reliability.json",
-        {k: getattr(accounting, k).curve() for k in PREDICTIONS},
+    copy_prompts(source, context.folder)
+    write_curriculum(collector.curriculum, context.folder)
+    counts = close_ledger(ledger, context.folder)
+    return Outputs(
+        metrics={"steps": trainer.state.global_step, **selected(last, RECORDED), **counts},
+        tokens_generated=int(last["tokens_generated_total"]),
+        tokens_trained=int(last["tokens_trained_total"]),
     )
-    plot(
-        read_json_lines(context.folder / "metrics.jsonl"),
-        accounting,
-        context.folder / "curriculum.png",
-    )
-    counts = ledger.counts()
-    ledger.close()
-    canonicalise(context.folder / "ledger.sqlite")
-    names = (
-        "reward",
-        "mixed_share",
-        "entropy",
-        "kl",
-        "parity/rollout_gap",
-        "parity/largest_gap",
-        *FIGURES,
-        *CURRICULUM,
-    )
-    metrics = {"steps": trainer.state.global_step, **picked(last, names), **counts}
-    totals = last["tokens_generated_total"], last["tokens_trained_total"]
-    return Outputs(metrics=metrics, tokens_generated=int(totals[0]), tokens_trained=int(totals[1]))
 
 
-def reference_of(config: RlStage, trained: Trained, checkpoint: Path) -> Reference | None:
-    """What the KL term holds the policy to, if there is one: the policy without its adapters, or
-    the weights that the stage started from once more."""
-    if not config.kl_weight:
-        return None
-    adapters = isinstance(trained.policy, PeftModel)
-    policy = trained.policy if adapters else load_policy(checkpoint).requires_grad_(False).eval()
-    return Reference(config.kl_weight, policy, adapters)
-
-
-def open_ledger(prompts: Sequence[Prompt], source: Path, path: Path, fresh: bool) -> Ledger:
-    """The stage's ledger at `path`: a checkpoint's when the stage goes on; on a fresh start the
-    judge's or an earlier RL stage's, or where it practises on the plain prompts a new one, in which
-    nothing is known of any."""
-    if fresh and (source / "held_out.parquet").exists():  # a `prompts` stage: nobody judged them
-        ledger = Ledger(path)
-        ledger.add(
-            NewPrompt(p.id, p.capability, p.source, FLAT, settings=p.difficulty) for p in prompts
-        )
-        return ledger
-    ledger = Ledger.restore(source / "ledger.sqlite", path)
-    if fresh:
-        begin_stage(ledger)
-    return ledger
-
-
-def trainer_of(
+def build_trainer(
     config: RlStage,
     context: StageContext,
     trained: Trained,
     collector: RolloutCollector,
     reference: Reference | None = None,
 ) -> RlTrainer:
-    """The trainer of a stage's policy, whose groups come from `collector`."""
-    totals = _totals(context)
-    tell = Notes(collector.prompts, collector.room, context.note)
-
-    def collect(step: int) -> StepBatch:
-        done = collector.step(step)
-        tell.step(step, done)
-        for group in done.everything:
-            append_json_line(
-                context.folder / "groups.jsonl", group.to_json(step, config.system_prompts)
-            )
-        totals["generated"] += done.tokens
-        rows = [row for parts in done.passes for part in parts for row in shared_rows(part)]
-        totals["trained"] += sum(
-            len(prompt) + sum(map(len, completions)) for prompt, completions in rows
-        )
-        done.metrics |= {
-            **_metrics(done, collector.ledger),
-            **{f"tokens_{k}_total": v for k, v in totals.items()},
-        }
-        return done
-
-    chosen = collector.fitting(PROBES)
-    answers = [
-        collector.engine.encode_text(collector.prompts[id].answer)[: config.max_tokens]
-        for id in chosen
-    ]
-    probes = [collector.encoded(id)[0] for id in chosen], answers
+    """The trainer of a stage's policy, whose batches come from `collector`."""
     return RlTrainer(
-        policy=trained.policy,
-        args=_grpo(config, context),
-        tokenizer=trained.tokenizer,
-        engine=collector.engine,
-        collect=collect,
-        probes=probes,
-        tolerance=config.parity_tolerance,
+        trained.policy,
+        rl_arguments(config, context),
+        trained.tokenizer,
+        config=config,
+        collector=collector,
+        recorder=StepRecorder(collector, context),
+        probe=parity_probe(collector),
         reference=reference,
     )
 
 
-def between(context: StageContext, trainer: RlTrainer) -> Callable[[bool], None]:
-    """What happens between two chunks of a step's rollouts: the run hears that the stage lives, and
-    a stop is heeded.
+def rl_arguments(config: RlStage, context: StageContext) -> TrainingArguments:
+    """Trainer's arguments of an RL stage."""
+    return TrainingArguments(
+        **trainer_arguments(config, context, config.prompts_per_step * config.group_size),
+        max_steps=config.steps,
+        # The curriculum persists what it needs; there is no data to skip.
+        ignore_data_skip=True,
+        # Every weight that trains has a part in every loss.
+        ddp_find_unused_parameters=False,
+    )
 
-    A step that has booked rollouts is finished first: what goes on from a checkpoint begins its
-    step anew."""
 
-    def look(booked: bool) -> None:
+def parity_probe(collector: RolloutCollector) -> Probe:
+    """A few prompts with their reference answers."""
+    encoder, limit = collector.encoder, collector.config.max_tokens
+    ids = encoder.usable(PARITY_PROBES)
+    answers = [collector.engine.encode_text(collector.prompts[id].answer)[:limit] for id in ids]
+    return Probe([encoder.variants(id)[0] for id in ids], answers)
+
+
+def router_probe(collector: RolloutCollector) -> list[list[int]]:
+    """Prompts on which the drift of the routing is measured."""
+    encoder = collector.encoder
+    ids = spread_out(list(collector.prompts), PROBE)
+    return [encoder.variants(id)[0] for id in ids if encoder.unusable(id) != NOT_ENCODED]
+
+
+def stop_check(context: StageContext, trainer: RlTrainer) -> Callable[[bool], None]:
+    """What happens between two chunks of a step's rollouts: progress is reported, and a stop is
+    heeded.
+
+    A step that has booked rollouts is finished first: a stage that resumes begins its step anew.
+    """
+
+    def check(booked: bool) -> None:
         step = trainer.state.global_step
         context.progress(step, trainer.args.max_steps, unit="step")
         if context.stop_requested() and not booked:
             if step:
-                trainer.keep()
+                trainer.save_last_step()
             raise Interrupted(
                 "stopped as asked; the stage goes on from here", "run the same command again"
             )
 
-    return look
-
-
-def _grpo(config: RlStage, context: StageContext) -> GRPOConfig:
-    rows = arguments(config, context, config.prompts_per_step * config.group_size)
-    return GRPOConfig(
-        **rows,
-        max_steps=config.steps,
-        num_generations=config.group_size,
-        max_completion_length=config.max_tokens,
-        temperature=config.temperature,
-        top_p=config.top_p,
-        beta=0.0,
-        use_bias_correction_kl=True,
-        loss_type="dapo",
-        # The curriculum persists what it needs; there is no data to skip.
-        ignore_data_skip=True,
-    )
-
-
-def _metrics(done: StepBatch, ledger: Ledger) -> dict[str, float]:
-    groups = [group for group in done.everything if not group.probe]
-    graded = sum(len(group.usable) for group in groups)
-    faults = sum((group.faults for group in done.everything), Counter(done.unfit.values()))
-    cut_off = sum(member.cut_off for group in done.everything for member in group.members)
-    rollouts = sum(len(group.members) for group in done.everything)
-    values = {
-        "reward": sum(group.passes for group in groups) / graded if graded else 0.0,
-        "mixed_share": len(done.chosen) / len(groups) if groups else 0.0,
-        "groups": len(groups),
-        "rollouts": rollouts,
-        "cut_off_share": cut_off / rollouts if rollouts else 0.0,
-        "tokens_generated": done.tokens,
-        "probed": len(done.everything) - len(groups),
-    }
-    values |= {f"{FAULTS}{reason}": count for reason, count in sorted(faults.items()) if count}
-    return {**values, **{f"ledger/{state}": count for state, count in ledger.counts().items()}}
-
-
-def _totals(context: StageContext) -> dict[str, float]:
-    """Token counts so far, from the last step's metrics."""
-    rows = read_json_lines(context.folder / "metrics.jsonl")
-    last = rows[-1] if rows else {}
-    return {name: last.get(f"tokens_{name}_total", 0) for name in ("generated", "trained")}
+    return check

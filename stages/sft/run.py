@@ -5,13 +5,17 @@ from typing import Any
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
+from common.artifacts import CHECKPOINT, PROMPTS
 from common.stage import Inputs, Outputs, StageContext
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts
 from stages.lengths import require_room
 from stages.sft.config import SftStage
 from training.accumulation import EvenPasses
-from training.fit import arguments, fit, load, picked, save
+from training.arguments import trainer_arguments
+from training.loop import fit
+from training.metrics_log import selected
+from training.policy import load, save
 from training.resume import go_on
 from training.router_metrics import FIGURES
 
@@ -23,10 +27,8 @@ class RowTrainer(EvenPasses, SFTTrainer):
 def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/` and `metrics.jsonl`."""
     start = go_on(context)
-    prompts = sample(
-        read_prompts(inputs["prompts"] / "prompts.parquet"), config.limit, context.seed
-    )
-    trained = load(config, inputs["checkpoint"] / "checkpoint", context.seed)
+    prompts = sample(read_prompts(PROMPTS.path(inputs["prompts"])), config.limit, context.seed)
+    trained = load(config, CHECKPOINT.path(inputs["checkpoint"]), context.seed)
     examples = {prompt.id: _example(prompt) for prompt in prompts}
     encoded = {id: _encoded(trained.tokenizer, example) for id, example in examples.items()}
     lengths = {prompt.named: len(encoded[prompt.id]) for prompt in prompts}
@@ -41,7 +43,7 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     trainer = RowTrainer(
         model=trained.policy,
         args=SFTConfig(
-            **arguments(config, context, rows, config.precision),
+            **trainer_arguments(config, context, rows, config.precision),
             num_train_epochs=config.epochs,
             completion_only_loss=True,
             max_length=None,
@@ -56,7 +58,7 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     )
     save(trained, context)
     names = ("loss", "mean_token_accuracy", "entropy", *FIGURES)
-    metrics = {"prompts": len(prompts), "steps": trainer.state.global_step, **picked(last, names)}
+    metrics = {"prompts": len(prompts), "steps": trainer.state.global_step, **selected(last, names)}
     return Outputs(metrics=metrics, tokens_trained=int(last.get("num_tokens", 0)))
 
 

@@ -1,15 +1,16 @@
-"""Router health: loads, drift, the balance loss against its formula, and that listening changes
+"""Router metrics: loads, drift, the balance loss against its formula, and that listening changes
 nothing."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from builders.packed_groups import group
 from common.errors import BadInput
 from common.files import read_json, read_json_lines
 from models.nano import nano_model, nano_tokenizer
+from models.packed import attention_masks, pack
 from models.routing import (
     RouterWatch,
     balance_loss,
@@ -22,7 +23,6 @@ from models.routing import (
 from pipeline.cli.status import status_table
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
-from stages.rl.packed import attention_masks, pack
 from stages.sft.config import SftStage
 from training.router_metrics import STATE, RouterMetrics, spread_out
 
@@ -109,7 +109,9 @@ def test_the_balance_loss_adds_its_gradient_and_nothing_else(recompute):
             lambda m, i, out, layer=layer: layers.update({layer: out[1]})
         )
     plain_loss = one(input_ids=ids, labels=ids, use_cache=False).loss
-    extra = sum(balance_loss(x, torch.bincount(x.argmax(1), minlength=4)) for x in layers.values())
+    extra = torch.stack(
+        [balance_loss(x, torch.bincount(x.argmax(1), minlength=4)) for x in layers.values()]
+    ).sum()
     (plain_loss + weight * extra).backward()
     watch = RouterWatch(other, balance=weight)
     if recompute:
@@ -138,27 +140,26 @@ def test_the_balance_loss_evens_the_load_out():
 
 
 def test_padding_of_packed_rows_is_not_counted():
-    packed = pack([group([1, 2, 3], [[4], [5, 6]]), group([1], [[7], [8]])], pad=0)
-    assert (
-        real_tokens(attention_masks(packed, None)).tolist()
-        == (packed.owner >= 0).flatten().tolist()
-    )
+    packed = pack([([1, 2, 3], [[4], [5, 6]]), ([1], [[7], [8]])], pad=0)
+    real = real_tokens(attention_masks(packed, None))
+    assert real is not None
+    assert real.tolist() == (packed["owner"] >= 0).flatten().tolist()
     assert real_tokens(None) is None
 
 
 def test_drift_is_the_share_of_tokens_that_changed_their_expert(tmp_path):
     policy, probe = nano(), [[7, 8, 9, 10], [11, 12, 13]]
-    health = RouterMetrics(policy, probe, tmp_path, balance=0.0, every=2, start=None)
+    router_metrics = RouterMetrics(policy, probe, tmp_path, balance=0.0, every=2, start=None)
     policy.train()(input_ids=some_ids())
-    first = health.step(1, last=3)
+    first = router_metrics.step(1, last=3)
     assert "router/drift" not in first and first["router/largest_load"] >= 0.25
-    assert health.step(2, last=3) == {"router/drift": 0.0}
+    assert router_metrics.step(2, last=3) == {"router/drift": 0.0}
     before = routing(policy, probe)
     with torch.no_grad():
         moe_layers(policy)[1].router.weight.neg_()
     after = routing(policy, probe)
     assert after.shape == (2, 7, 1) and differing(before, after) > 0
-    assert health.step(3, last=3)["router/drift"] == differing(before, after)
+    assert router_metrics.step(3, last=3)["router/drift"] == differing(before, after)
     lines = read_json_lines(tmp_path / "routing.jsonl")
     assert [line["step"] for line in lines] == [2, 3]
     assert lines[0]["drift"] == {"1": 0.0, "3": 0.0} and sum(
@@ -166,12 +167,14 @@ def test_drift_is_the_share_of_tokens_that_changed_their_expert(tmp_path):
     ) == pytest.approx(1, abs=1e-3)
     assert lines[1]["load"] == {} and lines[1]["drift"]["1"] > 0
     policy(input_ids=some_ids())
-    health.step(5, last=9)
-    health.save(tmp_path)
+    router_metrics.step(5, last=9)
+    router_metrics.save(tmp_path)
     again = RouterMetrics(nano(), probe, tmp_path, balance=0.0, every=2, start=tmp_path)
-    assert torch.equal(again.start, before)
-    assert again.load.keys() == health.load.keys() == {1, 3}
-    assert all(torch.equal(again.load[layer], counts) for layer, counts in health.load.items())
+    assert again.start is not None and torch.equal(again.start, before)
+    assert again.load.keys() == router_metrics.load.keys() == {1, 3}
+    assert all(
+        torch.equal(again.load[layer], counts) for layer, counts in router_metrics.load.items()
+    )
 
 
 class OnGpu:
@@ -189,12 +192,13 @@ class OnGpu:
 
 def test_counts_of_a_policy_on_a_gpu_join_those_of_a_checkpoint(tmp_path):
     (tmp_path / STATE).write_text('{"1": [1, 2, 3, 4]}')
-    health = RouterMetrics(nano(), [[7, 8]], tmp_path, balance=0.0, every=9, start=tmp_path)
+    router_metrics = RouterMetrics(nano(), [[7, 8]], tmp_path, balance=0.0, every=9, start=tmp_path)
     for step in (1, 2):
-        health.watch.counts[1] = OnGpu(torch.tensor([10, 0, 0, 30]))
-        assert health.step(step, last=9)["router/largest_load"] == 0.75
-    assert health.load[1].tolist() == [21, 2, 3, 64]
-    health.save(tmp_path)
+        counts: Any = OnGpu(torch.tensor([10, 0, 0, 30]))
+        router_metrics.watch.counts[1] = counts
+        assert router_metrics.step(step, last=9)["router/largest_load"] == 0.75
+    assert router_metrics.load[1].tolist() == [21, 2, 3, 64]
+    router_metrics.save(tmp_path)
     assert read_json(tmp_path / STATE) == {"1": [21, 2, 3, 64]}
 
 

@@ -15,12 +15,11 @@ from models.adapters import adapted, policy_weights
 from models.checkpoint import load_policy, save_policy
 from models.config import LoraConfig
 from models.nano import nano_model, nano_tokenizer
+from models.packed import pack
 from rollouts import parity, sync
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
 from rollouts.interface import UNPUBLISHED
-from stages.rl.packed import logprobs_and_entropies, pack
-from stages.rl.passes import Part
 
 TOKENIZER = nano_tokenizer()
 TOLERANCE = 1e-4
@@ -224,27 +223,24 @@ def test_top_p_draws_from_the_likeliest_and_the_trainer_has_the_same_logprobs(
     prompts = prompts_of(engine)
     groups = sample(engine, prompts, range(8), top_p=top_p, temperature=temperature)
     rolled = [
-        Part(prompt, group, [0.0] * len(group))
+        (prompt, [rollout.token_ids for rollout in group])
         for prompt, group in zip(prompts, groups, strict=True)
     ]
     rollouts = [one for group in groups for one in group]
-    rows = [
-        pad_sequence([torch.tensor(row) for row in column], batch_first=True)
-        for column in zip(*((one.token_ids, one.logprobs) for one in rollouts), strict=True)
-    ]
+    said = pad_sequence([torch.tensor(one.logprobs) for one in rollouts], batch_first=True)
     mask = pad_sequence(
         [torch.ones(len(one.token_ids)) for one in rollouts], batch_first=True
     ).bool()
     packed = pack(rolled, TOKENIZER.pad_token_id)
     with torch.no_grad():
-        cut, _ = logprobs_and_entropies(policy, packed, rows[0], temperature, top_p, rows[1])
-        whole, _ = logprobs_and_entropies(policy, packed, rows[0], temperature)
-    gap = parity.gap(rows[1][mask], cut[mask])
-    parity.require(gap, TOLERANCE, "on the rollouts")
-    assert gap.largest < 1e-4 and gap.tokens > 100
+        cut, _ = policy(packed=packed, temperature=temperature, top_p=top_p, engine_logprobs=said)
+        whole, _ = policy(packed=packed, temperature=temperature)
+    found = parity.gap(said[mask], cut[mask])
+    parity.require(found, TOLERANCE, "on the rollouts")
+    assert found.largest < 1e-4 and found.tokens > 100
     kept = (whole - cut)[mask].exp()  # the probability of what could be drawn
     assert kept.min() > top_p - 1e-4 and kept.mean() < top_p + 0.15
-    assert refused(parity.gap(rows[1][mask], whole[mask]))
+    assert refused(parity.gap(said[mask], whole[mask]))
 
 
 def test_the_smallest_top_p_leaves_the_likeliest_token(engine, policy):

@@ -6,28 +6,28 @@ import pytest
 from builders.scripted_collector import KINDS, MIXED, SOLVED, collector
 from common.errors import BadInput, Interrupted, RunFailed
 from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG
+from curriculum.curriculum import begin_stage
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
 from curriculum.records import NewPrompt
-from curriculum.stage_start import begin_stage
 from prompts.schema import Prompt
 from rewards.grade import Grade
 from rollouts.interface import Rollout
-from stages.rl import collector as practice_module
+from stages.rl import collector as collector_module
+from stages.rl.ledgers import open_ledger
 from stages.rl.notes import Notes
-from stages.rl.run import open_ledger
 
 
 def test_prompts_without_room_are_refused_by_name_where_there_are_no_others():
-    practising, _, engine = collector({"endless" * 72: MIXED, "endless" * 73: MIXED}, max_tokens=9)
+    collecting, _, engine = collector({"endless" * 72: MIXED, "endless" * 73: MIXED}, max_tokens=9)
     with pytest.raises(BadInput, match=r"prompt endless.*: 511 tokens, prompt .*: 504 tokens"):
-        practising.fitting(4)
-    practising, _, engine = collector(
+        collecting.encoder.usable(4)
+    collecting, _, engine = collector(
         {"endless" * 72: MIXED, "endless" * 71: MIXED, "a": MIXED}, max_tokens=9
     )
-    assert practising.fitting(4) == ["endless" * 71, "a"] and practising.fitting(1) == [
-        "endless" * 71
-    ]
+    assert collecting.encoder.usable(4) == ["endless" * 71, "a"] and collecting.encoder.usable(
+        1
+    ) == ["endless" * 71]
     assert not engine.asked
 
 
@@ -40,16 +40,16 @@ def test_a_drawn_prompt_without_room_is_booked_retired_and_never_sampled(kind, p
         "max_tokens": 300,
         "curriculum": {"kind": kind, "pilot": pilot},
     }
-    practising, ledger, engine = collector(long | {f"m{n}": MIXED for n in range(6)}, **settings)
-    told = []
-    notes = Notes(practising.prompts, practising.room, told.append)
+    collecting, ledger, engine = collector(long | {f"m{n}": MIXED for n in range(6)}, **settings)
+    told: list[str] = []
+    notes = Notes(collecting.prompts, collecting.encoder.limit, told.append)
     for step in range(12):
-        done = practising.step(step)
-        notes.step(step, done)
-        assert {group.prompt_id for group in done.everything} <= {f"m{n}" for n in range(6)}
+        batch = collecting.collect(step)
+        notes.step(step, batch)
+        assert {group.prompt_id for group in batch.rolled_out} <= {f"m{n}" for n in range(6)}
     assert not any(name in long for names, _, _ in engine.asked for name in names)
-    for row in (row for row in ledger.records() if row.id in long):
-        assert row.retired and row.faults == {TOO_LONG: 1} and (row.passes, row.fails) == (0, 0)
+    for row in (row for row in ledger.rows() if row.id in long):
+        assert row.resting and row.faults == {TOO_LONG: 1} and (row.passes, row.fails) == (0, 0)
     told = [text for text in told if "too few useful prompts" not in text]
     text = " ".join(told)
     assert (
@@ -59,11 +59,11 @@ def test_a_drawn_prompt_without_room_is_booked_retired_and_never_sampled(kind, p
     )
     assert len(told) > 1 or " and 3 more" in text
     begin_stage(ledger)
-    assert not any(row.retired for row in ledger.records() if row.id in long)
+    assert not any(row.resting for row in ledger.rows() if row.id in long)
 
 
 def test_a_prompt_that_the_chat_template_refuses_ends_no_run():
-    practising, ledger, engine = collector({f"m{n}": MIXED for n in range(6)}, prompts_per_step=6)
+    collecting, ledger, engine = collector({f"m{n}": MIXED for n in range(6)}, prompts_per_step=6)
     encode = engine.encode
 
     def refusing(messages):
@@ -72,23 +72,29 @@ def test_a_prompt_that_the_chat_template_refuses_ends_no_run():
         return encode(messages)
 
     engine.encode = refusing
-    done, told = practising.step(0), []
-    Notes(practising.prompts, practising.room, told.append).step(0, done)
-    assert done.unfit == {"m3": NOT_ENCODED} and len(done.chosen) == 5
-    assert ledger.record("m3").retired and "prompt m3" in told[0] and "chat template" in told[0]
-    practising.prompts = {"m3": practising.prompts["m3"]}
+    batch = collecting.collect(0)
+    told: list[str] = []
+    Notes(collecting.prompts, collecting.encoder.limit, told.append).step(0, batch)
+    assert batch.unusable == {"m3": NOT_ENCODED} and len(batch.trained) == 5
+    assert ledger.row("m3").resting and "prompt m3" in told[0] and "chat template" in told[0]
+    collecting.encoder.prompts = {"m3": collecting.prompts["m3"]}
     with pytest.raises(BadInput, match="not one of 1 prompts can be encoded"):
-        practising.fitting(4)
+        collecting.encoder.usable(4)
 
 
 def test_prompts_are_tokenised_when_they_are_drawn():
-    practising, _, engine = collector(
+    collecting, _, engine = collector(
         {f"m{n}": MIXED for n in range(500)}, system_prompts=("a", "b")
     )
     encoded, encode = [], engine.encode
-    engine.encode = lambda messages: encoded.append(messages) or encode(messages)
-    done = practising.step(0)
-    assert len(encoded) == 2 * len(done.everything) <= 16
+
+    def counted(messages):
+        encoded.append(messages)
+        return encode(messages)
+
+    engine.encode = counted
+    batch = collecting.collect(0)
+    assert len(encoded) == 2 * len(batch.rolled_out) <= 16
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -98,15 +104,15 @@ def test_rollouts_come_in_chunks_between_which_a_stop_is_heeded_and_the_result_i
     script = {f"m{n}": MIXED for n in range(40)} | {f"s{n}": SOLVED for n in range(40)}
     seen = {}
     for chunk in (10_000, 12):
-        monkeypatch.setattr(practice_module, "CHUNK", chunk)
-        practising, ledger, engine = collector(
+        monkeypatch.setattr(collector_module, "CHUNK", chunk)
+        collecting, ledger, engine = collector(
             script, prompts_per_step=8, curriculum={"kind": kind}
         )
-        looks = []
-        practising.between = looks.append
-        done = [practising.step(step) for step in range(2)]
+        looks: list[bool] = []
+        collecting.before_chunk = looks.append
+        done = [collecting.collect(step) for step in range(2)]
         lines = [
-            group.to_json(step, ()) for step, one in enumerate(done) for group in one.everything
+            group.to_json(step, ()) for step, one in enumerate(done) for group in one.rolled_out
         ]
         seen[chunk] = lines, ledger.dump(), [one.metrics for one in done], len(engine.asked)
         assert len(looks) == len(engine.asked) and looks[0] is False
@@ -115,8 +121,8 @@ def test_rollouts_come_in_chunks_between_which_a_stop_is_heeded_and_the_result_i
 
 
 def test_a_stop_within_a_long_probe_ends_the_step_before_anything_is_booked(monkeypatch):
-    monkeypatch.setattr(practice_module, "CHUNK", 12)
-    practising, ledger, engine = collector(
+    monkeypatch.setattr(collector_module, "CHUNK", 12)
+    collecting, ledger, engine = collector(
         {f"m{n}": MIXED for n in range(40)}, curriculum={"kind": "refilter"}
     )
     before = ledger.dump()
@@ -125,18 +131,18 @@ def test_a_stop_within_a_long_probe_ends_the_step_before_anything_is_booked(monk
         if len(engine.asked) == 2:
             raise Interrupted("stopped", "")
 
-    practising.between = stop
+    collecting.before_chunk = stop
     with pytest.raises(Interrupted):
-        practising.step(0)
+        collecting.collect(0)
     assert len(engine.asked) == 2 and ledger.dump() == before
 
 
 def test_what_the_grader_calls_cut_off_is_treated_as_the_engines():
     thinking = Grade(0.0, CUT_OFF, None)
     for cut_off, expected in (("mask", (0.0, CUT_OFF, True)), ("zero", (0.0, None, True))):
-        practising, _, _ = collector({"m": MIXED}, cut_off=cut_off)
-        practising.grade = lambda prompt, text: thinking
-        member = practising._member(practising.prompts["m"], Rollout([1], [0.0], "<think>", "stop"))
+        collecting, _, _ = collector({"m": MIXED}, cut_off=cut_off)
+        collecting.grade = lambda prompt, text: thinking
+        member = collecting._member(collecting.prompts["m"], Rollout([1], [0.0], "<think>", "stop"))
         assert (member.reward, member.fault, member.cut_off) == expected
 
 
@@ -147,7 +153,7 @@ def test_plain_prompts_start_from_a_flat_prior_and_a_judges_from_its_own(tmp_pat
     ]
     (tmp_path / "held_out.parquet").touch()
     ledger = open_ledger(prompts, tmp_path, tmp_path / "mine.sqlite", fresh=True)
-    assert [(row.id, row.prior.a, row.prior.b, row.state) for row in ledger.records()] == [
+    assert [(row.id, row.prior.a, row.prior.b, row.state) for row in ledger.rows()] == [
         ("a", 1, 1, "active"), ("b", 1, 1, "active")
     ]  # fmt: skip
     judged = tmp_path / "filter"
@@ -156,6 +162,6 @@ def test_plain_prompts_start_from_a_flat_prior_and_a_judges_from_its_own(tmp_pat
         open_ledger(prompts, judged, tmp_path / "mine.sqlite", fresh=True)
     with Ledger(judged / "ledger.sqlite") as theirs:
         theirs.add([NewPrompt("a", "words", "s", Beta(1.5, 0.5))])
-    assert open_ledger(prompts, judged, tmp_path / "mine.sqlite", fresh=True).record(
+    assert open_ledger(prompts, judged, tmp_path / "mine.sqlite", fresh=True).row(
         "a"
     ).prior == Beta(1.5, 0.5)

@@ -1,6 +1,8 @@
 """DPO trains its pairs under the very prompt tokens that RL sampled them under, system prompts
 included."""
 
+from typing import Any
+
 import pytest
 
 from builders.scripted_collector import RIGHT, WRONG, ScriptedEngine, graded
@@ -42,7 +44,7 @@ class Engine(ScriptedEngine):
 
 
 @pytest.fixture
-def practised(tmp_path):
+def rolled_out_stage(tmp_path):
     """The folder of an RL stage of four steps under two system prompts, and its groups."""
     prompts = {
         n: Prompt(n, [{"role": "user", "content": n}], "a", "exact", "w", "s", None, {})
@@ -70,32 +72,38 @@ def practised(tmp_path):
     folder, groups = tmp_path / "rl", []
     folder.mkdir()
     for step in range(4):
-        done = collector.step(step)
-        for group in done.everything:
+        batch = collector.collect(step)
+        for group in batch.rolled_out:
             append_json_line(folder / "groups.jsonl", group.to_json(step, config.system_prompts))
             groups.append((step, group))
     write_prompts(folder / "prompts.parquet", list(prompts.values()))
-    return folder, groups, done
+    return folder, groups, batch
 
 
 def trained_on(folder, monkeypatch):
     """The data of the trainer that the DPO stage makes: rows with `prompt_ids`, and its pairs."""
-    found, stage = [], folder.parent / "dpo"
+    trainers: list[Any] = []
+    stage = folder.parent / "dpo"
     stage.mkdir()
     save_policy(nano_model(TOKENIZER, seed=0), TOKENIZER, folder / "checkpoint")
-    monkeypatch.setattr(dpo, "fit", lambda trainer, *_, **__: found.append(trainer) or {})
+
+    def fit(trainer, *_, **__):
+        trainers.append(trainer)
+        return {}
+
+    monkeypatch.setattr(dpo, "fit", fit)
     config = DpoStage.model_validate(
         {"id": "dpo", "kind": "dpo", "from": "rl", "pairs": "rl", "learning_rate": 1e-5}
     )
     context = StageContext(stage, 0, lambda *_, **__: None, lambda: False, 1)
     dpo.run(config, dict.fromkeys(("pairs", "checkpoint", "reference"), folder), context)
-    return list(found[0].train_dataset), read_json_lines(stage / "pairs.jsonl")
+    return list(trainers[0].train_dataset), read_json_lines(stage / "pairs.jsonl")
 
 
 def test_pairs_are_trained_under_the_prompt_tokens_that_they_were_sampled_under(
-    practised, monkeypatch
+    rolled_out_stage, monkeypatch
 ):
-    folder, groups, _ = practised
+    folder, groups, _ = rolled_out_stage
     sampled = {(group.prompt_id, step): group.prompt_ids for step, group in groups}
     rows, pairs = trained_on(folder, monkeypatch)
     assert len(rows) == len(pairs) == 7
@@ -106,14 +114,14 @@ def test_pairs_are_trained_under_the_prompt_tokens_that_they_were_sampled_under(
         assert any(f"<|system|>{system}<|user|>" in text for text in texts)
 
 
-def test_a_prompt_with_a_system_message_of_its_own_counts_for_none_of_the_recipes(practised):
-    _, _, done = practised
+def test_a_prompt_with_a_system_message_of_its_own_counts_for_none_of_the_recipes(rolled_out_stage):
+    _, _, batch = rolled_out_stage
     passes = {
-        n: [g for g in done.everything if g.system == n and g.prompt_id != "own"] for n in (0, 1)
+        n: [g for g in batch.rolled_out if g.system == n and g.prompt_id != "own"] for n in (0, 1)
     }
     for n, groups in passes.items():
         rate = sum(g.passes for g in groups) / sum(len(g.usable) for g in groups)
-        assert done.metrics[f"system/{n}/pass_rate"] == rate
+        assert batch.metrics[f"system/{n}/pass_rate"] == rate
 
 
 def test_groups_that_only_number_their_system_prompt_are_refused(tmp_path):

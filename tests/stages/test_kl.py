@@ -1,25 +1,27 @@
 """The KL term of RL: value and gradient are those of the estimator written out by hand, with
 adapters or without."""
 
+from typing import Any
+
 import pytest
 import torch
 
-from builders.engine_double import EngineDouble
-from common.stage import StageContext
+from builders.rl_trainer import STAGE, rl_trainer
 from models.checkpoint import load_policy, save_policy
 from models.nano import nano_model, nano_tokenizer
 from models.routing import RouterWatch
 from rollouts.interface import Rollout
 from rollouts.parity import trainer_logprobs
+from stages.rl.batch import collate
 from stages.rl.config import RlStage
 from stages.rl.groups import Group, Member
+from stages.rl.kl import reference_of
 from stages.rl.passes import Part
-from stages.rl.run import _grpo, reference_of
-from stages.rl.trainer import RlTrainer, collate
-from training.fit import load
+from training.policy import load
 
 TOKENIZER = nano_tokenizer()
 WEIGHT = 0.3
+SIZES: dict[str, Any] = {"group_size": 3, "prompts_per_step": 2}
 SHAPES = [
     ([10, 11, 12, 13], [[20, 21], [22], [23, 24, 25]]),
     ([30, 31], [[40, 41, 42], [43, 44, 45]]),
@@ -35,18 +37,10 @@ def checkpoint(tmp_path_factory):
 
 
 def stage(**settings):
-    values = {
-        "id": "rl",
-        "kind": "rl",
-        "from": "sft",
-        "on": "filter",
-        "steps": 1,
-        "learning_rate": 1e-4,
-    }
-    return RlStage.model_validate({**values, "group_size": 3, "prompts_per_step": 2, **settings})
+    return RlStage.model_validate({**STAGE, **SIZES, **settings})
 
 
-def quota_shift(policy):
+def moved(policy):
     """The policy after some training."""
     torch.manual_seed(1)
     with torch.no_grad():
@@ -71,28 +65,17 @@ def groups_of(policy):
 
 
 def trainer_of(checkpoint, folder, **settings):
-    """A trainer in the middle of its stage, and its batch."""
+    """A trainer in the middle of its stage, and the batch of a pass."""
     config = stage(**settings)
-    context = StageContext(folder, 0, lambda *_, **__: None, lambda: False, 1)
     trained = load(config, checkpoint, 0)
-    reference = reference_of(config, trained, checkpoint)
-    quota_shift(trained.policy)
-    trainer = RlTrainer(
-        policy=trained.policy,
-        args=_grpo(config, context),
-        tokenizer=TOKENIZER,
-        engine=EngineDouble(),
-        collect=None,
-        probes=([], []),
-        tolerance=1e-4,
-        reference=reference,
-    )
-    trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
+    reference = reference_of(config, trained.policy, checkpoint)
+    moved(trained.policy)
+    trainer = rl_trainer(trained.policy, folder, reference=reference, **SIZES, **settings)
     groups = groups_of(trained.policy)
     parts = [
         Part(g.prompt_ids, [member.rollout for member in g.members], g.advantages()) for g in groups
     ]
-    return trainer, collate(parts, TOKENIZER.pad_token_id, tokens=11), groups
+    return trainer, collate(parts, TOKENIZER.pad_token_id, loss_tokens=11), groups
 
 
 def gradients(policy, loss):
@@ -124,7 +107,7 @@ def by_hand(policy, start, groups, weight):
 def test_loss_and_gradient_are_those_of_the_estimator_by_hand(checkpoint, tmp_path, train):
     trainer, batch, groups = trainer_of(checkpoint, tmp_path, train=train, kl_weight=WEIGHT)
     policy = trainer.accelerator.unwrap_model(trainer.model).train()
-    loss = trainer._compute_loss(trainer.model, batch)
+    loss = trainer.compute_loss(trainer.model, batch)
     found = gradients(policy, loss)
     wanted = by_hand(policy, load_policy(checkpoint), groups, WEIGHT)
     assert loss.item() == pytest.approx(wanted.item(), abs=1e-5)
@@ -140,9 +123,8 @@ def test_loss_and_gradient_are_those_of_the_estimator_by_hand(checkpoint, tmp_pa
     )
     assert sum((found[n] - expected[n]).norm() ** 2 for n in found) ** 0.5 < 1e-4 * norm
     assert sum((found[n] - plain[n]).norm() ** 2 for n in found) ** 0.5 > 1e-2 * norm
-    assert trainer._metrics["train"]["kl"] == [
-        pytest.approx(kl_of(policy, load_policy(checkpoint), groups), rel=1e-3)
-    ]
+    expected_kl = kl_of(policy, load_policy(checkpoint), groups)
+    assert trainer.metrics.values["kl"] == pytest.approx(expected_kl, rel=1e-3)
 
 
 def kl_of(policy, start, groups):
@@ -159,32 +141,33 @@ def kl_of(policy, start, groups):
 @pytest.mark.parametrize("train", ["lora", "full"])
 def test_without_a_weight_there_is_no_reference_and_nothing_changes(checkpoint, tmp_path, train):
     trainer, batch, groups = trainer_of(checkpoint, tmp_path, train=train)
-    assert trainer.reference is None and trainer.ref_model is None and trainer.beta == 0
+    assert trainer.reference is None
     policy = trainer.accelerator.unwrap_model(trainer.model).train()
-    loss = trainer._compute_loss(trainer.model, batch)
-    assert "ref_per_token_logps" not in batch and "kl" not in trainer._metrics["train"]
+    loss = trainer.compute_loss(trainer.model, batch)
+    assert "kl" not in trainer.metrics.values
     assert loss.item() == pytest.approx(by_hand(policy, policy, groups, 0.0).item(), abs=1e-5)
 
 
 def test_the_start_is_at_no_distance_from_itself_and_routers_do_not_count_the_reference(
     checkpoint, tmp_path
 ):
-    trainer, batch, _ = trainer_of(checkpoint, tmp_path, kl_weight=WEIGHT)
+    # The engine's log-probabilities are those of the policy before it is put back to its start.
+    trainer, batch, _ = trainer_of(checkpoint, tmp_path, kl_weight=WEIGHT, parity_tolerance=99.0)
     policy = trainer.accelerator.unwrap_model(trainer.model).train()
     with torch.no_grad():
         for name, parameter in policy.named_parameters():
             if "lora_B" in name:
                 parameter.zero_()
     watch = RouterWatch(policy)
-    found = trainer.reference.logprobs(batch["packed"], batch["completion_ids"], 1.0)
+    assert trainer.reference is not None
+    found = trainer.reference.logprobs(batch["packed"], 1.0)
     assert not watch.counts and policy.training and not found.requires_grad
     assert {n for n, p in policy.named_parameters() if p.requires_grad} == {
         n for n, _ in policy.named_parameters() if "lora_" in n
     }
     with torch.no_grad():
-        trainer.tolerance = 99.0  # the engine's log-probabilities are those of the policy as it was
-        trainer._compute_loss(trainer.model, batch)
-    assert trainer._metrics["train"]["kl"] == [pytest.approx(0, abs=1e-9)]
+        trainer.compute_loss(trainer.model, batch)
+    assert trainer.metrics.values["kl"] == pytest.approx(0, abs=1e-9)
 
 
 def test_a_kl_term_of_truncated_rollouts_is_refused():

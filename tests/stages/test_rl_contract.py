@@ -1,120 +1,114 @@
-"""What the RL trainer relies on in TRL's private methods: when this fails, read
-stages/rl/trainer.py against TRL's."""
+"""What the RL trainer relies on in transformers' `Trainer`: when this fails, read
+stages/rl/trainer.py against it."""
 
+import dataclasses
 import inspect
 from importlib.metadata import version
+from typing import Any
 
 import pytest
-from transformers import Trainer
+import torch
+from transformers import Trainer, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
+
+from builders.rl_trainer import rl_trainer
+from models.nano import nano_model, nano_tokenizer
+from stages.rl.collector import StepBatch
+from stages.rl.trainer import RlTrainer
 
 
 def parameters(name):
-    return list(inspect.signature(getattr(GRPOTrainer, name)).parameters)
+    return list(inspect.signature(getattr(Trainer, name)).parameters)
 
 
 def source(name):
-    return inspect.getsource(getattr(GRPOTrainer, name))
+    return inspect.getsource(getattr(Trainer, name))
 
 
 def test_the_version_is_the_one_that_was_read():
-    assert version("trl").startswith("1.16."), (
-        "read the private methods again, then change this line"
-    )
+    assert version("transformers").startswith("5.17."), "read Trainer again, then change this line"
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("_prepare_inputs", ["self", "generation_batch"]),
-        ("_compute_loss", ["self", "model", "inputs"]),
         ("get_train_dataloader", ["self"]),
         ("training_step", ["self", "model", "inputs", "num_items_in_batch"]),
+        (
+            "compute_loss",
+            ["self", "model", "inputs", "return_outputs", "num_items_in_batch"],
+        ),
+        ("log", ["self", "logs", "start_time"]),
         ("_save_checkpoint", ["self", "model", "trial"]),
     ],
 )
-def test_overridden_methods_have_the_known_parameters(name, expected):
+def test_the_methods_that_we_override_or_call_have_the_known_parameters(name, expected):
     assert parameters(name) == expected
 
 
-def test_logprobs_come_from_one_hook_and_are_three_values():
-    known = [
-        "self",
-        "model",
-        "input_ids",
-        "attention_mask",
-        "logits_to_keep",
-        "batch_size",
-        "compute_entropy",
-    ]
-    assert parameters("_get_per_token_logps_and_entropies")[:7] == known
-    assert "return logps, entropies, aux_loss" in source("_get_per_token_logps_and_entropies")
-    assert (
-        "per_token_logps, entropies, aux_loss = self._get_per_token_logps_and_entropies("
-        in source("_compute_loss")
+def test_no_private_method_is_overridden():
+    ours = {name for name in vars(RlTrainer) if name.startswith("_") and not name.startswith("__")}
+    assert not {name for name in ours if hasattr(Trainer, name)}
+
+
+def test_a_training_step_moves_the_batch_computes_the_loss_and_goes_backward():
+    text = source("training_step")
+    calls = (
+        "inputs = self._prepare_inputs(inputs)",
+        "self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)",
+        "self.accelerator.backward(loss, **kwargs)",
+        "return loss.detach()",
     )
+    places = [text.index(call) for call in calls]
+    assert places == sorted(places)
 
 
-def test_the_loss_reads_the_batch_that_is_made_here():
-    text = source("_compute_loss")
-    for name in (
-        "prompt_ids",
-        "prompt_mask",
-        "completion_ids",
-        "completion_mask",
-        "advantages",
-        "num_items_in_batch",
-    ):
-        assert f'inputs["{name}"]' in text, name
-    # Without them the rollouts are taken as those of the very policy that is trained, which they
-    # are.
-    assert 'inputs.get("old_per_token_logps")' in text
+def test_the_loss_of_a_pass_is_scaled_by_accumulation_alone_which_stays_at_one(tmp_path):
+    assert "loss = loss / self.current_gradient_accumulation_steps" in source("training_step")
+    trainer = rl_trainer(nano_model(nano_tokenizer(), seed=0), tmp_path)
+    assert trainer.args.gradient_accumulation_steps == 1
 
 
-def test_the_kl_term_and_top_p_are_read_where_we_put_them():
-    text = source("_compute_loss")
-    assert (
-        'ref_per_token_logps = inputs["ref_per_token_logps"]' in text
-        and "per_token_kl * coef_1" in text
+def test_nested_tensors_of_a_batch_are_moved(tmp_path):
+    trainer = rl_trainer(nano_model(nano_tokenizer(), seed=0), tmp_path)
+    moved = trainer._prepare_inputs({"packed": {"ids": torch.ones(2)}, "mask": torch.ones(1)})
+    assert moved["packed"]["ids"].device == trainer.args.device
+
+
+def test_the_arguments_are_those_of_trls_config_where_the_defaults_differ(tmp_path):
+    """SFT and DPO train with TRL's configs. What the two kinds of arguments differ in is given, or
+    is about the data that RL does not have."""
+    plain, of_trl = (
+        {f.name: f.default for f in dataclasses.fields(kind)}
+        for kind in (TrainingArguments, GRPOConfig)
     )
-    assert "per_token_loss + self.beta * per_token_kl" in text and "if self.beta != 0.0" in text
-    lines = {line.strip() for line in source("__init__").splitlines()}
-    assert {"self.beta = args.beta", "self.top_p = args.top_p"} <= lines
+    differing = {name for name in plain if plain[name] != of_trl[name]}
+    about_data = {"remove_unused_columns"}
+    given = rl_trainer(nano_model(nano_tokenizer(), seed=0), tmp_path).args
+    assert differing - about_data == {
+        "learning_rate",
+        "bf16",
+        "gradient_checkpointing",
+        "logging_steps",
+    }
+    assert (given.learning_rate, given.bf16, given.gradient_checkpointing) == (1e-4, False, False)
+    assert given.logging_steps == 1
 
 
-def test_a_pass_enters_where_we_hand_it_over_and_its_loss_is_divided_there_alone():
-    text = inspect.getsource(Trainer.training_step)
-    assert (
-        "inputs = self._prepare_inputs(inputs)" in text
-        and "self.accelerator.backward(loss, **kwargs)" in text
-    )
-    assert GRPOTrainer.loss_is_scaled_for_ga
-    normaliser = (
-        "normalizer * self.current_gradient_accumulation_steps / self.args.steps_per_generation"
-    )
-    assert normaliser in source("_compute_loss")
-    assert "self._step" not in source("_compute_loss")
+def test_optimiser_and_schedule_are_trainers_own_in_trl_too():
+    for name in ("create_optimizer", "create_scheduler", "get_decay_parameter_names"):
+        assert getattr(GRPOTrainer, name) is getattr(Trainer, name)
 
 
-def test_metrics_are_lists_by_mode_and_name():
-    assert 'self._metrics = {"train": defaultdict(list), "eval": defaultdict(list)}' in source(
-        "__init__"
-    )
-    assert "for key, val in self._metrics[mode].items()" in source("log")
-
-
-def test_a_step_on_its_own_rollouts_needs_one_forward_pass():
-    config = GRPOConfig(
-        output_dir="unused",
-        report_to=[],
-        use_cpu=True,
-        per_device_train_batch_size=8,
-        gradient_accumulation_steps=1,
-        num_generations=4,
-    )
-    assert (config.steps_per_generation, config.num_iterations, config.generation_batch_size) == (
-        1,
-        1,
-        8,
-    )
-    assert not config.use_vllm and config.temperature == 1.0
+def test_a_run_logs_each_step_once_with_its_figures_and_saves_at_the_end(tmp_path):
+    policy = nano_model(nano_tokenizer(), seed=0)
+    trainer = rl_trainer(policy, tmp_path, StepBatch(), steps=3, train="full", save_every=2)
+    trainer.train()
+    rows = [row for row in trainer.state.log_history if "loss" in row]
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    assert all({"parity/probe_gap", "reward", "step_time", "grad_norm"} <= set(row) for row in rows)
+    recorder: Any = trainer.recorder
+    assert recorder.collected == [0, 1, 2]
+    saved = {path.name for path in (tmp_path / "resume").glob("checkpoint-*")}
+    assert saved == {"checkpoint-2", "checkpoint-3"}
+    assert not trainer.metrics.values

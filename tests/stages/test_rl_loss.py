@@ -1,5 +1,5 @@
-"""The loss and the gradient of an RL step are TRL's own on the same groups, in however many
-passes."""
+"""The loss and the gradient of an RL step equal those of TRL's trainer on the same groups, in
+however many passes."""
 
 import copy
 
@@ -7,8 +7,9 @@ import pytest
 import torch
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import add_fused_lm_head
 
-from builders.engine_double import EngineDouble
+from builders.rl_trainer import SameWeights, rl_trainer
 from common.faults import CUT_OFF
 from common.quotas import even_parts
 from models.nano import nano_model, nano_tokenizer
@@ -16,11 +17,13 @@ from rollouts.interface import Rollout
 from rollouts.parity import trainer_logprobs
 from stages.rl.collector import StepBatch
 from stages.rl.groups import Group, Member
+from stages.rl.kl import Reference
+from stages.rl.loss import dapo_loss
 from stages.rl.passes import forward_passes
-from stages.rl.trainer import RlTrainer
 
 TOKENIZER = nano_tokenizer()
 START, END = nano_model(TOKENIZER, seed=3), TOKENIZER.eos_token_id
+REFERENCE = nano_model(TOKENIZER, seed=4).requires_grad_(False).eval()
 LIMIT = 12
 """Longest completion."""
 
@@ -65,6 +68,7 @@ def settings(folder, rows):
         bf16=False,
         max_steps=1,
         shuffle_dataset=False,
+        use_bias_correction_kl=True,
     )
 
 
@@ -72,8 +76,8 @@ def gradient(model):
     return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
 
-def of_trl(folder, groups, cut_off):
-    """Loss and gradient of TRL's trainer, which is told the prompts, the completions and the
+def of_trl(folder, groups, cut_off, kl_weight=0.0):
+    """Loss and gradient of TRL's trainer, which is given the prompts, the completions and the
     rewards."""
     model = copy.deepcopy(START)
     members = {tuple(m.rollout.token_ids): m for g in groups for m in g.members}
@@ -100,51 +104,44 @@ def of_trl(folder, groups, cut_off):
         model, reward, args, train_dataset=rows, processing_class=TOKENIZER, rollout_func=roll
     )
     trainer.current_gradient_accumulation_steps = 1
+    if kl_weight:
+        # Set here: TRL would make a reference of its own, from the path of the model.
+        trainer.beta, trainer.ref_model = kl_weight, copy.deepcopy(REFERENCE)
+        add_fused_lm_head(trainer.ref_model)
     loss = trainer.training_step(
         model, [{"prompt": g.prompt_id} for g in groups for _ in g.members], None
     )
     return loss, gradient(model)
 
 
-class SameWeights(EngineDouble):
-    """An engine that holds the policy that it is given."""
-
-    def publish(self, weights, version):
-        self.weights, self.version = list(weights), version
-
-    def score(self, prompts, completions):
-        scored = trainer_logprobs(START, prompts, completions)
-        return [row.tolist() for row in scored.split([len(c) for c in completions])]
-
-    def routing(self, sequences):
-        return None
-
-
-def of_ours(folder, groups, counted, limit=32):
+def of_ours(folder, groups, counted, limit=32, kl_weight=0.0):
     """The trainer after one training step, with its loss and gradient."""
     chosen = [g for g in groups if g.mixed]
     tokens = sum(g.loss_tokens for g in counted)
-    done = StepBatch(chosen, groups, forward_passes(chosen, limit), tokens)
+    batch = StepBatch(chosen, groups, forward_passes(chosen, limit), tokens)
     model = copy.deepcopy(START)
-    trainer = RlTrainer(
-        policy=model,
-        args=settings(folder, 12),
-        tokenizer=TOKENIZER,
-        engine=SameWeights(),
-        collect=lambda step: done,
-        probes=([[20, 21]], [[22, 23]]),
-        tolerance=1e-3,
+    engine = SameWeights(START)
+    trainer = rl_trainer(
+        model,
+        folder,
+        batch,
+        engine=engine,
+        reference=Reference(kl_weight, copy.deepcopy(REFERENCE), False) if kl_weight else None,
+        parity_tolerance=1e-3,
+        kl_weight=kl_weight,
     )
-    trainer.current_gradient_accumulation_steps = 1
     return trainer, trainer.training_step(model, {}), gradient(model)
 
 
 @pytest.mark.parametrize("cut_off", ["mask", "zero"])
 @pytest.mark.parametrize("cuts", [False, True], ids=["none cut off", "some cut off"])
-def test_loss_and_gradient_are_those_of_trl(tmp_path, cuts, cut_off):
+@pytest.mark.parametrize("kl_weight", [0.0, 0.3])
+def test_loss_and_gradient_are_those_of_trl(tmp_path, cuts, cut_off, kl_weight):
     groups = some_groups(cuts, cut_off)
-    expected, wanted = of_trl(tmp_path / "trl", groups, cut_off)
-    _, loss, found = of_ours(tmp_path / "ours", groups, counted=groups)
+    if kl_weight:  # TRL adds the KL term of a group without a spread; we do not train on it
+        groups = [g for g in groups if g.mixed]
+    expected, wanted = of_trl(tmp_path / "trl", groups, cut_off, kl_weight)
+    _, loss, found = of_ours(tmp_path / "ours", groups, counted=groups, kl_weight=kl_weight)
     assert wanted.norm() > 0.1 and loss.item() == pytest.approx(expected.item(), abs=1e-6)
     assert (found - wanted).norm() <= 1e-5 * wanted.norm()
 
@@ -163,15 +160,61 @@ def test_any_number_of_passes_gives_the_same_gradient_and_figures(tmp_path, cut_
     mixed = [g for g in groups if g.mixed]
     sequences = sum(len(g.usable) for g in mixed)
     whole, loss, wanted = of_ours(tmp_path, groups, mixed)
-    assert whole.passes == 1 and whole.engine.version == whole.state.global_step == 0
+    assert whole.passes == 1
     for limit in (1, 2, 3, sequences - 1):
         trainer, divided, found = of_ours(tmp_path, groups, mixed, limit)
         assert trainer.passes == -(-sequences // limit)
         assert divided.item() == pytest.approx(loss.item(), abs=1e-6)
         assert (found - wanted).abs().max() <= 1e-6 < 1e-3 < wanted.abs().max()
         for name in ("entropy", "parity/rollout_gap", "parity/largest_gap"):
-            (value,), (known,) = trainer._metrics["train"][name], whole._metrics["train"][name]
-            assert value == pytest.approx(known, rel=1e-4, abs=1e-6), name
+            known = whole.metrics.values[name]
+            assert trainer.metrics.values[name] == pytest.approx(known, rel=1e-4, abs=1e-6), name
+
+
+class Counting(torch.nn.Module):
+    """Wraps a policy as DDP does, and counts the calls of its forward."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module, self.calls = module, 0
+
+    def forward(self, *args, **kwargs):
+        self.calls += 1
+        return self.module(*args, **kwargs)
+
+
+@pytest.mark.parametrize("limit", [2, 32])
+def test_a_pass_calls_the_forward_of_the_wrapped_model_once(tmp_path, limit):
+    groups = [g for g in some_groups(True, "mask") if g.mixed]
+    batch = StepBatch(groups, groups, forward_passes(groups, limit), 20)
+    model = copy.deepcopy(START)
+    trainer = rl_trainer(model, tmp_path, batch, engine=SameWeights(START), parity_tolerance=1e-3)
+    wrapped = Counting(model)
+    trainer.training_step(wrapped, {})
+    assert wrapped.calls == trainer.passes == -(-5 // limit)
+    assert gradient(model).norm() > 0
+
+
+def test_a_step_without_groups_has_a_loss_of_zero_and_a_gradient_to_step_on(tmp_path):
+    model = copy.deepcopy(START)
+    trainer = rl_trainer(model, tmp_path, StepBatch())
+    loss = trainer.training_step(model, {})
+    found = gradient(model)
+    assert loss.item() == 0 and trainer.passes == 1
+    assert len(found) and not found.any()
+
+
+def test_a_clipped_ratio_has_no_gradient():
+    """Where the policy moved away from the one that sampled; by hand from the formula."""
+    old, mask = torch.tensor([[0.0, 0.0], [0.0, 0.0]]), torch.ones(2, 2)
+    logprobs = torch.log(torch.tensor([[1.1, 1.3], [0.9, 0.7]])).requires_grad_()
+    loss, kl = dapo_loss(logprobs, old, torch.tensor([2.0, -1.0]), mask, torch.tensor(4))
+    assert kl is None
+    assert loss.item() == pytest.approx(-(2 * (1.1 + 1.2) - (0.9 + 0.8)) / 4)
+    loss.backward()
+    assert logprobs.grad is not None
+    expected = torch.tensor([[-2 * 1.1 / 4, 0.0], [0.9 / 4, 0.0]])
+    torch.testing.assert_close(logprobs.grad, expected)
 
 
 @pytest.mark.parametrize(

@@ -81,12 +81,13 @@ def step(trainer, batch, items):
     trainer.items, trainer.current_gradient_accumulation_steps = items, 1
     trainer.model.zero_grad()
     trainer._metrics["train"].clear()
-    sizes, parts = [], trainer.parts
+    sizes: list[int] = []
+    parts = trainer.parts
 
     def seen(inputs):
-        found = parts(inputs)
-        sizes.extend(len(part["input_ids"]) for part in found)
-        return found
+        divided = parts(inputs)
+        sizes.extend(len(part["input_ids"]) for part in divided)
+        return divided
 
     trainer.parts = seen
     count = trainer._get_num_items_in_batch([batch], torch.device("cpu"))
@@ -105,11 +106,11 @@ def same(trainer, shapes, exact):
     batch = next(iter(trainer.get_train_dataloader()))
     loss, wanted, figures, _ = step(trainer, batch, 99)
     for items, expected in shapes.items():
-        divided, found, others, sizes = step(trainer, batch, items)
+        divided, gradient, others, sizes = step(trainer, batch, items)
         assert sizes == expected and trainer.passes == len(expected)
         assert divided == pytest.approx(loss, abs=1e-6)
         largest = wanted.abs().max()
-        assert largest > 1e-3 and (found - wanted).abs().max() <= 1e-6 * max(largest, 1)
+        assert largest > 1e-3 and (gradient - wanted).abs().max() <= 1e-6 * max(largest, 1)
         for name in exact:
             assert others[name] == pytest.approx(figures[name], rel=1e-4), name
 

@@ -1,5 +1,7 @@
 """What stops a stage that trains badly, and that nothing stops one that trains well."""
 
+from typing import cast
+
 import pytest
 
 from common.divergence import DivergenceLimits
@@ -13,19 +15,27 @@ from stages.base.run import run as make_base
 from stages.sft.config import SftStage
 from stages.sft.run import run as sft
 from training.divergence import divergence
-from training.fit import Metrics
+from training.metrics_log import MetricsLog
+from training.router_metrics import RouterMetrics
 
-WATCH = DivergenceLimits()
+LIMITS = DivergenceLimits()
 SFT = {"loss": 0.5, "grad_norm": 1.0, "entropy": 0.8}
-HEALTHY = {"loss": 0.5, "grad_norm": 1.0, "entropy": 0.8, "reward": 0.4, "mixed_share": 0.6}
+GOOD = {"loss": 0.5, "grad_norm": 1.0, "entropy": 0.8, "reward": 0.4, "mixed_share": 0.6}
 
 
-def rows(*changes, healthy=10):
-    return [dict(HEALTHY) for _ in range(healthy)] + [HEALTHY | change for change in changes]
+def rows(*changes, good=10):
+    return [dict(GOOD) for _ in range(good)] + [GOOD | change for change in changes]
+
+
+def problem(metrics):
+    """What is wrong after the last step, and the remedy."""
+    found = divergence(metrics, LIMITS)
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize(
-    ("found", "words"),
+    ("metrics", "words"),
     [
         (rows({"loss": float("nan")}), "loss is not finite"),
         (rows({"grad_norm": float("inf")}), "grad_norm is not finite"),
@@ -70,20 +80,20 @@ def rows(*changes, healthy=10):
         (rows(*[{"grad_norm": 0.0}] * 20), "every gradient was zero for 20 steps"),
     ],
 )
-def test_each_sign_is_seen_at_its_step_and_not_before(found, words):
-    assert words in divergence(found, WATCH)[0]
-    assert all(divergence(found[:end], WATCH) is None for end in range(1, len(found)))
+def test_each_sign_is_seen_at_its_step_and_not_before(metrics, words):
+    assert words in problem(metrics)[0]
+    assert all(divergence(metrics[:end], LIMITS) is None for end in range(1, len(metrics)))
 
 
 def test_answers_that_could_not_be_graded_name_the_setting_and_not_the_prompts():
     dry = {"mixed_share": 0.0, "reward": 0.0, "rollouts": 8}
-    assert "max_tokens" in divergence(rows(*[dry | {"cut_off_share": 1.0}] * 20), WATCH)[1]
-    assert "verifier" in divergence(rows(*[dry | {"faults/timeout": 5}] * 20), WATCH)[1]
-    assert "prompts" in divergence(rows(*[dry] * 20), WATCH)[1]
+    assert "max_tokens" in problem(rows(*[dry | {"cut_off_share": 1.0}] * 20))[1]
+    assert "verifier" in problem(rows(*[dry | {"faults/timeout": 5}] * 20))[1]
+    assert "prompts" in problem(rows(*[dry] * 20))[1]
 
 
 @pytest.mark.parametrize(
-    "found",
+    "metrics",
     [
         rows(*[{"grad_norm": 5.0}] * 30),
         rows({"grad_norm": 500.0}, {}, {"grad_norm": 500.0}, {"grad_norm": 500.0}, {}),
@@ -107,8 +117,8 @@ def test_answers_that_could_not_be_graded_name_the_setting_and_not_the_prompts()
         "entropy of SFT",
     ],
 )
-def test_what_healthy_runs_do_stops_nothing(found):
-    assert all(divergence(found[:end], WATCH) is None for end in range(1, len(found) + 1))
+def test_what_runs_that_learn_do_stops_nothing(metrics):
+    assert all(divergence(metrics[:end], LIMITS) is None for end in range(1, len(metrics) + 1))
 
 
 class NoRouters:
@@ -123,12 +133,14 @@ def log(tmp_path):
 
     def step(number, **changes):
         state = type("State", (), {"global_step": number, "max_steps": 20})()
-        Metrics(context, (), NoRouters()).on_log(None, state, None, HEALTHY | changes)
+        MetricsLog(context, (), cast(RouterMetrics, NoRouters())).on_log(
+            None, state, None, GOOD | changes
+        )
 
     return step
 
 
-def test_a_sick_step_names_the_checkpoint_to_go_back_to_and_leaves_it(tmp_path, log):
+def test_a_step_that_diverged_names_the_checkpoint_to_go_back_to_and_leaves_it(tmp_path, log):
     kept = tmp_path / "resume" / "checkpoint-8"
     kept.mkdir(parents=True)
     log(9)

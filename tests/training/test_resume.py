@@ -1,12 +1,16 @@
 """What a killed training stage goes on from."""
 
 import os
+from typing import Any
 
 import pytest
 
 from common.files import append_json_line, read_json_lines, read_sealed, write_json
 from common.stage import StageContext
 from training.resume import MARKER, CompleteCheckpoints, go_on, resume_folder, step_of
+
+NONE: Any = None
+"""What the callback is given by the trainer and does not read."""
 
 
 @pytest.fixture
@@ -27,11 +31,13 @@ def checkpoint(context, step):
     (folder / "below").mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"weights")
     (folder / "below" / "rng.pth").write_bytes(b"rng")
-    state = type("State", (), {"global_step": step})()
-    CompleteCheckpoints(context, lambda f: (f / "ledger.sqlite").write_bytes(b"rows")).on_save(
-        None, state, None
-    )
+    state: Any = type("State", (), {"global_step": step})()
+    CompleteCheckpoints(context, own_state).on_save(NONE, state, NONE)
     return folder
+
+
+def own_state(folder):
+    (folder / "ledger.sqlite").write_bytes(b"rows")
 
 
 def steps(context):
@@ -117,13 +123,10 @@ def test_lines_after_the_checkpoint_are_taken_back(context):
 def test_a_stop_saves_once_and_not_at_the_end(context, tmp_path):
     asked = StageContext(tmp_path, 0, context.progress, lambda: True, 1)
     for step, stopped in ((3, True), (9, False)):
-        callback, control = (
-            CompleteCheckpoints(asked, lambda folder: None),
-            type("Control", (), {})(),
-        )
-        callback.on_step_end(
-            None, type("State", (), {"global_step": step, "max_steps": 9})(), control
-        )
+        callback = CompleteCheckpoints(asked, lambda folder: None)
+        control: Any = type("Control", (), {})()
+        state: Any = type("State", (), {"global_step": step, "max_steps": 9})()
+        callback.on_step_end(NONE, state, control)
         assert callback.stopped == stopped == hasattr(control, "should_training_stop")
     write_json(tmp_path / "unrelated.json", {})
     assert go_on(asked) is None

@@ -75,7 +75,8 @@ def test_the_learning_rate_follows_its_schedule_and_a_stopped_stage_goes_on_in_i
     settings = {"schedule": schedule, "warmup_steps": warmup}
     with pytest.raises(Interrupted):
         trained(inputs, tmp_path, stop_at=3, **settings)
-    assert go_on(StageContext(tmp_path, 0, print, lambda: False, 1)).name == "checkpoint-4"
+    start = go_on(StageContext(tmp_path, 0, print, lambda: False, 1))
+    assert start is not None and start.name == "checkpoint-4"
     rows = trained(inputs, tmp_path, **settings)
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
     for row in rows:
@@ -126,7 +127,7 @@ def test_a_warm_up_without_an_end_is_refused_where_the_steps_are_known(kind, val
 
 
 def test_a_warm_up_that_outlasts_the_data_is_told(inputs, tmp_path):
-    notes = []
+    notes: list[str] = []
     trained(inputs, tmp_path, notes=notes, warmup_steps=STEPS)
     assert (
         notes and f"warmup_steps is {STEPS} and the stage has {STEPS} optimiser steps" in notes[0]

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.packed_groups import POLICY, group, padded
-from stages.rl.nucleus import SLACK, truncated
-from stages.rl.packed import logprobs_and_entropies, pack
+from builders.packed_groups import POLICY
+from models.nucleus import SLACK, truncated
+from models.packed import pack
 
 HALF, QUARTER, EIGHTH = (math.log(p) for p in (0.5, 0.25, 0.125))
 LOGITS = torch.tensor([[EIGHTH, HALF, EIGHTH, QUARTER]])
@@ -71,14 +71,13 @@ def test_gradients_are_those_of_the_distribution_that_is_drawn_from():
 
 
 def test_packed_rows_give_the_truncated_log_probabilities_and_entropy():
-    groups = [group([10, 11, 12], [[13, 14], [15]])]
-    ids, packed = padded(groups), pack(groups, 0)
-    plain, entropies = logprobs_and_entropies(POLICY, packed, ids, 1.0)
-    cut, lower = logprobs_and_entropies(POLICY, packed, ids, 1.0, 0.6, plain.detach())
-    assert (
-        not torch.allclose(cut, plain) and (lower < entropies).all() and torch.isfinite(lower).all()
-    )
-    same, _ = logprobs_and_entropies(POLICY, packed, ids, 1.0, 1.0, plain.detach())
+    packed = pack([([10, 11, 12], [[13, 14], [15]])], 0)
+    plain, entropies = POLICY(packed=packed)
+    engine = plain.detach()
+    cut, lower = POLICY(packed=packed, top_p=0.6, engine_logprobs=engine)
+    assert not torch.allclose(cut, plain)
+    assert (lower < entropies).all() and torch.isfinite(lower).all()
+    same, _ = POLICY(packed=packed, top_p=1.0, engine_logprobs=engine)
     assert torch.equal(same, plain)
     cut.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in POLICY.parameters() if p.grad is not None)

@@ -1,0 +1,79 @@
+"""An RL trainer without an engine process: the collector hands over a given batch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from common.stage import StageContext
+from models.nano import nano_tokenizer
+from rollouts.parity import trainer_logprobs
+from stages.rl.collector import StepBatch
+from stages.rl.config import RlStage
+from stages.rl.kl import Reference
+from stages.rl.publish import Probe
+from stages.rl.run import rl_arguments
+from stages.rl.trainer import RlTrainer
+
+STAGE = {"id": "rl", "kind": "rl", "from": "sft", "on": "filter", "steps": 1, "learning_rate": 1e-4}
+
+
+class SameWeights:
+    """An engine that computes with a given policy, whatever weights it is sent."""
+
+    def __init__(self, policy: torch.nn.Module) -> None:
+        self.policy = policy
+        self.weights: list[tuple[str, torch.Tensor]] = []
+
+    def sync(self, weights):
+        self.weights = list(weights)
+
+    def score(self, prompts, completions):
+        scored = trainer_logprobs(self.policy, prompts, completions)
+        return [row.tolist() for row in scored.split([len(c) for c in completions])]
+
+    def routing(self, sequences):
+        return None
+
+
+class GivenBatch:
+    """Stands in for the collector and for the recorder."""
+
+    def __init__(self, batch: StepBatch, engine: Any) -> None:
+        self.batch, self.engine = batch, engine
+        self.collected: list[int] = []
+
+    def collect(self, step: int) -> StepBatch:
+        self.collected.append(step)
+        return self.batch
+
+    def record(self, step: int, batch: StepBatch) -> Mapping[str, float]:
+        return {"reward": 0.5}
+
+
+def rl_trainer(
+    policy: Any,
+    folder: Any,
+    batch: StepBatch | None = None,
+    *,
+    engine: Any = None,
+    reference: Reference | None = None,
+    **settings: Any,
+) -> RlTrainer:
+    """A trainer within its first step."""
+    config = RlStage.model_validate({**STAGE, **settings})
+    context = StageContext(folder, 0, lambda *_, **__: None, lambda: False, 1)
+    given: Any = GivenBatch(batch or StepBatch(), engine or SameWeights(policy))
+    trainer = RlTrainer(
+        policy,
+        rl_arguments(config, context),
+        nano_tokenizer(),
+        config=config,
+        collector=given,
+        recorder=given,
+        probe=Probe([[20, 21]], [[22, 23]]),
+        reference=reference,
+    )
+    # Set by the training loop.
+    trainer.current_gradient_accumulation_steps = 1
+    return trainer

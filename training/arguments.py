@@ -1,0 +1,43 @@
+"""The trainer arguments that SFT, RL and DPO share."""
+
+from typing import Any
+
+import torch
+
+from common.stage import StageContext
+from training.resume import resume_folder
+from training.settings import TrainingSettings
+
+SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+"""Names that the trainer knows; its plain `constant` has no warm-up."""
+
+
+def trainer_arguments(
+    config: TrainingSettings, context: StageContext, rows: int, precision: str = "float32"
+) -> dict[str, Any]:
+    """Keyword arguments of transformers' `TrainingArguments` and of TRL's configs, which differ in
+    their defaults.
+
+    The `rows` of an optimiser step come as one batch: our trainers divide it into forward passes
+    themselves (`training/accumulation.py`, `stages/rl/passes.py`)."""
+    checkpointing = context.execution.gradient_checkpointing
+    return {
+        "output_dir": str(resume_folder(context)),
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": SCHEDULERS[config.schedule],
+        "warmup_steps": config.warmup_steps,
+        "weight_decay": config.weight_decay,
+        "per_device_train_batch_size": rows,
+        "gradient_accumulation_steps": 1,
+        "seed": context.seed,
+        "save_steps": context.execution.save_every,
+        "save_total_limit": 2,
+        "logging_steps": 1,
+        "report_to": [],
+        "disable_tqdm": True,
+        "bf16": precision == "bfloat16",
+        "gradient_checkpointing": checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False} if checkpointing else None,
+        "use_cpu": not torch.cuda.is_available(),
+        "dataloader_num_workers": 0,
+    }
