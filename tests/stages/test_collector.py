@@ -6,10 +6,10 @@ import pytest
 from builders.scripted_collector import KINDS, MIXED, SOLVED, collector
 from common.errors import BadInput, Interrupted, RunFailed
 from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG
-from curriculum.curriculum import begin_stage
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
 from curriculum.records import NewPrompt
+from curriculum.stage_start import begin_stage
 from prompts.schema import Prompt
 from rewards.grade import Grade
 from rollouts.interface import Rollout

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from builders.scripted_collector import CRASH, CUT, MIXED, RIGHT, SOLVED, WRONG, collector
 from common.faults import CUT_OFF
-from curriculum.curriculum import begin_stage
+from curriculum.stage_start import begin_stage
 from rollouts.interface import Rollout
 from stages.rl.groups import Group, Member
 
