@@ -10,13 +10,12 @@ from evals.config import SuiteConfig
 from prompts.schema import Prompt, read_prompts, with_system
 
 SAMPLE_SEED = 20250601
-"""Independent of the run: with a `limit`, all checkpoints of all runs get the same prompts."""
+"""Independent of the run: with a `limit`, all checkpoints of all runs get equal prompts."""
 _PACKAGED = {"gsm8k": packaged.gsm8k, "basic_arithmetic": packaged.basic_arithmetic}
 
 
 def load_suite(config: SuiteConfig, prompts_folder: Path | None) -> list[Prompt]:
-    """The prompts of a suite. `held_out` is read from `prompts_folder`, that of the finished prompts
-    stage.
+    """The prompts of a suite. `held_out` is read from `prompts_folder`, the finished prompts stage.
 
     Raises BadInput if a suite's data is missing.
     """

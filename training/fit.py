@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from common.errors import Interrupted, RunFailed
 from common.files import append_json_line, read_json_lines
 from common.stage import StageContext
-from models.adapters import merged, freeze_untrained
+from models.adapters import freeze_untrained, merged
 from models.checkpoint import load_policy, load_tokenizer, save_policy
 from models.moe import MoeForCausalLM
 from training.config import TrainingStage
