@@ -1,1 +1,1 @@
-"""Suites, the one protocol that asks them, intervals, comparison of checkpoints, and gates."""
+"""Evaluation: suites, the protocol, intervals, comparison of checkpoints, and gates."""

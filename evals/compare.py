@@ -1,5 +1,4 @@
-"""Checkpoints side by side: each suite's score, and its difference to the parent on the same
-prompts."""
+"""Compares checkpoints: the score on each suite, and its difference to the parent's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,22 +17,21 @@ class Evaluation:
     """One finished evaluation."""
 
     stage: str
-    """Id of the stage whose checkpoint was asked, or `base`."""
+    """Id of the stage whose checkpoint was evaluated, or `base`."""
     parent: str | None
-    """Stage id of the checkpoint it was trained from; None for the starting model."""
+    """Id of the stage that it was trained from; None for the starting model."""
     checkpoint: str
-    """How the checkpoint is named to the reader."""
+    """Name of the checkpoint in the table."""
     folder: Path
-    """Holds `results.json` and `answers.jsonl`."""
+    """Contains `results.json` and `answers.jsonl`."""
 
 
 def compare_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
-    """A row for each suite of each evaluation of one run; `held_out` has one more for each
-    capability.
+    """One row per suite of each evaluation of a run; `held_out` has another one per capability.
 
     Keys: checkpoint, stage, suite, score, low, high, n, delta, delta_low, delta_high. Deltas are
-    against the parent on the prompts that both answered, and None where there is no such
-    evaluation. Raises BadInput on unreadable files."""
+    to the parent's score on the prompts that both answered, and None without such an evaluation.
+    Raises BadInput on unreadable files."""
     by_stage = {evaluation.stage: evaluation for evaluation in evaluations}
     answers = {stage: _read_answers(evaluation.folder) for stage, evaluation in by_stage.items()}
     rows = []
@@ -62,7 +60,7 @@ def compare_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
 
 
 _Answers = dict[tuple[str, str], bool]
-"""(suite or suite/capability, prompt id) to correct."""
+"""Whether the answer is correct, by (suite or suite/capability, prompt id)."""
 
 
 def _delta(
@@ -98,9 +96,9 @@ def _read_answers(folder: Path) -> _Answers:
     path = ANSWERS.path(folder)
     if not path.is_file():
         raise BadInput(f"{path}: no such file", "redo the evaluation")
-    found: _Answers = {}
+    answers: _Answers = {}
     for row in read_json_lines(path):
         if row["fault"] in COUNTED:
-            found[row["suite"], row["id"]] = row["correct"]
-            found[f"{row['suite']}/{row['capability']}", row["id"]] = row["correct"]
-    return found
+            answers[row["suite"], row["id"]] = row["correct"]
+            answers[f"{row['suite']}/{row['capability']}", row["id"]] = row["correct"]
+    return answers

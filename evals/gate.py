@@ -1,4 +1,4 @@
-"""A gate between stages: a checkpoint that fell too far stops the run."""
+"""A gate between stages: a checkpoint whose score falls too far stops the run."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ _ROUNDING = 1e-9
 
 
 def require_score(results: dict[str, Any], suite: str, stage: str) -> None:
-    """Raise GateStopped where the evaluation of `stage` has no score on `suite`: what is unknown
+    """Raise GateStopped if the evaluation of `stage` has no score on `suite`. An unknown score
     passes no gate."""
     if _suite(results, suite, f"evaluation of {stage}")["score"] is None:
         raise GateStopped(
             f"gate: {suite} has no score after {stage!r}, because none of its answers could be"
-            " judged",
-            f"see `fault` in its answers.jsonl, mend the cause and add `--redo eval-{stage}`; or"
-            " leave the gate out",
+            " graded",
+            f"see `fault` in its answers.jsonl, correct the cause and add `--redo eval-{stage}`; or"
+            " remove the gate",
         )
 
 
@@ -23,12 +23,10 @@ def check_gate(parent: dict[str, Any], child: dict[str, Any], suite: str, max_dr
     """Raise GateStopped if the child's score on `suite` lies more than `max_drop` below its
     parent's.
 
-    `parent` and `child` are the contents of two `results.json`, both with a score; `max_drop` is a
-    share, 0.02 being two points."""
-    before, after = (
-        _suite(parent, suite, "parent's evaluation"),
-        _suite(child, suite, "child's evaluation"),
-    )
+    `parent` and `child` are the contents of two `results.json`, both with a score. `max_drop` is a
+    share: 0.02 is two points."""
+    before = _suite(parent, suite, "parent's evaluation")
+    after = _suite(child, suite, "child's evaluation")
     if after["score"] < before["score"] - max_drop - _ROUNDING:
         raise GateStopped(
             f"gate: {suite} fell from {_text(before)} to {_text(after)}, by"
@@ -38,7 +36,7 @@ def check_gate(parent: dict[str, Any], child: dict[str, Any], suite: str, max_dr
 
 
 def _remedy(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """What to do; where the answers that were lost are answers cut off, the length comes first."""
+    """What to do. If newly cut-off answers explain the drop, the length comes first."""
     cut, earlier = after.get("cut_off", 0), before.get("cut_off", 0)
     lost = (before["score"] - after["score"]) * after["n"]
     longer = f"raise the suite's max_tokens: {cut} answers were cut off, {earlier} before; or "

@@ -1,5 +1,4 @@
-"""What verifiers say of given answers, and how often that is not what a person said: `uphill
-grade`."""
+"""`uphill grade`: grades given answers, and counts differences to the grades a person gave."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,15 +22,15 @@ class Pair(BaseModel):
     reference: str
     answer: str
     expected: bool | None = None
-    """Whether a person says that the answer is right."""
+    """The grade a person gave: right or wrong; None: unknown."""
     prompt: str = ""
-    """The question: `choice` reads its options there."""
+    """The question, from which `choice` reads the options."""
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """The pairs of a JSON lines file. BadInput with file and line on anything else."""
+    """The pairs in a JSON lines file. Raises BadInput with file and line if it is invalid."""
     if not path.is_file():
-        raise BadInput(f"{path}: no such file", "give a file with one JSON object a line")
+        raise BadInput(f"{path}: no such file", "give a file with one JSON object per line")
     pairs = [_pair(f"{path}:{number}", line) for number, line in _lines(path)]
     if not pairs:
         raise BadInput(f"{path}: holds no pairs", _EXAMPLE)
@@ -39,10 +38,9 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def grade_pairs(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """A row a pair, and the counts of false rights and false wrongs among those with `expected`.
+    """One row per pair, and the counts of false rights and wrongs among those with `expected`.
 
-    A fault is no verdict, but where a right answer got one it was not rewarded: it counts as a
-    false wrong."""
+    A right answer with a fault counts as a false wrong, as it is not rewarded."""
     begin = perf_counter()
     rows = [_row(pair) for pair in pairs]
     seconds = perf_counter() - begin
@@ -55,23 +53,23 @@ def grade_pairs(pairs: Sequence[Pair]) -> dict[str, Any]:
     }
 
 
-def grade_table(found: dict[str, Any]) -> list[list[str]]:
-    """The rows for people, its header first."""
+def grade_table(graded: dict[str, Any]) -> list[list[str]]:
+    """The rows as a table of texts, the header first."""
     body = [
         [
             row["verifier"],
             _short(row["reference"]),
             _short(row["answer"]),
             _short(row["read"]),
-            _said(row),
+            _grade_text(row),
         ]
-        for row in found["rows"]
+        for row in graded["rows"]
     ]
     return [["verifier", "reference", "answer", "read", "reward"], *body]
 
 
 def refusals(rows: Sequence[Row]) -> list[str]:
-    """A line for each reference that its verifier cannot take: why, and what to do."""
+    """One line per reference that its verifier cannot use: why, and what to do."""
     refused = [row for row in rows if row["fault"] == BAD_REFERENCE]
     lines = {}
     for row in refused:
@@ -84,11 +82,11 @@ def refusals(rows: Sequence[Row]) -> list[str]:
     return list(lines.values())
 
 
-def _said(row: Row) -> str:
-    said = row["fault"] or f"{row['reward']:g}"
+def _grade_text(row: Row) -> str:
+    text = row["fault"] or f"{row['reward']:g}"
     if row["expected"] is None or row["expected"] == (row["reward"] >= 1.0):
-        return said
-    return f"{said} ({'false wrong' if row['expected'] else 'FALSE RIGHT'})"
+        return text
+    return f"{text} ({'false wrong' if row['expected'] else 'FALSE RIGHT'})"
 
 
 def _row(pair: Pair) -> Row:
@@ -145,10 +143,10 @@ def _pair(where: str, line: str) -> Pair:
 
 
 def check_pair(where: str, pair: Pair) -> Pair:
-    """The pair, if its verifier can be asked outside of a run; BadInput with `where` if not."""
+    """The pair, if its verifier works outside a run. Raises BadInput with `where` if not."""
     if pair.verifier == "reasoning_gym":
         raise BadInput(
-            f"{where}: reasoning_gym grades its own generated tasks only", "name another verifier"
+            f"{where}: reasoning_gym grades only its own generated tasks", "name another verifier"
         )
     try:
         check_verifier(pair.verifier)

@@ -1,4 +1,4 @@
-"""95 % interval for the difference of two scores on the same prompts; a score's own is in
+"""95 % interval for the difference of two scores on the same prompts. That of one score is in
 `common/intervals.py`."""
 
 from math import sqrt
@@ -15,7 +15,7 @@ def paired_difference(
     `both`: right before and after, `gained`: right only after, `lost`: right only before,
     `neither`: wrong in both. Method 10 of R. G. Newcombe (1998), Improved confidence intervals for
     the difference between binomial proportions based on paired data. Statistics in Medicine 17,
-    2635-2650: Wilson bounds of both scores, put together with the correlation phi of the pairs,
+    2635-2650: the Wilson bounds of both scores, combined with the correlation phi of the pairs,
     corrected for continuity."""
     n = both + gained + lost + neither
     new, old = (both + gained) / n, (both + lost) / n
@@ -33,8 +33,7 @@ def _side(one: float, other: float, phi: float) -> float:
 
 
 def _phi(both: int, gained: int, lost: int, neither: int) -> float:
-    """Correlation of the pairs, moved towards 0 by half a count where it is positive; 0 where it is
-    undefined."""
+    """Correlation of the pairs, corrected towards 0 by half a count if positive; 0 if undefined."""
     margins = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
     if not margins:
         return 0.0

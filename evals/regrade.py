@@ -1,5 +1,5 @@
-"""Grading a finished run's stored answers once more: what the present verifiers would say
-otherwise."""
+"""Grades a finished run's stored answers again with the current verifiers, and counts the
+changes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from prompts.schema import Prompt, read_prompts
 from rewards.grade import Grade, grade
 
 EXAMPLES = 10
-"""Answers of a stage that are shown of those that changed."""
+"""Changed answers of a stage that are shown."""
 
 
 @dataclass(frozen=True)
 class StoredAnswer:
-    """One answer as a stage graded it."""
+    """One answer with the grade that the stage gave it."""
 
     prompt: Prompt
     text: str
@@ -28,7 +28,7 @@ class StoredAnswer:
 
 
 def rollouts(folder: Path) -> Iterator[StoredAnswer]:
-    """The graded rollouts of an RL stage's folder; those that were cut off were never graded."""
+    """The graded rollouts in an RL stage's folder. Those that were cut off have no grade."""
     prompts = {prompt.id: prompt for prompt in read_prompts(PROMPTS.path(folder))}
     for group in GROUPS.read(folder):
         for member in group["members"]:
@@ -38,7 +38,7 @@ def rollouts(folder: Path) -> Iterator[StoredAnswer]:
 
 
 def answers(folder: Path, prompts_folder: Path | None) -> Iterator[StoredAnswer]:
-    """The graded answers of an evaluation's folder; prompts that did not fit were never asked."""
+    """The graded answers in an evaluation's folder. Prompts without room have no answer."""
     rows = [row for row in ANSWERS.read(folder) if row["finish"] is not None]
     for suite in dict.fromkeys(row["suite"] for row in rows):
         prompts = {
@@ -50,7 +50,7 @@ def answers(folder: Path, prompts_folder: Path | None) -> Iterator[StoredAnswer]
 
 
 def regrade(stage: str, stored: Sequence[StoredAnswer]) -> dict[str, Any]:
-    """How many of a stage's answers are graded otherwise now, and the first of them."""
+    """How many of a stage's answers have another grade now, and the first of them."""
     changed = [(one, now) for one in stored if _differs(one, now := grade(one.prompt, one.text))]
     return {
         "stage": stage,
@@ -64,8 +64,8 @@ def regrade(stage: str, stored: Sequence[StoredAnswer]) -> dict[str, Any]:
     }
 
 
-def regrade_table(found: dict[str, Any]) -> list[list[str]]:
-    """The rows for people, its header first."""
+def regrade_table(regraded: dict[str, Any]) -> list[list[str]]:
+    """The rows as a table of texts, the header first."""
     columns = [
         "stage",
         "answers",
@@ -75,11 +75,12 @@ def regrade_table(found: dict[str, Any]) -> list[list[str]]:
         "fault_to_graded",
         "graded_to_fault",
     ]
-    rows = [[str(row[column]) for column in columns] for row in found["stages"]]
+    rows = [[str(row[column]) for column in columns] for row in regraded["stages"]]
     return [[column.replace("_", " ") for column in columns], *rows]
 
 
 def require_answers(stages: Sequence[Any], name: str) -> None:
+    """Raise BadInput if the run `name` has no stage with answers."""
     if not stages:
         raise BadInput(
             f"{name}: no finished RL stage or evaluation",

@@ -1,5 +1,4 @@
-"""From a suite's name to its prompts: the same ones, in the same order, for every checkpoint and
-every run."""
+"""The prompts of each suite: the same, in the same order, for every checkpoint and every run."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +11,14 @@ from evals.config import SuiteConfig
 from prompts.schema import Prompt, read_prompts, with_system
 
 SAMPLE_SEED = 20250601
-"""Fixed, and not the run's: with a `limit` all checkpoints of all runs answer the same prompts."""
+"""Independent of the run: with a `limit`, all checkpoints of all runs get equal prompts."""
 _PACKAGED = {"gsm8k": packaged.gsm8k, "basic_arithmetic": packaged.basic_arithmetic}
 
 
 def load_suite(config: SuiteConfig, prompts_folder: Path | None) -> list[Prompt]:
-    """The prompts of a suite. `prompts_folder` is the finished prompts stage, which `held_out` is
-    read from.
+    """The prompts of a suite. `held_out` is read from `prompts_folder`, the finished prompts stage.
 
-    Raises BadInput if a suite's data is not there.
+    Raises BadInput if a suite's data is missing.
     """
     if config.name != "held_out":
         prompts = _PACKAGED[config.name]()
@@ -40,14 +38,14 @@ def load_suite(config: SuiteConfig, prompts_folder: Path | None) -> list[Prompt]
 
 
 def packaged_prompts() -> list[tuple[str, Prompt]]:
-    """Every prompt of every packaged suite, with the suite's name. Raises BadInput if a suite's
-    data is not there."""
+    """Every prompt of every packaged suite, with the suite's name. Raises BadInput if data is
+    missing."""
     return [(name, prompt) for name, load in _PACKAGED.items() for prompt in load()]
 
 
 def sample(prompts: list[Prompt], suite: str, limit: int | None) -> list[Prompt]:
-    """`limit` prompts drawn by their ids, in their own order; a smaller limit draws a part of a
-    larger one's."""
+    """`limit` prompts drawn by their ids, in their original order. A smaller limit gives a subset
+    of a larger one's."""
     if limit is None or limit >= len(prompts):
         return prompts
     ranked = sorted(prompts, key=lambda prompt: (derive(SAMPLE_SEED, suite, prompt.id), prompt.id))

@@ -1,5 +1,5 @@
-"""A policy without a model: prompts of known pass rates that drift, rolled out by chance, to test
-the curriculum on."""
+"""A simulated policy to test the curriculum: prompts with known, drifting pass rates, rolled out at
+random."""
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class SimulatedPolicy:
         return 1 / (1 + np.exp(-self.odds[id] - self.drift * version))
 
     def roll(self, request, version, seed):
-        """The outcome of an ask: the same whatever else is asked."""
+        """The result of a request, independent of all other requests."""
         chance = np.random.default_rng(
             [seed, version, sum(map(ord, request.id)), len(request.purpose), hash_of(request.id)]
         )
@@ -54,7 +54,7 @@ def hash_of(text):
 
 
 def take(curriculum, policy, version, seed=0):
-    """One step of a curriculum; what it chose and every ask it made."""
+    """One step of a curriculum: its selection and all its requests."""
     asking, asked = curriculum.step(version), []
     try:
         requests = next(asking)

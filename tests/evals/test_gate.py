@@ -1,4 +1,4 @@
-"""Gates: what may fall how far, and what is said."""
+"""Gates: how far a score may fall, and the message when it falls further."""
 
 import pytest
 
@@ -20,19 +20,15 @@ def test_gate_allows_exactly_the_drop_and_names_both_scores():
         check_gate(results(0.5), results(0.5), "gsm8k", 0.02)
 
 
-def test_a_gate_does_not_let_pass_what_has_no_score():
+def test_a_missing_score_does_not_pass_a_gate():
     require_score(results(0.0), "held_out", "sft")
     with pytest.raises(GateStopped, match=r"held_out has no score after 'sft'"):
         require_score({"suites": {"held_out": {"score": None}}}, "held_out", "sft")
 
 
 @pytest.mark.parametrize(("cut_off", "named"), [(40, True), (12, False)])
-def test_a_gate_that_answers_cut_off_close_names_the_length_first(cut_off, named):
+def test_a_drop_from_cut_off_answers_names_the_length_first(cut_off, named):
     with pytest.raises(GateStopped) as caught:
         check_gate(results(0.50, 10), results(0.30, cut_off), "held_out", 0.02)
-    assert (
-        caught.value.remedy.startswith(
-            "raise the suite's max_tokens: 40 answers were cut off, 10 before"
-        )
-        == named
-    )
+    longer = "raise the suite's max_tokens: 40 answers were cut off, 10 before"
+    assert caught.value.remedy.startswith(longer) == named

@@ -1,7 +1,7 @@
-"""What the present verifiers say of stored rollouts and evaluation answers."""
+"""Stored rollouts and evaluation answers, graded again."""
 
 import json
-from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,7 +21,7 @@ def member(text, reward, fault=None, finish="stop"):
     return {"text": text, "finish": finish, "token_ids": [1], "reward": reward, "fault": fault}
 
 
-def test_rollouts_that_are_graded_otherwise_are_counted_by_what_changed(tmp_path):
+def test_changed_grades_of_rollouts_are_counted_by_kind(tmp_path):
     write_prompts(tmp_path / "prompts.parquet", [prompt()])
     members = [
         member("12", 1.0),
@@ -32,8 +32,8 @@ def test_rollouts_that_are_graded_otherwise_are_counted_by_what_changed(tmp_path
         member("12", 0.0, fault="cut_off", finish="length"),
     ]
     write_json_lines(tmp_path / "groups.jsonl", [{"prompt_id": "a", "members": members}])
-    found = regrade("rl", list(rollouts(tmp_path)))
-    counts = {name: found[name] for name in found if name not in ("stage", "examples")}
+    regraded = regrade("rl", list(rollouts(tmp_path)))
+    counts = {name: regraded[name] for name in regraded if name not in ("stage", "examples")}
     assert counts == {
         "answers": 5,
         "changed": 4,
@@ -42,13 +42,9 @@ def test_rollouts_that_are_graded_otherwise_are_counted_by_what_changed(tmp_path
         "fault_to_graded": 1,
         "graded_to_fault": 1,
     }
-    assert [example["is"] for example in found["examples"]] == [
-        "wrong",
-        "right",
-        "right",
-        "cut_off",
-    ]
-    assert found["examples"][0]["text"] == "12 or 13" and json.dumps(found)
+    grades = [example["is"] for example in regraded["examples"]]
+    assert grades == ["wrong", "right", "right", "cut_off"]
+    assert regraded["examples"][0]["text"] == "12 or 13" and json.dumps(regraded)
 
 
 def test_answers_of_an_evaluation_are_matched_with_their_prompts(tmp_path):
@@ -60,14 +56,23 @@ def test_answers_of_an_evaluation_are_matched_with_their_prompts(tmp_path):
         {**base, "id": "b", "text": "", "correct": False, "fault": "too_long", "finish": None},
     ]
     write_json_lines(tmp_path / "answers.jsonl", rows)
-    found = regrade("eval-rl", list(answers(tmp_path, tmp_path)))
-    assert (found["answers"], found["changed"], found["right_to_wrong"]) == (2, 1, 1)
+    regraded = regrade("eval-rl", list(answers(tmp_path, tmp_path)))
+    counts = [regraded[name] for name in ("answers", "changed", "right_to_wrong")]
+    assert counts == [2, 1, 1]
 
 
-def test_thinking_without_an_end_counts_as_wrong_and_is_said():
+def test_unclosed_thinking_counts_as_wrong_and_is_reported():
     suite = SuiteConfig.model_validate("held_out")
-    done = Answer("held_out", "a", "c", True, None, None, "12", "", 1, "stop")
-    open_ended = replace(done, id="b", correct=False, fault="cut_off")
+    base: dict[str, Any] = {
+        "suite": "held_out",
+        "capability": "c",
+        "answer": None,
+        "reference": "12",
+        "text": "",
+        "tokens": 1,
+    }
+    done = Answer(**base, id="a", correct=True, fault=None, finish="stop")
+    open_ended = Answer(**base, id="b", correct=False, fault="cut_off", finish="stop")
     result = summary([done, open_ended])
     assert (result["score"], result["n"], result["faults"], result["cut_off"]) == (0.5, 2, 0, 1)
     assert "never ended their thinking" in remarks(suite, [done, open_ended], 512)[0]

@@ -36,7 +36,7 @@ def some_ids(rows=2, length=30):
 
 
 def grow(policy):
-    """Adapters as if they had been trained for a while."""
+    """Give the adapters random values, as training would."""
     torch.manual_seed(0)
     with torch.no_grad():
         for name, parameter in policy.named_parameters():
@@ -51,7 +51,7 @@ def adapters(policy):
 
 @pytest.mark.parametrize("parts", [PARTS, PARTS[:3], ("routed_experts",)], ids=len)
 @pytest.mark.parametrize("rank", [4, 3])
-def test_policy_weights_are_what_the_adapted_model_computes_with(parts, rank):
+def test_policy_weights_give_the_outputs_of_the_adapted_model(parts, rank):
     base = nano()
     names = set(base.state_dict())
     policy = grow(adapted(base, LoraConfig(rank=rank, alpha=8, parts=parts)).eval())
@@ -132,7 +132,7 @@ def test_fresh_adapters_change_nothing():
         ),
     ],
 )
-def test_adapters_sit_where_they_are_asked_for_and_nowhere_else(config, there, absent):
+def test_adapters_are_on_the_requested_parts_only(config, there, absent):
     names = adapters(adapted(nano(), LoraConfig(**config)))
     assert any(there in name for name in names) and not any(absent in name for name in names)
     assert all("lora_" in name for name in names)
@@ -145,13 +145,13 @@ def test_adapters_sit_where_they_are_asked_for_and_nowhere_else(config, there, a
         ({"layers": (0,), "parts": ("routed_experts",)}, "routed_experts"),
     ],
 )
-def test_layers_and_parts_that_are_not_there_are_refused(config, named):
+def test_missing_layers_and_parts_are_refused(config, named):
     with pytest.raises(BadInput, match=named):
         adapted(nano(), LoraConfig(**config))
 
 
 @pytest.mark.parametrize("train", ["full", "all_but_router", "experts"])
-def test_full_training_moves_what_it_is_asked_to(train):
+def test_only_the_selected_weights_require_gradients(train):
     policy = freeze_untrained(nano(), train, LoraConfig())
     policy(input_ids=some_ids(), labels=some_ids()).loss.backward()
     moved = {name for name, p in policy.named_parameters() if p.grad is not None}

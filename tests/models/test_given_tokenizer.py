@@ -1,5 +1,5 @@
-"""`pad_token` and `chat_template` of a recipe: written into the starting checkpoint, so that all
-after it use them."""
+"""`pad_token` and `chat_template` of a recipe are in the starting checkpoint, and so in all later
+ones."""
 
 import json
 import os
@@ -76,12 +76,12 @@ def test_what_the_recipe_gives_is_in_the_starting_checkpoint_and_stays_when_that
         )
 
 
-def test_a_template_may_be_written_into_the_recipe(dense, tmp_path):
+def test_a_recipe_may_contain_the_template_itself(dense, tmp_path):
     model = load_recipe(write_recipe(tmp_path, given(json.dumps(GIVEN)))).model
     assert AutoTokenizer.from_pretrained(base_stage(model, tmp_path / "one")).chat_template == GIVEN
 
 
-def test_a_template_enters_the_fingerprint_by_what_it_holds(dense, tmp_path):
+def test_a_template_enters_the_fingerprint_by_its_content(dense, tmp_path):
     first = build_plan(load_recipe(write_recipe(tmp_path, given())))["base"].fingerprint
     (tmp_path / "chat.jinja").rename(tmp_path / "other.jinja")
     path = write_recipe(tmp_path, given("other.jinja"))
@@ -97,7 +97,7 @@ def test_a_template_enters_the_fingerprint_by_what_it_holds(dense, tmp_path):
         ("<|end|>", "pad_token: '<|end|>' is the token that ends an answer"),
     ],
 )
-def test_a_pad_token_must_be_there_and_end_nothing(dense, token, message):
+def test_a_pad_token_must_be_in_the_vocabulary_and_not_the_end_token(dense, token, message):
     error = refused(load_tokenizer, dense, pad_token=token, chat_template=GIVEN)
     assert error.message == f"{dense}: {message}"
     assert error.remedy == "name a token that nothing else uses, such as '<|pad|>'"

@@ -1,5 +1,5 @@
-"""Checkpoint folders: exact both ways with stock transformers, multimodal ones, and never any
-code."""
+"""Checkpoint folders: exact round trips with stock transformers, multimodal folders, and no code
+of theirs run."""
 
 import json
 import subprocess
@@ -80,7 +80,7 @@ def dense(tmp_path):
 
 
 def multimodal(folder, **changed):
-    """A checkpoint as Scout and Maverick have it, in several shards; gives back the model."""
+    """A checkpoint in the form of Scout and Maverick, in several shards; returns the model."""
     torch.manual_seed(0)
     model = Llama4ForConditionalGeneration(
         Llama4Config(text_config={**TEXT, **changed}, vision_config=VISION)
@@ -127,12 +127,12 @@ def test_a_checkpoint_loads_in_plain_transformers_without_our_code(nano):
     )
 
 
-def test_loading_gives_back_what_was_saved(nano):
+def test_loading_returns_the_saved_weights(nano):
     assert identical(nano_model(TOKENIZER, seed=3).state_dict(), load_policy(nano).state_dict())
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_stock_checkpoints_go_through_us_unchanged_and_ours_through_stock(tmp_path, tied):
+def test_checkpoints_of_stock_transformers_round_trip_unchanged(tmp_path, tied):
     torch.manual_seed(0)
     stock = Llama4ForCausalLM(Llama4TextConfig(**TEXT, tie_word_embeddings=tied))
     stock.save_pretrained(tmp_path / "stock", max_shard_size="20KB")
@@ -147,7 +147,7 @@ def test_stock_checkpoints_go_through_us_unchanged_and_ours_through_stock(tmp_pa
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_of_a_multimodal_checkpoint_the_text_part_is_taken(tmp_path, tied):
+def test_the_text_part_of_a_multimodal_checkpoint_is_loaded(tmp_path, tied):
     whole = multimodal(tmp_path / "whole", tie_word_embeddings=tied)
     names = json.loads((tmp_path / "whole" / "model.safetensors.index.json").read_text())[
         "weight_map"
@@ -160,8 +160,8 @@ def test_of_a_multimodal_checkpoint_the_text_part_is_taken(tmp_path, tied):
     ours = load_policy(tmp_path / "whole").eval()
     assert identical(whole.language_model.state_dict(), ours.state_dict())
     with torch.no_grad():
-        expected, found = (model(input_ids=token_ids()).logits for model in (whole, ours))
-    assert (expected - found).abs().max() < 1e-5 and expected.std() > 0.1
+        expected, actual = (model(input_ids=token_ids()).logits for model in (whole, ours))
+    assert (expected - actual).abs().max() < 1e-5 and expected.std() > 0.1
 
     save_policy(ours, load_tokenizer(tmp_path / "whole"), tmp_path / "text")
     assert (
@@ -201,8 +201,8 @@ def test_the_older_fields_of_scouts_config_mean_the_same(tmp_path):
     edit_config(tmp_path, text_config=text, torch_dtype="bfloat16")
     ours = load_policy(tmp_path).eval()
     with torch.no_grad():
-        expected, found = (model(input_ids=token_ids()).logits for model in (whole, ours))
-    assert (expected - found).abs().max() < 1e-5
+        expected, actual = (model(input_ids=token_ids()).logits for model in (whole, ours))
+    assert (expected - actual).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_the_older_fields_of_scouts_config_mean_the_same(tmp_path):
         ),
     ],
 )
-def test_the_text_part_is_taken_strictly(tmp_path, change, named):
+def test_the_text_part_is_loaded_strictly(tmp_path, change, named):
     multimodal(tmp_path).save_pretrained(tmp_path)
     (tmp_path / "model.safetensors.index.json").unlink()
     load_policy(tmp_path)

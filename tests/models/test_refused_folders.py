@@ -1,4 +1,4 @@
-"""What is wrong with a checkpoint folder is one clear error that names it; what only looks wrong is
+"""A problem with a checkpoint folder gives one clear error that names it; valid folders give
 none."""
 
 import pytest
@@ -73,7 +73,7 @@ def test_many_wrong_tensors_are_counted(nano):
     assert refusal(load_policy, nano).endswith("and 16 more")
 
 
-def test_an_equal_copy_of_a_tied_weight_is_no_fault(nano):
+def test_an_equal_copy_of_a_tied_weight_is_accepted(nano):
     rewrite(nano, lambda tensors: tensors.update({HEAD: tensors[EMBEDDINGS].clone()}))
     assert identical(nano_model(TOKENIZER, seed=3).state_dict(), load_policy(nano).state_dict())
 
@@ -181,12 +181,12 @@ def no_object(folder):
         ),
     ],
 )
-def test_a_folder_that_is_no_whole_checkpoint_gives_one_clear_error(nano, damage, named):
+def test_an_incomplete_checkpoint_gives_one_clear_error(nano, damage, named):
     damage(nano)
     assert named in refusal(load_policy, nano)
 
 
-def test_shards_alone_are_no_fault(nano):
+def test_shards_without_a_single_file_are_accepted(nano):
     shards(nano)
     assert len(list(nano.glob("*.safetensors"))) == 7
     assert identical(nano_model(TOKENIZER, seed=3).state_dict(), load_policy(nano).state_dict())

@@ -1,4 +1,4 @@
-"""Training prompts that overlap evaluation prompts: found, named, dropped; and nothing else is."""
+"""Training prompts that overlap evaluation prompts are found, listed and dropped, and no others."""
 
 import json
 import re
@@ -29,11 +29,11 @@ def prompt(name, text, solution=None, answer="a"):
     )
 
 
-def found(training, *evaluation):
-    """How `training` overlaps the suite that asks `evaluation`, if it does."""
-    kept, findings = decontaminate([training], [("suite", each) for each in evaluation])
-    assert len(kept) + len(findings) == 1
-    return findings[0].how if findings else None
+def overlap(training, *evaluation):
+    """How `training` overlaps a suite of the prompts `evaluation`; None if it does not."""
+    kept, overlaps = decontaminate([training], [("suite", each) for each in evaluation])
+    assert len(kept) + len(overlaps) == 1
+    return overlaps[0].how if overlaps else None
 
 
 def source(tmp_path, *rows, name="mine.jsonl"):
@@ -43,7 +43,7 @@ def source(tmp_path, *rows, name="mine.jsonl"):
 
 
 def gather(tmp_path, *sources):
-    """The stage's metrics, its training prompts' ids, its findings and what it told the person."""
+    """The stage's metrics, its training prompts, its overlaps and its notes."""
     notes: list[str] = []
     context = StageContext(tmp_path, 3, lambda *a, **k: None, lambda: False, 1, notes.append)
     metrics = run(PromptsStage(sources=sources), {}, context).metrics
@@ -76,7 +76,7 @@ def texts(letters, shortest):
     texts("xyz", 0),
     st.sampled_from(["question", "solution"]),
 )
-def test_any_window_of_an_evaluation_text_is_found(data, words, before, after, where):
+def test_any_window_of_an_evaluation_text_is_detected(data, words, before, after, where):
     start = data.draw(st.integers(0, len(words) - N))
     window = data.draw(spelled(words[start : start + N]))
     text = " ".join([*before, window, *after])
@@ -84,14 +84,14 @@ def test_any_window_of_an_evaluation_text_is_found(data, words, before, after, w
         "question": prompt("e", " ".join(words)),
         "solution": prompt("e", "why", " ".join(words)),
     }[where]
-    assert found(prompt("t", text), asked) in ("ngram", "exact")
-    assert found(prompt("t", "other", solution=text), asked) == "ngram"
+    assert overlap(prompt("t", text), asked) in ("ngram", "exact")
+    assert overlap(prompt("t", "other", solution=text), asked) == "ngram"
 
 
 @given(texts("abcdé123+", 1), texts("abcdé123+", 1), texts("xyz456-", 1), texts("xyz456-", 1))
 def test_disjoint_vocabularies_never_overlap(question, solution, other, learnt):
     asked = prompt("e", " ".join(question), " ".join(solution), answer="7")
-    assert found(prompt("t", " ".join(other), " ".join(learnt), answer="8"), asked) is None
+    assert overlap(prompt("t", " ".join(other), " ".join(learnt), answer="8"), asked) is None
 
 
 @given(
@@ -99,63 +99,63 @@ def test_disjoint_vocabularies_never_overlap(question, solution, other, learnt):
     st.integers(0, 30),
     st.sampled_from(["", "c"]),
 )
-def test_overlap_is_what_comparing_all_windows_finds(one, cut, between):
+def test_overlaps_are_those_of_comparing_all_windows(one, cut, between):
     other = [*one[cut:], *between, *one[:cut]]
     windows = [{tuple(text[i : i + N]) for i in range(len(text) - N + 1)} for text in (one, other)]
     expected = "exact" if one == other else "ngram" if windows[0] & windows[1] else None
     assert (
-        found(prompt("t", " ".join(one), answer="8"), prompt("e", " ".join(other), answer="7"))
+        overlap(prompt("t", " ".join(one), answer="8"), prompt("e", " ".join(other), answer="7"))
         == expected
     )
 
 
 def test_thirteen_words_in_a_row_and_not_twelve():
     asked = prompt("e", " ".join(WORDS))
-    assert found(prompt("t", " ".join(["x", *WORDS[:13], "y"])), asked) == "ngram"
-    assert found(prompt("t", " ".join(["x", *WORDS[:12], "y", *WORDS[12:]])), asked) is None
+    assert overlap(prompt("t", " ".join(["x", *WORDS[:13], "y"])), asked) == "ngram"
+    assert overlap(prompt("t", " ".join(["x", *WORDS[:12], "y", *WORDS[12:]])), asked) is None
 
 
 def test_words_are_not_in_a_row_across_two_texts():
     asked = prompt("e", " ".join(WORDS[:7]), " ".join(WORDS[7:]))
-    assert found(prompt("t", " ".join(["x", *WORDS])), asked) is None
+    assert overlap(prompt("t", " ".join(["x", *WORDS])), asked) is None
 
 
 def test_short_texts_are_compared_whole():
     asked = prompt("e", "12 + 5")
     others = ("12 - 5", "-12 + 5", "12 + 5.0", "Calculate 12 + 5")
-    assert [found(prompt("t", text), asked) for text in others] == [None] * 4
-    assert found(prompt("t", "“12 + 5”?"), asked) == "exact"
+    assert [overlap(prompt("t", text), asked) for text in others] == [None] * 4
+    assert overlap(prompt("t", "“12 + 5”?"), asked) == "exact"
 
 
 def test_worked_solutions_are_compared_without_calculator_marks():
     solution = "She sells 2 + 3 = <<2+3=5>>5 eggs and keeps 4 - 1 = <<4-1=3>>3 of the rest"
     copied = "So: she sells 2 + 3 = 5 eggs, and keeps 4 - 1 = 3 of the rest."
-    assert found(prompt("t", "q", copied), prompt("e", "how many", solution)) == "ngram"
+    assert overlap(prompt("t", "q", copied), prompt("e", "how many", solution)) == "ngram"
 
 
-def test_finding_says_what_matches_what():
+def test_an_overlap_names_both_prompts():
     asked = [("one", prompt("e1", "x " * 400)), ("two", prompt("e2", " ".join(WORDS)))]
     training = [
         prompt("t0", "kept"),
         prompt("t1", "x " * 400),
         prompt("t2", "so", " ".join(WORDS).upper()),
     ]
-    kept, findings = decontaminate(training, asked)
+    kept, overlaps = decontaminate(training, asked)
     assert kept == training[:1]
-    assert [(f.id, f.how, f.suite, f.matched) for f in findings] == [
+    assert [(f.id, f.how, f.suite, f.matched) for f in overlaps] == [
         ("t1", "exact", "one", "e1"),
         ("t2", "ngram", "two", "e2"),
     ]
-    assert [len(findings[0].text), findings[1].text] == [200, " ".join(WORDS[:13])]
-    assert {(f.source, f.capability) for f in findings} == {("mine", "c")}
+    assert [len(overlaps[0].text), overlaps[1].text] == [200, " ".join(WORDS[:13])]
+    assert {(f.source, f.capability) for f in overlaps} == {("mine", "c")}
 
 
-def test_system_message_hides_nothing():
+def test_a_system_message_hides_no_overlap():
     training = prompt("t", "12 + 5")
     training = replace(
         training, messages=[{"role": "system", "content": "Be brief."}, *training.messages]
     )
-    assert found(training, prompt("e", "12 + 5")) == "exact"
+    assert overlap(training, prompt("e", "12 + 5")) == "exact"
 
 
 def test_stage_drops_planted_test_questions_and_keeps_the_rest(tmp_path):
@@ -173,10 +173,10 @@ def test_stage_drops_planted_test_questions_and_keeps_the_rest(tmp_path):
         {"id": "minus", "prompt": "Calculate 5 + 91 = ?!"},
     ]
     mine = source(tmp_path, *planted, *clean)
-    metrics, kept, findings, notes = gather(tmp_path, mine)
+    metrics, kept, overlaps, notes = gather(tmp_path, mine)
     assert kept == [p for p in load_source(mine) if p.id in ("mine.jsonl:new", "mine.jsonl:minus")]
     ids = [packaged.gsm8k()[n].id for n in range(3)] + [packaged.basic_arithmetic()[0].id]
-    assert [(f["id"], f["how"], f["matched"]) for f in findings] == [
+    assert [(f["id"], f["how"], f["matched"]) for f in overlaps] == [
         (f"mine.jsonl:{name}", how, matched)
         for name, how, matched in zip(
             ("same", "loud", "learnt", "sum"),
@@ -199,10 +199,10 @@ def test_stage_drops_planted_test_questions_and_keeps_the_rest(tmp_path):
 
 
 def test_stage_with_nothing_to_drop_writes_an_empty_list(tmp_path):
-    metrics, kept, findings, notes = gather(
+    metrics, kept, overlaps, notes = gather(
         tmp_path, source(tmp_path, {"prompt": "Spell cat backwards."})
     )
-    assert (tmp_path / "contaminated.jsonl").read_text() == "" and findings == notes == []
+    assert (tmp_path / "contaminated.jsonl").read_text() == "" and overlaps == notes == []
     assert (len(kept), metrics["dropped_contaminated"]) == (1, 0)
     assert metrics["contaminated_by_suite"] == {"basic_arithmetic": 0, "gsm8k": 0}
 
@@ -230,6 +230,6 @@ def test_every_gsm8k_question_and_worked_solution_is_found():
     ]
     bare = [(p.id, re.sub(r"<<.*?>>", "", p.solution or "")) for p in packaged.gsm8k()]
     solutions = [prompt(name, "Say it.", text) for name, text in bare if len(text.split()) > 2 * N]
-    kept, findings = decontaminate(questions + solutions, asked)
+    kept, overlaps = decontaminate(questions + solutions, asked)
     assert kept == [] and len(solutions) > 900
-    assert {f.suite for f in findings} == {"gsm8k"}
+    assert {f.suite for f in overlaps} == {"gsm8k"}

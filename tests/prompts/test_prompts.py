@@ -61,7 +61,7 @@ def test_template_replaces_the_wording():
         assert task.messages[1]["content"] == f"reverse {task.answer[::-1]}"
 
 
-def test_template_writes_lists_plainly_and_knows_the_own_wording():
+def test_template_writes_lists_plainly_and_may_contain_the_familys_question():
     task = load_source(gym("gcd", 1, question="gcd({numbers}) <- {question}"))[0]
     assert task.messages[0]["content"].startswith("gcd(") and "[" not in task.messages[0]["content"]
     assert task.metadata["question"] in task.messages[0]["content"]
@@ -100,7 +100,7 @@ def test_seed_and_size_do_not_belong_in_settings():
         gym(settings={"seed": 3})
 
 
-def test_what_grades_a_task_is_its_difficulty():
+def test_graded_by_sets_the_difficulty_of_a_task():
     settings = {"min_word_len": 3, "max_word_len": 6}
     plain, graded = (
         load_source(gym(settings=settings)),
@@ -130,7 +130,7 @@ def test_family_without_reference_answers_is_refused():
         load_source(gym("rush_hour", 1))
 
 
-def test_graders_cannot_run_python():
+def test_scorers_cannot_run_python():
     queens = sys.modules[library_module().factory.DATASETS["n_queens"][0].__module__]
     with pytest.raises(ValueError):
         vars(queens)["eval"]("__import__('os').getcwd()")
@@ -186,7 +186,7 @@ GOOD = {"prompt": "q", "answer": "a"}
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "problem"),
     [
         (b'{"prompt": "x", "answer": ', "not JSON"),
         (b'["a"]', "not a JSON object but list"),
@@ -212,9 +212,9 @@ GOOD = {"prompt": "q", "answer": "a"}
         ({**GOOD, "id": "one"}, "id 'one' is already used at .*mine.jsonl:1"),
     ],
 )
-def test_bad_row_is_named_with_file_and_line(tmp_path, row, said):
+def test_bad_row_is_named_with_file_and_line(tmp_path, row, problem):
     path = lines(tmp_path, {**GOOD, "id": "one"}, GOOD, row)
-    with pytest.raises(BadInput, match=rf"mine.jsonl:3: .*{said}"):
+    with pytest.raises(BadInput, match=rf"mine.jsonl:3: .*{problem}"):
         load_source(own(path))
 
 
@@ -246,7 +246,7 @@ def test_unreadable_parquet_and_folder(tmp_path, source):
         load_source(own(path, source))
 
 
-def test_prompts_file_gives_back_what_was_written(tmp_path):
+def test_prompts_file_round_trip(tmp_path):
     prompts = [*load_source(gym("gcd", 3)), prompt("ü", "grüße\u2028\n")]
     write_prompts(tmp_path / "p.parquet", prompts)
     assert read_prompts(tmp_path / "p.parquet") == prompts
@@ -260,13 +260,13 @@ def test_unreadable_prompts_files(tmp_path):
     write_prompts(tmp_path / "empty.parquet", [])
     (tmp_path / "text.parquet").write_text("no")
     pq.write_table(pa.table({"id": ["a"]}), tmp_path / "other.parquet")
-    said = {
+    messages = {
         "absent": "no such",
         "empty": "no prompts",
         "text": "not a readable",
         "other": "no column answer",
     }
-    for name, message in said.items():
+    for name, message in messages.items():
         with pytest.raises(BadInput, match=message):
             read_prompts(tmp_path / f"{name}.parquet")
 

@@ -154,12 +154,12 @@ def test_reasoning_gym_score_uses_the_settings_and_the_whole_item():
 @pytest.mark.parametrize(
     "text", ["__import__('os')", "open(1)", "9**9**9**9", "x.y", "exit()", "[1]", "9**(99999)"]
 )
-def test_text_that_is_no_algebra_is_not_run(text, monkeypatch):
+def test_text_that_is_not_algebra_is_not_run(text, monkeypatch):
     monkeypatch.setattr(verifiers, "_scorer", lambda *a: pytest.fail("was scored"))
     assert grade(task("countdown"), f"<answer>{text}</answer>").reward == 0
 
 
-def test_unreadable_answer_is_wrong_and_no_fault():
+def test_an_unreadable_answer_is_wrong_and_not_a_fault():
     result = grade(task("prime_factorization"), "foo")
     assert (result.reward, result.fault) == (0.0, None)
 
