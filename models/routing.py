@@ -1,9 +1,9 @@
-"""What the routers do: load of the experts, drift of the choice, and an optional loss that evens
-the load out.
+"""Routing of the experts: their load, the drift of the choice, and an optional loss that balances
+the load.
 
-A `RouterWatch` listens to the routers of one policy. It counts in training mode only, within a
-forward pass of the policy, so that neither parity checks nor what gradient checkpointing computes
-again are counted.
+A `RouterWatch` hooks the routers of one policy. It counts in training mode only, within a forward
+pass of the policy: parity checks and the recomputation of gradient checkpointing are not
+counted.
 
 The loss is DeepSeek-V3's for sigmoid routers (arXiv:2412.19437, eq. 17 to 20; there within a
 sequence, here within a forward pass). Over T tokens, E experts of which each token chooses K:
@@ -12,8 +12,8 @@ sequence, here within a forward pass). Over T tokens, E experts of which each to
     P_i = 1 / T * sum over tokens of sigmoid(logit_i) / sum_j sigmoid(logit_j)
     loss = sum_i f_i P_i
 
-added up over the layers. It is 1 a layer when load or scores are even. Its gradient joins at the
-router, in the backward pass of whatever loss the trainer has."""
+added up over the layers. It is 1 per layer when load or scores are even. Its gradient is added at
+the router, in the backward pass of the trainer's loss."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -45,14 +45,14 @@ def plain(policy: nn.Module) -> Any:
 
 @dataclass
 class RouterWatch:
-    """Counts which experts the tokens of training choose, and adds the balance loss of weight
-    `balance` if above 0."""
+    """Counts which experts the tokens of training choose, and adds the balance loss where `balance`
+    is above 0."""
 
     policy: nn.Module
     balance: float = 0.0
-    """Weight of the loss."""
+    """Weight of the balance loss."""
     passes: Callable[[], int] = lambda: 1
-    """Forward passes of the present optimiser step: each has its share of the weight."""
+    """Forward passes of the present optimiser step; each has an equal share of the weight."""
     counts: dict[int, Tensor] = field(default_factory=dict)
     """Tokens by expert (E,), by layer, since the last `reset`."""
     losses: list[float] = field(default_factory=list)
@@ -124,10 +124,10 @@ class Attach(torch.autograd.Function):
 
 
 def real_tokens(mask: Tensor | Mapping[str, Tensor] | None) -> Tensor | None:
-    """Which tokens of a batch are not padding, flat; None where all are.
+    """Which tokens of a batch are not padding, flat; None where none is.
 
     From a padding mask (rows, length), or from the boolean masks (rows, 1, length, length) of
-    packed rows, where a padded token neither sees nor is seen."""
+    packed rows, where a padded token attends to itself alone and no other attends to it."""
     if isinstance(mask, Mapping):
         mask = mask["full_attention"]
     if mask is None or mask.dim() == 2:

@@ -1,9 +1,9 @@
-"""SFT and DPO: the batch of an optimiser step goes through the model in as few and even passes as
-the limit allows.
+"""SFT and DPO: the batch of an optimiser step goes through the model in as few and as even forward
+passes as the limit allows.
 
-The trainer gets the whole step as one batch, and its own accumulation stays at 1: it knows equal
-batches only, so that 17 rows with a limit of 16 would take 17 passes. The gradient is that of the
-whole batch, however it is divided."""
+The trainer gets the whole step as one batch, and its own accumulation stays at 1. Trainer
+accumulates batches of equal size only: 17 rows with a limit of 16 would take 17 passes. The
+gradient is that of the whole batch, however it is divided."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -18,15 +18,15 @@ Batch = dict[str, Any]
 
 
 class EvenPasses(Trainer):
-    """A trainer whose batch is divided; `items` of it (rows, pairs) at most go through the model at
+    """A trainer whose batch is divided: at most `items` of it (rows, pairs) go through the model at
     once."""
 
     items: int
     passes = 1
-    """Of the present optimiser step."""
+    """Forward passes of the present optimiser step."""
 
     def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
-        """The forward and backward passes of a step; their losses added up, which is that of the
+        """The forward and backward passes of a step; the sum of their losses is the loss of the
         whole batch."""
         parts, losses = self.parts(inputs), []
         self.passes = len(parts)
@@ -47,8 +47,7 @@ class EvenPasses(Trainer):
 
     def weigh(self, part: Batch, whole: Batch) -> None:
         """Prepare the loss of a part: a loss that is a mean over the part must become its share of
-        the whole. The default does nothing, as SFT's loss is divided by the tokens of the whole
-        step."""
+        the whole. SFT's loss is already divided by the tokens of the whole step."""
 
     def restore_token_count(self, last: Mapping[str, float]) -> None:
         """Go on counting tokens from a stage's last logged step: TRL counts those that it trained
@@ -56,8 +55,8 @@ class EvenPasses(Trainer):
         cast(Any, self)._total_train_tokens = last.get("num_tokens", 0)
 
     def _average(self, sizes: list[int]) -> None:
-        """TRL logs the plain mean of the passes' figures: list their mean by size in their
-        place."""
+        """Replace the figures of the passes by their mean weighted by size, as TRL logs the plain
+        mean."""
         for values in cast(Any, self)._metrics["train"].values():
             if len(values) == len(sizes) > 1:
                 values[:] = [

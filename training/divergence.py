@@ -14,19 +14,18 @@ from common.faults import CUT_OFF, counted, main_fault, remedy_of
 
 StepMetrics = Mapping[str, float]
 FIRST = 5
-"""Steps that say what is normal."""
+"""Steps that later ones are compared with."""
 FAULTS = "faults/"
-"""What the names of the faults' counts begin with."""
+"""Prefix of the names of the faults' counts."""
 LOW = 3.0
-"""A loss in nats below which the first step's says little: its few texts may happen to be easy
-ones."""
+"""A first loss below this, in nats, is replaced by it: the few texts of one step may be easy."""
 
 
 def divergence(rows: Sequence[StepMetrics], limits: DivergenceLimits) -> tuple[str, str] | None:
     """What is wrong after the last of a stage's steps, and the remedy; None while all is well."""
     for sign in (not_a_number, exploding, diverging, collapsed, nothing_to_learn, without_gradient):
-        if found := sign(rows, limits):
-            return found
+        if problem := sign(rows, limits):
+            return problem
     return None
 
 
@@ -51,7 +50,8 @@ def exploding(rows: Sequence[StepMetrics], limits: DivergenceLimits) -> tuple[st
 
 
 def diverging(rows: Sequence[StepMetrics], limits: DivergenceLimits) -> tuple[str, str] | None:
-    """Not of RL, whose loss is the advantage's and says nothing by its size."""
+    """The loss against that of the first step. Not in RL, where the size of the loss depends on the
+    advantages and means nothing."""
     first, last = rows[0].get("loss", math.inf), rows[-limits.patience :]
     limit = limits.loss_factor * max(first, LOW)
     if not _all(last, lambda row: "reward" not in row and row.get("loss", 0.0) > limit):
@@ -63,7 +63,7 @@ def diverging(rows: Sequence[StepMetrics], limits: DivergenceLimits) -> tuple[st
 
 
 def collapsed(rows: Sequence[StepMetrics], limits: DivergenceLimits) -> tuple[str, str] | None:
-    """Of RL alone: the entropy of the rollouts' tokens, in nats, against the first steps that
+    """In RL only: the entropy of the rollouts' tokens, in nats, against the first steps that
     trained."""
     values = [row["entropy"] for row in rows if "entropy" in row and "reward" in row]
     if len(values) < FIRST + limits.patience:
@@ -101,16 +101,16 @@ def nothing_to_learn(
 
 
 def _ungraded(rows: Sequence[StepMetrics]) -> tuple[Counter[str], int]:
-    """Rollouts of some steps of RL without a verdict, by reason, those that `cut_off: zero` counts
-    as wrong included; and all of them."""
-    found: Counter[str] = Counter()
+    """Rollouts of some steps that could not be graded, by reason, with those that `cut_off: zero`
+    counts as wrong; and the number of all rollouts."""
+    ungraded: Counter[str] = Counter()
     for row in rows:
         faults = {
             name.removeprefix(FAULTS): int(n) for name, n in row.items() if name.startswith(FAULTS)
         }
         cut_off = round(row.get("cut_off_share", 0.0) * row.get("rollouts", 0))
-        found.update(faults | {CUT_OFF: max(cut_off, faults.get(CUT_OFF, 0))})
-    return found, int(sum(row.get("rollouts", 0) for row in rows))
+        ungraded.update(faults | {CUT_OFF: max(cut_off, faults.get(CUT_OFF, 0))})
+    return ungraded, int(sum(row.get("rollouts", 0) for row in rows))
 
 
 def without_gradient(

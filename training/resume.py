@@ -1,9 +1,9 @@
 """Checkpoints inside a training stage: what a killed or stopped stage goes on from.
 
-The trainer's checkpoint folder counts only once `complete.json` is in it, written last. That file
-has the checksum of every other one, and of the stage's logs (`*.jsonl`) as they were then: a
-checkpoint that does not agree with it is named and never used, and what was logged after the one
-that is used is taken back."""
+A checkpoint folder counts only once `complete.json` is in it, which is written last. That file has
+the checksum of every other file, and of the stage's logs (`*.jsonl`) at that time. A checkpoint
+that does not agree with it is reported and never used. What was logged after the checkpoint that is
+used is cut off."""
 
 import hashlib
 import os
@@ -27,12 +27,12 @@ def resume_folder(context: StageContext) -> Path:
 
 
 def go_on(context: StageContext) -> Path | None:
-    """The newest sound checkpoint of an earlier attempt, with the stage's logs put back to where
-    they were at it.
+    """The newest sound checkpoint of an earlier attempt, with the stage's logs cut back to it; None
+    without one.
 
-    Call it once, before anything is logged. Newer checkpoints that are not sound are deleted: in
-    silence where a crash left them without `complete.json`, with a note that names the file
-    otherwise."""
+    Call it once, before anything is logged. Newer checkpoints that are not sound are deleted:
+    without a note where a crash left them without `complete.json`, otherwise with one that names
+    the file."""
     start = None
     for folder in sorted(resume_folder(context).glob("checkpoint-*"), key=step_of, reverse=True):
         problem = _problem(folder, context.folder)
@@ -68,10 +68,10 @@ def _problem(checkpoint: Path, stage: Path) -> str | None:
             or _beginning(stage / name, known["size"]) != known["sha256"]
         ):
             return f"{stage / name}: is not what it was at checkpoint {step_of(checkpoint)}"
-    found = {str(path.relative_to(checkpoint)) for path in files_below(checkpoint)} - {MARKER}
-    for name in sorted(found ^ marker["files"].keys()):
+    names = {str(path.relative_to(checkpoint)) for path in files_below(checkpoint)} - {MARKER}
+    for name in sorted(names ^ marker["files"].keys()):
         return (
-            f"{checkpoint / name}: {'is not of the checkpoint' if name in found else 'is missing'}"
+            f"{checkpoint / name}: {'is not of the checkpoint' if name in names else 'is missing'}"
         )
     for name, known in marker["files"].items():
         if checksum(checkpoint / name) != known:
@@ -86,7 +86,7 @@ def _beginning(path: Path, size: int) -> str:
 
 
 def _marked(checkpoint: Path, stage: Path) -> dict[str, Any]:
-    """What `complete.json` says of a checkpoint that is whole."""
+    """The content of `complete.json`; the files are on the disk before it is."""
     for path in files_below(checkpoint):
         with path.open("rb") as handle:
             os.fsync(handle.fileno())
@@ -98,11 +98,11 @@ def _marked(checkpoint: Path, stage: Path) -> dict[str, Any]:
 
 
 class CompleteCheckpoints(TrainerCallback):
-    """Adds what the trainer does not save (`extra`), marks the checkpoint complete, and stops when
-    asked to.
+    """Saves what the trainer does not (`extra`), marks checkpoints complete, and stops training on
+    request.
 
-    What a checkpoint takes goes into the stage's log (`benchmarks/cost.py` reads it there).
-    """
+    The time that a checkpoint takes goes into the stage's log (`benchmarks/cost.py` reads it
+    there)."""
 
     def __init__(self, context: StageContext, extra: Callable[[Path], None]) -> None:
         self.context = context

@@ -1,9 +1,9 @@
-"""Router health of a training stage: load of the experts at every step, drift of the routing
-against the stage's start.
+"""Router metrics of a training stage: the load of the experts at every step, and the drift of the
+routing since the stage's start.
 
 The drift is measured on a fixed probe, some of the stage's own sequences, at every checkpoint and
-at the end. With it goes a line into `routing.jsonl`: the share of tokens that each expert of each
-layer got since the line before."""
+at the end. Each measurement adds a line to `routing.jsonl`, with the share of tokens that each
+expert of each layer got since the line before."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,12 +26,12 @@ FIGURES = (
     "router/drift",
     "router/engine_differs",
 )
-"""What a stage's record keeps."""
+"""Figures that a stage's record keeps."""
 
 
 class RouterMetrics:
-    """Watches one policy in training. Make it before the weights of a checkpoint are loaded: they
-    are not the start."""
+    """Measures one policy in training. Create it before the weights of a checkpoint are loaded, as
+    the drift is measured from the stage's start."""
 
     def __init__(
         self,
@@ -50,24 +50,22 @@ class RouterMetrics:
         self.load: dict[int, Tensor] = {
             int(layer): tensor(counts) for layer, counts in saved.items()
         }
-        """Tokens by expert (E,), by layer, since the last line; on the CPU, wherever the policy
-        is."""
+        """Tokens by expert (E,), by layer, since the last line; always on the CPU."""
         self.start = routing(policy, self.probe) if moe_layers(policy) else None
 
     def step(self, step: int, last: int) -> dict[str, float]:
         """The figures of an optimiser step of `last`; call it once, after the step."""
         counts = {layer: count.cpu() for layer, count in self.watch.counts.items()}
-        found = load_metrics(counts)
-        if self.watch.losses:
-            found["router/balance_loss"] = (
-                sum(self.watch.losses) * len(counts) / len(self.watch.losses)
-            )
+        figures = load_metrics(counts)
+        losses = self.watch.losses
+        if losses:
+            figures["router/balance_loss"] = sum(losses) * len(counts) / len(losses)
         for layer, count in counts.items():
             self.load[layer] = self.load.get(layer, 0) + count
         self.watch.reset()
         if self.start is not None and (step % self.every == 0 or step == last):
-            found["router/drift"] = self._probe(step)
-        return found
+            figures["router/drift"] = self._probe(step)
+        return figures
 
     def save(self, checkpoint: Path) -> None:
         """Keep what the next line needs of the steps so far."""

@@ -1,5 +1,5 @@
-"""Preference pairs from the RL stage's own groups: verified right against wrong, same prompt, like
-lengths."""
+"""Preference pairs from the RL stage's own groups: a verified right answer against a wrong one to
+the same prompt, of similar length."""
 
 import random
 from collections import Counter
@@ -18,16 +18,16 @@ class Pair:
     chosen: str
     rejected: str
     step: int
-    """Policy version that sampled both."""
+    """RL step whose policy sampled both."""
     system: str | None
-    """System prompt that both were sampled under; a prompt with a system message of its own keeps
-    that one."""
+    """Text of the system prompt that both were sampled under; a prompt with a system message of its
+    own keeps that one."""
 
 
 def mine(
     groups: Iterable[dict[str, Any]], max_pairs: int, max_length_ratio: float, seed: int
 ) -> list[Pair]:
-    """At most one pair a prompt, from its newest group that has one; the newest pairs first, ties
+    """At most one pair per prompt, from its newest group that has one; the newest pairs first, ties
     by seed.
 
     Rollouts with a fault (cut off, verifier crash) are neither right nor wrong and make no pair.
@@ -63,7 +63,7 @@ def why_none(groups: Sequence[dict[str, Any]]) -> tuple[str, str]:
             f"in the {both} that have a right and a wrong answer their lengths differ too much",
             "raise max_length_ratio",
         )
-    return "none has a right and a wrong answer", "practise on prompts of medium difficulty"
+    return "none has a right and a wrong answer", "train RL on prompts of medium difficulty"
 
 
 def _pair(group: dict[str, Any], max_length_ratio: float, seed: int) -> Pair | None:
@@ -83,5 +83,6 @@ def _pair(group: dict[str, Any], max_length_ratio: float, seed: int) -> Pair | N
     ]
     random.Random(f"{seed}:{group['prompt_id']}").shuffle(candidates)
     ratio, chosen, rejected = min(candidates, key=lambda c: c[0], default=(float("inf"), "", ""))
-    found = Pair(group["prompt_id"], chosen, rejected, group["step"], group["system"])
-    return found if ratio <= max_length_ratio else None
+    if ratio > max_length_ratio:
+        return None
+    return Pair(group["prompt_id"], chosen, rejected, group["step"], group["system"])

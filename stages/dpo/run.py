@@ -1,9 +1,8 @@
 """Light DPO on pairs mined from the RL stage's groups, TRL's DPOTrainer, with an SFT term on the
 chosen answer.
 
-The reference policy is an explicit input, never whatever happens to be loaded. The chosen answers'
-absolute log-probabilities are logged: margins can grow while the right answers become less likely.
-"""
+The reference policy is an explicit input. The absolute log-probabilities of the chosen answers are
+logged, because margins can grow while the right answers become less likely."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -74,8 +73,7 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
 
 
 def read_groups(path: Path) -> list[dict[str, Any]]:
-    """The groups of an RL stage. BadInput where they do not say which system prompt they were
-    sampled under."""
+    """The groups of an RL stage. BadInput where the text of their system prompt is missing."""
     groups = read_json_lines(path)
     for number, group in enumerate(groups, start=1):
         if not isinstance(group["system"], str | None):

@@ -19,7 +19,7 @@ class Member:
     fault: str | None
     """Why the rollout counts neither as right nor as wrong: `cut_off`, or a verifier's fault."""
     cut_off: bool = False
-    """It did not come to its end. Under `cut_off: zero` that is no fault, but a reward of 0."""
+    """It did not reach its end. Under `cut_off: zero` that is no fault, but a reward of 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Group:
     probe: bool
     """Sampled to measure difficulty only, never trained on."""
     system: int = 0
-    """Which of the recipe's system prompts it is behind."""
+    """Index of the recipe's system prompt that it is behind."""
 
     def joined(self, more: "Group") -> "Group":
         """This group and further rollouts of the same prompt."""
@@ -46,8 +46,7 @@ class Group:
 
     @property
     def mixed(self) -> bool:
-        """Whether the usable rewards differ: only then does the group say anything to the
-        policy."""
+        """Whether the usable rewards differ: only then does the group have a gradient."""
         return len({member.reward for member in self.usable}) > 1
 
     @property
@@ -69,7 +68,7 @@ class Group:
         return sum(len(member.rollout.token_ids) for member in self.usable)
 
     def advantages(self) -> list[float]:
-        """One a usable member: (reward - mean) / (standard deviation + 1e-4).
+        """One per usable member: (reward - mean) / (standard deviation + 1e-4).
 
         GRPO, Shao et al. 2024 (arXiv:2402.03300), section 4.1.
         """

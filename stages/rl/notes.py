@@ -1,5 +1,5 @@
-"""What a person is told of a step, once: prompts without room, and capabilities that have too few
-useful prompts."""
+"""Notes about a step, each given once: prompts that cannot be rolled out, and capabilities with too
+few useful prompts."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -14,12 +14,12 @@ UNUSABLE = {
     TOO_LONG: "longer than {limit} tokens (rollouts.max_model_len less max_tokens)",
     NOT_ENCODED: "cannot be encoded",
 }
-"""What is said of prompts that cannot be rolled out, by reason."""
+"""The wording for prompts that cannot be rolled out, by reason."""
 
 
 class Notes:
-    """Remembers what was said, and by capability what came of the rollouts, since the stage was
-    started."""
+    """Remembers the notes given, and by capability the rollouts and those that could not be graded,
+    since the process started."""
 
     def __init__(
         self, prompts: Mapping[str, Prompt], limit: int, note: Callable[[str], None]
@@ -30,7 +30,7 @@ class Notes:
         self.ungraded: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def step(self, step: int, batch: StepBatch) -> None:
-        """Say what is new at a step."""
+        """Give the notes that are new at a step."""
         for group in batch.rolled_out:
             self.rollouts[group.capability] += len(group.members)
             cut_off = sum(member.cut_off for member in group.usable)
@@ -46,8 +46,8 @@ class Notes:
             self.note(f"{few}{reason}")
 
     def _by_reason(self, names: set[str]) -> dict[str, list[str]]:
-        """The capabilities by what is said of why: nothing where their answers could be graded."""
-        found: defaultdict[str, list[str]] = defaultdict(list)
+        """The capabilities by reason: an empty one where their answers could be graded."""
+        by_reason: defaultdict[str, list[str]] = defaultdict(list)
         for name in sorted(names):
             ungraded, rollouts = self.ungraded[name], self.rollouts[name]
             reason = main_fault(ungraded, rollouts)
@@ -55,16 +55,16 @@ class Notes:
                 f". Of {rollouts} rollouts {ungraded.total()} could not be graded"
                 f" ({counted(ungraded)})"
             )
-            found[f"{said}: {remedy_of(reason)}" if reason else ""].append(name)
-        return found
+            by_reason[f"{said}: {remedy_of(reason)}" if reason else ""].append(name)
+        return by_reason
 
     def _unusable(self, step: int, batch: StepBatch) -> None:
         for reason, what in UNUSABLE.items():
-            prompts = [self.prompts[id] for id, found in batch.unusable.items() if found == reason]
+            prompts = [self.prompts[id] for id, why in batch.unusable.items() if why == reason]
             if prompts:
                 named = ", ".join(prompt.named for prompt in prompts[:NAMED])
                 more = f" and {len(prompts) - NAMED} more" if len(prompts) > NAMED else ""
                 said = what.format(limit=self.limit)
                 self.note(
-                    f"step {step}: {said}: {named}{more}. Never practised on; {remedy_of(reason)}"
+                    f"step {step}: {said}: {named}{more}. Never rolled out; {remedy_of(reason)}"
                 )

@@ -1,9 +1,9 @@
 """Which completions go through the model together: as few and as even forward passes as the limit
 allows.
 
-A fault has no part in the loss, so it is not computed. Like lengths come together, as a pass is
-padded to its longest. Where the members of a group lie on both sides of a boundary, each side
-computes the prompt for itself."""
+Rollouts with a fault have no part in the loss and are not computed. Similar lengths go together,
+because a pass is padded to its longest row. A group whose members lie in two passes has its prompt
+computed in both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Part:
     """Prompt tokens."""
     rollouts: list[Rollout]
     advantages: list[float]
-    """One a rollout, from its whole group."""
+    """One per rollout, computed over its whole group."""
 
     @property
     def completions(self) -> list[list[int]]:
@@ -30,8 +30,8 @@ class Part:
 
 
 def forward_passes(groups: Sequence[Group], limit: int) -> list[list[Part]]:
-    """The usable members of the groups in passes of at most `limit` sequences; no pass where there
-    are no groups."""
+    """The usable members of the groups in passes of at most `limit` sequences; no pass without
+    groups."""
     wholes = [
         Part(g.prompt_ids, [member.rollout for member in g.usable], g.advantages())
         for g in _ordered(groups)

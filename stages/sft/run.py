@@ -1,4 +1,5 @@
-"""Light supervised fine-tuning on the hard remainder: loss on the answer only, TRL's SFTTrainer."""
+"""Light supervised fine-tuning on the prompts that the judge filter keeps, or on all of them: TRL's
+SFTTrainer, with the loss on the answer only."""
 
 from typing import Any
 
@@ -21,7 +22,7 @@ from training.router_metrics import FIGURES
 
 
 class RowTrainer(EvenPasses, SFTTrainer):
-    """`items` rows at most go through the model at once."""
+    """At most `items` rows go through the model at once."""
 
 
 def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:

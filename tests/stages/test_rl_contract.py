@@ -12,6 +12,7 @@ from transformers import Trainer, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer
 
 from builders.rl_trainer import rl_trainer
+from common.errors import RunFailed
 from models.nano import nano_model, nano_tokenizer
 from stages.rl.collector import StepBatch
 from stages.rl.trainer import RlTrainer
@@ -93,6 +94,14 @@ def test_the_arguments_are_those_of_trls_config_where_the_defaults_differ(tmp_pa
     }
     assert (given.learning_rate, given.bf16, given.gradient_checkpointing) == (1e-4, False, False)
     assert given.logging_steps == 1
+
+
+def test_several_gpus_in_one_process_are_refused_as_trainer_would_replicate_the_policy(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: 2))
+    with pytest.raises(RunFailed, match="2 GPUs are visible to the one process that trains"):
+        rl_trainer(nano_model(nano_tokenizer(), seed=0), tmp_path)
 
 
 def test_optimiser_and_schedule_are_trainers_own_in_trl_too():
