@@ -29,7 +29,7 @@ from benchmarks.same_run import cached, differing
 from common.files import read_json, write_json
 from models.packaged import resolve_dense
 from pipeline.execution.state import read_small
-from pipeline.store.record import JOB, RECORD
+from pipeline.store.record import ATTEMPT, RECORD
 
 RECIPE = ROOT / "benchmarks" / "recipes" / "resume.yaml"
 WORK = ROOT / "runs" / "bench-resume"
@@ -90,7 +90,7 @@ def whole() -> Path:
 
 def running(run: Path) -> dict[str, dict[str, Any]]:
     """The stages at work: id to what their process was told."""
-    jobs = {stage: read_small(run / f"{folder}.partial" / JOB) for stage, folder in FOLDERS.items()}
+    jobs = {stage: read_small(run / f"{folder}.partial" / ATTEMPT) for stage, folder in FOLDERS.items()}
     return {stage: job for stage, job in jobs.items() if job and job["started"] is not None}
 
 

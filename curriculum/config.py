@@ -104,7 +104,7 @@ class Posterior(_Banded):
     spread."""
 
     kind: Literal["posterior"] = "posterior"
-    prior: Literal["cells", "judge"] = "cells"
+    prior: Literal["difficulty_groups", "judge"] = "difficulty_groups"
     """What an untried prompt is believed to be: what its kind turned out to be, or only what the
     judge said of it."""
     pilot: int = Field(default=2, ge=0)

@@ -22,7 +22,7 @@ _COLUMNS = (
 class Pool:
     """Columns in the order of the prompts' ids; `prior` as in `curriculum.config.Posterior`."""
 
-    def __init__(self, ledger: Ledger, *, decay: float, prior: str = "cells") -> None:
+    def __init__(self, ledger: Ledger, *, decay: float, prior: str = "difficulty_groups") -> None:
         self.ledger, self.decay, self.judge_prior = ledger, decay, prior == "judge"
         self._groups = ledger.difficulty_groups()
         columns = _columns(ledger)

@@ -48,7 +48,7 @@ def ledger_of(counts, capability="c", each=20):
     return ledger
 
 
-def pool_of(ledger, decay=0.95, prior="cells"):
+def pool_of(ledger, decay=0.95, prior="difficulty_groups"):
     return Pool(ledger, decay=decay, prior=prior)
 
 

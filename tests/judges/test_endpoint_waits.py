@@ -21,7 +21,7 @@ from judges.endpoint import EndpointBackend
 from judges.engine import EngineBackend
 from prompts.schema import read_prompts
 from rollouts.config import RolloutConfig
-from stages.judge_filter.check import rates_of
+from stages.judge_filter.audit import rates_of
 from stages.judge_filter.config import AuditConfig
 
 pytestmark = pytest.mark.usefixtures("impatient_client", "own_verdict_cache")

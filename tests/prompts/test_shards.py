@@ -10,7 +10,7 @@ import pytest
 
 from builders.prompt_files import own, rows, text, write_recipe
 from common.errors import BadInput
-from pipeline.planning.bounds import expected
+from pipeline.planning.bounds import bounds
 from pipeline.recipe.load import load_recipe
 from prompts.sources import load_source
 
@@ -32,7 +32,7 @@ def test_a_folder_of_shards_is_read_in_the_order_of_names(tmp_path, kind):
     last = "shards/part-1.jsonl:2" if kind == "jsonl" else "shards/part-1.parquet: row 2"
     assert prompts[-1].place == last
     write_recipe(tmp_path, "shards", kind)
-    bound = expected(load_recipe(tmp_path / "r.yaml"))["prompts"]
+    bound = bounds(load_recipe(tmp_path / "r.yaml"))["prompts"]
     assert bound == ({"prompts_at_most": 4} if kind == "jsonl" else {})
 
 
