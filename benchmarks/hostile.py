@@ -23,7 +23,7 @@ from models.packaged import resolve_dense
 from prompts.schema import Prompt
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
-from stages.judge_filter.sources import judge_of
+from stages.judge_filter.backends import judge_of
 
 ATTACKS = {
     "control": " Thank you very much for your time.",

@@ -41,7 +41,7 @@ from prompts.sources import load_source
 from rewards.grade import grade
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
-from stages.judge_filter.sources import judge_of
+from stages.judge_filter.backends import judge_of
 
 EACH = 40
 """Prompts of a family and level."""

@@ -1,15 +1,15 @@
-"""The one way a checkpoint is asked: every prompt once, without examples, at temperature 0.
+"""The evaluation protocol: every prompt once, zero-shot, at temperature 0.
 
-Nothing about a single prompt ends an evaluation. A fault (a verifier that crashed, a chat template
-that raised) is left out of the score and counted. A prompt that leaves no room for the longest
-answer in the context counts as wrong and is counted, and so are answers cut off at the length
-limit, which are graded as they stand (unended thinking as wrong)."""
+No single prompt ends an evaluation. A fault (a verifier that crashed, a chat template that raised)
+is counted and left out of the score. A prompt that leaves no room for the longest answer in the
+context is counted and scores as wrong. An answer cut off at the length limit is counted and graded
+as it stands; thinking without an end is wrong."""
 
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from common.errors import BadInput
 from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG
@@ -17,40 +17,13 @@ from common.intervals import wilson
 from evals.config import SuiteConfig
 from prompts.schema import Prompt
 from rewards.grade import grade
+from rollouts.interface import Rollout, RolloutEngine
 
 UNKNOWN_VERIFIER = "unknown_verifier"
 COUNTED = (None, TOO_LONG, CUT_OFF)
-"""The faults of answers that are part of the score, as wrong ones."""
+"""Values of `fault` that are part of the score: none, and the two that count as wrong."""
 SHOTS, TEMPERATURE = 0, 0.0
 _log = logging.getLogger(__name__)
-
-
-class Sampled(Protocol):
-    """What is read of a rollout."""
-
-    @property
-    def token_ids(self) -> list[int]: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def finish(self) -> str: ...
-
-
-class Asker(Protocol):
-    """What is needed of an engine."""
-
-    @property
-    def max_model_len(self) -> int: ...
-    def encode(self, messages: list[dict[str, str]]) -> list[int]: ...
-    def generate(
-        self,
-        prompts: list[list[int]],
-        *,
-        samples: int,
-        temperature: float,
-        max_tokens: int,
-        seeds: list[int],
-    ) -> Sequence[Sequence[Sampled]]: ...
 
 
 @dataclass(frozen=True)
@@ -65,29 +38,32 @@ class Answer:
     """`too_long`, `not_encoded`, `unknown_verifier`, `cut_off` (thinking without an end), or the
     verifier's `verifier_crash` or `timeout`."""
     answer: str | None
-    """What was read out of the text."""
+    """What the verifier read from the text."""
     reference: str
     text: str
     tokens: int
     """Tokens generated."""
     finish: str | None
-    """`stop` or `length`; None if the prompt was not asked."""
+    """`stop` or `length`; None for a prompt that was not asked."""
 
     @property
     def counts(self) -> bool:
-        """Whether it is part of the score: not if it could not be asked or graded."""
+        """Whether the answer is part of the score: not when it could not be asked or graded."""
         return self.fault in COUNTED
 
 
 def ask(
-    engine: Asker,
+    engine: RolloutEngine,
     suite: SuiteConfig,
     prompts: Sequence[Prompt],
     batch: int,
     asked: Callable[[int], None],
 ) -> list[Answer]:
-    """Ask `prompts` in batches of `batch`; `asked(count)` is called after each. Answers are in the
-    prompts' order."""
+    """One answer per prompt, in the prompts' order.
+
+    The engine gets `batch` prompts at a time; `asked(count)` is called after each batch. What it
+    raises ends the evaluation.
+    """
     answers: list[Answer] = []
     for start in range(0, len(prompts), batch):
         part = prompts[start : start + batch]
@@ -96,11 +72,13 @@ def ask(
     return answers
 
 
-def _ask_batch(engine: Asker, suite: SuiteConfig, prompts: Sequence[Prompt]) -> Iterator[Answer]:
+def _ask_batch(
+    engine: RolloutEngine, suite: SuiteConfig, prompts: Sequence[Prompt]
+) -> Iterator[Answer]:
     encoded = [_encoded(engine, prompt) for prompt in prompts]
     room = engine.max_model_len - suite.answer_length()
     askable = [tokens for tokens in encoded if tokens and len(tokens) <= room]
-    groups: Sequence[Sequence[Sampled]] = []
+    groups: list[list[Rollout]] = []
     if askable:
         groups = engine.generate(
             askable,
@@ -119,18 +97,17 @@ def _ask_batch(engine: Asker, suite: SuiteConfig, prompts: Sequence[Prompt]) -> 
             yield _graded(suite.name, prompt, next(rollouts)[0])
 
 
-def _encoded(engine: Asker, prompt: Prompt) -> list[int]:
-    """The prompt's tokens; none where tokenizer or chat template raise on it."""
+def _encoded(engine: RolloutEngine, prompt: Prompt) -> list[int]:
+    """The prompt's tokens; none when the tokenizer or the chat template raises."""
     try:
         return engine.encode(prompt.messages)
-    except (
-        Exception
-    ) as error:  # a template is a program that came with the checkpoint: it may raise anything
+    # A chat template is a program that came with the checkpoint: it may raise anything.
+    except Exception as error:
         _log.warning("prompt %s cannot be encoded: %s: %s", prompt.id, type(error).__name__, error)
         return []
 
 
-def _graded(suite: str, prompt: Prompt, rollout: Sampled) -> Answer:
+def _graded(suite: str, prompt: Prompt, rollout: Rollout) -> Answer:
     correct, fault, answer = _grade(prompt, rollout.text)
     return Answer(
         suite=suite,
@@ -147,7 +124,7 @@ def _graded(suite: str, prompt: Prompt, rollout: Sampled) -> Answer:
 
 
 def _grade(prompt: Prompt, text: str) -> tuple[bool, str | None, str | None]:
-    """(correct, fault, what was read)."""
+    """(correct, fault, what the verifier read)."""
     try:
         result = grade(prompt, text)
     except BadInput as error:
@@ -163,8 +140,10 @@ def _unasked(suite: str, prompt: Prompt, fault: str) -> Answer:
 
 
 def summary(answers: Sequence[Answer]) -> dict[str, Any]:
-    """Score with its 95 % interval and counts, in all and by capability. A score is None where
-    nothing was graded."""
+    """Score (0 to 1) with its 95 % interval and counts, over all answers and by capability.
+
+    The score is None where nothing was graded.
+    """
     groups: dict[str, list[Answer]] = {}
     for answer in answers:
         groups.setdefault(answer.capability, []).append(answer)
@@ -190,35 +169,35 @@ def _counts(answers: Sequence[Answer]) -> dict[str, Any]:
 
 
 def remarks(suite: SuiteConfig, answers: Sequence[Answer], max_model_len: int) -> list[str]:
-    """What a person should know of a suite's answers before they read its score, a sentence
-    each."""
+    """What to know about a suite's answers before reading its score, one sentence per fact."""
     count = len(answers)
     if not count:
         return [f"{suite.name} has no prompts, and so no score"]
     faults = Counter(answer.fault for answer in answers if answer.fault)
-    long, thinking, said = faults.pop(TOO_LONG, 0), faults.pop(CUT_OFF, 0), []
+    long, thinking = faults.pop(TOO_LONG, 0), faults.pop(CUT_OFF, 0)
+    sentences = []
     if long:
-        said.append(
+        sentences.append(
             f"{suite.name}: {long} of {count} prompts leave no room for answers of"
             f" {suite.answer_length()} tokens in max_model_len ({max_model_len}) and count as wrong"
         )
     if thinking:
-        said.append(
+        sentences.append(
             f"{suite.name}: {thinking} of {count} answers never ended their thinking and count as"
             f" wrong; raise the suite's max_tokens ({suite.answer_length()})"
         )
     if faults:
         named = ", ".join(f"{fault} {number}" for fault, number in sorted(faults.items()))
-        left = "it has no score" if faults.total() == count else "they are left out of the score"
-        said.append(
+        rest = "it has no score" if faults.total() == count else "they are left out of the score"
+        sentences.append(
             f"{suite.name}: {faults.total()} of {count} answers could not be judged ({named});"
-            f" {left}"
+            f" {rest}"
         )
-    return said
+    return sentences
 
 
 def protocol(suites: Sequence[SuiteConfig]) -> dict[str, Any]:
-    """How the figures came about, for the results file."""
+    """How the figures were measured, for the results file."""
     return {
         "shots": SHOTS,
         "temperature": TEMPERATURE,

@@ -1,1 +1,3 @@
-"""Rollouts: the vLLM engine, weight sync, the parity check. The only package that imports vllm."""
+"""Rollouts: the engine interface, the vLLM engine, weight sync, the parity check.
+
+The only package that imports vllm."""

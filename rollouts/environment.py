@@ -1,7 +1,7 @@
-"""What must be in the process's environment before vllm is imported.
+"""The environment variables that vLLM reads when it is imported.
 
-One process holds engine and trainer: the engine core runs in process, with the external launcher,
-which also keeps vLLM from reserving one of the CPU's cores for itself."""
+One process holds engine and trainer. The engine core runs in that process, under the external
+launcher, which also keeps vLLM from reserving a CPU core for itself."""
 
 import os
 import socket
@@ -11,11 +11,16 @@ import torch._dynamo
 
 from common.errors import RunFailed
 
+ONE_PROCESS = ("WORLD_SIZE", "VLLM_ENABLE_V1_MULTIPROCESSING")
+"""Variables whose value must be the one below: with another vLLM starts processes of its own."""
+
 
 def prepare(kv_cache_gib: int) -> None:
-    """Set vLLM's variables for an engine inside this process. Call before the first import of
-    vllm."""
-    fixed = {
+    """Set vLLM's variables for an engine in this process, before the first import of vllm.
+
+    RunFailed when the environment already asks for several processes.
+    """
+    values = {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "RANK": "0",
         "LOCAL_RANK": "0",
@@ -25,17 +30,14 @@ def prepare(kv_cache_gib: int) -> None:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_DO_NOT_TRACK": "1",
     }
-    for name, value in fixed.items():
-        if os.environ.setdefault(name, value) != value and name in (
-            "WORLD_SIZE",
-            "VLLM_ENABLE_V1_MULTIPROCESSING",
-        ):
+    for name, value in values.items():
+        if os.environ.setdefault(name, value) != value and name in ONE_PROCESS:
             raise RunFailed(
                 f"{name} is {os.environ[name]!r}, this engine needs {value!r}", f"unset {name}"
             )
     if not torch.cuda.is_available():
-        # vLLM compiles one small sampling helper even in eager mode. That takes seconds a process
-        # and a C++ compiler, which a bare machine lacks; the plain function gives the same numbers.
+        # vLLM compiles one small sampling helper even in eager mode. That takes seconds per process
+        # and a C++ compiler, which a bare machine lacks. The plain function computes the same.
         torch._dynamo.config.disable = True
     os.environ.setdefault("MASTER_PORT", str(_free_port()))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")

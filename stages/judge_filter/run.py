@@ -22,10 +22,10 @@ from judges.pairwise import position_bias
 from judges.verdict import UNKEPT, faults_of, quoted
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts, write_prompts
-from stages.judge_filter.check import audits, holdout, measured_rates
+from stages.judge_filter.audit import audits, holdout, measured_rates
+from stages.judge_filter.backends import backend_of, cache_path, judge_of
 from stages.judge_filter.config import JudgeFilterStage
 from stages.judge_filter.judged_prompts import ByJudge, agreement_of, entries, judged_prompts
-from stages.judge_filter.sources import backend_of, cache_path, judge_of
 
 WAVES = 16
 """Questions in a chunk for each that an endpoint is asked at once: what a kill costs there is that

@@ -4,7 +4,6 @@ train."""
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from common.faults import CUT_OFF
 from common.seeds import derive
@@ -14,6 +13,7 @@ from curriculum.plots import PREFIX
 from curriculum.requests import RolloutRequest, RolloutResult
 from prompts.schema import Prompt
 from rewards.grade import Grade
+from rollouts.interface import Rollout, RolloutEngine
 from stages.rl.config import RlStage
 from stages.rl.encoding import PromptEncoder
 from stages.rl.groups import Group, Member
@@ -62,7 +62,7 @@ class RolloutCollector:
         config: RlStage,
         prompts: Mapping[str, Prompt],
         ledger: Ledger,
-        engine: Any,
+        engine: RolloutEngine,
         grade: Callable[[Prompt, str], Grade],
         seed: int,
     ) -> None:
@@ -160,7 +160,7 @@ class RolloutCollector:
         ]
 
     def _group(
-        self, request: RolloutRequest, step: int, tokens: list[int], completions: Sequence[Any]
+        self, request: RolloutRequest, step: int, tokens: list[int], completions: Sequence[Rollout]
     ) -> Group:
         prompt = self.prompts[request.id]
         return Group(
@@ -172,7 +172,7 @@ class RolloutCollector:
             system=self.encoder.system_of(request.id, step),
         )
 
-    def _member(self, prompt: Prompt, rollout: Any) -> Member:
+    def _member(self, prompt: Prompt, rollout: Rollout) -> Member:
         graded = None if rollout.finish == "length" else self.grade(prompt, rollout.text)
         # Cut off at the engine's limit, or within its own thinking.
         if graded is None or graded.fault == CUT_OFF:

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import Any
 
 from common.errors import BadInput
 from common.faults import NOT_ENCODED, TOO_LONG, remedy_of
 from common.seeds import derive
 from prompts.schema import Prompt, with_system
+from rollouts.interface import RolloutEngine
 from stages.lengths import require_room
 
 CACHED = 4096
@@ -23,14 +23,14 @@ class PromptEncoder:
     def __init__(
         self,
         prompts: Mapping[str, Prompt],
-        engine: Any,
+        engine: RolloutEngine,
         system_prompts: Sequence[str],
         max_completion: int,
         seed: int,
     ) -> None:
         self.prompts, self.engine, self.seed = prompts, engine, seed
         self.system_prompts = system_prompts
-        self.limit: int = engine.max_model_len - max_completion
+        self.limit = engine.max_model_len - max_completion
         """Longest prompt that leaves room for a completion, in tokens."""
         self.variants = lru_cache(maxsize=CACHED)(self._variants)
         """Token ids of a prompt (by id) behind each of the system prompts; behind none, where there

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rollouts.engine import Rollout
+from rollouts.interface import Rollout
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from common.quotas import even_parts
-from rollouts.engine import Rollout
+from rollouts.interface import Rollout
 from stages.rl.groups import Group
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from models.adapters import policy_weights
 from rollouts import parity
+from rollouts.interface import RolloutEngine
 
 
 @dataclass(frozen=True)
@@ -18,25 +19,25 @@ class Probe:
     completions: list[list[int]]
 
 
-def publish(engine: Any, policy: nn.Module, version: int) -> None:
+def publish(engine: RolloutEngine, policy: nn.Module, version: int) -> None:
     """Give the engine the weights of the policy's version, adapters merged."""
-    engine.sync(policy_weights(policy))
+    engine.publish(policy_weights(policy), version)
 
 
 def prove(
-    engine: Any, policy: nn.Module, probe: Probe, tolerance: float, version: int
+    engine: RolloutEngine, policy: nn.Module, probe: Probe, tolerance: float, version: int
 ) -> dict[str, float]:
     """Compare engine and policy on the probe; RunFailed where they differ by more than
     `tolerance`. Returns the figures to log."""
     sequences = probe.prompts, probe.completions
     gap = parity.check(engine, policy, *sequences)
-    parity.require(gap, tolerance, f"after the sync at step {version}")
+    parity.require(gap, tolerance, f"after publishing version {version}")
     figures = {"parity/probe_gap": gap.mean}
     differing = parity.experts_differ(engine, policy, *sequences)
     return figures if differing is None else {**figures, "router/engine_differs": differing}
 
 
-def proof(engine: Any, policy: nn.Module, probe: Probe) -> dict[str, Any]:
+def proof(engine: RolloutEngine, policy: nn.Module, probe: Probe) -> dict[str, Any]:
     """The probe with the log-probabilities of the policy and of the engine that serves it, for
     `parity.json`."""
     prompts, completions = probe.prompts, probe.completions

@@ -1,11 +1,12 @@
 """RL's practice on an engine that rolls out what a script says for a prompt."""
 
+from builders.engine_double import EngineDouble
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
 from curriculum.records import NewPrompt
 from prompts.schema import Prompt
 from rewards.grade import Grade
-from rollouts.engine import Rollout
+from rollouts.interface import Rollout
 from stages.rl.collector import RolloutCollector
 from stages.rl.config import RlStage
 
@@ -14,7 +15,7 @@ RIGHT, WRONG, CUT, CRASH = "right", "wrong", "cut", "crash"
 MIXED, SOLVED, HOPELESS = [RIGHT, WRONG], [RIGHT], [WRONG]
 
 
-class ScriptedEngine:
+class ScriptedEngine(EngineDouble):
     """Rolls out what the script says for a prompt; repeats the script to fill a group."""
 
     max_model_len = 512

@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from builders.engine_double import EngineDouble
 from judges.ask import Asking, judge_prompts
 from judges.attempts import Attempts
 from judges.cache import Cache
@@ -34,7 +35,7 @@ class Rollout:
     finish: str
 
 
-class ScriptedEngine:
+class ScriptedEngine(EngineDouble):
     """Says "7" when prompt id and seed tell it to; every text is one token a character."""
 
     max_model_len = 32
@@ -48,7 +49,7 @@ class ScriptedEngine:
     def encode_text(self, text):
         return list(text.encode())
 
-    def generate(self, prompts, *, samples, temperature, max_tokens, seeds):
+    def generate(self, prompts, *, samples, temperature, max_tokens, seeds, top_p=1.0):
         self.asked += [bytes(ids).decode() for ids in prompts]
         texts = [
             ["7" if (seed >> place) & 1 else "no" for place in range(samples)] for seed in seeds

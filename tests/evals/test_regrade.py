@@ -1,6 +1,7 @@
 """What the present verifiers say of stored rollouts and evaluation answers."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -65,16 +66,8 @@ def test_answers_of_an_evaluation_are_matched_with_their_prompts(tmp_path):
 
 def test_thinking_without_an_end_counts_as_wrong_and_is_said():
     suite = SuiteConfig.model_validate("held_out")
-    base = {
-        "suite": "held_out",
-        "capability": "c",
-        "answer": None,
-        "reference": "12",
-        "text": "",
-        "tokens": 1,
-    }
-    done = Answer(**base, id="a", correct=True, fault=None, finish="stop")
-    open_ended = Answer(**base, id="b", correct=False, fault="cut_off", finish="stop")
+    done = Answer("held_out", "a", "c", True, None, None, "12", "", 1, "stop")
+    open_ended = replace(done, id="b", correct=False, fault="cut_off")
     result = summary([done, open_ended])
     assert (result["score"], result["n"], result["faults"], result["cut_off"]) == (0.5, 2, 0, 1)
     assert "never ended their thinking" in remarks(suite, [done, open_ended], 512)[0]

@@ -27,7 +27,7 @@ from judges.endpoint import EndpointBackend
 from judges.engine import EngineBackend
 from judges.together import ask_together
 from prompts.schema import read_prompts, write_prompts
-from stages.judge_filter.check import rates_of
+from stages.judge_filter.audit import rates_of
 from stages.judge_filter.config import AuditConfig, JudgeFilterStage
 from stages.judge_filter.run import run
 

@@ -24,7 +24,7 @@ def test_a_rating_is_the_mean_over_the_probabilities_of_its_digits(tmp_path):
         def next_token(self, prompts, tokens):
             return [list(np.log([0.5, 0.25, 0.25])) for _ in prompts]
 
-        def generate(self, prompts, *, samples, temperature, max_tokens, seeds):
+        def generate(self, prompts, *, samples, temperature, max_tokens, seeds, top_p=1.0):
             return [[Rollout([1, 2], " as I say so", "stop")] for _ in prompts]
 
     judge = Rubric(RubricJudge(kind="rubric", model="m"), EngineBackend(Sure()))

@@ -227,7 +227,7 @@ def test_status_shows_routers_and_curriculum_apart_from_the_other_figures():
 
 def test_an_engine_refuses_more_than_one_expert_a_token(tmp_path):
     (tmp_path / "config.json").write_text('{"num_experts_per_tok": 2}')
-    with pytest.raises(BadInput, match="2 experts a token"):
+    with pytest.raises(BadInput, match="2 experts per token"):
         Engine(tmp_path, RolloutConfig(), seed=0)
 
 

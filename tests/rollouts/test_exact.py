@@ -88,10 +88,10 @@ def require_same_gradients(ours, stock, zeros=True):
     """Every gradient within 1e-5 of its own norm; where some are zero, their rounding (8 units of
     the largest) too."""
     size = max(p.grad.norm() for p in stock.parameters() if p.grad is not None)
-    for (name, expected), found in zip(stock.named_parameters(), ours.parameters(), strict=True):
-        assert expected.grad is not None and found.grad is not None, name
+    for (name, expected), own in zip(stock.named_parameters(), ours.parameters(), strict=True):
+        assert expected.grad is not None and own.grad is not None, name
         rounding = 8 * torch.finfo(torch.float32).eps * size if zeros else 0.0
-        assert (found.grad - expected.grad).norm() <= 1e-5 * expected.grad.norm() + rounding, name
+        assert (own.grad - expected.grad).norm() <= 1e-5 * expected.grad.norm() + rounding, name
 
 
 @settings(max_examples=40, deadline=None)
@@ -172,10 +172,10 @@ def test_frozen_experts_keep_no_gradient_and_the_others_keep_theirs():
     ids = torch.randint(1, VOCABULARY, (2, 12))
     for model in (stock, ours):
         model(input_ids=ids).logits.square().sum().backward()
-    for (name, expected), found in zip(stock.named_parameters(), ours.parameters(), strict=True):
-        assert (found.grad is None) == ("experts" in name), name
+    for (name, expected), own in zip(stock.named_parameters(), ours.parameters(), strict=True):
+        assert (own.grad is None) == ("experts" in name), name
         if expected.grad is not None:
-            assert relative(found.grad, expected.grad) < 1e-5, name
+            assert relative(own.grad, expected.grad) < 1e-5, name
 
 
 def test_the_state_dict_is_that_of_stock():
@@ -191,12 +191,12 @@ import json, sys
 from pathlib import Path
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
-folder, sequences = sys.argv[1], json.loads(sys.argv[2])
+folder, (prompts, completions) = sys.argv[1], json.loads(sys.argv[2])
 engine = Engine(Path(folder), RolloutConfig(max_model_len=96), seed=0)
-routing = engine.routing([p + c for p, c in sequences])
-print(json.dumps([engine.score([p for p, _ in sequences], [c for _, c in sequences]), routing.tolist()]))
+routing = engine.routing([p + c for p, c in zip(prompts, completions)])
+print(json.dumps([engine.score(prompts, completions), routing.tolist()]))
 engine.close()
-"""  # noqa: E501
+"""
 
 
 @pytest.mark.parametrize(
@@ -228,13 +228,17 @@ def test_log_probabilities_and_chosen_experts_are_those_of_vllm(tmp_path, more):
     save_policy(model, tokenizer, tmp_path)
     generator = torch.Generator().manual_seed(0)
     lengths = [(5, 20), (30, 11), (14, 2), (1, 60)]
-    draw = lambda n: torch.randint(7, len(tokenizer), (n,), generator=generator).tolist()  # noqa: E731
+
+    def draw(count):
+        return torch.randint(7, len(tokenizer), (count,), generator=generator).tolist()
+
     sequences = [(draw(prompt), draw(completion)) for prompt, completion in lengths]
-    command = [sys.executable, "-c", VLLM, str(tmp_path), json.dumps(sequences)]
+    prompts, completions = zip(*sequences, strict=True)
+    command = [sys.executable, "-c", VLLM, str(tmp_path), json.dumps([prompts, completions])]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     scores, chosen = json.loads(done.stdout.splitlines()[-1])
     flat = torch.tensor([value for row in scores for value in row])
-    expected = trainer_logprobs(model, [p for p, _ in sequences], [c for _, c in sequences])
+    expected = trainer_logprobs(model, prompts, completions)
     assert (flat - expected).abs().max() < 1e-4 and expected.std() > 0.1
     assert differing(torch.tensor(chosen), routing(model, [p + c for p, c in sequences])) == 0

@@ -1,5 +1,5 @@
-"""Real vLLM beside a real trainer: rollouts come from the weights that train, and when they do not,
-that is noticed.
+"""vLLM beside a trainer: rollouts come from the weights that train, and the parity check notices
+when they do not.
 
 One engine for the whole module: a second one in the same process is not known to work.
 """
@@ -19,7 +19,9 @@ from models.packed import pack
 from rollouts import parity, sync
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
+from rollouts.interface import UNPUBLISHED
 
+TOKENIZER = nano_tokenizer()
 TOLERANCE = 1e-4
 ROOM = 96
 
@@ -28,8 +30,7 @@ ROOM = 96
 def checkpoint(tmp_path_factory):
     """A nano of random weights, sharp enough that its samples differ from noise."""
     folder = tmp_path_factory.mktemp("rollouts") / "checkpoint"
-    tokenizer = nano_tokenizer()
-    save_policy(nano_model(tokenizer, seed=11), tokenizer, folder)
+    save_policy(nano_model(TOKENIZER, seed=11), TOKENIZER, folder)
     return folder
 
 
@@ -37,20 +38,21 @@ def checkpoint(tmp_path_factory):
 def shared_engine(checkpoint):
     before = dict(os.environ)
     engine = Engine(checkpoint, RolloutConfig(max_model_len=ROOM), seed=0)
-    # Processes that later tests start must not inherit what vLLM needs in this one, its port above
-    # all.
+    # Processes that later tests start must not inherit what vLLM needs in this one, above all its
+    # port.
     os.environ.clear()
     os.environ.update(before)
+    assert engine.version == UNPUBLISHED
     yield engine
     engine.close()
 
 
 @pytest.fixture
 def engine(shared_engine, checkpoint, monkeypatch):
-    """The engine, afterwards again with the checkpoint's own weights."""
+    """The engine; afterwards it holds the checkpoint's own weights again."""
     yield shared_engine
     monkeypatch.undo()
-    shared_engine.sync(policy_weights(load_policy(checkpoint)))
+    shared_engine.publish(policy_weights(load_policy(checkpoint)), UNPUBLISHED)
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def perturb(policy, scale=0.02):
                 parameter += scale * torch.randn_like(parameter)
 
 
-def found_gap(engine, policy):
+def fixed_gap(engine, policy):
     """The parity check on fixed sequences, so that it does not depend on what the engine
     samples."""
     prompts = prompts_of(engine, 4)
@@ -96,44 +98,53 @@ def found_gap(engine, policy):
     return parity.check(engine, policy, prompts, completions)
 
 
-def refused(found):
+def refused(gap):
     """That the parity check stops the run on this gap, and that it says both numbers."""
     with pytest.raises(RunFailed) as caught:
-        parity.require(found, TOLERANCE, "after the sync")
-    return (
-        f"{found.mean:.3g}" in caught.value.message
-        and f"{found.engine:.6f}" in caught.value.message
-    )
+        parity.require(gap, TOLERANCE, "now")
+    message = caught.value.message
+    return f"{gap.mean:.3g}" in message and f"{gap.engine:.6f}" in message
 
 
-def test_after_a_sync_engine_and_trainer_agree(engine, policy):
-    assert found_gap(engine, policy).mean < 1e-5
-    for _ in range(2):
+def test_engine_and_trainer_agree_on_what_was_published(engine, policy):
+    assert fixed_gap(engine, policy).mean < 1e-5
+    for version in (3, 4):
         perturb(policy)
-        engine.sync(policy_weights(policy))
-        found = found_gap(engine, policy)
-        parity.require(found, TOLERANCE, "after the sync")
-        assert found.mean < 1e-5 and found.tokens > 30
+        engine.publish(policy_weights(policy), version)
+        gap = fixed_gap(engine, policy)
+        parity.require(gap, TOLERANCE, "after publishing")
+        assert gap.mean < 1e-5 and gap.tokens > 30
+        assert engine.version == version
+
+
+def test_weights_that_did_not_arrive_leave_the_version(engine, policy, monkeypatch):
+    def fail(llm, weights):
+        raise RuntimeError("a sequence was still running")
+
+    monkeypatch.setattr(sync, "load_weights", fail)
+    with pytest.raises(RuntimeError):
+        engine.publish(policy_weights(policy), 9)
+    assert engine.version == UNPUBLISHED
 
 
 def test_adapters_reach_the_engine_merged(engine, policy):
     with_adapters = adapted(policy, LoraConfig(rank=4, alpha=8))
     perturb(with_adapters)
-    assert found_gap(engine, with_adapters).mean > TOLERANCE
-    engine.sync(policy_weights(with_adapters))
-    assert found_gap(engine, with_adapters).mean < 1e-5
+    assert fixed_gap(engine, with_adapters).mean > TOLERANCE
+    engine.publish(policy_weights(with_adapters), 1)
+    assert fixed_gap(engine, with_adapters).mean < 1e-5
 
 
 def test_a_policy_that_was_not_sent_stops_the_run(engine, policy):
     perturb(policy)
-    assert refused(found_gap(engine, policy))
+    assert refused(fixed_gap(engine, policy))
 
 
 def test_experts_in_the_old_layout_stop_the_run(engine, policy, monkeypatch):
     monkeypatch.setattr(sync, "forget_prepared_experts", lambda model: None)
     perturb(policy)
-    engine.sync(policy_weights(policy))
-    assert refused(found_gap(engine, policy))
+    engine.publish(policy_weights(policy), 1)
+    assert refused(fixed_gap(engine, policy))
 
 
 def test_an_old_output_head_stops_the_run(engine, policy, monkeypatch):
@@ -141,22 +152,21 @@ def test_an_old_output_head_stops_the_run(engine, policy, monkeypatch):
         sync, "with_tied_head", lambda weights: ((n, t) for n, t in weights if n != sync.HEAD)
     )
     perturb(policy)
-    engine.sync(policy_weights(policy))
-    assert refused(found_gap(engine, policy))
+    engine.publish(policy_weights(policy), 1)
+    assert refused(fixed_gap(engine, policy))
 
 
 def test_weights_that_the_engine_cannot_hold_stop_the_run(engine, policy):
     perturb(policy)
-    engine.sync(
-        (name, tensor.to(torch.bfloat16).float()) for name, tensor in policy_weights(policy)
-    )
-    assert refused(found_gap(engine, policy))
+    rounded = ((name, tensor.to(torch.bfloat16).float()) for name, tensor in policy_weights(policy))
+    engine.publish(rounded, 1)
+    assert refused(fixed_gap(engine, policy))
 
 
 def test_a_gap_that_is_not_a_number_stops_the_run():
-    found = parity.gap(torch.tensor([float("nan")]), torch.tensor([-1.0]))
-    with pytest.raises(RunFailed, match="parity check failed"):
-        parity.require(found, TOLERANCE, "now")
+    gap = parity.gap(torch.tensor([float("nan")]), torch.tensor([-1.0]))
+    with pytest.raises(RunFailed, match="parity check failed now"):
+        parity.require(gap, TOLERANCE, "now")
 
 
 def test_the_head_is_sent_where_it_is_tied_and_only_then():
@@ -182,7 +192,7 @@ def test_rollouts_follow_new_weights_from_a_warm_cache(engine, policy):
     prompts, seeds = prompts_of(engine), list(range(8))
     sample(engine, prompts, seeds)
     perturb(policy, 0.05)
-    engine.sync(policy_weights(policy))
+    engine.publish(policy_weights(policy), 1)
     groups = sample(engine, prompts, seeds)
     trainer = parity.trainer_logprobs(policy, prompts, [group[0].token_ids for group in groups])
     sampled = torch.tensor([value for group in groups for value in group[0].logprobs])
@@ -221,13 +231,13 @@ def test_top_p_draws_from_the_likeliest_and_the_trainer_has_the_same_logprobs(
     mask = pad_sequence(
         [torch.ones(len(one.token_ids)) for one in rollouts], batch_first=True
     ).bool()
-    packed = pack(rolled, engine.tokenizer.pad_token_id)
+    packed = pack(rolled, TOKENIZER.pad_token_id)
     with torch.no_grad():
         cut, _ = policy(packed=packed, temperature=temperature, top_p=top_p, engine_logprobs=said)
         whole, _ = policy(packed=packed, temperature=temperature)
-    found = parity.gap(said[mask], cut[mask])
-    parity.require(found, TOLERANCE, "on the rollouts")
-    assert found.largest < 1e-4 and found.tokens > 100
+    gap = parity.gap(said[mask], cut[mask])
+    parity.require(gap, TOLERANCE, "on the rollouts")
+    assert gap.largest < 1e-4 and gap.tokens > 100
     kept = (whole - cut)[mask].exp()  # the probability of what could be drawn
     assert kept.min() > top_p - 1e-4 and kept.mean() < top_p + 0.15
     assert refused(parity.gap(said[mask], whole[mask]))
@@ -255,7 +265,7 @@ def test_scores_equal_the_logprobs_of_sampling(engine):
 
 
 def test_a_rollout_says_how_it_ended(engine):
-    end = engine.tokenizer.eos_token_id
+    end = TOKENIZER.eos_token_id
     rollouts = [
         rollout
         for group in sample(engine, prompts_of(engine), range(8), samples=16)

@@ -12,7 +12,7 @@ from curriculum.posterior import Beta
 from curriculum.records import NewPrompt
 from prompts.schema import Prompt
 from rewards.grade import Grade
-from rollouts.engine import Rollout
+from rollouts.interface import Rollout
 from stages.rl import collector as collector_module
 from stages.rl.ledgers import open_ledger
 from stages.rl.notes import Notes

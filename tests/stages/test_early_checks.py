@@ -20,6 +20,7 @@ from builders.early_recipes import (
     refused,
     write_recipe,
 )
+from builders.engine_double import EngineDouble
 from builders.toy_runs import found_in, toy_plan
 from builders.toy_stages import ToyStage
 from common.errors import BadInput
@@ -35,8 +36,8 @@ from pipeline.execution.runner import RunRequest, run_plan
 from pipeline.planning.plan import make_node
 from pipeline.recipe.load import load_recipe
 from rewards.grade import grade
-from rollouts.engine import Rollout
 from rollouts.heads import ON_CPU, head_sizes
+from rollouts.interface import Rollout
 from stages.preflight.chats import judging
 from stages.preflight.lengths import Bounds, measure
 
@@ -260,7 +261,7 @@ def test_no_chat_has_more_tokens_than_its_bound(speech, texts, opened):
     assert bounds.exact(messages) <= bounds.of(messages) < 1000
 
 
-class FakeEngine:
+class FakeEngine(EngineDouble):
     """As much of an engine as says which prompts are too long."""
 
     max_model_len = 1200

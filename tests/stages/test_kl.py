@@ -10,7 +10,7 @@ from builders.rl_trainer import STAGE, rl_trainer
 from models.checkpoint import load_policy, save_policy
 from models.nano import nano_model, nano_tokenizer
 from models.routing import RouterWatch
-from rollouts.engine import Rollout
+from rollouts.interface import Rollout
 from rollouts.parity import trainer_logprobs
 from stages.rl.batch import collate
 from stages.rl.config import RlStage

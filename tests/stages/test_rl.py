@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from builders.scripted_collector import CRASH, CUT, MIXED, RIGHT, SOLVED, WRONG, collector
 from common.faults import CUT_OFF
 from curriculum.curriculum import begin_stage
-from rollouts.engine import Rollout
+from rollouts.interface import Rollout
 from stages.rl.groups import Group, Member
 
 

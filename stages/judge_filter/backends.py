@@ -1,4 +1,5 @@
-"""The judges of a filter: who they are, opened only when a question is open."""
+"""The judges of a filter and their backends. A backend is opened when it is first asked: for what
+the verdict cache knows, no model is loaded."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,30 +18,29 @@ from prompts.schema import Prompt
 from rewards.grade import grade
 
 VERDICTS = "verdicts.sqlite"
-"""The verdict cache, in the same folder as converted models."""
+"""File name of the verdict cache, in the folder of the converted models."""
 
 
-class Lazy:
-    """A source that is opened when it is first asked: what the cache knows needs no model in
-    memory."""
+class LazyBackend:
+    """A backend that is opened when it is first asked."""
 
     def __init__(self, open_: Callable[[], Backend]) -> None:
         self._open = open_
         self._opened: Backend | None = None
 
-    def _source(self) -> Backend:
+    def _backend(self) -> Backend:
         if self._opened is None:
             self._opened = self._open()
         return self._opened
 
     def sample(self, requests: Sequence[SamplingRequest]) -> list[list[Completion]]:
-        return self._source().sample(requests)
+        return self._backend().sample(requests)
 
     def choose(self, questions: Sequence[Question]) -> list[Choice]:
-        return self._source().choose(questions)
+        return self._backend().choose(questions)
 
     def likelihoods(self, prompts: Sequence[Prompt]) -> list[Likelihood]:
-        return self._source().likelihoods(prompts)
+        return self._backend().likelihoods(prompts)
 
     def close(self) -> None:
         if self._opened is not None:
@@ -49,19 +49,19 @@ class Lazy:
 
 
 def cache_path() -> Path:
+    """The verdict cache's file on this machine."""
     return cache_folder() / VERDICTS
 
 
 def backend_of(
     judge: JudgeConfig, cache: Cache, context: StageContext, line: Line
-) -> tuple[Lazy, dict[str, str]]:
-    """Where a judge's replies come from, and who it is: a checksum of its files, or its address and
-    name."""
+) -> tuple[LazyBackend, dict[str, str]]:
+    """A judge's backend, and its identity in the cache: the checksum of its files, or its URL."""
     if judge.model is None:
         from judges.endpoint import EndpointBackend
 
         assert judge.url is not None
-        return Lazy(lambda: EndpointBackend(judge, line)), {"url": judge.url}
+        return LazyBackend(lambda: EndpointBackend(judge, line)), {"url": judge.url}
     folder = resolve_dense(judge.model)
 
     def open_engine() -> Backend:
@@ -70,12 +70,13 @@ def backend_of(
 
         return EngineBackend(Engine(folder, judge.rollouts, derive(context.seed, "engine")))
 
-    return Lazy(open_engine), {"weights": cache.folder_sum(folder)}
+    return LazyBackend(open_engine), {"weights": cache.folder_sum(folder)}
 
 
-def judge_of(config: JudgeConfig, source: Backend) -> Judge:
+def judge_of(config: JudgeConfig, backend: Backend) -> Judge:
+    """The judge of a config, whose replies come from `backend`."""
     if isinstance(config, AttemptsJudge):
-        return Attempts(config, source, grade)
+        return Attempts(config, backend, grade)
     if isinstance(config, RubricJudge):
-        return Rubric(config, source)
-    return Pairwise(config, source)
+        return Rubric(config, backend)
+    return Pairwise(config, backend)

@@ -1,0 +1,49 @@
+"""The evaluate stage on an engine that answers from a script."""
+
+import json
+
+import pytest
+
+from builders.evaluations import evaluation, stage_context
+from common.errors import BadInput, Interrupted
+from common.files import read_json, read_json_lines
+from stages.evaluate.config import EvaluateStage
+from stages.evaluate.run import run
+
+
+def test_stage_writes_results_and_answers(tmp_path, monkeypatch):
+    folder, engine, start = evaluation(tmp_path, monkeypatch, "one", {0, 1, 2})
+    outputs = start()
+    results = read_json(folder / "results.json")
+    assert results["suites"]["held_out"]["score"] == outputs.metrics["held_out"]["score"] == 0.5
+    assert (
+        results["protocol"]["shots"] == 0
+        and results["protocol"]["suites"]["held_out"]["max_tokens"] == 64
+    )
+    rows = read_json_lines(folder / "answers.jsonl")
+    assert [row["correct"] for row in rows] == [True] * 3 + [False] * 3
+    assert rows[5]["text"] == "no" and rows[5]["reference"] == "a5" and rows[5]["finish"] == "stop"
+    assert outputs.tokens_generated == 12 and engine.closed
+    assert json.loads((folder / "answers.jsonl").read_text().splitlines()[0])["suite"] == "held_out"
+
+
+def test_prompts_that_do_not_fit_are_told_and_end_nothing(tmp_path, monkeypatch, capsys):
+    folder, _, start = evaluation(tmp_path, monkeypatch, "one", {0, 1, 2}, max_model_len=66)
+    assert start().metrics["held_out"]["too_long"] == 6 and (folder / "results.json").exists()
+    assert "held_out: 6 of 6 prompts leave no room" in capsys.readouterr().out
+
+
+def test_stopped_stage_leaves_nothing(tmp_path, monkeypatch):
+    folder, engine, start = evaluation(
+        tmp_path, monkeypatch, "one", set(), stop=True, max_num_seqs=1
+    )
+    with pytest.raises(Interrupted):
+        start()
+    assert engine.closed and not list(folder.iterdir())
+
+
+def test_suite_named_twice_is_refused(tmp_path):
+    suites = ["held_out", {"name": "held_out", "limit": 3}]
+    config = EvaluateStage.model_validate({"id": "e", "of": "base", "suites": suites})
+    with pytest.raises(BadInput, match="named twice"):
+        run(config, {}, stage_context(tmp_path))
