@@ -139,7 +139,7 @@ def first_rollouts(ledger: Ledger) -> dict[str, float]:
     start = time.perf_counter()
     collector = RolloutCollector(config, prompts, ledger, cast(RolloutEngine, engine), grade, 0)
     with suppress(FirstRollouts):
-        collector.step(STEPS + 1)
+        collector.collect(STEPS + 1)
     seconds, tokenised = time.perf_counter() - start, engine.encoded
     start = time.perf_counter()
     for prompt in islice(prompts.values(), TOKENISED):

@@ -90,7 +90,9 @@ def whole() -> Path:
 
 def running(run: Path) -> dict[str, dict[str, Any]]:
     """The stages at work: id to what their process was told."""
-    jobs = {stage: read_small(run / f"{folder}.partial" / ATTEMPT) for stage, folder in FOLDERS.items()}
+    jobs = {
+        stage: read_small(run / f"{folder}.partial" / ATTEMPT) for stage, folder in FOLDERS.items()
+    }
     return {stage: job for stage, job in jobs.items() if job and job["started"] is not None}
 
 

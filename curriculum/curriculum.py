@@ -46,7 +46,9 @@ class Curriculum:
     ) -> None:
         self.config, self.ledger = config, ledger
         self.groups, self.group_size, self.seed = groups, group_size, seed
-        self.pool = Pool(ledger, decay=config.decay, prior=getattr(config, "prior", "difficulty_groups"))
+        self.pool = Pool(
+            ledger, decay=config.decay, prior=getattr(config, "prior", "difficulty_groups")
+        )
         if unknown := sorted(set(config.shares) - set(self.pool.capabilities)):
             have = ", ".join(self.pool.capabilities)
             raise BadInput(

@@ -4,7 +4,6 @@ train."""
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from common.execution import ExecutionConfig
 from common.faults import CUT_OFF
@@ -16,7 +15,7 @@ from curriculum.requests import RolloutRequest, RolloutResult
 from curriculum.stage_start import FIRST_VERSION
 from prompts.schema import Prompt
 from rewards.grade import Grade
-from rollouts.interface import RolloutEngine
+from rollouts.interface import Rollout, RolloutEngine
 from stages.rl.config import RlStage
 from stages.rl.encoding import PromptEncoder
 from stages.rl.groups import Group, Member
@@ -165,7 +164,7 @@ class RolloutCollector:
         ]
 
     def _group(
-        self, request: RolloutRequest, step: int, tokens: list[int], completions: Sequence[Any]
+        self, request: RolloutRequest, step: int, tokens: list[int], completions: Sequence[Rollout]
     ) -> Group:
         prompt = self.prompts[request.id]
         return Group(

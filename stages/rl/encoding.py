@@ -30,7 +30,7 @@ class PromptEncoder:
     ) -> None:
         self.prompts, self.engine, self.seed = prompts, engine, seed
         self.system_prompts = system_prompts
-        self.limit: int = engine.max_model_len - max_completion
+        self.limit = engine.max_model_len - max_completion
         """Longest prompt that leaves room for a completion, in tokens."""
         self.variants = lru_cache(maxsize=CACHED)(self._variants)
         """Token ids of a prompt (by id) behind each of the system prompts; behind none, where there

@@ -31,7 +31,7 @@ def prove(
     `tolerance`. Returns the figures to log."""
     sequences = probe.prompts, probe.completions
     gap = parity.check(engine, policy, *sequences)
-    parity.require(gap, tolerance, f"after the sync at step {version}")
+    parity.require(gap, tolerance, f"after publishing version {version}")
     figures = {"parity/probe_gap": gap.mean}
     differing = parity.experts_differ(engine, policy, *sequences)
     return figures if differing is None else {**figures, "router/engine_differs": differing}

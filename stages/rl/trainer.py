@@ -144,7 +144,9 @@ class RlTrainer(Trainer):
         real = mask.bool()
         gap = parity.gap(inputs["engine_logprobs"][real], logprobs[real])
         tolerance = self.config.parity_tolerance
-        parity.require(gap, tolerance, f"on the rollouts of step {self.state.global_step}")
+        parity.require(
+            gap, tolerance, f"on the rollouts of version {self.collector.engine.version}"
+        )
         for name, values in {"entropy": entropies, "kl": kl}.items():
             if values is not None:
                 mean = ((values * mask).sum() / mask.sum()).item()

@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 
+from builders.engine_double import EngineDouble
 from common.stage import StageContext
 from models.nano import nano_tokenizer
+from rollouts.interface import RolloutEngine
 from rollouts.parity import trainer_logprobs
 from stages.rl.collector import StepBatch
 from stages.rl.config import RlStage
@@ -18,15 +20,15 @@ from stages.rl.trainer import RlTrainer
 STAGE = {"id": "rl", "kind": "rl", "from": "sft", "on": "filter", "steps": 1, "learning_rate": 1e-4}
 
 
-class SameWeights:
+class SameWeights(EngineDouble):
     """An engine that computes with a given policy, whatever weights it is sent."""
 
     def __init__(self, policy: torch.nn.Module) -> None:
         self.policy = policy
         self.weights: list[tuple[str, torch.Tensor]] = []
 
-    def sync(self, weights):
-        self.weights = list(weights)
+    def publish(self, weights, version):
+        self.weights, self.version = list(weights), version
 
     def score(self, prompts, completions):
         scored = trainer_logprobs(self.policy, prompts, completions)
@@ -39,7 +41,7 @@ class SameWeights:
 class GivenBatch:
     """Stands in for the collector and for the recorder."""
 
-    def __init__(self, batch: StepBatch, engine: Any) -> None:
+    def __init__(self, batch: StepBatch, engine: RolloutEngine) -> None:
         self.batch, self.engine = batch, engine
         self.collected: list[int] = []
 
@@ -56,7 +58,7 @@ def rl_trainer(
     folder: Any,
     batch: StepBatch | None = None,
     *,
-    engine: Any = None,
+    engine: RolloutEngine | None = None,
     reference: Reference | None = None,
     **settings: Any,
 ) -> RlTrainer:

@@ -235,9 +235,9 @@ def test_top_p_draws_from_the_likeliest_and_the_trainer_has_the_same_logprobs(
     with torch.no_grad():
         cut, _ = policy(packed=packed, temperature=temperature, top_p=top_p, engine_logprobs=said)
         whole, _ = policy(packed=packed, temperature=temperature)
-    found = parity.gap(said[mask], cut[mask])
-    parity.require(found, TOLERANCE, "on the rollouts")
-    assert found.largest < 1e-4 and found.tokens > 100
+    gap = parity.gap(said[mask], cut[mask])
+    parity.require(gap, TOLERANCE, "on the rollouts")
+    assert gap.largest < 1e-4 and gap.tokens > 100
     kept = (whole - cut)[mask].exp()  # the probability of what could be drawn
     assert kept.min() > top_p - 1e-4 and kept.mean() < top_p + 0.15
     assert refused(parity.gap(said[mask], whole[mask]))

@@ -3,7 +3,7 @@
 import pytest
 
 from common.files import append_json_line
-from rollouts.engine import Rollout
+from rollouts.interface import Rollout
 from stages.rl.collector import StepBatch
 from stages.rl.passes import Part
 from stages.rl.step_metrics import StepMetrics, TokenTotals, trained_tokens
