@@ -176,7 +176,7 @@ class RolloutCollector:
             system=self.encoder.system_of(request.id, step),
         )
 
-    def _member(self, prompt: Prompt, rollout: Any) -> Member:
+    def _member(self, prompt: Prompt, rollout: Rollout) -> Member:
         graded = None if rollout.finish == "length" else self.grade(prompt, rollout.text)
         # Cut off at the engine's limit, or within its own thinking.
         if graded is None or graded.fault == CUT_OFF:
