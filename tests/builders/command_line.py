@@ -70,9 +70,8 @@ def pretend(scores, until=None):
     for node in plan.nodes:
         states = inspect(plan, run)
         inputs = {name: states[stage].folder for name, stage in node.inputs.items()}
-        attempt = Attempt(
-            node, folder_of(node, run), inputs, input_records(node, states), 1, datetime.now(UTC)
-        )
+        made_from = input_records(node, states)
+        attempt = Attempt(node, folder_of(node, run), inputs, made_from, {}, datetime.now(UTC))
         attempt, _ = prepare(attempt)
         if node.kind == "evaluate":
             pretend_evaluation(attempt.partial, scores[node.inputs["checkpoint"]])
