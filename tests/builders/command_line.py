@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from builders.recipe_texts import write_rows
 from common.files import write_json
 from pipeline.cli.commands import run_command
 from pipeline.execution.attempt import Attempt, finish, prepare
@@ -41,8 +42,7 @@ def folder(tmp_path, monkeypatch):
     """The current folder, with a recipe and its prompts."""
     monkeypatch.chdir(tmp_path)
     Path("small.yaml").write_text(RECIPE)
-    rows = [json.dumps({"prompt": f"say {word}", "answer": word}) for word in "abcdefgh"]
-    Path("mine.jsonl").write_text("\n".join(rows) + "\n")
+    write_rows(Path("mine.jsonl"), "abcdefgh")
     return tmp_path
 
 
