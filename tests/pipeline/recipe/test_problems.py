@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from pipeline.checkout import PACKAGES
 from pipeline.recipe.allowed import example, slot_at, words, written
 from pipeline.recipe.problems import problems_of, slips
 from pipeline.recipe.schema import Recipe
@@ -132,9 +133,7 @@ def test_the_whole_recipe_is_covered():
     from stages.prompts.config import PromptsStage
 
     bases = {one for one in below(Config) if one.__subclasses__()}
-    ours = {
-        one for one in below(Config) if one.__module__.split(".")[0] not in ("tests", "builders")
-    }
+    ours = {one for one in below(Config) if one.__module__.split(".")[0] in PACKAGES}
     asks = {one for one in ours if one.__module__ == questions.__name__}
     assert ours - bases - covered - asks <= {BaseStage, EvaluateStage, PreflightStage, PromptsStage}
 
