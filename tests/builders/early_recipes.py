@@ -4,9 +4,9 @@ the check itself."""
 import json
 import shutil
 
+from builders.contexts import stage_context
 from builders.recipe_texts import replaced, write_rows
 from common.files import read_json
-from common.stage import StageContext
 from models.nano import CHAT_TEMPLATE, nano_tokenizer
 from pipeline.planning.early_check import early_check as declared_check
 from pipeline.recipe.load import load_recipe
@@ -69,8 +69,6 @@ def early_check(recipe, training=None, held_out=None):
         folder.mkdir(exist_ok=True)
     write_prompts(gathered / "prompts.parquet", training or [prompt(letter) for letter in "abcdef"])
     write_prompts(gathered / "held_out.parquet", [prompt("g")] if held_out is None else held_out)
-    context = StageContext(
-        out, 0, lambda *a, **k: None, lambda: False, threads=1, note=lambda text: None
-    )
+    context = stage_context(out, note=lambda text: None)
     run(declared_check(load_recipe(recipe)), {"prompts": gathered}, context)
     return read_json(out / "preflight.json")

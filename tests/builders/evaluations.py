@@ -4,10 +4,11 @@ import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+from builders.contexts import stage_context
 from builders.engine_double import EngineDouble
-from common.stage import StageContext
+from builders.single_prompts import prompt_of
 from evals.config import SuiteConfig
-from prompts.schema import Prompt, write_prompts
+from prompts.schema import write_prompts
 from rollouts.config import RolloutConfig
 from rollouts.interface import Rollout
 from stages.evaluate.config import EvaluateStage
@@ -15,10 +16,7 @@ from stages.evaluate.run import run
 
 
 def prompt(number, capability="c", answer=None):
-    message = {"role": "user", "content": f"q {number}"}
-    return Prompt(
-        f"p{number}", [message], answer or f"a{number}", "exact", capability, "s", None, {}
-    )
+    return prompt_of(f"p{number}", f"q {number}", answer or f"a{number}", capability=capability)
 
 
 def suite(name="held_out", **fields):
@@ -55,10 +53,6 @@ class ScriptedAnswers(EngineDouble):
         self.closed = True
 
 
-def stage_context(folder, stop=False):
-    return StageContext(folder, 5, lambda *a, **k: None, lambda: stop, 1)
-
-
 def evaluation(parent, monkeypatch, name, right, stop=False, **rollouts):
     """An evaluate stage on six held-out prompts, of which those in `right` are answered right.
 
@@ -79,6 +73,6 @@ def evaluation(parent, monkeypatch, name, right, stop=False, **rollouts):
 
     def start():
         monkeypatch.setitem(sys.modules, "rollouts.engine", fake)
-        return run(config, inputs, stage_context(folder, stop))
+        return run(config, inputs, stage_context(folder, 5, stop_requested=lambda: stop))
 
     return folder, engine, start

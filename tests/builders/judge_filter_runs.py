@@ -1,19 +1,15 @@
 """Runs of the judge filter stage in a test's folder."""
 
-from typing import Any
-
-from common.stage import StageContext
+from builders.contexts import stage_context
 from prompts.schema import write_prompts
 from stages.judge_filter.config import JudgeFilterStage
 from stages.judge_filter.run import run
 
 
-def stage_context(folder, **settings):
-    """A context that reports nowhere and is never asked to stop, unless `settings` say so."""
+def filter_context(folder, **settings):
+    """A context whose folder exists."""
     folder.mkdir(parents=True, exist_ok=True)
-    defaults: dict[str, Any] = {"progress": lambda *_, **__: None, "threads": 1}
-    defaults |= {"stop_requested": lambda: False}
-    return StageContext(folder, 7, **(defaults | settings))
+    return stage_context(folder, 7, **settings)
 
 
 def run_filter(folder, judges, prompts, *, share=0.5, context=None, **config):
@@ -28,4 +24,4 @@ def run_filter(folder, judges, prompts, *, share=0.5, context=None, **config):
         **config,
     )
     out = folder / "out"
-    return run(stage, {"prompts": folder / "in"}, stage_context(out, **(context or {}))), out
+    return run(stage, {"prompts": folder / "in"}, filter_context(out, **(context or {}))), out

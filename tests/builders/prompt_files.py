@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from common.stage import StageContext
+from builders.contexts import stage_context
 from prompts.config import PromptSource
 from stages.prompts.config import PromptsStage
 from stages.prompts.run import run
@@ -32,7 +32,7 @@ def rows(start: int, count: int) -> list[dict[str, str]]:
 def gather(folder: Path, *sources: Any, **config: Any) -> tuple[dict[str, Any], list[str]]:
     """Run the `prompts` stage; its metrics and notes."""
     notes: list[str] = []
-    context = StageContext(folder, 3, lambda *a, **k: None, lambda: False, 1, notes.append)
+    context = stage_context(folder, 3, note=notes.append)
     return run(PromptsStage(sources=sources, **config), {}, context).metrics, notes
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
+from builders.contexts import stage_context
 from builders.engine_double import EngineDouble
-from common.stage import StageContext
 from models.nano import nano_tokenizer
 from rollouts.interface import RolloutEngine
 from rollouts.parity import trainer_logprobs
@@ -64,7 +64,7 @@ def rl_trainer(
 ) -> RlTrainer:
     """A trainer within its first step."""
     config = RlStage.model_validate({**STAGE, **settings})
-    context = StageContext(folder, 0, lambda *_, **__: None, lambda: False, 1)
+    context = stage_context(folder)
     given: Any = GivenBatch(batch or StepBatch(), engine or SameWeights(policy))
     trainer = RlTrainer(
         policy,

@@ -1,10 +1,10 @@
 """RL's practice on an engine that rolls out what a script says for a prompt."""
 
 from builders.engine_double import EngineDouble
+from builders.single_prompts import prompt_of
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
 from curriculum.records import NewPrompt
-from prompts.schema import Prompt
 from rewards.grade import Grade
 from rollouts.interface import Rollout
 from stages.rl.collector import RolloutCollector
@@ -61,10 +61,7 @@ def collector(script, prior=None, **settings):
     }
     values |= {"group_size": 4, "prompts_per_step": 2, "curriculum": curriculum, **settings}
     config = RlStage.model_validate(values)
-    prompts = {
-        n: Prompt(n, [{"role": "user", "content": n}], "a", "exact", "words", "s", None, {})
-        for n in script
-    }
+    prompts = {n: prompt_of(n, n, capability="words") for n in script}
     ledger, engine = Ledger(None), ScriptedEngine(script)
     ledger.add(NewPrompt(name, "words", "s", prior or Beta(1.0, 1.0)) for name in script)
     return RolloutCollector(config, prompts, ledger, engine, graded, seed=1), ledger, engine

@@ -1,12 +1,12 @@
 """An engine in memory that follows a script, and judges asked through it."""
 
 from builders.engine_double import EngineDouble
+from builders.single_prompts import prompt_of
 from judges.ask import JudgeSession, judge_prompts
 from judges.attempts import Attempts
 from judges.cache import Cache
 from judges.config import AttemptsJudge
 from judges.engine import EngineBackend
-from prompts.schema import Prompt
 from rewards.grade import Grade
 from rollouts.interface import Rollout
 
@@ -14,9 +14,7 @@ JUDGE = AttemptsJudge(kind="attempts", model="m", attempts=4, max_tokens=8)
 
 
 def prompt(id, answer="7", capability="c"):
-    return Prompt(
-        id, [{"role": "user", "content": f"say {id}"}], answer, "exact", capability, "s", None, {}
-    )
+    return prompt_of(id, f"say {id}", answer, capability=capability)
 
 
 PROMPTS = [prompt(f"p{n}") for n in range(10)]

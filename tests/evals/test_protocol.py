@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from builders.evaluations import ScriptedAnswers, prompt, suite
+from builders.single_prompts import prompt_of
 from common.intervals import wilson
 from evals.protocol import ask, remarks, summary
 from prompts.schema import Prompt
@@ -33,7 +34,7 @@ def test_every_prompt_is_asked_once_and_counted(monkeypatch):
 )
 def test_a_prompt_counts_as_wrong_unless_the_longest_answer_fits_behind_it(length, fault):
     text = "q" * length
-    long = Prompt("long", [{"role": "user", "content": text}], "a", "exact", "c", "s", None, {})
+    long = prompt_of("long", text)
     answers = ask(
         ScriptedAnswers({text: "a", "q 1": "a1"}),
         suite(max_tokens=7),

@@ -5,16 +5,17 @@ from typing import Any
 
 import pytest
 
+from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from common.files import write_json_lines
 from evals.config import SuiteConfig
 from evals.protocol import Answer, remarks, summary
 from evals.regrade import StoredAnswer, answers, regrade, require_answers, rollouts
-from prompts.schema import Prompt, write_prompts
+from prompts.schema import write_prompts
 
 
 def prompt(id="a", answer="12"):
-    return Prompt(id, [{"role": "user", "content": "q"}], answer, "number", "c", "s", None, {})
+    return prompt_of(id, "q", answer, verifier="number")
 
 
 def member(text, reward, fault=None, finish="stop"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from builders.judge_filter_runs import run_filter, stage_context
+from builders.judge_filter_runs import filter_context, run_filter
 from builders.scripted_endpoint import completion, endpoint, judge_at, rating
 from builders.scripted_judge import PROMPTS, ScriptedEngine, ask, prompt
 from common.errors import Interrupted
@@ -129,7 +129,7 @@ def test_an_audit_reports_progress_and_continues_after_a_stop(tmp_path):
         reported.append(done)
 
     def rates(engine, folder, stop=lambda: False):
-        context = stage_context(tmp_path / folder, progress=progress, stop_requested=stop)
+        context = filter_context(tmp_path / folder, progress=progress, stop_requested=stop)
         return rates_of(chosen, config, EngineBackend(engine), context)
 
     whole, first, rest = Audited(), Audited(), Audited()

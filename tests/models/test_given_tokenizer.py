@@ -11,9 +11,9 @@ import pytest
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from builders.checkpoint_folders import edit_config
+from builders.contexts import stage_context
 from builders.early_recipes import DENSE, NANO, dense_folder, write_recipe
 from builders.recipe_texts import refused
-from common.stage import StageContext
 from models.checkpoint import load_tokenizer
 from models.nano import CHAT_TEMPLATE, PAD, nano_tokenizer
 from pipeline.planning.plan import build_plan
@@ -27,10 +27,7 @@ GIVEN = CHAT_TEMPLATE.replace("{% for", "{# given #}{% for", 1)
 
 def base_stage(model, out):
     out.mkdir()
-    context = StageContext(
-        folder=out, seed=3, progress=lambda *a, **k: None, stop_requested=lambda: False, threads=1
-    )
-    run(BaseStage(model=model), {}, context)
+    run(BaseStage(model=model), {}, stage_context(out, 3))
     return out / "checkpoint"
 
 

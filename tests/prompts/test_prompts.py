@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from builders.contexts import stage_context
+from builders.prompt_files import GOOD, own
+from builders.single_prompts import prompt_of
 from common.errors import BadInput
-from common.stage import StageContext
 from prompts.config import PromptSource, ReasoningGymSource
 from prompts.reasoning_gym_source import from_json, library_module, to_json
-from prompts.schema import Prompt, read_prompts, write_prompts
+from prompts.schema import read_prompts, write_prompts
 from prompts.sources import load_source
 from stages.prompts.config import PromptsStage
 from stages.prompts.run import run
@@ -24,16 +26,6 @@ def gym(family="spell_backward", count=20, **fields):
     return ReasoningGymSource(source="reasoning_gym", family=family, count=count, **fields)
 
 
-def own(path, source="jsonl", **fields):
-    fields = {"capability": "c", "verifier": "exact", **fields}
-    return ADAPTER.validate_python({"source": source, "path": str(path), **fields})
-
-
-def prompt(name, text, capability="c", answer="a"):
-    message = {"role": "user", "content": text}
-    return Prompt(name, [message], answer, "exact", capability, "s", None, {})
-
-
 def lines(tmp_path, *rows):
     path = tmp_path / "mine.jsonl"
     path.write_bytes(
@@ -42,10 +34,6 @@ def lines(tmp_path, *rows):
         )
     )
     return path
-
-
-def context(folder, seed=3):
-    return StageContext(folder, seed, lambda *a, **k: None, lambda: False, 1)
 
 
 def test_same_seed_same_tasks_and_other_seed_others():
@@ -182,9 +170,6 @@ def test_jsonl_rows_become_prompts(tmp_path):
     )
 
 
-GOOD = {"prompt": "q", "answer": "a"}
-
-
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
@@ -247,7 +232,7 @@ def test_unreadable_parquet_and_folder(tmp_path, source):
 
 
 def test_prompts_file_round_trip(tmp_path):
-    prompts = [*load_source(gym("gcd", 3)), prompt("ü", "grüße\u2028\n")]
+    prompts = [*load_source(gym("gcd", 3)), prompt_of("ü", "grüße\u2028\n")]
     write_prompts(tmp_path / "p.parquet", prompts)
     assert read_prompts(tmp_path / "p.parquet") == prompts
     assert [file.name for file in tmp_path.iterdir()] == ["p.parquet"]
@@ -275,7 +260,7 @@ def test_stage_writes_both_files_and_counts(tmp_path):
     stage = PromptsStage(
         sources=(gym(count=30, held_out=0.2), gym("gcd", 20, settings={"max_value": 3}))
     )
-    metrics = run(stage, {}, context(tmp_path)).metrics
+    metrics = run(stage, {}, stage_context(tmp_path, 3)).metrics
     training, held = (
         read_prompts(tmp_path / name) for name in ("prompts.parquet", "held_out.parquet")
     )
@@ -291,9 +276,9 @@ def test_stage_refuses_what_cannot_be_graded(tmp_path):
     with pytest.raises(
         BadInput, match=r"mine.jsonl:two \(mine.jsonl:2\): no verifier is named 'exakt'"
     ):
-        run(PromptsStage(sources=(own(lines(tmp_path, *rows)),)), {}, context(tmp_path))
+        run(PromptsStage(sources=(own(lines(tmp_path, *rows)),)), {}, stage_context(tmp_path, 3))
     rows = [GOOD, {**GOOD, "id": "two", "verifier": "number"}]
     with pytest.raises(
         BadInput, match=r"mine.jsonl:two \(mine.jsonl:2\): verifier number does not accept .*'a'"
     ):
-        run(PromptsStage(sources=(own(lines(tmp_path, *rows)),)), {}, context(tmp_path))
+        run(PromptsStage(sources=(own(lines(tmp_path, *rows)),)), {}, stage_context(tmp_path, 3))

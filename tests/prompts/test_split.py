@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.contexts import stage_context
+from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from common.files import read_json_lines
-from common.stage import StageContext
 from prompts.repeats import content_key, normalised
-from prompts.schema import Prompt, read_prompts
+from prompts.schema import read_prompts
 from prompts.split import split
 from stages.prompts.config import PromptsStage
 from stages.prompts.run import run
 
 
 def prompt(name, text, capability="c", answer="a", verifier="exact"):
-    message = {"role": "user", "content": text}
-    return Prompt(name, [message], answer, verifier, capability, "s", None, {})
+    return prompt_of(name, text, answer, verifier=verifier, capability=capability)
 
 
 def test_normalised_text_keeps_what_changes_the_task():
@@ -119,9 +119,7 @@ def gathered(folder, *rows, held_out=0.0):
     }
     config = PromptsStage.model_validate({"sources": [{**source, "held_out": held_out}]})
     notes: list[str] = []
-    metrics = run(
-        config, {}, StageContext(folder, 3, lambda *a, **k: None, lambda: False, 1, notes.append)
-    ).metrics
+    metrics = run(config, {}, stage_context(folder, 3, note=notes.append)).metrics
     return metrics, notes, read_prompts(folder / "prompts.parquet")
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from prompts.config import ReasoningGymSource
-from prompts.schema import Prompt
 from prompts.sources import load_source
 from rewards import grade as grade_module
 from rewards import verifiers
@@ -22,7 +22,7 @@ TEXT = st.text(st.characters(), max_size=60)
 
 
 def prompt(answer, verifier="exact"):
-    return Prompt("p", [{"role": "user", "content": "q"}], answer, verifier, "c", "s", None, {})
+    return prompt_of("p", "q", answer, verifier=verifier)
 
 
 def task(family, **settings):

@@ -4,13 +4,13 @@ without a judge."""
 import pytest
 
 from builders.scripted_collector import KINDS, MIXED, SOLVED, collector
+from builders.single_prompts import prompt_of
 from common.errors import BadInput, Interrupted, RunFailed
 from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
 from curriculum.records import NewPrompt
 from curriculum.stage_start import begin_stage
-from prompts.schema import Prompt
 from rewards.grade import Grade
 from rollouts.interface import Rollout
 from stages.rl import collector as collector_module
@@ -147,10 +147,7 @@ def test_what_the_grader_calls_cut_off_is_treated_as_the_engines():
 
 
 def test_plain_prompts_start_from_a_flat_prior_and_a_judges_from_its_own(tmp_path):
-    prompts = [
-        Prompt(n, [{"role": "user", "content": n}], "a", "exact", "words", "s", None, {})
-        for n in "ab"
-    ]
+    prompts = [prompt_of(n, n, capability="words") for n in "ab"]
     (tmp_path / "held_out.parquet").touch()
     ledger = open_ledger(prompts, tmp_path, tmp_path / "mine.sqlite", fresh=True)
     assert [(row.id, row.prior.a, row.prior.b, row.state) for row in ledger.records()] == [

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from builders.contexts import stage_context
 from builders.scripted_collector import RIGHT, WRONG, ScriptedEngine, graded
+from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from common.files import append_json_line, read_json_lines, write_json_lines
-from common.stage import StageContext
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
 from curriculum.records import NewPrompt
@@ -46,10 +47,7 @@ class Engine(ScriptedEngine):
 @pytest.fixture
 def rolled_out_stage(tmp_path):
     """The folder of an RL stage of four steps under two system prompts, and its groups."""
-    prompts = {
-        n: Prompt(n, [{"role": "user", "content": n}], "a", "exact", "w", "s", None, {})
-        for n in "abcdef"
-    }
+    prompts = {n: prompt_of(n, n, capability="w") for n in "abcdef"}
     prompts["own"] = Prompt("own", OWN, "a", "exact", "w", "s", None, {})
     values = {
         "id": "rl",
@@ -95,7 +93,7 @@ def trained_on(folder, monkeypatch):
     config = DpoStage.model_validate(
         {"id": "dpo", "kind": "dpo", "from": "rl", "pairs": "rl", "learning_rate": 1e-5}
     )
-    context = StageContext(stage, 0, lambda *_, **__: None, lambda: False, 1)
+    context = stage_context(stage)
     dpo.run(config, dict.fromkeys(("pairs", "checkpoint", "reference"), folder), context)
     return list(trainers[0].train_dataset), read_json_lines(stage / "pairs.jsonl")
 

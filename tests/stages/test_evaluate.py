@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from builders.evaluations import evaluation, stage_context
+from builders.contexts import stage_context
+from builders.evaluations import evaluation
 from common.errors import BadInput, Interrupted
 from common.files import read_json, read_json_lines
 from stages.evaluate.config import EvaluateStage
@@ -46,4 +47,4 @@ def test_suite_named_twice_is_refused(tmp_path):
     suites = ["held_out", {"name": "held_out", "limit": 3}]
     config = EvaluateStage.model_validate({"id": "e", "of": "base", "suites": suites})
     with pytest.raises(BadInput, match="named twice"):
-        run(config, {}, stage_context(tmp_path))
+        run(config, {}, stage_context(tmp_path, 5))

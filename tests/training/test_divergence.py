@@ -4,12 +4,13 @@ from typing import cast
 
 import pytest
 
+from builders.contexts import stage_context
+from builders.single_prompts import prompt_of
 from common.divergence import DivergenceLimits
 from common.errors import RunFailed
 from common.execution import ExecutionConfig
 from common.files import read_json_lines
-from common.stage import StageContext
-from prompts.schema import Prompt, write_prompts
+from prompts.schema import write_prompts
 from stages.base.config import BaseStage
 from stages.base.run import run as make_base
 from stages.sft.config import SftStage
@@ -129,7 +130,7 @@ class NoRouters:
 @pytest.fixture
 def log(tmp_path):
     """Logs a step as the trainer does, in a callback that a new process would have made."""
-    context = StageContext(tmp_path, 0, lambda *_, **__: None, lambda: False, 1)
+    context = stage_context(tmp_path)
 
     def step(number, **changes):
         state = type("State", (), {"global_step": number, "max_steps": 20})()
@@ -165,7 +166,7 @@ def test_a_resumed_stage_remembers_its_first_steps(log):
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
-    context = StageContext(folder, 0, lambda *_, **__: None, lambda: False, 1)
+    context = stage_context(folder)
     make_base(BaseStage.model_validate({"model": {"preset": "nano"}}), {}, context)
     return folder
 
@@ -174,12 +175,7 @@ def base(tmp_path_factory):
     ("rate", "words"), [(1.0, "step [0-9]+: the loss is"), (1e30, "grad_norm is not finite")]
 )
 def test_a_learning_rate_that_breaks_the_model_stops_sft(tmp_path, base, rate, words):
-    prompts = [
-        Prompt(
-            str(n), [{"role": "user", "content": f"say {n}"}], str(n), "exact", "c", "s", None, {}
-        )
-        for n in range(64)
-    ]
+    prompts = [prompt_of(str(n), f"say {n}", str(n)) for n in range(64)]
     write_prompts(tmp_path / "prompts.parquet", prompts)
     stage = {
         "id": "sft",
@@ -190,9 +186,7 @@ def test_a_learning_rate_that_breaks_the_model_stops_sft(tmp_path, base, rate, w
         "learning_rate": rate,
     }
     execution = ExecutionConfig(save_every=2)
-    context = StageContext(
-        tmp_path / "sft", 0, lambda *_, **__: None, lambda: False, 1, execution=execution
-    )
+    context = stage_context(tmp_path / "sft", execution=execution)
     context.folder.mkdir()
     with pytest.raises(RunFailed, match=words):
         sft(

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from builders.contexts import stage_context
 from common.files import append_json_line, read_json_lines, read_sealed, write_json
-from common.stage import StageContext
 from training.resume import MARKER, CompleteCheckpoints, go_on, resume_folder, step_of
 
 NONE: Any = None
@@ -20,7 +20,7 @@ def notes():
 
 @pytest.fixture
 def context(tmp_path, notes):
-    return StageContext(tmp_path, 0, lambda *_, **__: None, lambda: False, 1, notes.append)
+    return stage_context(tmp_path, note=notes.append)
 
 
 def checkpoint(context, step):
@@ -121,7 +121,7 @@ def test_lines_after_the_checkpoint_are_taken_back(context):
 
 
 def test_a_stop_saves_once_and_not_at_the_end(context, tmp_path):
-    asked = StageContext(tmp_path, 0, context.progress, lambda: True, 1)
+    asked = stage_context(tmp_path, stop_requested=lambda: True)
     for step, stopped in ((3, True), (9, False)):
         callback = CompleteCheckpoints(asked, lambda folder: None)
         control: Any = type("Control", (), {})()

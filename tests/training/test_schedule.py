@@ -6,12 +6,13 @@ import math
 import pytest
 import torch
 
+from builders.single_prompts import prompt_of
 from common.errors import Interrupted
 from common.files import read_json_lines
 from common.stage import StageContext
 from models.checkpoint import load_policy, save_policy
 from models.nano import nano_model, nano_tokenizer
-from prompts.schema import Prompt, write_prompts
+from prompts.schema import write_prompts
 from stages.dpo.config import DpoStage
 from stages.rl.config import RlStage
 from stages.sft import run as sft
@@ -29,10 +30,7 @@ def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inputs")
     tokenizer = nano_tokenizer()
     save_policy(nano_model(tokenizer, seed=0), tokenizer, folder / "checkpoint")
-    prompts = [
-        Prompt(str(n), [{"role": "user", "content": f"{n} ="}], str(n), "exact", "w", "s", None, {})
-        for n in range(STEPS)
-    ]
+    prompts = [prompt_of(str(n), f"{n} =", str(n), capability="w") for n in range(STEPS)]
     write_prompts(folder / "prompts.parquet", prompts)
     return {"checkpoint": folder, "prompts": folder}
 

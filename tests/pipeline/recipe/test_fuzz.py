@@ -16,10 +16,10 @@ import yaml
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
+from builders.contexts import stage_context
 from builders.mutations import wrong_data, wrong_rows, wrong_text
 from common.errors import BadInput
 from common.files import write_sealed
-from common.stage import StageContext
 from pipeline.cli.commands import run_command
 from stages.prompts.config import PromptsStage
 from stages.prompts.run import run
@@ -71,9 +71,7 @@ def gather(folder, source):
     config = PromptsStage.model_validate(
         {"sources": [{"capability": "c", "verifier": "exact", "held_out": 0, **source}]}
     )
-    context = StageContext(
-        Path(folder) / "out", 0, lambda *a, **k: None, lambda: False, 1, lambda text: None
-    )
+    context = stage_context(Path(folder) / "out", note=lambda text: None)
     context.folder.mkdir()
     begin = time.process_time()
     try:
