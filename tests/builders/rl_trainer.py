@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from builders.engine_double import EngineDouble
+from common.execution import ExecutionConfig
 from common.stage import StageContext
 from models.nano import nano_tokenizer
 from rollouts.interface import RolloutEngine
@@ -60,11 +61,19 @@ def rl_trainer(
     *,
     engine: RolloutEngine | None = None,
     reference: Reference | None = None,
+    execution: ExecutionConfig | None = None,
     **settings: Any,
 ) -> RlTrainer:
     """A trainer within its first step."""
     config = RlStage.model_validate({**STAGE, **settings})
-    context = StageContext(folder, 0, lambda *_, **__: None, lambda: False, 1)
+    context = StageContext(
+        folder,
+        0,
+        lambda *_, **__: None,
+        lambda: False,
+        threads=1,
+        execution=execution or ExecutionConfig(),
+    )
     given: Any = GivenBatch(batch or StepBatch(), engine or SameWeights(policy))
     trainer = RlTrainer(
         policy,

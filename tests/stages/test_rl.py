@@ -73,7 +73,7 @@ def test_groups_without_a_spread_are_booked_and_replaced():
     assert len(batch.trained) == 2 and all(group.mixed for group in batch.trained)
     ids = [group.prompt_id for group in batch.rolled_out]
     assert len(set(ids)) == len(ids)
-    booked = {row.id: row for row in ledger.rows() if row.drawn}
+    booked = {row.id: row for row in ledger.records() if row.drawn}
     assert set(booked) == set(ids)
     for group in batch.rolled_out:
         row = booked[group.prompt_id]
@@ -89,7 +89,7 @@ def test_a_later_stages_first_step_is_of_a_later_policy():
         collecting.collect(step)
     begin_stage(ledger)
     collecting.collect(0)
-    assert max(row.seen_version for row in ledger.rows() if row.drawn) == 3
+    assert max(row.seen_version for row in ledger.records() if row.drawn) == 3
 
 
 def test_a_step_asks_only_for_what_is_missing():
@@ -131,7 +131,7 @@ def test_a_pilot_and_the_rest_are_one_group_with_seeds_of_their_own():
     assert not set(engine.asked[0][2]) & set(engine.asked[1][2])
     for group in batch.trained:
         assert len(group.members) == 6 and group.passes == 3
-        row = ledger.row(group.prompt_id)
+        row = ledger.record(group.prompt_id)
         assert (row.passes, row.fails, row.drawn) == (3, 3, 1)
     assert all(len(group.members) in (2, 6) for group in batch.rolled_out)
 
@@ -182,7 +182,7 @@ def test_what_a_cut_off_completion_means_is_the_recipes_choice(cut_off, evidence
         {"a": [RIGHT, CUT]}, cut_off=cut_off, group_size=8, prompts_per_step=1
     )
     batch = collecting.collect(0)
-    row = ledger.row("a")
+    row = ledger.record("a")
     assert (row.passes, row.fails) == evidence and bool(batch.trained) == mixed
     assert row.faults == ({} if mixed else {CUT_OFF: 4}) == dict(batch.rolled_out[0].faults)
     assert {member.fault for member in batch.rolled_out[0].members} == (
@@ -193,7 +193,7 @@ def test_what_a_cut_off_completion_means_is_the_recipes_choice(cut_off, evidence
 def test_a_verifiers_crash_is_no_evidence():
     collecting, ledger, _ = collector({"a": [RIGHT, CRASH, WRONG, CRASH]}, prompts_per_step=1)
     batch = collecting.collect(0)
-    row = ledger.row("a")
+    row = ledger.record("a")
     assert (row.passes, row.fails, row.faults) == (1, 1, {"verifier_crash": 2})
     assert len(batch.trained) == 1 and batch.trained[0].passes == 1
 
@@ -211,7 +211,7 @@ def test_the_policy_refilters_the_pool_every_so_often():
         assert all(len(group.members) == 6 for group in probes)
         assert not probes or engine.asked[before][1] == 6
     assert [step for step, count in probed.items() if count] == [2, 4, 6, 8, 10, 12]
-    assert {row.id[0] for row in ledger.rows() if row.resting} == {"s"}
+    assert {row.id[0] for row in ledger.records() if row.retired} == {"s"}
 
 
 def test_probes_are_never_trained_on():
