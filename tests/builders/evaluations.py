@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 from builders.engine_double import EngineDouble
+from common.execution import ExecutionConfig
 from common.stage import StageContext
 from evals.config import SuiteConfig
 from prompts.schema import Prompt, write_prompts
@@ -55,11 +56,18 @@ class ScriptedAnswers(EngineDouble):
         self.closed = True
 
 
-def stage_context(folder, stop=False):
-    return StageContext(folder, 5, lambda *a, **k: None, lambda: stop, 1)
+def stage_context(folder, stop=False, **execution):
+    return StageContext(
+        folder,
+        5,
+        lambda *a, **k: None,
+        lambda: stop,
+        threads=1,
+        execution=ExecutionConfig(**execution),
+    )
 
 
-def evaluation(parent, monkeypatch, name, right, stop=False, **rollouts):
+def evaluation(parent, monkeypatch, name, right, stop=False, execution=None, **rollouts):
     """An evaluate stage on six held-out prompts, of which those in `right` are answered right.
 
     Gives (folder, engine, a function that runs the stage)."""
@@ -72,13 +80,13 @@ def evaluation(parent, monkeypatch, name, right, stop=False, **rollouts):
     settings = RolloutConfig(**rollouts)
     replies = {f"q {n}": f"a{n}" if n in right else "no" for n in range(6)}
     engine = ScriptedAnswers(replies, settings.max_model_len)
-    fake = SimpleNamespace(Engine=lambda checkpoint, config, seed: engine)
+    fake = SimpleNamespace(Engine=lambda checkpoint, config, seed, execution: engine)
     folder = parent / name
     folder.mkdir()
     config = EvaluateStage(id="e", kind="evaluate", of="base", suites=(suite(),), rollouts=settings)
 
     def start():
         monkeypatch.setitem(sys.modules, "rollouts.engine", fake)
-        return run(config, inputs, stage_context(folder, stop))
+        return run(config, inputs, stage_context(folder, stop, **(execution or {})))
 
     return folder, engine, start

@@ -48,8 +48,8 @@ def test_a_drawn_prompt_without_room_is_booked_retired_and_never_sampled(kind, p
         notes.step(step, batch)
         assert {group.prompt_id for group in batch.rolled_out} <= {f"m{n}" for n in range(6)}
     assert not any(name in long for names, _, _ in engine.asked for name in names)
-    for row in (row for row in ledger.rows() if row.id in long):
-        assert row.resting and row.faults == {TOO_LONG: 1} and (row.passes, row.fails) == (0, 0)
+    for row in (row for row in ledger.records() if row.id in long):
+        assert row.retired and row.faults == {TOO_LONG: 1} and (row.passes, row.fails) == (0, 0)
     told = [text for text in told if "too few useful prompts" not in text]
     text = " ".join(told)
     assert (
@@ -59,7 +59,7 @@ def test_a_drawn_prompt_without_room_is_booked_retired_and_never_sampled(kind, p
     )
     assert len(told) > 1 or " and 3 more" in text
     begin_stage(ledger)
-    assert not any(row.resting for row in ledger.rows() if row.id in long)
+    assert not any(row.retired for row in ledger.records() if row.id in long)
 
 
 def test_a_prompt_that_the_chat_template_refuses_ends_no_run():
@@ -76,7 +76,7 @@ def test_a_prompt_that_the_chat_template_refuses_ends_no_run():
     told: list[str] = []
     Notes(collecting.prompts, collecting.encoder.limit, told.append).step(0, batch)
     assert batch.unusable == {"m3": NOT_ENCODED} and len(batch.trained) == 5
-    assert ledger.row("m3").resting and "prompt m3" in told[0] and "chat template" in told[0]
+    assert ledger.record("m3").retired and "prompt m3" in told[0] and "chat template" in told[0]
     collecting.encoder.prompts = {"m3": collecting.prompts["m3"]}
     with pytest.raises(BadInput, match="not one of 1 prompts can be encoded"):
         collecting.encoder.usable(4)
@@ -153,7 +153,7 @@ def test_plain_prompts_start_from_a_flat_prior_and_a_judges_from_its_own(tmp_pat
     ]
     (tmp_path / "held_out.parquet").touch()
     ledger = open_ledger(prompts, tmp_path, tmp_path / "mine.sqlite", fresh=True)
-    assert [(row.id, row.prior.a, row.prior.b, row.state) for row in ledger.rows()] == [
+    assert [(row.id, row.prior.a, row.prior.b, row.state) for row in ledger.records()] == [
         ("a", 1, 1, "active"), ("b", 1, 1, "active")
     ]  # fmt: skip
     judged = tmp_path / "filter"
