@@ -162,6 +162,6 @@ def test_plain_prompts_start_from_a_flat_prior_and_a_judges_from_its_own(tmp_pat
         open_ledger(prompts, judged, tmp_path / "mine.sqlite", fresh=True)
     with Ledger(judged / "ledger.sqlite") as theirs:
         theirs.add([NewPrompt("a", "words", "s", Beta(1.5, 0.5))])
-    assert open_ledger(prompts, judged, tmp_path / "mine.sqlite", fresh=True).row(
+    assert open_ledger(prompts, judged, tmp_path / "mine.sqlite", fresh=True).record(
         "a"
     ).prior == Beta(1.5, 0.5)
