@@ -23,6 +23,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 
 # Two processes, each with half of the cores; a file's tests stay together (tests/conftest.py).
 test: check

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from builders import toy_runs
+from builders.adopted_stages import adopting, run_one  # noqa: F401
 from builders.command_line import answered, folder, uphill  # noqa: F401
 from builders.judge_fixtures import impatient_client, own_verdict_cache  # noqa: F401
+from builders.recipe_texts import recipe  # noqa: F401
 
 SLOWEST = ("test_nano_pipeline", "test_fuzz_runs", "test_served_judge")
 """Files that begin first, so that none of them is what everything waits for in the end."""

@@ -2,32 +2,20 @@
 killed, resumed."""
 
 import json
-import os
 import subprocess
-import sys
 import time
-from unittest.mock import patch
 
 import pytest
 
 from benchmarks.resume import kill
 from benchmarks.same_run import differing
-from builders.nano_runs import FINISHED, ROOT, command, python_m, uphill
+from builders.nano_runs import FINISHED, ROOT, command, mtimes, python_m, uphill, wait_for_step
+from builders.plain_checkpoints import TRANSFORMERS, VLLM, logprobs_in_plain
 from builders.toy_runs import found_in
 from common.files import files_below, read_json, read_json_lines
 from curriculum.ledger import Ledger
 from models.packaged import resolve_dense
-from pipeline.checkout import PACKAGES
 from prompts.schema import read_prompts
-from rollouts import environment
-
-
-def mtimes(folder):
-    return {
-        path.relative_to(folder): path.stat().st_mtime_ns
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -164,61 +152,6 @@ def test_a_second_run_touches_nothing(runs, run):
     assert after.keys() == before.keys() and changed <= {".lock", "plan.json"}
 
 
-REFUSE_OURS = f"""
-import json, sys
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {PACKAGES!r} and path is None:
-            raise ImportError(name + " is not to be imported")
-sys.meta_path.insert(0, Refuse())
-folder, sequences = sys.argv[1], json.loads(sys.stdin.read())
-"""
-TRANSFORMERS = """
-import torch
-from transformers import AutoModelForCausalLM
-model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-found = []
-for one in sequences:
-    ids = torch.tensor([one["prompt_ids"] + one["completion_ids"]])
-    with torch.no_grad():
-        logprobs = model(input_ids=ids).logits[0, len(one["prompt_ids"]) - 1 : -1].log_softmax(-1)
-    found.append(logprobs.gather(1, ids[0, len(one["prompt_ids"]) :, None])[:, 0].tolist())
-print(json.dumps([type(model).__name__, found]))
-"""
-VLLM = """
-from vllm import LLM, SamplingParams
-llm = LLM(folder, dtype="float32", enforce_eager=True, distributed_executor_backend="external_launcher")
-inputs = [{"prompt_token_ids": one["prompt_ids"] + one["completion_ids"]} for one in sequences]
-outputs = llm.generate(inputs, SamplingParams(max_tokens=1, prompt_logprobs=0), use_tqdm=False)
-found = []
-for output, one in zip(outputs, sequences):
-    rows = output.prompt_logprobs[len(one["prompt_ids"]) :]
-    found.append([row[token].logprob for row, token in zip(rows, one["completion_ids"])])
-print(json.dumps([llm.llm_engine.model_config.architecture, found]))
-"""  # noqa: E501
-
-
-def logprobs_in_plain(code, folder, sequences, tmp_path):
-    """What a fresh process without our code gives: the model's class and a row of log-probabilities
-    a sequence."""
-    # vLLM compiles a sampling helper, which needs a C++ compiler; the machine may have none.
-    with patch.dict(os.environ, {"HF_HUB_OFFLINE": "1", "TORCH_COMPILE_DISABLE": "1"}):
-        environment.prepare(kv_cache_gib=1)
-        variables = dict(os.environ)
-    words = [sys.executable, "-I", "-c", REFUSE_OURS + code, str(folder)]
-    done = subprocess.run(
-        words,
-        input=json.dumps(sequences),
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=variables,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 @pytest.mark.parametrize("code", [TRANSFORMERS, VLLM], ids=["transformers", "vllm"])
 def test_the_exported_checkpoint_gives_the_trainers_logprobs_without_our_code(
     exported, sequences, tmp_path, code
@@ -257,20 +190,6 @@ def test_rl_on_stages_adopted_from_another_run_goes_as_it_went_there_and_needs_n
     assert read_json_lines(folder / "07-dpo" / "pairs.jsonl")
 
 
-def wait_for(process, partial, step, seconds=200):
-    """Until a stage has logged `step`, or with None until it is a few seconds old."""
-    end = time.monotonic() + seconds
-    while not (
-        any(row["step"] >= step for row in read_json_lines(partial / "metrics.jsonl"))
-        if step
-        else (partial / "stage.log").exists()
-    ):
-        assert process.poll() is None, f"the run ended before {partial} was at {step}"
-        assert time.monotonic() < end, f"{partial} was not at {step}"
-        time.sleep(0.02)
-    time.sleep(0 if step else 3)
-
-
 KILLS = [
     ("03-filter", None, "runner"),
     ("04-sft", 7, "both"),
@@ -290,7 +209,7 @@ def killed(runs, tmp_path_factory):
         patched.setenv("UPHILL_CACHE", str(cache))
         for place, step, victim in KILLS:
             process = subprocess.Popen(words, cwd=ROOT, stderr=log, stdout=log)
-            wait_for(process, folder / f"{place}.partial", step)
+            wait_for_step(process, folder / f"{place}.partial", step)
             kill(process, victim)
             assert not (folder / place).exists()
         done = uphill(words)

@@ -78,7 +78,8 @@ def test_the_judges_have_their_questions_in_the_wheel(wheel, tmp_path):
 
 
 def test_a_wheel_installed_inside_somebody_elses_checkout_has_no_commit(wheel, tmp_path):
-    assert commit(ROOT) is None or len(commit(ROOT).removesuffix("+dirty")) == 40
+    head = commit(ROOT)
+    assert head is None or len(head.removesuffix("+dirty")) == 40
     somebody = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
     for words in (["init", "-q"], [*somebody, "commit", "-qm", "x", "--allow-empty"]):
         subprocess.run(["git", "-C", str(tmp_path), *words], check=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from builders.recipe_texts import write_rows
 from common.files import write_json
 from pipeline.cli.commands import run_command
 from pipeline.execution.attempt import Attempt, finish, prepare
@@ -41,8 +42,7 @@ def folder(tmp_path, monkeypatch):
     """The current folder, with a recipe and its prompts."""
     monkeypatch.chdir(tmp_path)
     Path("small.yaml").write_text(RECIPE)
-    rows = [json.dumps({"prompt": f"say {word}", "answer": word}) for word in "abcdefgh"]
-    Path("mine.jsonl").write_text("\n".join(rows) + "\n")
+    write_rows(Path("mine.jsonl"), "abcdefgh")
     return tmp_path
 
 
@@ -70,9 +70,8 @@ def pretend(scores, until=None):
     for node in plan.nodes:
         states = inspect(plan, run)
         inputs = {name: states[stage].folder for name, stage in node.inputs.items()}
-        attempt = Attempt(
-            node, folder_of(node, run), inputs, input_records(node, states), 1, datetime.now(UTC)
-        )
+        made_from = input_records(node, states)
+        attempt = Attempt(node, folder_of(node, run), inputs, made_from, {}, datetime.now(UTC))
         attempt, _ = prepare(attempt)
         if node.kind == "evaluate":
             pretend_evaluation(attempt.partial, scores[node.inputs["checkpoint"]])

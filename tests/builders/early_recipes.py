@@ -4,9 +4,7 @@ the check itself."""
 import json
 import shutil
 
-import pytest
-
-from common.errors import BadInput
+from builders.recipe_texts import replaced, write_rows
 from common.files import read_json
 from common.stage import StageContext
 from models.nano import CHAT_TEMPLATE, nano_tokenizer
@@ -39,13 +37,8 @@ def prompt(name, text=None, system=None, capability="words"):
 
 def write_recipe(folder, *texts):
     """The recipe's path, with texts (old, new) replaced."""
-    rows = [json.dumps({"prompt": f"say {letter}", "answer": letter}) for letter in "abcdefgh"]
-    (folder / "mine.jsonl").write_text("\n".join(rows) + "\n")
-    recipe = RECIPE
-    for old, new in texts:
-        assert old in recipe
-        recipe = recipe.replace(old, new)
-    (folder / "early.yaml").write_text(recipe)
+    write_rows(folder / "mine.jsonl", "abcdefgh")
+    (folder / "early.yaml").write_text(replaced(RECIPE, *texts))
     return folder / "early.yaml"
 
 
@@ -81,9 +74,3 @@ def early_check(recipe, training=None, held_out=None):
     )
     run(declared_check(load_recipe(recipe)), {"prompts": gathered}, context)
     return read_json(out / "preflight.json")
-
-
-def refused(check, *arguments, **options):
-    with pytest.raises(BadInput) as caught:
-        check(*arguments, **options)
-    return caught.value

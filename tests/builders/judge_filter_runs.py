@@ -23,7 +23,7 @@ def run_filter(folder, judges, prompts, *, share=0.5, context=None, **config):
     stage = JudgeFilterStage(
         id="filter",
         kind="judge_filter",
-        judges=judges if isinstance(judges, list | tuple) else (judges,),
+        judges=tuple(judges) if isinstance(judges, list | tuple) else (judges,),
         drop_easiest=share,
         **config,
     )

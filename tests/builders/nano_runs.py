@@ -2,7 +2,10 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+from common.files import read_json_lines
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
@@ -51,3 +54,26 @@ def uphill(words):
 
 def python_m(*words):
     return uphill([sys.executable, "-m", "pipeline", *words])
+
+
+def mtimes(folder):
+    """When each file below a folder was last written."""
+    return {
+        path.relative_to(folder): path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def wait_for_step(process, partial, step, seconds=200):
+    """Until a stage has logged `step`, or with None until it is a few seconds old."""
+    end = time.monotonic() + seconds
+    while not (
+        any(row["step"] >= step for row in read_json_lines(partial / "metrics.jsonl"))
+        if step
+        else (partial / "stage.log").exists()
+    ):
+        assert process.poll() is None, f"the run ended before {partial} was at {step}"
+        assert time.monotonic() < end, f"{partial} was not at {step}"
+        time.sleep(0.02)
+    time.sleep(0 if step else 3)

@@ -1,7 +1,6 @@
 """An engine in memory that follows a script, and judges asked through it."""
 
-from dataclasses import dataclass
-
+from builders.engine_double import EngineDouble
 from judges.ask import JudgeSession, judge_prompts
 from judges.attempts import Attempts
 from judges.cache import Cache
@@ -9,6 +8,7 @@ from judges.config import AttemptsJudge
 from judges.engine import EngineBackend
 from prompts.schema import Prompt
 from rewards.grade import Grade
+from rollouts.interface import Rollout
 
 JUDGE = AttemptsJudge(kind="attempts", model="m", attempts=4, max_tokens=8)
 
@@ -22,14 +22,13 @@ def prompt(id, answer="7", capability="c"):
 PROMPTS = [prompt(f"p{n}") for n in range(10)]
 
 
-@dataclass
-class Rollout:
-    token_ids: list[int]
-    text: str
-    finish: str
+def rollout(text):
+    """A finished completion with one token per character."""
+    ids = list(text.encode())
+    return Rollout(ids, [0.0] * len(ids), text, "stop")
 
 
-class ScriptedEngine:
+class ScriptedEngine(EngineDouble):
     """Answers "7" or "no" by the bits of the seed; every character is one token."""
 
     max_model_len = 32
@@ -48,7 +47,7 @@ class ScriptedEngine:
         texts = [
             ["7" if (seed >> place) & 1 else "no" for place in range(samples)] for seed in seeds
         ]
-        return [[Rollout(list(text.encode()), text, "stop") for text in one] for one in texts]
+        return [[rollout(text) for text in one] for one in texts]
 
     def next_token(self, prompts, tokens):
         """The first token is likelier for longer prompts."""

@@ -19,7 +19,8 @@ from pipeline.execution.request import RunRequest
 from pipeline.execution.runner import run_plan
 from pipeline.execution.state import inspect
 from pipeline.execution.verify import verify_run
-from pipeline.planning.plan import Plan, make_node
+from pipeline.planning.plan import Node, Plan, make_node
+from pipeline.store.record import read_record
 
 TESTS = Path(__file__).parents[1]
 ONE, TWO = {"id": "one"}, {"id": "two", "after": "one"}
@@ -27,7 +28,7 @@ SLOW = {"id": "two", "after": "one", "steps": 200}
 
 
 def toy_plan(specs, name="toy", runtime=None, budget=None):
-    nodes = {}
+    nodes: dict[str, Node] = {}
     for number, spec in enumerate(specs, start=1):
         config = ToyStage(**spec)
         place = f"{number:02d}-{config.id}"
@@ -53,6 +54,13 @@ def wait_for(path, seconds=20):
 
 def states(run, specs):
     return {name: state.state for name, state in inspect(toy_plan(specs), run).items()}
+
+
+def record_of(folder):
+    """The record of a finished stage."""
+    record = read_record(folder)
+    assert record is not None, f"{folder} has no record"
+    return record
 
 
 def found_in(run):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.scripted_judge import PROMPTS, Rollout, ScriptedEngine, judge_session
+from builders.scripted_judge import PROMPTS, ScriptedEngine, judge_session
 from common.errors import BadInput, RunFailed
 from judges.ask import judge_prompts
 from judges.backend import Choice
@@ -15,6 +15,7 @@ from judges.config import PairwiseJudge, RubricJudge
 from judges.engine import EngineBackend
 from judges.pairwise import Pairwise, bradley_terry, position_bias, tournament
 from judges.rubric import Rubric
+from rollouts.interface import Rollout
 
 
 class LongContextEngine(ScriptedEngine):
@@ -27,7 +28,7 @@ def test_a_rating_is_the_mean_over_the_probabilities_of_its_digits(tmp_path):
             return [list(np.log([0.5, 0.25, 0.25])) for _ in prompts]
 
         def generate(self, prompts, *, samples, temperature, max_tokens, seeds, top_p=1.0):
-            return [[Rollout([1, 2], " as I say so", "stop")] for _ in prompts]
+            return [[Rollout([1, 2], [0.0, 0.0], " as I say so", "stop")] for _ in prompts]
 
     judge = Rubric(RubricJudge(kind="rubric", model="m"), EngineBackend(FixedRating()))
     (verdict, *_) = judge_prompts(PROMPTS, judge, judge_session(tmp_path)).verdicts

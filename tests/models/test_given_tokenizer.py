@@ -11,7 +11,8 @@ import pytest
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from builders.checkpoint_folders import edit_config
-from builders.early_recipes import DENSE, NANO, dense_folder, refused, write_recipe
+from builders.early_recipes import DENSE, NANO, dense_folder, write_recipe
+from builders.recipe_texts import refused
 from common.stage import StageContext
 from models.checkpoint import load_tokenizer
 from models.nano import CHAT_TEMPLATE, PAD, nano_tokenizer

@@ -13,9 +13,9 @@ from builders.early_recipes import (
     dense_folder,
     early_check,
     prompt,
-    refused,
     write_recipe,
 )
+from builders.recipe_texts import refused
 from models.nano import CHAT_TEMPLATE as GOOD
 from models.packaged import resolve_dense
 

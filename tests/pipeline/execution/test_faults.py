@@ -37,9 +37,9 @@ def os_error(number, place="resume/checkpoint-2/optimizer.pt"):
 def test_a_fault_of_the_machine_is_told_as_one(tmp_path, error, words):
     remedy = what_to_lower("rl", {"rows_per_forward": 8, "kv_cache_gib": 1})
     assert remedy == "runtime.stages.rl.rows_per_forward (now 8)"
-    found = fault_of(error, tmp_path, remedy)
-    assert words in found.message and found.remedy
-    assert (remedy in found.remedy) == ("memory" in words)
+    fault = fault_of(error, tmp_path, remedy)
+    assert fault is not None and words in fault.message and fault.remedy
+    assert (remedy in fault.remedy) == ("memory" in words)
 
 
 def test_what_a_library_made_of_a_full_disk_is_seen_through(tmp_path):
@@ -49,7 +49,8 @@ def test_what_a_library_made_of_a_full_disk_is_seen_through(tmp_path):
         except OSError as error:
             raise RuntimeError("could not log") from error
     except RuntimeError as error:
-        assert "metrics.jsonl: the disk is full" in fault_of(error, tmp_path, "sft").message
+        fault = fault_of(error, tmp_path, "sft")
+        assert fault is not None and "metrics.jsonl: the disk is full" in fault.message
 
 
 @pytest.mark.parametrize("full", [True, False])

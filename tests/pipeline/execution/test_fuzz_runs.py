@@ -54,7 +54,7 @@ def uphill(runs, recipe, rows, *options):
 
 def test_what_a_wrong_run_leaves_behind_no_later_run_trusts(tmp_path):
     wrong, clean = tmp_path / "wrong", tmp_path / "clean"
-    recipes, codes = [RECIPE], Counter()
+    recipes, codes = [RECIPE], Counter[int]()
 
     @settings(
         max_examples=EXAMPLES,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from builders.toy_runs import record_of
 from common.artifacts import CHECKPOINT, RESULTS
 from common.errors import RunFailed
 from common.files import read_sealed, write_json
@@ -11,7 +12,6 @@ from pipeline.planning.plan import Node, Plan
 from pipeline.store.record import (
     PRUNED,
     problems_in,
-    read_record,
     record_checksum,
     require_weights,
     write_record,
@@ -118,7 +118,7 @@ def test_a_pruned_stage_stays_done_and_says_so(finish, tmp_path):
     assert read_sealed(folder / PRUNED)["files"] == ["checkpoint/model.safetensors"]
     states = inspect(plan, tmp_path)
     assert [states[id].state for id in ("base", "eval-base", "sft")] == ["done"] * 3
-    assert list(problems_in(folder, read_record(folder), whole=True)) == []
+    assert list(problems_in(folder, record_of(folder), whole=True)) == []
     assert prune(plan, states) == []
     (folder / "checkpoint" / "model.safetensors").write_bytes(
         b"weights"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from builders.toy_runs import ONE, SLOW, TWO, start, states, toy_plan, wait_for
+from builders.toy_runs import ONE, SLOW, TWO, record_of, start, states, toy_plan, wait_for
 from common.errors import BadInput, RunFailed
 from common.files import read_sealed, write_json, write_sealed
 from pipeline.cli.status import status_of
 from pipeline.execution.run_folder import save_plan
 from pipeline.store.lock import owned
-from pipeline.store.record import read_record, verify
+from pipeline.store.record import verify
 
 
 def alive(pid):
@@ -23,7 +23,7 @@ def alive(pid):
 
 def test_a_run_records_every_stage_and_skips_it_afterwards(tmp_path, toy):
     assert toy([ONE, TWO])[0] == 0
-    record = read_record(tmp_path / "02-two")
+    record = record_of(tmp_path / "02-two")
     assert (record["metrics"], record["tokens_generated"], record["attempts"]) == (
         {"count": 6.0},
         3,
@@ -63,8 +63,8 @@ def test_redo_makes_a_stage_and_what_came_from_it_again(tmp_path, toy):
     toy([ONE, TWO])
     changed = [{**ONE, "steps": 4}, TWO]
     assert toy(changed, "--redo", "one")[0] == 0
-    assert read_record(tmp_path / "02-two")["metrics"] == {"count": 7.0}
-    assert read_record(tmp_path / "replaced" / "01-one")["metrics"] == {"count": 3.0}
+    assert record_of(tmp_path / "02-two")["metrics"] == {"count": 7.0}
+    assert record_of(tmp_path / "replaced" / "01-one")["metrics"] == {"count": 3.0}
 
 
 def test_redo_keeps_the_checkpoints_of_an_unfinished_stage(tmp_path, toy):
@@ -75,7 +75,7 @@ def test_redo_keeps_the_checkpoints_of_an_unfinished_stage(tmp_path, toy):
     code, stderr = toy([ONE, TWO], "--redo", "two")
     kept = tmp_path / "replaced" / "02-two.partial" / "resume" / "checkpoint-1" / "weights"
     assert code == 0 and kept.read_text() == "of hours" and "replaced/02-two.partial" in stderr
-    assert read_record(tmp_path / "02-two")["attempts"] == 1
+    assert record_of(tmp_path / "02-two")["attempts"] == 1
 
 
 def test_redo_removes_what_an_unfinished_stage_without_checkpoints_left(tmp_path, toy):
@@ -131,7 +131,7 @@ def test_a_killed_runner_takes_its_stage_along_and_the_next_goes_on(tmp_path, to
     ]
     assert begins == ([0] if half else [0, 198])
     assert ("begins anew" if half else "goes on from attempt 1") in stderr
-    assert read_record(tmp_path / "02-two")["attempts"] == (1 if half else 2)
+    assert record_of(tmp_path / "02-two")["attempts"] == (1 if half else 2)
     assert not (tmp_path / "02-two" / "checkpoint").exists()
 
 
@@ -187,7 +187,7 @@ def test_what_an_attempt_under_other_settings_saved_is_kept(tmp_path, toy):
     code, stderr = toy([{**ONE, "steps": 4}])
     assert code == 0 and "begins anew" in stderr and "replaced/01-one.partial" in stderr
     assert (tmp_path / "replaced" / "01-one.partial" / "resume" / "checkpoint-1").is_dir()
-    assert read_record(tmp_path / "01-one")["metrics"] == {"count": 4.0}
+    assert record_of(tmp_path / "01-one")["metrics"] == {"count": 4.0}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, Field
 
@@ -109,9 +109,9 @@ def _sections(annotation: Any) -> list[type[BaseModel]]:
 def test_a_changed_default_raises_the_version_of_its_kind():
     """Add a line for a new field. Where a line changes, raise `version` of the kinds that it names:
     their finished stages were made with the earlier default, which no identity shows."""
-    kinds = (PromptsStage, BaseStage, EvaluateStage, *registry.KINDS)
+    kinds: tuple[type[StageConfig], ...] = (PromptsStage, BaseStage, EvaluateStage, *registry.KINDS)
     now: dict[str, Any] = {}
     for kind in kinds:
-        name = kind.model_fields["kind"].annotation.__args__[0]
+        name = get_args(kind.model_fields["kind"].annotation)[0]
         now |= {name: {"version": kind.version, **defaults_of(kind, name)}}
     assert now == json.loads(DEFAULTS.read_text())

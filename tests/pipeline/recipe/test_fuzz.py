@@ -29,11 +29,16 @@ RECIPES = [
     path.read_text() for path in sorted(ROOT.glob("**/recipes/*.yaml")) if ".venv" not in path.parts
 ]
 CPU_SECONDS = 5
-GENEROUS = {
-    "deadline": None,
-    "suppress_health_check": list(HealthCheck),
-    "phases": [Phase.generate],
-}
+
+
+def generous(max_examples):
+    """Settings of a test whose examples may be large and slow."""
+    return settings(
+        max_examples=max_examples,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
 
 
 def uphill(*words):
@@ -43,7 +48,7 @@ def uphill(*words):
         return run_command(), out.getvalue(), err.getvalue()
 
 
-@settings(max_examples=700, **GENEROUS)
+@generous(700)
 @given(text=st.one_of(wrong_data(RECIPES), wrong_text(RECIPES)))
 def test_a_wrong_recipe_is_refused_in_words(text):
     with TemporaryDirectory() as folder:
@@ -99,7 +104,7 @@ stages: [{id: filter, kind: adopt, folder: theirs}, {id: sft, kind: sft, on: fil
 """  # noqa: E501
 
 
-@settings(max_examples=150, **GENEROUS)
+@generous(150)
 @given(record=wrong_data([yaml.safe_dump(RECORD)]))
 def test_a_wrong_record_of_a_stage_to_adopt_is_refused_in_words(record):
     with TemporaryDirectory() as folder:
@@ -116,7 +121,7 @@ def test_a_wrong_record_of_a_stage_to_adopt_is_refused_in_words(record):
         assert code == 0 or json.loads(out)["error"]["remedy"]
 
 
-@settings(max_examples=400, **GENEROUS)
+@generous(400)
 @given(text=wrong_rows())
 def test_a_wrong_file_of_prompts_is_refused_with_its_line(text):
     with TemporaryDirectory() as folder:
@@ -126,7 +131,7 @@ def test_a_wrong_file_of_prompts_is_refused_with_its_line(text):
         assert said is None or str(path) in said
 
 
-@settings(max_examples=100, **GENEROUS)
+@generous(100)
 @given(
     place=st.floats(0, 1, exclude_max=True),
     piece=st.binary(min_size=1, max_size=6),

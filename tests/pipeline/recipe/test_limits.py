@@ -4,6 +4,7 @@ evaluation."""
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,7 +110,7 @@ def test_a_run_from_a_larger_machine_is_evaluated_with_the_cores_that_are_here()
 def test_a_context_is_what_the_config_says(tmp_path):
     assert context_of(ModelConfig(preset="nano")) == 512
     assert context_of(ModelConfig(upcycle="smollm2-135m-instruct")) == 8192
-    config = {
+    config: dict[str, Any] = {
         "model_type": "llama4",
         "text_config": {
             "max_position_embeddings": 64,

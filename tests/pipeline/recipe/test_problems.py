@@ -3,11 +3,12 @@ example."""
 
 import json
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from pipeline.checkout import PACKAGES
 from pipeline.recipe.allowed import example, slot_at, words, written
 from pipeline.recipe.problems import problems_of, slips
 from pipeline.recipe.schema import Recipe
@@ -132,9 +133,7 @@ def test_the_whole_recipe_is_covered():
     from stages.prompts.config import PromptsStage
 
     bases = {one for one in below(Config) if one.__subclasses__()}
-    ours = {
-        one for one in below(Config) if one.__module__.split(".")[0] not in ("tests", "builders")
-    }
+    ours = {one for one in below(Config) if one.__module__.split(".")[0] in PACKAGES}
     asks = {one for one in ours if one.__module__ == questions.__name__}
     assert ours - bases - covered - asks <= {BaseStage, EvaluateStage, PreflightStage, PromptsStage}
 
@@ -164,7 +163,8 @@ def test_examples_are_what_the_fields_take():
     for path, section in FIELDS:
         name, slot = path[-1], slot_at(section, path[-1:])
         value = load_text(written(example(slot), name), "r.yaml").data[name]
-        TypeAdapter(Annotated[slot.annotation, *slot.limits, "as a field"]).validate_python(value)
+        as_field: Any = Annotated[slot.annotation, *slot.limits, "as a field"]
+        TypeAdapter(as_field).validate_python(value)
         assert words(slot)
 
 
