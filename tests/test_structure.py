@@ -61,7 +61,6 @@ LIGHT = (
     "questions.py",
     "registry.py",
     "settings.py",
-    "interface.py",
 )
 """Modules that everything imports, and that load nothing heavy."""
 MODULES = modules()

@@ -63,7 +63,7 @@ def test_every_file_of_our_packages_is_in_the_wheel(wheel):
 
 def test_check_and_plan_work_from_the_wheel(wheel, tmp_path):
     judge = {"kind": "rubric", "model": "smollm2-135m-instruct"}
-    stages = [{"id": "filter", "kind": "judge_filter", "judge": judge, "drop_easiest": 0.5}]
+    stages = [{"id": "filter", "kind": "judge_filter", "judges": [judge], "drop_easiest": 0.5}]
     prompts = [{"source": "reasoning_gym", "family": "chain_sum", "count": 4}]
     recipe = {"name": "small", "model": {"preset": "nano"}, "prompts": prompts, "stages": stages}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(recipe))

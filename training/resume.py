@@ -110,6 +110,16 @@ class CompleteCheckpoints(TrainerCallback):
         self.stopped = False
         self._logged = time.monotonic()
 
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        # A trainer that resumes takes the interval out of the checkpoint; ours may have changed.
+        state.save_steps = args.save_steps
+
     def on_log(
         self,
         args: TrainingArguments,

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from common.files import read_json
+from common import artifacts
 from pipeline.execution.early import PREFLIGHT, ask_early
 from pipeline.execution.process import Signals
 from pipeline.execution.progress import Reporter
@@ -26,5 +26,5 @@ def deep_check(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
         run_plan(request)
         with Signals() as signals:
             ask_early(request, signals)
-        found: dict[str, Any] = read_json(request.run / PREFLIGHT / "preflight.json")
+        found: dict[str, Any] = artifacts.PREFLIGHT.read(request.run / PREFLIGHT)
     return found

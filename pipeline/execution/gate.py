@@ -37,7 +37,6 @@ def _results(state: NodeState) -> dict[str, Any]:
     try:
         results: dict[str, Any] = RESULTS.read(state.folder)
     except (OSError, ValueError) as error:
-        raise RunFailed(
-            f"{state.folder / 'results.json'}: cannot be read: {error}", "run the evaluation again"
-        ) from None
+        message = f"{RESULTS.path(state.folder)}: cannot be read: {error}"
+        raise RunFailed(message, "run the evaluation again") from None
     return results

@@ -1,4 +1,4 @@
-"""How much disk a run takes: foretold from the model's dimensions, and counted where it is
+"""How much disk a run takes: predicted from the model's dimensions, and counted where it is
 there."""
 
 import os

@@ -63,7 +63,7 @@ def rates_of(
     After each of these it saves what it has and reports its progress. Raises Interrupted when a
     stop is requested; the next call goes on from what was saved.
     """
-    path = context.folder / "resume" / "audit.json"
+    path = context.folder / "resume" / "rates.json"
     path.parent.mkdir(exist_ok=True)
     rates = read_json(path) if path.exists() else {}
     for start in range(0, len(chosen), AT_ONCE):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.artifacts import LEDGER
+from common.artifacts import HELD_OUT, LEDGER
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
 from curriculum.records import NewPrompt
@@ -20,7 +20,7 @@ def open_ledger(prompts: Sequence[Prompt], source: Path, path: Path, fresh: bool
     A stage that resumes continues the ledger in its checkpoint (`source`). A fresh one starts from
     that of the judge filter or of an earlier RL stage; on plain prompts, which no judge has seen,
     from a new ledger."""
-    if fresh and not LEDGER.path(source).exists():
+    if fresh and HELD_OUT.path(source).exists():  # only a `prompts` stage has it
         ledger = Ledger(path)
         ledger.add(
             NewPrompt(p.id, p.capability, p.source, FLAT, settings=p.difficulty) for p in prompts

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from builders.contexts import stage_context
 from builders.engine_double import EngineDouble
 from builders.single_prompts import prompt_of
+from common.execution import ExecutionConfig
 from evals.config import SuiteConfig
 from prompts.schema import write_prompts
 from rollouts.config import RolloutConfig
@@ -53,7 +54,7 @@ class ScriptedAnswers(EngineDouble):
         self.closed = True
 
 
-def evaluation(parent, monkeypatch, name, right, stop=False, **rollouts):
+def evaluation(parent, monkeypatch, name, right, stop=False, execution=None, **rollouts):
     """An evaluate stage on six held-out prompts, of which those in `right` are answered right.
 
     Gives (folder, engine, a function that runs the stage)."""
@@ -66,13 +67,15 @@ def evaluation(parent, monkeypatch, name, right, stop=False, **rollouts):
     settings = RolloutConfig(**rollouts)
     replies = {f"q {n}": f"a{n}" if n in right else "no" for n in range(6)}
     engine = ScriptedAnswers(replies, settings.max_model_len)
-    fake = SimpleNamespace(Engine=lambda checkpoint, config, seed: engine)
+    fake = SimpleNamespace(Engine=lambda checkpoint, config, seed, execution: engine)
     folder = parent / name
     folder.mkdir()
     config = EvaluateStage(id="e", kind="evaluate", of="base", suites=(suite(),), rollouts=settings)
 
     def start():
         monkeypatch.setitem(sys.modules, "rollouts.engine", fake)
-        return run(config, inputs, stage_context(folder, 5, stop_requested=lambda: stop))
+        how = ExecutionConfig(**(execution or {}))
+        context = stage_context(folder, 5, stop_requested=lambda: stop, execution=how)
+        return run(config, inputs, context)
 
     return folder, engine, start

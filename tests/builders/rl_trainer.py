@@ -7,6 +7,7 @@ import torch
 
 from builders.contexts import stage_context
 from builders.engine_double import EngineDouble
+from common.execution import ExecutionConfig
 from models.nano import nano_tokenizer
 from rollouts.interface import RolloutEngine
 from rollouts.parity import trainer_logprobs
@@ -60,11 +61,12 @@ def rl_trainer(
     *,
     engine: RolloutEngine | None = None,
     reference: Reference | None = None,
+    execution: ExecutionConfig | None = None,
     **settings: Any,
 ) -> RlTrainer:
     """A trainer within its first step."""
     config = RlStage.model_validate({**STAGE, **settings})
-    context = stage_context(folder)
+    context = stage_context(folder, execution=execution or ExecutionConfig())
     given: Any = GivenBatch(batch or StepBatch(), engine or SameWeights(policy))
     trainer = RlTrainer(
         policy,

@@ -203,7 +203,7 @@ def test_the_key_holds_exactly_the_settings_that_change_a_reply():
 def test_the_example_in_the_docs_is_valid():
     page = (Path(__file__).parents[2] / "docs" / "endpoints.md").read_text()
     (config,) = (yaml.safe_load(block.partition("```")[0]) for block in page.split("```yaml")[1:])
-    assert RubricJudge.model_validate(config["judge"]).extra == {"reasoning_effort": "low"}
+    assert RubricJudge.model_validate(config["judges"][0]).extra == {"reasoning_effort": "low"}
 
 
 def test_thinking_tokens_are_added_and_doubled_on_retry(tmp_path):

@@ -36,7 +36,7 @@ def test_prompts_that_do_not_fit_are_told_and_end_nothing(tmp_path, monkeypatch,
 
 def test_stopped_stage_leaves_nothing(tmp_path, monkeypatch):
     folder, engine, start = evaluation(
-        tmp_path, monkeypatch, "one", set(), stop=True, max_num_seqs=1
+        tmp_path, monkeypatch, "one", set(), stop=True, execution={"max_num_seqs": 1}
     )
     with pytest.raises(Interrupted):
         start()

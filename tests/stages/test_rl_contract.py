@@ -13,6 +13,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from builders.rl_trainer import rl_trainer
 from common.errors import RunFailed
+from common.execution import ExecutionConfig
 from models.nano import nano_model, nano_tokenizer
 from stages.rl.collector import StepBatch
 from stages.rl.trainer import RlTrainer
@@ -111,7 +112,14 @@ def test_optimiser_and_schedule_are_trainers_own_in_trl_too():
 
 def test_a_run_logs_each_step_once_with_its_figures_and_saves_at_the_end(tmp_path):
     policy = nano_model(nano_tokenizer(), seed=0)
-    trainer = rl_trainer(policy, tmp_path, StepBatch(), steps=3, train="full", save_every=2)
+    trainer = rl_trainer(
+        policy,
+        tmp_path,
+        StepBatch(),
+        steps=3,
+        train="full",
+        execution=ExecutionConfig(save_every=2),
+    )
     trainer.train()
     rows = [row for row in trainer.state.log_history if "loss" in row]
     assert [row["step"] for row in rows] == [1, 2, 3]

@@ -2,7 +2,6 @@
 
 import pytest
 
-from common.files import append_json_line
 from rollouts.interface import Rollout
 from stages.rl.collector import StepBatch
 from stages.rl.passes import Part
@@ -31,11 +30,10 @@ def test_a_shared_prompt_counts_once_per_row():
     assert trained_tokens(StepBatch(passes=[[shared], [apart]])) == (10 + 7) + (2 + 8 + 2 + 9)
 
 
-def test_token_totals_continue_from_the_last_logged_step(tmp_path):
-    path = tmp_path / "metrics.jsonl"
+def test_token_totals_continue_from_the_last_logged_step():
     step = StepBatch(passes=[[part(10, 3, 4)]])
-    assert TokenTotals(path).add(step)["tokens_trained_total"] == 17
-    append_json_line(path, {"tokens_generated_total": 7.0, "tokens_trained_total": 17.0})
-    totals = TokenTotals(path)
+    assert TokenTotals([]).add(step)["tokens_trained_total"] == 17
+    logged = {"tokens_generated_total": 7.0, "tokens_trained_total": 17.0}
+    totals = TokenTotals([{"tokens_trained_total": 9.0}, logged])
     assert totals.add(step) == {"tokens_generated_total": 7.0, "tokens_trained_total": 34.0}
     assert totals.add(step)["tokens_trained_total"] == 51
