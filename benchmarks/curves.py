@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.curriculum import ARMS, KINDS, SETTINGS, Setting
+from benchmarks.curriculum_settings import ARMS, KINDS, SETTINGS, Setting
 from benchmarks.harness import RESULTS, commit, machine
 from common.files import read_json, read_json_lines, write_json
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks.curriculum import SETTINGS
+from benchmarks.curriculum_settings import SETTINGS
 from benchmarks.curves import interval
 from benchmarks.harness import RESULTS, ROOT, commit, machine
 from benchmarks.held_out import answer_probabilities

@@ -7,11 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from builders.contexts import stage_context
+from builders.single_prompts import prompt_of
 from common.errors import Interrupted
 from common.execution import ExecutionConfig
 from common.files import read_json_lines
-from common.stage import StageContext
-from prompts.schema import Prompt, write_prompts
+from prompts.schema import write_prompts
 from stages.base.config import BaseStage
 from stages.base.run import run as make_base
 from stages.sft.config import SftStage
@@ -35,14 +36,9 @@ STAGE = SftStage.model_validate(
 def inputs(tmp_path_factory):
     """A nano checkpoint, and as many prompts as the stage has steps."""
     folder = tmp_path_factory.mktemp("inputs")
-    context = StageContext(folder, 0, lambda *_, **__: None, lambda: False, 1)
+    context = stage_context(folder)
     make_base(BaseStage.model_validate({"model": {"preset": "nano"}}), {}, context)
-    prompts = [
-        Prompt(
-            str(n), [{"role": "user", "content": f"say {n}"}], str(n), "exact", "c", "s", None, {}
-        )
-        for n in range(STEPS * STAGE.batch_size)
-    ]
+    prompts = [prompt_of(str(n), f"say {n}", str(n)) for n in range(STEPS * STAGE.batch_size)]
     write_prompts(folder / "prompts.parquet", prompts)
     return {"checkpoint": folder, "prompts": folder}
 
@@ -56,12 +52,10 @@ def train(folder, inputs, stop_after=None, **settings: Any):
         nonlocal done
         done = step
 
-    context = StageContext(
+    context = stage_context(
         folder,
-        0,
-        progress,
-        lambda: stop_after is not None and done >= stop_after,
-        threads=1,
+        progress=progress,
+        stop_requested=lambda: stop_after is not None and done >= stop_after,
         execution=ExecutionConfig(**settings),
     )
     if stop_after is None:

@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
+from builders.contexts import stage_context
 from builders.single_prompts import prompt_of
 from common.errors import Interrupted
 from common.files import read_json_lines
-from common.stage import StageContext
 from models.checkpoint import load_policy, save_policy
 from models.nano import nano_model, nano_tokenizer
 from prompts.schema import write_prompts
@@ -44,8 +44,9 @@ def trained(inputs, folder, stop_at=None, notes=None, **settings):
     def progress(step, *_, **__):
         seen.append(step)
 
-    context = StageContext(
-        folder, 0, progress, lambda: stop_at in seen, 1, (notes if notes is not None else []).append
+    notes = [] if notes is None else notes
+    context = stage_context(
+        folder, progress=progress, stop_requested=lambda: stop_at in seen, note=notes.append
     )
     config = SftStage.model_validate({**SFT, "train": "full", "batch_size": 1, **settings})
     sft.run(config, inputs, context)
@@ -73,7 +74,7 @@ def test_the_learning_rate_follows_its_schedule_and_a_stopped_stage_goes_on_in_i
     settings = {"schedule": schedule, "warmup_steps": warmup}
     with pytest.raises(Interrupted):
         trained(inputs, tmp_path, stop_at=3, **settings)
-    start = go_on(StageContext(tmp_path, 0, print, lambda: False, 1))
+    start = go_on(stage_context(tmp_path, progress=print))
     assert start is not None and start.name == "checkpoint-4"
     rows = trained(inputs, tmp_path, **settings)
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
