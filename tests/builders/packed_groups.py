@@ -1,6 +1,5 @@
-"""Prompts with completions as the packed forward pass takes them, and a nano policy to compute them
-with."""
+"""A nano policy for the tests of the packed forward pass."""
 
-from models.nano import nano_model, nano_tokenizer
+from builders.nano_policies import nano
 
-POLICY = nano_model(nano_tokenizer(), seed=3).train()
+POLICY = nano(seed=3).train()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from peft import get_peft_model
 from peft.tuners.lora.layer import ParamWrapper
 
+from builders.nano_policies import nano, some_ids
 from common.errors import BadInput
 from models.adapters import (
     FactoredExperts,
@@ -20,19 +21,9 @@ from models.adapters import (
     policy_weights,
 )
 from models.config import LoraConfig
-from models.nano import nano_model, nano_tokenizer
 
-TOKENIZER = nano_tokenizer()
 PARTS = ("attention", "mlp", "shared_expert", "routed_experts")
 EXPERTS = "model.layers.1.feed_forward.experts.down_proj"
-
-
-def nano(seed=0):
-    return nano_model(TOKENIZER, seed)
-
-
-def some_ids(rows=2, length=30):
-    return torch.randint(7, 100, (rows, length), generator=torch.Generator().manual_seed(0))
 
 
 def grow(policy):

@@ -15,8 +15,6 @@ from transformers import (
     Llama4ForCausalLM,
     Llama4ForConditionalGeneration,
     Llama4TextConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
 )
 
 from builders.checkpoint_folders import edit_config, identical, refusal, rewrite
@@ -56,27 +54,6 @@ VISION = {
     "projector_input_dim": 16,
     "projector_output_dim": 16,
 }
-
-
-@pytest.fixture
-def nano(tmp_path):
-    """A nano checkpoint folder."""
-    save_policy(nano_model(TOKENIZER, seed=3), TOKENIZER, tmp_path / "nano")
-    return tmp_path / "nano"
-
-
-@pytest.fixture
-def dense(tmp_path):
-    """A dense Llama checkpoint folder."""
-    config = LlamaConfig(
-        vocab_size=50,
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-    )
-    LlamaForCausalLM(config).save_pretrained(tmp_path / "dense")
-    return tmp_path / "dense"
 
 
 def multimodal(folder, **changed):

@@ -4,11 +4,11 @@ none."""
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Llama4ForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import Llama4ForCausalLM
 
 from builders.checkpoint_folders import edit_config, identical, refusal, rewrite
 from common.errors import BadInput
-from models.checkpoint import load_policy, load_tokenizer, save_policy
+from models.checkpoint import load_policy, load_tokenizer
 from models.nano import nano_model, nano_tokenizer
 from models.packaged import resolve_dense
 from models.upcycle import load_dense
@@ -16,22 +16,6 @@ from models.upcycle import load_dense
 TOKENIZER = nano_tokenizer()
 EXPERTS = "model.layers.1.feed_forward.experts.down_proj"
 HEAD, EMBEDDINGS = "lm_head.weight", "model.embed_tokens.weight"
-
-
-@pytest.fixture
-def nano(tmp_path):
-    """A nano checkpoint folder."""
-    save_policy(nano_model(TOKENIZER, seed=3), TOKENIZER, tmp_path / "nano")
-    return tmp_path / "nano"
-
-
-@pytest.fixture
-def dense(tmp_path):
-    """A dense Llama checkpoint folder."""
-    config = LlamaConfig(vocab_size=50, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-                         num_attention_heads=2)  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(tmp_path / "dense")
-    return tmp_path / "dense"
 
 
 @pytest.mark.parametrize(

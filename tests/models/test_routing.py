@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from builders.nano_policies import nano, some_ids
 from common.errors import BadInput
 from common.files import read_json, read_json_lines
-from models.nano import nano_model, nano_tokenizer
 from models.packed import attention_masks, pack
 from models.routing import (
     RouterWatch,
@@ -26,16 +26,6 @@ from rollouts.engine import Engine
 from stages.sft.config import SftStage
 from training.router_metrics import STATE, RouterMetrics, spread_out
 
-TOKENIZER = nano_tokenizer()
-
-
-def nano(seed=0):
-    return nano_model(TOKENIZER, seed)
-
-
-def some_ids(rows=3, length=20):
-    return torch.randint(7, 100, (rows, length), generator=torch.Generator().manual_seed(0))
-
 
 def by_hand(policy, ids, mask):
     """Tokens an expert gets, by layer, from a plain forward pass without any watch."""
@@ -51,7 +41,7 @@ def by_hand(policy, ids, mask):
 
 @pytest.mark.parametrize("recompute", [False, True])
 def test_load_counts_every_real_token_of_training_once(recompute):
-    policy, ids = nano().train(), some_ids()
+    policy, ids = nano().train(), some_ids(3, 20)
     mask = torch.ones_like(ids)
     mask[0, :7] = 0
     expected = by_hand(nano().train(), ids, mask)
@@ -101,7 +91,7 @@ def test_the_balance_loss_is_its_formula():
 
 @pytest.mark.parametrize("recompute", [False, True])
 def test_the_balance_loss_adds_its_gradient_and_nothing_else(recompute):
-    ids, weight = some_ids(), 0.3
+    ids, weight = some_ids(3, 20), 0.3
     one, other = nano().train(), nano().train()
     layers = {}
     for layer, block in moe_layers(one).items():
@@ -150,7 +140,7 @@ def test_padding_of_packed_rows_is_not_counted():
 def test_drift_is_the_share_of_tokens_that_changed_their_expert(tmp_path):
     policy, probe = nano(), [[7, 8, 9, 10], [11, 12, 13]]
     router_metrics = RouterMetrics(policy, probe, tmp_path, balance=0.0, every=2, start=None)
-    policy.train()(input_ids=some_ids())
+    policy.train()(input_ids=some_ids(3, 20))
     first = router_metrics.step(1, last=3)
     assert "router/drift" not in first and first["router/largest_load"] >= 0.25
     assert router_metrics.step(2, last=3) == {"router/drift": 0.0}
@@ -166,7 +156,7 @@ def test_drift_is_the_share_of_tokens_that_changed_their_expert(tmp_path):
         lines[0]["load"]["1"]
     ) == pytest.approx(1, abs=1e-3)
     assert lines[1]["load"] == {} and lines[1]["drift"]["1"] > 0
-    policy(input_ids=some_ids())
+    policy(input_ids=some_ids(3, 20))
     router_metrics.step(5, last=9)
     router_metrics.save(tmp_path)
     again = RouterMetrics(nano(), probe, tmp_path, balance=0.0, every=2, start=tmp_path)

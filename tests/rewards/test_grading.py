@@ -9,7 +9,6 @@ import pytest
 from common.errors import BadInput
 from common.thinking import answer_part, opened_by
 from evals.grading import grade_pairs, read_pairs
-from pipeline.cli.commands import run_command
 
 FILES = sorted((Path(__file__).parent / "grading").glob("*.jsonl"))
 
@@ -61,17 +60,10 @@ def test_a_prompt_may_open_the_thinking():
     assert opened_by("<|assistant|>\n<think>\n\n</think>\n") == opened_by("<|assistant|>\n") == ""
 
 
-def run(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr("sys.argv", ["uphill", *map(str, arguments)])
-    code = run_command()
-    out, err = capsys.readouterr()
-    return code, out, err
-
-
-def test_grade_prints_the_answer_that_was_read(monkeypatch, capsys):
+def test_grade_prints_the_answer_that_was_read(uphill):
     answers = ("12 apples", "12 or 13", "<think>12")
     command = ("grade", "--verifier", "number", "--reference", "12", "--json", *answers)
-    code, out, _ = run(monkeypatch, capsys, *command)
+    code, out, _ = uphill(*command)
     document = json.loads(out)
     assert code == 0
     assert [(row["reward"], row["fault"]) for row in document["rows"]] == [
@@ -83,7 +75,7 @@ def test_grade_prints_the_answer_that_was_read(monkeypatch, capsys):
     assert set(document["rows"][0]) == given | graded
 
 
-def test_grade_counts_differences_to_the_expected_grades(monkeypatch, capsys, tmp_path):
+def test_grade_counts_differences_to_the_expected_grades(uphill, tmp_path):
     file = tmp_path / "pairs.jsonl"
     rows = [("12", "12", False), ("12", "13", True), ("12", "12", True), ("12", "13", None)]
     lines = [
@@ -91,18 +83,16 @@ def test_grade_counts_differences_to_the_expected_grades(monkeypatch, capsys, tm
         for r, a, e in rows
     ]
     file.write_text("\n".join(map(json.dumps, lines)))
-    _, out, _ = run(monkeypatch, capsys, "grade", "--file", file, "--json")
+    _, out, _ = uphill("grade", "--file", file, "--json")
     document = json.loads(out)
     assert (document["false_right"], document["false_wrong"]) == (1, 1)
-    code, out, err = run(monkeypatch, capsys, "grade", "--file", file)
+    code, out, err = uphill("grade", "--file", file)
     assert code == 0 and "s per 1,000" in err
     assert "FALSE RIGHT" in out and "false right: 1 of 1" in out
 
 
-def test_grade_says_why_a_reference_is_refused(monkeypatch, capsys):
-    code, out, err = run(
-        monkeypatch, capsys, "grade", "--verifier", "number", "--reference", "3 to 5", "4"
-    )
+def test_grade_says_why_a_reference_is_refused(uphill):
+    code, out, err = uphill("grade", "--verifier", "number", "--reference", "3 to 5", "4")
     assert code == 0 and "bad_reference" in out and "'3 to 5' is not one number" in err
 
 
@@ -129,11 +119,11 @@ def test_wrong_files_are_named_with_the_line(tmp_path, line, problem):
         read_pairs(file)
 
 
-def test_grade_needs_a_file_or_answers(monkeypatch, capsys):
+def test_grade_needs_a_file_or_answers(uphill):
     for arguments in (
         ["grade"],
         ["grade", "--verifier", "number", "4"],
         ["grade", "--file", "x", "4"],
     ):
-        code, _, err = run(monkeypatch, capsys, *arguments)
+        code, _, err = uphill(*arguments)
         assert code == 2 and "uphill grade --verifier" in err
