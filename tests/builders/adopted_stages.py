@@ -3,8 +3,8 @@
 import pytest
 
 from builders.contexts import stage_context
-from builders.single_prompts import prompt_of
 from builders.recipe_texts import write_rows
+from builders.single_prompts import prompt_of
 from pipeline.cli.commands import run_command
 from pipeline.store.record import write_record
 from prompts.schema import write_prompts
