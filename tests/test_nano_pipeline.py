@@ -171,10 +171,10 @@ def test_rl_on_stages_adopted_from_another_run_goes_as_it_went_there_and_needs_n
         for name, place in (("filter", "03-filter"), ("sft", "04-sft"))
     ]
     rl, dpo = configs["rl"] | {"steps": 2}, configs["dpo"] | {"from": "plain", "pairs": "plain"}
-    stages = json.dumps(
-        [*adopted, rl, rl | {"id": "plain", "on": "prompts", "rows_per_forward": 3}, dpo]
-    )
-    uphill([*command(runs / "adopting"), "--set", f"stages={stages}", "--set", "evaluate=null"])
+    stages = json.dumps([*adopted, rl, rl | {"id": "plain", "on": "prompts"}, dpo])
+    execution = "runtime.stages={rl: {rows_per_forward: 128}, plain: {rows_per_forward: 3}}"
+    settings = (f"stages={stages}", "evaluate=null", execution)
+    uphill([*command(runs / "adopting"), *(word for one in settings for word in ("--set", one))])
     folder = runs / "adopting" / "nano"
     mine, theirs = (read_json_lines(path / "05-rl" / "groups.jsonl") for path in (folder, run))
     assert {group["step"] for group in mine} == {0, 1} and mine == theirs[: len(mine)]

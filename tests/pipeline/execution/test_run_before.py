@@ -1,6 +1,7 @@
-"""A run folder of an earlier commit is still done today: `run_before/` has its records, its plan and
-its recipe. When a change makes it stale on purpose (a raised version, another format), make it again
-with the recipe in it, and say so in the commit."""
+"""A run folder of an earlier commit is still done today.
+
+`run_before/` has its records, its plan and its recipe. When a change makes it stale on purpose (a
+raised version, another format), make it again with that recipe, and say so in the commit."""
 
 from pathlib import Path
 
