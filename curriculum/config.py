@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from common.config import Config, Wrong
+from common.config import Config, InvalidValue
 
 
 class _Common(Config):
@@ -28,7 +28,9 @@ class _Common(Config):
             min(self.shares.values()) < 0 or not 0.999 < sum(self.shares.values()) < 1.001
         ):
             message = f"shares must be positive and add up to 1, got {dict(self.shares)}"
-            raise Wrong(message, "write for example `shares: {arithmetic: 0.7, spelling: 0.3}`")
+            raise InvalidValue(
+                message, "write for example `shares: {arithmetic: 0.7, spelling: 0.3}`"
+            )
         return self
 
     def rollouts_at_most(
@@ -80,7 +82,7 @@ class _Banded(_Common):
         low, high = self.band
         if not 0 <= low < high <= 1:
             message = f"band needs 0 <= low < high <= 1, got [{low}, {high}]"
-            raise Wrong(message, "write for example `band: [0.2, 0.8]`")
+            raise InvalidValue(message, "write for example `band: [0.2, 0.8]`")
         return self
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from common.config import Config, Text, Wrong
+from common.config import Config, InvalidValue, Text
 from common.user_files import UserFile
 
 PromptFile = Annotated[Text, UserFile("prompts")]
@@ -51,7 +51,7 @@ class ReasoningGymSource(_Source):
     def _settings_leave_seed_and_size(cls, value: dict[str, Any]) -> dict[str, Any]:
         taken = sorted({"seed", "size"} & value.keys())
         if taken:
-            raise Wrong(
+            raise InvalidValue(
                 f"{taken[0]} does not belong in settings", "use the source's `seed` and `count`"
             )
         return value
@@ -115,9 +115,9 @@ def template_fields(template: str) -> list[str]:
             message = (
                 f"only plain {{name}} fields are allowed in a question, got {{{name}}} with extras"
             )
-            raise Wrong(message, "write for example `question: reverse {word}`")
+            raise InvalidValue(message, "write for example `question: reverse {word}`")
         names.append(name)
     if not names:
         message = f"a question needs at least one {{name}} field, got {template!r}"
-        raise Wrong(message, "write for example `question: reverse {word}`")
+        raise InvalidValue(message, "write for example `question: reverse {word}`")
     return names

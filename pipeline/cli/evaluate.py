@@ -29,7 +29,7 @@ from pipeline.recipe.declared import execution_of
 from pipeline.recipe.limits import no_room
 from pipeline.recipe.problems import nearest
 from pipeline.recipe.schema import RuntimeConfig
-from pipeline.recipe.user_files import content, kept_checksums, wrong_model
+from pipeline.recipe.user_files import content_checksum, kept_checksums, model_problem
 from pipeline.store.lock import owned
 from pipeline.store.record import read_record, record_checksum, verify
 from rollouts.config import RolloutConfig
@@ -150,15 +150,15 @@ def _of_run(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
 
 def _bare(folder: Path, suites: Sequence[str], runs_dir: Path, reporter: Reporter) -> Subject:
     """A checkpoint folder from anywhere."""
-    if wrong := wrong_model(folder):
-        raise BadInput(*wrong)
+    if problem := model_problem(folder):
+        raise BadInput(*problem)
     if "held_out" in suites:
         message = f"{folder}: held_out prompts belong to a run, and this is a checkpoint folder"
         raise BadInput(message, "name RUN:STAGE, or leave the suite out")
     inputs = {"checkpoint": folder.resolve()}
     name = folder.resolve().name
     sums = kept_checksums()
-    made_from = {"checkpoint": {"content": content(folder, sums.of)}}
+    made_from = {"checkpoint": {"content": content_checksum(folder, sums.of)}}
     reporter.lines(sums.remarks())
     out = runs_dir / "evals" / "+".join([name, *suites])
     return Subject(

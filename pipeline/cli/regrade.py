@@ -32,7 +32,7 @@ def regrade_run(name: str, runs_dir: Path) -> dict[str, Any]:
                 states[PROMPTS_STAGE].folder if states[PROMPTS_STAGE].state == "done" else None
             )
             found.append(regrade(node.id, list(answers(folder, prompts))))
-        elif node.leaves(GROUPS):
+        elif node.has_output(GROUPS):
             found.append(regrade(node.id, list(rollouts(folder))))
     require_answers(found, name)
     return {"run": str(run), "stages": found}

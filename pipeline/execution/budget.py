@@ -52,7 +52,7 @@ class Budget:
     def _running(self) -> int:
         """Tokens of the running stage, as far as it has logged them. A stage that adopts copies the
         log of another run, whose tokens are not this run's."""
-        if not self.attempt.node.leaves(METRICS):
+        if not self.attempt.node.has_output(METRICS):
             return 0
         path = METRICS.path(self.attempt.partial)
         size = os.path.getsize(path) if path.exists() else 0

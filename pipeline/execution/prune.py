@@ -32,7 +32,9 @@ def prune(plan: Plan, states: States) -> list[str]:
 def prunable(plan: Plan, states: States, keep: Mapping[str, int]) -> list[Node]:
     """The finished stages whose weights the rule lets go, in the plan's order."""
     done = [
-        node for node in plan.nodes if node.leaves(CHECKPOINT) and states[node.id].state == "done"
+        node
+        for node in plan.nodes
+        if node.has_output(CHECKPOINT) and states[node.id].state == "done"
     ]
     open_ = [node for node in plan.nodes if states[node.id].state != "done"]
     kept = {stage for node in open_ for stage in node.inputs.values()}

@@ -76,7 +76,7 @@ def find_checkpoint(name: str, runs_dir: Path) -> Checkpoint:
     states = inspect(plan, run)
     if stage:
         node = plan[stage]
-        if not node.leaves(CHECKPOINT):
+        if not node.has_output(CHECKPOINT):
             raise BadInput(
                 f"{name}: a {node.kind} stage leaves no checkpoint",
                 f"name a stage of {_with(plan)}",
@@ -86,7 +86,9 @@ def find_checkpoint(name: str, runs_dir: Path) -> Checkpoint:
         require_weights(states[stage].folder, stage)
         return Checkpoint(run, plan, node, states[stage])
     done = [
-        node for node in plan.nodes if node.leaves(CHECKPOINT) and states[node.id].state == "done"
+        node
+        for node in plan.nodes
+        if node.has_output(CHECKPOINT) and states[node.id].state == "done"
     ]
     done = [node for node in done if not pruned_files(states[node.id].folder)]
     if not done:
@@ -95,4 +97,4 @@ def find_checkpoint(name: str, runs_dir: Path) -> Checkpoint:
 
 
 def _with(plan: Plan) -> str:
-    return ", ".join(node.id for node in plan.nodes if node.leaves(CHECKPOINT))
+    return ", ".join(node.id for node in plan.nodes if node.has_output(CHECKPOINT))

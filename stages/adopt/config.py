@@ -28,7 +28,7 @@ class AdoptStage(StageConfig):
     def needs(self) -> Mapping[str, Need]:
         return {"prompts": Need((PROMPTS,), stage=PROMPTS_STAGE)}
 
-    def makes(self) -> tuple[Artifact, ...] | None:
+    def outputs(self) -> tuple[Artifact, ...] | None:
         """What the adopted stage's record says that it leaves for others."""
         record = read_adopted(Path(self.folder))
         if record is None:

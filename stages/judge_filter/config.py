@@ -91,7 +91,7 @@ class JudgeFilterStage(StageConfig):
         known = [n for n in (sizes.prompts.get(PROMPTS_STAGE), self.limit) if n is not None]
         return min(known, default=None)
 
-    def hands_on(self, sizes: Sizes) -> int | None:
+    def prompts_at_most(self, sizes: Sizes) -> int | None:
         judged = self.judged(sizes)
         return None if judged is None else math.ceil(judged * (1 - self.drop_easiest))
 

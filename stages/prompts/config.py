@@ -33,7 +33,7 @@ class PromptsStage(StageConfig):
     """The model whose tokens `max_prompt_tokens` of a source counts; what it is upcycled to does
     not matter. None where no source sets it: then the prompts do not depend on the model."""
 
-    def hands_on(self, sizes: Sizes) -> int | None:
+    def prompts_at_most(self, sizes: Sizes) -> int | None:
         counts = [count(source) for source in self.sources]
         return None if None in counts else sum(filter(None, counts))
 
@@ -45,4 +45,4 @@ class PromptsStage(StageConfig):
         return sum(math.ceil((n or 0) * share) for n, share in parts)
 
     def bounds(self, sizes: Sizes) -> dict[str, int | None]:
-        return {"prompts_at_most": self.hands_on(sizes)}
+        return {"prompts_at_most": self.prompts_at_most(sizes)}

@@ -99,7 +99,7 @@ class RlStage(TrainingStage):
     def needs(self) -> Mapping[str, Need]:
         return {**super().needs(), "prompts": Need((PROMPTS,), path=("on",))}
 
-    def hands_on(self, sizes: Sizes) -> int | None:
+    def prompts_at_most(self, sizes: Sizes) -> int | None:
         return sizes.prompts.get(self.on)
 
     def bounds(self, sizes: Sizes) -> dict[str, int | None]:

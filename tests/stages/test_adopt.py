@@ -15,7 +15,7 @@ from pipeline.execution.verify import verify_run, verify_table
 from pipeline.planning.disk import predicted_disk
 from pipeline.planning.plan import build_plan
 from pipeline.recipe.load import load_recipe
-from pipeline.recipe.user_files import content
+from pipeline.recipe.user_files import content_checksum
 from pipeline.store.adopted import require_origin
 from pipeline.store.record import PRUNED, write_record
 from prompts.schema import Prompt, read_prompts, write_prompts
@@ -294,16 +294,16 @@ def test_a_record_cannot_replace_files_of_the_attempt(tmp_path):
 def test_what_is_no_finished_stage_is_said_once(tmp_path, recipe):
     said = refusal(recipe)
     assert (
-        "first/03-filter is no finished stage" in said
+        "first/03-filter is not a finished stage" in said
         and "easy_gone" not in said.split("remedy")[0]
     )
     finished(tmp_path / "first" / "03-filter", kind="evaluate")
-    assert "is of kind 'evaluate', which leaves nothing for other stages" in refusal(recipe)
+    assert "is of kind 'evaluate', which produces nothing for other stages" in refusal(recipe)
 
 
 def test_a_field_takes_an_adopted_stage_for_what_it_was(tmp_path, recipe):
     finished(tmp_path / "first" / "03-filter", kind="sft", texts=())
-    assert "'easy_gone' leaves no prompts" in refusal(recipe)
+    assert "'easy_gone' produces no prompts" in refusal(recipe)
 
 
 def test_weights_of_another_model_are_refused(tmp_path, recipe):
@@ -328,9 +328,9 @@ def test_the_plan_knows_kind_fingerprint_and_disk(tmp_path, recipe):
 def test_a_record_stands_for_the_files_of_adopted_folders_alone(tmp_path):
     (tmp_path / "record.json").write_text("{}")
     (tmp_path / "model.safetensors").write_text("weights")
-    before = content(tmp_path)
+    before = content_checksum(tmp_path)
     (tmp_path / "model.safetensors").write_text("others")
-    assert content(tmp_path) != before
+    assert content_checksum(tmp_path) != before
 
 
 def test_pruned_weights_are_missed_with_the_reason(tmp_path):

@@ -120,7 +120,7 @@ def test_export_copies_a_checkpoint_that_is_as_it_was_recorded(folder, uphill):
     ("words", "message"),
     [
         (["status", "nothing"], "no such run"),
-        (["export", "small:prompts", "out"], "leaves no checkpoint"),
+        (["export", "small:prompts", "out"], "produces no checkpoint"),
         (["export", "small:more", "out"], "is todo"),
         (["export", "small:mor", "out"], "did you mean 'more'"),
         (["export", "small", "small.yaml"], "not an empty folder"),

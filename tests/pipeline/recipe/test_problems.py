@@ -8,7 +8,7 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from pipeline.recipe.allowed import example, slot_at, words, written
+from pipeline.recipe.allowed import as_yaml, describe, example, slot_at
 from pipeline.recipe.problems import problems_of, slips
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.yaml_lines import Located, dotted, load_text
@@ -163,9 +163,9 @@ def test_a_wrong_value_is_said_in_words_with_what_is_allowed_and_an_example(valu
 def test_examples_are_what_the_fields_take():
     for path, section in FIELDS:
         name, slot = path[-1], slot_at(section, path[-1:])
-        value = load_text(written(example(slot), name), "r.yaml").data[name]
+        value = load_text(as_yaml(example(slot), name), "r.yaml").data[name]
         TypeAdapter(Annotated[slot.annotation, *slot.limits, "as a field"]).validate_python(value)
-        assert words(slot)
+        assert describe(slot)
 
 
 @pytest.mark.parametrize(

@@ -104,19 +104,19 @@ def refusal(path, settings=None):
             "on: filter, steps",
             "on: sft, steps",
             [
-                ":9: stages[2].on: 'sft' leaves no prompts",
+                ":9: stages[2].on: 'sft' produces no prompts",
                 "known are: prompts, filter",
             ],
         ),
         (
             "- {id: sft, kind: sft, on: filter",
             "- {id: sft, kind: sft, on: base",
-            [":8: stages[1].on: 'base' leaves no prompts"],
+            [":8: stages[1].on: 'base' produces no prompts"],
         ),
         (
             "pairs: rl",
             "pairs: sft",
-            [":10: stages[3].pairs: 'sft' leaves no groups and no prompts"],
+            [":10: stages[3].pairs: 'sft' produces no groups and no prompts"],
         ),
         ("pairs: rl", "pairs: ro", [":10: stages[3].pairs: there is no stage 'ro'"]),
         ("id: dpo", "id: rl", [":10: stages[3].id: the id 'rl' is used twice"]),
@@ -126,7 +126,7 @@ def refusal(path, settings=None):
         (
             "[base, rl]",
             "[base, filter]",
-            [":13: evaluate.after[1]: 'filter' leaves no checkpoint"],
+            [":13: evaluate.after[1]: 'filter' produces no checkpoint"],
         ),
         (
             "{suite: held_out",
@@ -279,7 +279,7 @@ def test_no_text_is_anything_but_data_or_bad_input(text):
 
 
 def test_half_a_surrogate_pair_is_refused():
-    with pytest.raises(BadInput, match="x:2: a text with half a surrogate pair"):
+    with pytest.raises(BadInput, match="x:2: a text with half of a surrogate pair"):
         load_text('a: 1\nb: "\\ud800"', "x")
 
 
