@@ -7,7 +7,7 @@ from stages.prompts.config import PromptsStage
 
 
 def bounds(recipe: Recipe) -> dict[str, dict[str, int]]:
-    """Stage id to upper bounds by name. Bounds that depend on files of unknown size are left out."""
+    """Stage id to upper bounds by name. Bounds that depend on files of unknown size are absent."""
     sizes, by_stage = Sizes(), dict[str, dict[str, int]]()
     for stage in declared(recipe):
         config = stage.config

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from pipeline.recipe.allowed import as_yaml, describe, example, slot_at
-from pipeline.recipe.problems import problems_of, slips
+from pipeline.recipe.problems import booleans_as_numbers, problems_of
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.yaml_lines import Located, dotted, load_text
 
@@ -101,7 +101,7 @@ def _below(value, path):
 def refused(data):
     """The problems of a recipe with this data; none if it is valid."""
     try:
-        return slips(Recipe.model_validate(data), data)
+        return booleans_as_numbers(Recipe.model_validate(data), data)
     except ValidationError as error:
         return problems_of(error, Located(data, "r.yaml"), Recipe)
 
