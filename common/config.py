@@ -1,4 +1,4 @@
-"""The base of every config: frozen, strict, documented by the docstring under each field."""
+"""The base class of all configs: strict and frozen; the docstring under a field documents it."""
 
 import re
 from typing import Annotated

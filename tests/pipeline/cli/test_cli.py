@@ -159,7 +159,7 @@ def test_eval_asks_a_stage_of_a_run_once(folder, uphill, answered):
     code, _, err = uphill(
         "eval", "small:base", "--suite", "gsm8k", "--out", "runs/small/evals/base"
     )
-    assert code == 2 and "holds something else" in err
+    assert code == 2 and "contains something else" in err
 
 
 def test_eval_asks_a_checkpoint_folder(folder, uphill, answered):
