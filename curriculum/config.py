@@ -10,6 +10,8 @@ from common.config import Config, InvalidValue
 
 
 class _Common(Config):
+    """Fields of every kind of curriculum."""
+
     decay: float = Field(default=0.95, gt=0, le=1)
     """Factor by which older evidence is discounted with each policy version; 1 never forgets."""
     trained_decay: float = Field(default=0.5, gt=0, le=1)
@@ -70,6 +72,8 @@ class DynamicSampling(_Common):
 
 
 class _Banded(_Common):
+    """Fields of the kinds that prefer a band of pass rates."""
+
     band: tuple[float, float] = (0.2, 0.8)
     """Pass rates that count as medium difficulty (low, high)."""
     refilter_every: int = Field(default=10, ge=1)

@@ -189,7 +189,9 @@ class Example(Config):
     """A solved task: a question and its answer."""
 
     question: Text = Field(examples=["What is 2 + 3?"])
+    """The task, as the user message."""
     answer: Text = Field(examples=["5"])
+    """The solution, as the assistant message."""
 
 
 class AttemptsJudge(_Judge):

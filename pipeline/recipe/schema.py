@@ -66,7 +66,8 @@ class KeepConfig(Config):
 
 
 class RuntimeConfig(Config):
-    """How this machine runs the recipe. Changes no result and is not part of any fingerprint."""
+    """How this machine runs the recipe. Not part of any fingerprint, so it may change between two
+    attempts at a run."""
 
     threads: int | None = Field(default=None, ge=1, examples=[4])
     """CPU threads per stage; not set: all CPUs that the process may run on."""

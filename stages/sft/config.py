@@ -30,7 +30,8 @@ class SftStage(TrainingStage):
     """Sequences per optimiser step."""
     warmup_steps: int = Field(default=2, ge=0)
     """Optimiser steps in which the learning rate rises linearly from 0 to its peak. The first of
-    them has a learning rate of 0 and changes nothing."""
+    them has a learning rate of 0 and changes nothing. The default is not 0 because the first
+    gradients of new weights are the least reliable."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the forward and backward pass. Weights and optimiser state stay in float32."""
 
