@@ -1,4 +1,4 @@
-"""The base of every config: frozen, strict, documented by the docstring under each field."""
+"""The base class of all configs: strict and frozen; the docstring under a field documents it."""
 
 import re
 from typing import Annotated
@@ -14,8 +14,8 @@ class Config(BaseModel):
     )
 
 
-class Wrong(ValueError):
-    """What a validator of a config finds wrong, with what to do about it."""
+class InvalidValue(ValueError):
+    """The error of a config's validator, with a remedy."""
 
     def __init__(self, message: str, remedy: str) -> None:
         super().__init__(message)
@@ -31,11 +31,13 @@ def _not_blank(text: str) -> str:
 def _folder_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", text):
         allowed = "at most 100 letters, digits, - and _, the first a letter or digit"
-        raise Wrong(f"must be {allowed}, got {text!r:.80}", "write for example `name: my_run`")
+        raise InvalidValue(
+            f"must be {allowed}, got {text!r:.80}", "write for example `name: my_run`"
+        )
     return text
 
 
 FolderName = Annotated[str, AfterValidator(_folder_name)]
-"""A text that can be a folder's name everywhere."""
+"""A text that is a valid folder name on every system."""
 Text = Annotated[str, AfterValidator(_not_blank)]
-"""A text that says something."""
+"""A text that is not blank."""

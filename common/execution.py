@@ -1,8 +1,8 @@
-"""Settings that change how fast a stage runs and how much memory it takes, and no result.
+"""Settings that change the speed and memory of a stage, but not its result.
 
-In exact arithmetic a stage computes the same under all of them; in floating point the last bits
-may differ. So they are no part of a stage's identity: a finished stage stays done when they change,
-and an unfinished one goes on from its last checkpoint. The record keeps those that were used."""
+In exact arithmetic a stage computes the same with any of them; in floating point the last bits may
+differ. They are not part of a stage's identity: when they change, a finished stage stays done, and
+an unfinished one continues from its last checkpoint. The record contains the settings used."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,22 +13,24 @@ from common.config import Config
 
 
 class ExecutionConfig(Config):
-    """What a stage of each kind reads of it is in the documentation of that kind."""
+    """Settings of speed and memory. Each kind of stage reads those that apply to it: training
+    stages the first three, stages with a rollout engine the last two, RL all."""
 
     rows_per_forward: int = Field(default=32, ge=1)
-    """Most sequences in one forward and backward pass; lower it when memory runs out."""
+    """Largest number of sequences in one forward and backward pass; lower it when memory runs
+    out."""
     gradient_checkpointing: bool = False
-    """Compute each layer once more in the backward pass instead of keeping its activations: less
-    memory, more time."""
+    """Recompute each layer's activations in the backward pass instead of storing them: less memory,
+    more time."""
     save_every: int = Field(default=10, ge=1)
-    """Optimiser steps between the checkpoints that a killed stage goes on from."""
+    """Optimiser steps between two checkpoints. A killed stage resumes from the last checkpoint."""
     max_num_seqs: int = Field(default=128, ge=1)
-    """Sequences that the rollout engine decodes at once."""
+    """Largest number of sequences that the rollout engine decodes at once."""
     kv_cache_gib: int = Field(default=1, ge=1)
-    """Memory for the engine's key-value cache on a CPU, in GiB."""
+    """Memory for the rollout engine's key-value cache on a CPU, in GiB."""
 
     def overridden(self, other: "ExecutionConfig") -> "ExecutionConfig":
-        """These settings with those that `other` names."""
+        """These settings, overridden by the ones that are set in `other`."""
         return self.model_copy(
             update={name: getattr(other, name) for name in other.model_fields_set}
         )
@@ -39,8 +41,8 @@ class ExecutionConfig(Config):
 
 
 TRAINER = ("rows_per_forward", "gradient_checkpointing", "save_every")
-"""What a trainer reads."""
+"""The settings that a trainer reads."""
 ENGINE = ("max_num_seqs", "kv_cache_gib")
-"""What a rollout engine reads."""
+"""The settings that a rollout engine reads."""
 COSTS_MEMORY = ("rows_per_forward", "max_num_seqs", "kv_cache_gib")
-"""Those that cost memory the more, the higher they are."""
+"""The settings whose higher values cost more memory."""

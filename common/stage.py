@@ -1,7 +1,7 @@
-"""What a stage is given besides its config and inputs, and what it gives back.
+"""The context that a stage runs in, and the outputs that it returns.
 
 A stage is a function `run(config, inputs, context) -> Outputs`. `inputs` maps names to the finished
-folders of other stages; the stage writes only below `context.folder`. It never imports another
+folders of other stages. The stage writes only below `context.folder` and never imports another
 stage."""
 
 from collections.abc import Callable, Mapping
@@ -17,35 +17,35 @@ Inputs = Mapping[str, Path]
 
 @dataclass(frozen=True)
 class StageContext:
-    """The surroundings of one stage run."""
+    """Folder, seed, callbacks and execution settings of one stage run."""
 
     folder: Path
-    """Where the stage writes. Of an attempt that was killed `resume/` and the logs (`*.jsonl`) are
-    still there, and nothing else."""
+    """The folder that the stage writes to. After an attempt that was killed it contains `resume/`
+    and the logs (`*.jsonl`), and nothing else."""
     seed: int
     """The stage's own seed, derived from the recipe's."""
     progress: Callable[..., None]
-    """`progress(done, total, unit="step", **metrics)`: tells the person how far the stage is."""
+    """`progress(done, total, unit="step", **metrics)`: reports the progress to the user."""
     stop_requested: Callable[[], bool]
-    """True once a signal asked the run to stop: save what resuming needs, then raise
+    """True once the run has been asked to stop. The stage then saves what resuming needs and raises
     `Interrupted`."""
     threads: int
-    """CPU threads the stage may use."""
+    """CPU threads that the stage may use."""
     note: Callable[[str], None] = print
-    """Tells the person, at once and in a sentence, what they should know but need not act on."""
+    """Shows the user a remark of one sentence that requires no action."""
     divergence: DivergenceLimits = field(default_factory=DivergenceLimits)
-    """When training counts as diverged."""
+    """Limits beyond which training counts as diverged."""
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
-    """How it runs: what changes no result."""
+    """Settings of speed and memory, which change no result."""
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a finished stage says about itself; goes into `record.json`."""
+    """The figures of a finished stage, stored in `record.json`."""
 
     metrics: dict[str, Any] = field(default_factory=dict)
     """Final figures by name (plain JSON values)."""
     tokens_generated: int = 0
     """Completion tokens sampled by a rollout engine."""
     tokens_trained: int = 0
-    """Prompt and completion tokens that went through a training forward and backward pass."""
+    """Prompt and completion tokens in forward and backward passes of training."""

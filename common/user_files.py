@@ -1,7 +1,7 @@
-"""Which fields of a recipe name files or folders of the user, as marks on their types.
+"""Marks on the types of fields that name files or folders of the user.
 
-A field that is marked is resolved against the recipe's folder and checked, and what the file holds
-is part of the stage's identity in place of its path (`pipeline/recipe/user_files.py`)."""
+A marked field is resolved against the recipe's folder and checked. The stage's identity contains
+the file's content in place of its path (`pipeline/recipe/user_files.py`)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,11 +9,12 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class UserFile:
-    """Marks a text as the place of a file or folder."""
+    """Marks a text as the path of a file or folder."""
 
     what: Literal["model", "prompts", "template", "stage"]
+    """What the file or folder contains."""
 
 
 @dataclass(frozen=True)
 class TokenizerOnly:
-    """Marks a model of which a stage reads everything but the weights."""
+    """Marks a model of which a stage does not read the weights."""

@@ -1,4 +1,4 @@
-"""Settings of the curriculum, one class a kind."""
+"""Settings of the curriculum, one class per kind."""
 
 import math
 from collections.abc import Mapping
@@ -6,21 +6,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from common.config import Config, Wrong
+from common.config import Config, InvalidValue
 
 
 class _Common(Config):
+    """Fields of every kind of curriculum."""
+
     decay: float = Field(default=0.95, gt=0, le=1)
-    """Factor on old evidence a policy version: 1 never forgets."""
+    """Factor by which older evidence is discounted with each policy version; 1 never forgets."""
     trained_decay: float = Field(default=0.5, gt=0, le=1)
-    """Factor on a prompt's own evidence when it is trained on, which moves its pass rate more than
-    others'."""
+    """Factor by which a prompt's own evidence is discounted when it is trained on, which changes
+    its pass rate more than those of other prompts."""
     shares: Mapping[str, float] = Field(
         default_factory=dict, examples=[{"arithmetic": 0.7, "spelling": 0.3}]
     )
-    """Share of each capability in what is trained on; empty: as in the pool."""
+    """Share of each capability in the prompts of a step; empty: as in the pool."""
     empty_steps: int = Field(default=5, ge=1)
-    """Steps in a row without a group to learn from after which the run stops."""
+    """Consecutive steps without a group to train on after which the run stops."""
 
     @model_validator(mode="after")
     def _shares_are_shares(self) -> "_Common":
@@ -28,38 +30,40 @@ class _Common(Config):
             min(self.shares.values()) < 0 or not 0.999 < sum(self.shares.values()) < 1.001
         ):
             message = f"shares must be positive and add up to 1, got {dict(self.shares)}"
-            raise Wrong(message, "write for example `shares: {arithmetic: 0.7, spelling: 0.3}`")
+            raise InvalidValue(
+                message, "write for example `shares: {arithmetic: 0.7, spelling: 0.3}`"
+            )
         return self
 
     def rollouts_at_most(
         self, steps: int, groups: int, group_size: int, pool: int | None
     ) -> int | None:
-        """Most rollouts of a stage that asks for `groups` groups per step from a pool of `pool`
-        prompts; None where that depends on an unknown pool."""
+        """Upper bound on the rollouts of a stage with `groups` groups per step and a pool of `pool`
+        prompts; None if it depends on an unknown pool."""
         return steps * groups * group_size
 
 
 class Uniform(_Common):
-    """Prompts at random; every group counts in the loss, those without a spread of rewards as zeros
-    (GRPO)."""
+    """Prompts are drawn at random. Every group counts in the loss; a group without a spread of
+    rewards has advantages of zero (GRPO)."""
 
     kind: Literal["uniform"] = "uniform"
 
 
 class DropZeroVariance(_Common):
-    """Prompts at random; groups without a spread of rewards are left out of the loss and its
-    normalisation."""
+    """Prompts are drawn at random. Groups without a spread of rewards are left out of the loss and
+    its normalisation."""
 
     kind: Literal["drop_zero_variance"] = "drop_zero_variance"
 
 
 class DynamicSampling(_Common):
-    """Prompts at random, whole batches of them until enough groups have a spread; the surplus is
-    dropped (DAPO)."""
+    """Whole batches of prompts are drawn at random until enough groups have a spread of rewards.
+    Surplus groups are dropped (DAPO)."""
 
     kind: Literal["dynamic_sampling"] = "dynamic_sampling"
     max_rounds: int = Field(default=10, ge=1)
-    """Batches in one step before training goes on with fewer groups than asked."""
+    """Largest number of batches per step. The step then trains on the groups it has."""
 
     def rollouts_at_most(
         self, steps: int, groups: int, group_size: int, pool: int | None
@@ -68,25 +72,27 @@ class DynamicSampling(_Common):
 
 
 class _Banded(_Common):
+    """Fields of the kinds that prefer a band of pass rates."""
+
     band: tuple[float, float] = (0.2, 0.8)
     """Pass rates that count as medium difficulty (low, high)."""
     refilter_every: int = Field(default=10, ge=1)
-    """Steps between re-filterings of the pool by the policy."""
+    """Steps between two re-filterings of the pool, in which the policy probes prompts."""
     probe_attempts: int = Field(default=4, ge=1)
-    """Rollouts a probed prompt."""
+    """Rollouts per probed prompt."""
 
     @model_validator(mode="after")
     def _band_is_ordered(self) -> "_Banded":
         low, high = self.band
         if not 0 <= low < high <= 1:
             message = f"band needs 0 <= low < high <= 1, got [{low}, {high}]"
-            raise Wrong(message, "write for example `band: [0.2, 0.8]`")
+            raise InvalidValue(message, "write for example `band: [0.2, 0.8]`")
         return self
 
 
 class Refilter(_Banded):
-    """Llama 4's recipe to the letter: every so many steps the policy tries the whole pool, and
-    practises at random on what lies in the band until the next time."""
+    """Llama 4's recipe: every `refilter_every` steps the policy tries the whole pool. Until the
+    next time, prompts are drawn at random from those whose pass rate is in the band."""
 
     kind: Literal["refilter"] = "refilter"
 
@@ -100,35 +106,37 @@ class Refilter(_Banded):
 
 
 class Posterior(_Banded):
-    """Predict from what is remembered, pilot a few rollouts, commit the rest where they promise a
-    spread."""
+    """Predicts pass rates from earlier results, starts groups with a few pilot rollouts, and
+    completes those that are likely to have a spread of rewards."""
 
     kind: Literal["posterior"] = "posterior"
     prior: Literal["difficulty_groups", "judge"] = "difficulty_groups"
-    """What an untried prompt is believed to be: what its kind turned out to be, or only what the
-    judge said of it."""
+    """Prior of the pass rate of an untried prompt: from the results of its difficulty group and the
+    judge's verdict (`difficulty_groups`), or from the verdict alone (`judge`)."""
     pilot: int = Field(default=2, ge=0)
-    """Rollouts of a prompt before its group is committed to; 0 commits at once."""
+    """Rollouts of a prompt before it is decided whether to complete its group; 0 completes every
+    group at once."""
     sure: float = Field(default=0.97, ge=0, le=1)
-    """A prompt whose group is this likely to have a spread needs no pilot."""
+    """Probability of a spread of rewards from which a group is rolled out without a pilot."""
     commit_above: float = Field(default=0.55, ge=0, lt=1)
-    """Probability of a spread, after the pilot, from which on the rest of a group is rolled out."""
+    """Probability of a spread of rewards after the pilot from which a group is completed."""
     largest_group: int = Field(default=0, ge=0)
-    """Rollouts that a hard prompt's group may grow to; 0: groups do not grow."""
+    """Largest number of rollouts to which the group of a hard prompt may grow; 0: groups do not
+    grow."""
     explore: float = Field(default=0.05, gt=0, le=1)
-    """Share of draws taken at random, the longest unseen more often, so that no estimate goes
-    unchecked."""
+    """Share of draws that are random, with a preference for prompts that were not tried for long,
+    so that every estimate is checked eventually."""
     max_rounds: int = Field(default=4, ge=1)
-    """Draws in one step before training goes on with fewer groups than asked."""
+    """Largest number of rounds of draws per step. The step then trains on the groups it has."""
     raise_band: float = Field(default=0.1, ge=0, lt=1)
-    """How far the band has moved to harder prompts when the pool is solved; in proportion
-    before."""
+    """Shift of the band towards lower pass rates when the whole pool is solved; before that, in
+    proportion to the solved share."""
     probe_share: float = Field(default=0.02, ge=0, lt=1)
-    """Rollouts that re-filtering may spend, as a share of those that training asks for."""
+    """Largest number of rollouts for probes, as a share of the rollouts for training."""
     retire_above: float = Field(default=0.9, gt=0, lt=1)
-    """A prompt whose pass rate is believed above this rests until a review recalls it."""
+    """Estimated pass rate above which a prompt is retired until a review reactivates it."""
     review: float = Field(default=0.02, ge=0, le=1)
-    """Share of the resting prompts that a re-filtering also probes, within its budget."""
+    """Share of the retired prompts that each re-filtering also probes, within its budget."""
 
     def rollouts_at_most(
         self, steps: int, groups: int, group_size: int, pool: int | None
@@ -160,5 +168,4 @@ CurriculumConfig = Annotated[
     | Annotated[Posterior, Tag("posterior")],
     Discriminator(_kind),
 ]
-"""Which prompts the policy practises on, and how its own results keep changing that; `kind` is
-`posterior` unless said otherwise."""
+"""How the prompts of a step are chosen from the results so far. `kind` defaults to `posterior`."""

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from common.config import Config
-from pipeline.recipe.allowed import Slot, listed, options, tag_field, tags, words, written
+from pipeline.recipe.allowed import Slot, as_yaml, describe, listed, options, tag_field, tags
 from pipeline.recipe.schema import Recipe
 
 Classes = tuple[type[BaseModel], ...]
@@ -191,7 +191,7 @@ def type_words(page: Page, info: FieldInfo) -> str:
     label = page.label_of(info.annotation)
     if not label:
         slot = Slot(info.annotation, tuple(info.metadata), info.alias or "", info)
-        return words(slot).replace("a text that is not blank", "a text")
+        return describe(slot).replace("a text that is not blank", "a text")
     option = next(one for one in options(info.annotation) if one is not type(None))
     if get_origin(option) is tuple:
         least = any(isinstance(limit, at.MinLen) and limit.min_length for limit in info.metadata)
@@ -212,9 +212,9 @@ def default_words(info: FieldInfo) -> str:
         tag = tag_field(type(value))
         chosen = {tag: getattr(value, tag)} if tag else {}
         changed = value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        return f"default `{written(chosen | changed)}`" if chosen | changed else "has defaults"
+        return f"default `{as_yaml(chosen | changed)}`" if chosen | changed else "has defaults"
     plain = list(value) if isinstance(value, tuple) else value
-    return f"default `{written(plain)}`" if plain not in ([], {}) else "empty by default"
+    return f"default `{as_yaml(plain)}`" if plain not in ([], {}) else "empty by default"
 
 
 def wrapped(text: str, indent: str = "") -> str:

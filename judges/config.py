@@ -1,5 +1,6 @@
 """Settings of the judges; light, loads neither an engine nor an HTTP client."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, model_validator
@@ -9,7 +10,7 @@ from models.config import ModelFolder
 from rollouts.config import RolloutConfig
 
 ROOM = 8
-"""Tokens that a reply with a label may take besides its reason."""
+"""Tokens of a reply with a label, besides its reason."""
 _OF_MODEL = ("rollouts",)
 _OF_REQUEST = (
     "extra",
@@ -21,65 +22,54 @@ _OF_REQUEST = (
 )
 _OF_URL = ("model_name", "api_key_env", "concurrency", "timeout_s", "patience_s", *_OF_REQUEST)
 _OURS = frozenset(
-    {
-        "model",
-        "messages",
-        "stream",
-        "max_tokens",
-        "max_completion_tokens",
-        "n",
-        "seed",
-        "temperature",
-        "logprobs",
-    }
-    | {"top_logprobs", "prompt_logprobs", "add_generation_prompt", "continue_final_message"}
+    {"model", "messages", "stream", "max_tokens", "max_completion_tokens", "n", "seed"}
+    | {"temperature", "logprobs", "top_logprobs", "prompt_logprobs"}
+    | {"add_generation_prompt", "continue_final_message"}
 )
 """Request parameters that `extra` cannot set."""
 
 
 class _Judge(Config):
-    """A Llama that is asked about prompts.
-
-    Names exactly one origin: `model` (run here, through vLLM) or `url` (an OpenAI-compatible
-    endpoint)."""
+    """A Llama model that rates prompts. Set exactly one of `model` (run locally with vLLM) and
+    `url` (an OpenAI-compatible endpoint)."""
 
     model: ModelFolder | None = Field(default=None, examples=["smollm2-135m-instruct"])
     """A dense Llama: `smollm2-135m-instruct` or a checkpoint folder."""
     url: str | None = Field(default=None, examples=["http://localhost:8000/v1"])
     """Base URL of an OpenAI-compatible endpoint, such as `http://localhost:8000/v1`."""
     model_name: str | None = Field(default=None, examples=["llama-4-scout"])
-    """What the endpoint calls the model (with `url`)."""
+    """Name of the model at the endpoint (with `url`)."""
     api_key_env: str | None = Field(default=None, examples=["JUDGE_KEY"])
-    """Environment variable that holds the endpoint's key (with `url`); left out, no key is sent."""
+    """Environment variable that holds the endpoint's key (with `url`); not set: no key is sent."""
     concurrency: int = Field(default=8, ge=1)
-    """Requests in flight at once (with `url`)."""
+    """Largest number of concurrent requests (with `url`)."""
     timeout_s: float = Field(default=120.0, gt=0)
-    """Longest wait for one response, in seconds (with `url`)."""
+    """Timeout of one request, in seconds (with `url`)."""
     patience_s: float = Field(default=120.0, ge=0)
-    """How long an endpoint that cannot be reached any more is waited for, in seconds (with
-    `url`)."""
+    """How long to wait for an endpoint that has become unreachable, in seconds (with `url`)."""
     extra: dict[str, JsonValue] = Field(default_factory=dict)
-    """Further request parameters, such as `{reasoning_effort: low}` (with `url`). Records keep
-    them: no secrets."""
+    """Further request parameters, such as `{reasoning_effort: low}` (with `url`). They are stored
+    in records, so do not put secrets here."""
     leave_out: tuple[Literal["seed", "temperature", "n"], ...] = ()
-    """Request parameters that are not sent: replies cannot be repeated, are sampled at the
-    endpoint's own temperature, come one a request (with `url`)."""
+    """Request parameters that are not sent (with `url`). Without `seed`, replies are not
+    reproducible; without `temperature`, the endpoint's default applies; without `n`, each request
+    returns one reply."""
     length_parameter: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """What the endpoint calls the longest reply (with `url`)."""
+    """Name of the request parameter for the length limit of a reply (with `url`)."""
     top_logprobs: int = Field(default=20, ge=0, le=20)
-    """Likeliest tokens that a rating, comparison or grade is read from; 0: it is sampled instead
-    (with `url`)."""
+    """Number of likeliest tokens from whose probabilities a rating, comparison or grade is read; 0:
+    labels are sampled instead (with `url`)."""
     samples: int = Field(default=5, ge=1)
-    """Replies whose share of each label stands for its probability, without log-probabilities (with
-    `url`)."""
+    """Replies per question without log-probabilities: the share of a label among them estimates its
+    probability (with `url`)."""
     thinking_tokens: int = Field(default=0, ge=0)
-    """Tokens of reasoning that may come before a reply, on top of its own (with `url`)."""
+    """Tokens of reasoning allowed before a reply, in addition to the reply's own (with `url`)."""
     seed: int = 0
-    """Seed of the sampling. Not the recipe's: the same judge says the same of a prompt in every
-    run."""
+    """Seed of the sampling. It is independent of the recipe's seed, so that a judge gives the same
+    verdicts in every run."""
     rollouts: RolloutConfig = RolloutConfig()
-    """The engine (with `model`). Nothing is trained against a judge, so it may compute in
-    bfloat16."""
+    """The rollout engine (with `model`). bfloat16 is possible here: no parity check applies to
+    judges."""
 
     @model_validator(mode="after")
     def _exactly_one_origin(self) -> "_Judge":
@@ -88,27 +78,39 @@ class _Judge(Config):
                 "name exactly one of model and url; got"
                 f" {'neither' if self.model is None else 'both'}"
             )
-        # By value, not by what was written: a config that went through JSON must read back the
-        # same.
-        others = _OF_MODEL if self.url is not None else _OF_URL
-        fields = type(self).model_fields
-        unread = [
-            name
-            for name in others
-            if getattr(self, name) != fields[name].get_default(call_default_factory=True)
-        ]
+        # Compare values, not the fields that were set: a config must survive a round trip through
+        # JSON.
+        unread = self._changed(_OF_MODEL if self.url is not None else _OF_URL)
         if unread:
             raise ValueError(
                 f"{', '.join(unread)} only apply to {'model' if self.url is not None else 'url'}"
             )
-        if self.url is not None and not self.url.startswith(("http://", "https://")):
-            raise ValueError(f"url must start with http:// or https://, got {self.url!r}")
-        if self.url is not None and "@" in self.url.split("/")[2]:
+        if self.url is not None:
+            self._require_valid_url(self.url)
+        self._require_valid_requests()
+        return self
+
+    def _changed(self, names: Sequence[str]) -> list[str]:
+        """Those of the fields `names` whose values differ from the defaults."""
+        fields = type(self).model_fields
+        return [
+            name
+            for name in names
+            if getattr(self, name) != fields[name].get_default(call_default_factory=True)
+        ]
+
+    def _require_valid_url(self, url: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"url must start with http:// or https://, got {url!r}")
+        if "@" in url.split("/")[2]:
             raise ValueError(
-                "url must not hold a name or password: records keep it; give a key with api_key_env"
+                "url must not hold a name or password: it is stored in records; give a key with"
+                " api_key_env"
             )
-        if self.url is not None and not self.model_name:
-            raise ValueError("url needs model_name: what the endpoint calls the model")
+        if not self.model_name:
+            raise ValueError("url needs model_name: the name of the model at the endpoint")
+
+    def _require_valid_requests(self) -> None:
         taken = sorted(_OURS & self.extra.keys())
         if taken:
             raise ValueError(
@@ -120,37 +122,36 @@ class _Judge(Config):
                 f"max_tokens ({self.longest}) leaves no room for a prompt in max_model_len"
                 f" ({limit})"
             )
-        return self
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest reply at the first time of asking."""
+        """Length limit of a reply in tokens, before any retry."""
         return 1
 
     def shown(self, capability: str, messages: list[dict[str, str]]) -> list[dict[str, str]]:
-        """What a judge that answers a prompt of `capability` is given in place of its messages."""
+        """The messages that the judge sees for a prompt of `capability`."""
         return messages
 
     @property
     def replies(self) -> int:
-        """Replies asked for a prompt, repetitions aside."""
+        """Replies per prompt, without retries."""
         return 1
 
     @property
     def tokens(self) -> int:
-        """Completion tokens that a prompt may take, repetitions included."""
+        """Upper bound on completion tokens per prompt, with retries."""
         return self.replies
 
-    def _choosing(self, reason: int, retries: int) -> int:
-        """Completion tokens that a reply with a label may take, with a reason of so many,
-        repetitions included."""
+    def _label_tokens(self, reason: int, retries: int) -> int:
+        """Upper bound on completion tokens of a reply with a label and a reason of `reason` tokens,
+        with retries."""
         samples = self.samples if self.url is not None else 1
         return samples * sum(
             (reason + self.thinking_tokens + ROOM) * n for n in range(1, retries + 2)
         )
 
     def origin(self) -> dict[str, Any]:
-        """What of the settings decides what a text's likelihood is."""
+        """The settings that affect the likelihood of a text."""
         extra = {"extra": self.extra} if self.extra else {}
         return {"model_name": self.model_name, "seed": self.seed, **self._engine(), **extra}
 
@@ -158,12 +159,11 @@ class _Judge(Config):
         return {"dtype": self.rollouts.dtype, "max_model_len": self.rollouts.max_model_len}
 
     def asked(self) -> dict[str, Any]:
-        """What of the settings decides a reply: not where the judge runs, nor how patiently it is
-        asked.
+        """The settings that affect a reply.
 
-        Nor what a request calls its length or how many come in one. What an endpoint turns out to
-        refuse is not here either: that follows from the endpoint, and each reply says how it was
-        come by."""
+        Left out are the place where the judge runs, timeouts, and the form of requests. Parameters
+        that an endpoint turns out to refuse are left out too: they follow from the endpoint, and
+        each reply records how it was obtained."""
         where = {
             "model",
             "url",
@@ -186,39 +186,38 @@ class _Judge(Config):
 
 
 class Example(Config):
-    """A solved task."""
+    """A solved task: a question and its answer."""
 
     question: Text = Field(examples=["What is 2 + 3?"])
+    """The task, as the user message."""
     answer: Text = Field(examples=["5"])
+    """The solution, as the assistant message."""
 
 
 class AttemptsJudge(_Judge):
-    """Tries every prompt a few times; the share that is right says how hard the prompt is."""
+    """Attempts every prompt several times. The share of correct attempts estimates the
+    difficulty."""
 
     kind: Literal["attempts"]
     attempts: int = Field(default=4, ge=1)
-    """Completions a prompt."""
+    """Attempts per prompt."""
     temperature: float = Field(default=0.7, gt=0)
     """Sampling temperature of the attempts."""
     max_tokens: int = Field(default=32, ge=1)
     """Longest attempt, in tokens."""
     examples: dict[str, tuple[Example, ...]] = Field(default_factory=dict)
-    """By capability: solved tasks that come before its prompts, as earlier turns. They show a small
-    model the form of an answer, so that its attempts end, and what it gets wrong is the task."""
+    """Capability to solved tasks that precede its prompts as earlier turns. They show a small model
+    the form of an answer, so that its attempts end and its errors are about the task."""
     graded_by: Literal["verifier", "judge"] = "verifier"
-    """Who grades an attempt: the prompt's verifier, or the judge against the reference answer."""
+    """Grades an attempt: the prompt's verifier, or the judge by comparing it with the reference
+    answer."""
     retries: int = Field(default=1, ge=0)
-    """Times that an attempt is asked for again which is unreadable, refused or cut off (then at
-    twice the length)."""
+    """Retries of an attempt that is unreadable, refused or cut off. A retry after a cut-off allows
+    twice the length."""
 
     @model_validator(mode="after")
-    def _labels_are_read(self) -> "AttemptsJudge":
-        fields = type(self).model_fields
-        unread = [
-            name
-            for name in ("top_logprobs", "samples")
-            if getattr(self, name) != fields[name].default
-        ]
+    def _label_settings_are_read(self) -> "AttemptsJudge":
+        unread = self._changed(("top_logprobs", "samples"))
         if unread and self.graded_by == "verifier":
             raise ValueError(
                 f"{', '.join(unread)} only apply to graded_by: judge; a verifier reads no"
@@ -231,7 +230,7 @@ class AttemptsJudge(_Judge):
         return self.max_tokens
 
     def shown(self, capability: str, messages: list[dict[str, str]]) -> list[dict[str, str]]:
-        """`messages` with the capability's examples right after the system message."""
+        """`messages` with the capability's examples after the system message."""
         turns = []
         for example in self.examples.get(capability, ()):
             turns.append({"role": "user", "content": example.question})
@@ -246,22 +245,24 @@ class AttemptsJudge(_Judge):
     @property
     def tokens(self) -> int:
         length = self.max_tokens + self.thinking_tokens
-        # Each round of attempts is graded, and a grade may itself be asked for again.
+        # Each round of attempts is graded, and a grade may be retried too.
         grading = (
-            self._choosing(0, self.retries) * (1 + self.retries) if self.graded_by == "judge" else 0
+            self._label_tokens(0, self.retries) * (1 + self.retries)
+            if self.graded_by == "judge"
+            else 0
         )
         return self.attempts * (length * (1 + 2 * self.retries) + grading)
 
 
 class RubricJudge(_Judge):
-    """Rates every prompt easy, medium or hard; the probabilities of the three ratings make the
-    score."""
+    """Rates every prompt as easy, medium or hard. The score follows from the probabilities of the
+    three ratings."""
 
     kind: Literal["rubric"]
     max_tokens: int = Field(default=48, ge=1)
-    """Longest reason, in tokens."""
+    """Longest reason given with a rating, in tokens."""
     retries: int = Field(default=1, ge=0)
-    """Times that an unreadable rating is asked for again, each time with more room."""
+    """Retries of an unreadable rating, each with a higher length limit."""
 
     @property
     def longest(self) -> int:
@@ -269,17 +270,18 @@ class RubricJudge(_Judge):
 
     @property
     def tokens(self) -> int:
-        return self._choosing(self.max_tokens, self.retries)
+        return self._label_tokens(self.max_tokens, self.retries)
 
 
 class PairwiseJudge(_Judge):
-    """Says which of two prompts is harder, in both orders; a Bradley-Terry model ranks all."""
+    """Decides which of two prompts is harder, in both orders. A Bradley-Terry model ranks all
+    prompts."""
 
     kind: Literal["pairwise"]
     opponents: int = Field(default=4, ge=1)
-    """Prompts that each one is compared with, at least."""
+    """Smallest number of other prompts that each prompt is compared with."""
     retries: int = Field(default=1, ge=0)
-    """Times that an unreadable comparison is asked for again, each time with more room."""
+    """Retries of an unreadable comparison, each with a higher length limit."""
 
     @property
     def replies(self) -> int:
@@ -287,8 +289,8 @@ class PairwiseJudge(_Judge):
 
     @property
     def tokens(self) -> int:
-        return self.replies * self._choosing(0, self.retries)
+        return self.replies * self._label_tokens(0, self.retries)
 
 
 JudgeConfig = Annotated[AttemptsJudge | RubricJudge | PairwiseJudge, Field(discriminator="kind")]
-"""Who says how hard a prompt is."""
+"""A model that rates the difficulty of prompts."""

@@ -1,4 +1,4 @@
-"""Which model a run starts from, and which of its weights a stage trains; light, loads no torch."""
+"""Settings of the starting model and of LoRA adapters; light, loads no torch."""
 
 from typing import Annotated, Any, Literal, get_args
 
@@ -8,47 +8,46 @@ from common.config import Config
 from common.user_files import UserFile
 
 ModelFolder = Annotated[str, UserFile("model")]
-"""A checkpoint folder of the user's, or the name of a packaged model."""
+"""A checkpoint folder of the user, or the name of a packaged model."""
 ChatTemplate = Annotated[str, UserFile("template")]
-"""A Jinja file of the user's, or a template itself."""
+"""A Jinja file of the user, or the text of a template."""
 UPCYCLE_DEFAULTS = {"experts": 4, "experts_per_token": 1, "moe_every": 3, "init": "zero_output"}
 
 
 def is_template(text: str) -> bool:
-    """Whether a text is a chat template and not the name of a file with one: it writes or decides
-    something."""
+    """Whether a text is a chat template itself, not the name of a file: it contains Jinja
+    markup."""
     return "{{" in text or "{%" in text
 
 
 class ModelConfig(Config):
-    """Exactly one of `preset`, `upcycle` and `checkpoint`."""
+    """The starting model. Set exactly one of `preset`, `upcycle` and `checkpoint`."""
 
     preset: Literal["nano", "scout", "maverick", "behemoth"] | None = None
-    """`nano` starts from random weights, with a tokenizer of its own; the others are for `uphill
-    plan` only."""
+    """A packaged architecture. `nano` starts from random weights and has its own tokenizer; the
+    others are for `uphill plan` only."""
     upcycle: ModelFolder | None = Field(default=None, examples=["smollm2-135m-instruct"])
-    """A dense Llama to turn into a mixture of experts: `smollm2-135m-instruct` or a checkpoint
+    """A dense Llama to convert to a mixture of experts: `smollm2-135m-instruct` or a checkpoint
     folder."""
     checkpoint: ModelFolder | None = Field(default=None, examples=["../models/my-llama4"])
-    """A Llama 4 checkpoint folder (safetensors) to start from; of a multimodal one the text
-    part."""
+    """A Llama 4 checkpoint folder (safetensors). Of a multimodal model only the text part is
+    used."""
     experts: int | None = Field(default=None, ge=1, examples=[4])
-    """Routed experts a MoE layer (with `upcycle`; 4 if left out)."""
+    """Routed experts per MoE layer (with `upcycle`; not set: 4)."""
     experts_per_token: int | None = Field(default=None, ge=1, examples=[1])
-    """Routed experts that each token goes through (with `upcycle`; 1 if left out)."""
+    """Routed experts per token (with `upcycle`; not set: 1)."""
     moe_every: int | None = Field(default=None, ge=1, examples=[3])
-    """Every how many layers one is a MoE layer (with `upcycle`; 3 if left out)."""
+    """Distance between MoE layers: every n-th layer is one (with `upcycle`; not set: 3)."""
     init: Literal["zero_output", "noise", "split"] | None = None
-    """How the routed experts are initialised (with `upcycle`; `zero_output` if left out), see
-    `models/expert_init.py`."""
+    """Initialisation of the routed experts, see `models/expert_init.py` (with `upcycle`; not set:
+    `zero_output`)."""
     pad_token: str | None = Field(
         default=None, min_length=1, examples=["<|finetune_right_pad_id|>"]
     )
-    """The token that fills sequences up, in place of the tokenizer's own (with `upcycle` and
-    `checkpoint`)."""
+    """Padding token that replaces the tokenizer's own (with `upcycle` and `checkpoint`)."""
     chat_template: ChatTemplate | None = Field(default=None, examples=["chat.jinja"])
-    """The chat template in place of the tokenizer's own: a file (`.jinja`), or the template itself
-    (with `upcycle` and `checkpoint`)."""
+    """Chat template that replaces the tokenizer's own: a `.jinja` file or the template itself (with
+    `upcycle` and `checkpoint`)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -65,7 +64,7 @@ class ModelConfig(Config):
     def _a_template_renders_something(cls, value: str | None) -> str | None:
         if value is not None and not value.strip():
             raise ValueError(
-                "an empty template renders every chat as nothing; name a .jinja file, such as"
+                "an empty template renders every chat as an empty text; name a .jinja file, such as"
                 " chat.jinja"
             )
         return value
@@ -99,15 +98,15 @@ Part = Literal["attention", "mlp", "shared_expert", "routed_experts"]
 
 
 class LoraConfig(Config):
-    """Low-rank adapters, and where they sit."""
+    """Low-rank adapters (LoRA) and the weights that they adapt."""
 
     rank: int = Field(default=16, ge=1)
     """Rank of every adapter."""
     alpha: float = Field(default=32.0, gt=0)
-    """Adapters are scaled by alpha / rank."""
+    """Scaling of the adapters: their output is multiplied by alpha / rank."""
     parts: tuple[Part, ...] = Field(default=get_args(Part), min_length=1)
-    """Parts of a layer that get adapters; `mlp` is the MLP of a layer without experts."""
+    """Parts of a layer that get adapters. `mlp` is the MLP of a layer without experts."""
     layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         default=None, min_length=1, examples=[[0, 1, 2]]
     )
-    """Layers that get adapters, counted from 0; all if left out."""
+    """Layers that get adapters, counted from 0; not set: all."""

@@ -1,14 +1,13 @@
-"""Proof that our generically named packages are all from one place, and none is another
-distribution's.
+"""Checks that our packages, whose names are generic, are not shadowed by another distribution's.
 
-Imports nothing of ours, because anything of ours may be what is shadowed.
+Imports no package of ours, because any of them may be the shadowed one.
 """
 
 import importlib.util
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-"""What this very file belongs to: a checkout, or the folder into which a wheel was installed."""
+"""The checkout that this file is in, or the folder into which a wheel was installed."""
 PACKAGES = (
     "common",
     "curriculum",
@@ -25,8 +24,7 @@ PACKAGES = (
 
 
 def shadowed(root: Path = ROOT) -> list[str]:
-    """One line a package of ours that Python would import from elsewhere than `root`, or not at
-    all."""
+    """One line per package that Python would not import from `root`, or not import at all."""
     lines = []
     for package in PACKAGES:
         spec = importlib.util.find_spec(package)

@@ -1,4 +1,4 @@
-"""Settings of the rollout engine that decide what it computes; light, loads no vllm."""
+"""Settings of the rollout engine that affect its results; light, loads no vllm."""
 
 from typing import Literal
 
@@ -7,14 +7,14 @@ from pydantic import Field
 from common.config import Config
 
 BATCH_TOKENS = 4096
-"""Most tokens in one batch of the engine, as long as `max_model_len` is not more."""
+"""Largest number of tokens per batch of the engine, unless `max_model_len` is larger."""
 
 
 class RolloutConfig(Config):
-    """How vLLM holds the policy. Part of a stage's identity: another dtype samples other tokens."""
+    """The vLLM engine. Part of a stage's identity: another dtype samples other tokens."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Weights and arithmetic of the engine. bfloat16 beside a float32 trainer fails the parity
-    check."""
+    """Type of the engine's weights and arithmetic. In RL, bfloat16 with a float32 trainer fails the
+    parity check."""
     max_model_len: int = Field(default=512, ge=16)
-    """Longest prompt plus completion, in tokens."""
+    """Largest number of tokens of a prompt and its completion together."""

@@ -1,5 +1,6 @@
-"""What a stage kind declares. The recipe, its checks, the plan, pruning and the messages read it
-here, so that a new kind is one class in its own folder and one line in `stages/registry.py`.
+"""What a stage kind declares. The recipe, its checks, the plan, pruning and the messages read these
+declarations, so that a new kind is one class in its own folder and one line in
+`stages/registry.py`.
 
 Light: everything that plans imports it."""
 
@@ -24,19 +25,19 @@ PROMPTS_STAGE = "prompts"
 FROM = "checkpoint"
 """Name of the input whose checkpoint a stage starts from or evaluates."""
 FieldPath = tuple[str | int, ...]
-"""Where a field is in a stage's section of the recipe, e.g. `("audit", "policy")`."""
+"""Path of a field in a stage's section of the recipe, e.g. `("audit", "policy")`."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """An input: which stage it is, and what it must have produced."""
+    """An input: the stage it comes from, and the artifacts that are read."""
 
     artifacts: tuple[Artifact, ...]
-    """What is read of it."""
+    """The artifacts that are read."""
     path: FieldPath = ()
-    """The field of the recipe that names the stage."""
+    """The field of the recipe that names the stage; empty if `stage` names it."""
     stage: str | None = None
-    """The stage where no field names it."""
+    """Id of the stage if no field names it."""
 
 
 @dataclass(frozen=True)
@@ -44,34 +45,35 @@ class EngineUse:
     """A rollout engine that a stage starts."""
 
     path: FieldPath
-    """Where its `rollouts` are in the stage's section."""
+    """Path of its `rollouts` in the stage's section."""
     rollouts: RolloutConfig
     judge: str | None = None
-    """The model of the judge that it serves; None for the run's policy."""
+    """The judge's model that it serves; None if it serves the run's policy."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many prompts there are, as far as numbers alone tell. None: nobody knows."""
+    """Upper bounds on numbers of prompts, derived from the recipe alone. None: unknown."""
 
     prompts: dict[str, int | None] = field(default_factory=dict)
-    """By the id of the stage that hands them on."""
+    """Stage id to the number of prompts that the stage produces."""
     held_out: int | None = None
+    """Number of held-out prompts."""
 
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes below a stage's folder."""
+    """Disk space of a stage's folder, in bytes."""
 
     kept: int = 0
-    """When the stage is done."""
+    """Space of the finished stage."""
     at_work: int = 0
-    """Besides that, while it runs."""
+    """Additional space while it runs."""
 
 
 @dataclass(frozen=True)
 class Objection:
-    """Why a stage cannot be meant as written."""
+    """A reason why a stage cannot run as configured."""
 
     path: FieldPath
     message: str
@@ -79,36 +81,37 @@ class Objection:
 
 
 class StageConfig(Config):
-    """What every stage has. A kind overrides the class variables and methods that apply to it."""
+    """Fields of every stage."""
+
+    # A kind overrides the class variables and methods that apply to it.
 
     version: ClassVar[int] = 1
-    """Raised when the same settings mean something else than before, a changed default included;
-    finished stages of the older meaning are then stale. A new field whose default keeps the meaning
-    needs no new version."""
+    """Raised when the meaning of the settings or a default changes; finished stages of an older
+    version are stale. A new field whose default keeps the behaviour needs no new version."""
     produces: ClassVar[tuple[Artifact, ...]] = ()
-    """What the stage leaves in its folder."""
+    """The artifacts in the stage's finished folder."""
     reads_execution: ClassVar[tuple[str, ...]] = ()
     """The settings of `common/execution.py` that the stage reads."""
-
     execution_group: ClassVar[str] = ""
-    """In `runtime.stages`, a name for all stages of this kind; empty for none."""
+    """The name in `runtime.stages` that addresses all stages of this kind; empty for none."""
 
     kind: str
-    """What the stage does."""
+    """The kind of stage."""
     id: str = Field(examples=["filter"])
-    """Name of this stage in the recipe, used in folders and on the command line."""
+    """Name of the stage, unique in the recipe; used by other stages, in folder names and on the
+    command line."""
 
     def needs(self) -> Mapping[str, Need]:
-        """Input name to what is read. One named `checkpoint` is what the stage starts from."""
+        """Input name to what is read. The stage starts from the input named `checkpoint`."""
         return {}
 
-    def makes(self) -> tuple[Artifact, ...] | None:
-        """What this very stage leaves: `produces`, unless its settings decide it. None where that
-        cannot be told, which another check explains."""
+    def outputs(self) -> tuple[Artifact, ...] | None:
+        """The artifacts that this stage produces: `produces`, unless its settings decide it. None
+        if unknown; another check reports the reason."""
         return self.produces
 
     def input_ids(self) -> dict[str, str]:
-        """Input name to the id of the stage whose finished folder it is."""
+        """Input name to the id of the stage whose finished folder is read."""
         return {name: need.stage or self.value_at(need.path) for name, need in self.needs().items()}
 
     def value_at(self, path: FieldPath) -> Any:
@@ -119,20 +122,21 @@ class StageConfig(Config):
             value = getattr(value, names[str(part)])
         return value
 
-    def hands_on(self, sizes: Sizes) -> int | None:
-        """Most prompts that the stage hands on to others; None where nobody knows."""
+    def prompts_at_most(self, sizes: Sizes) -> int | None:
+        """Upper bound on the prompts that the stage produces; None if unknown or if it produces
+        none."""
         return None
 
     def bounds(self, sizes: Sizes) -> dict[str, int | None]:
-        """Upper bounds for `uphill plan` by name; None where nobody knows."""
+        """Upper bounds for `uphill plan` by name; None for unknown ones."""
         return {}
 
     def memory(self, policy: Dimensions | None, execution: ExecutionConfig) -> Memory | None:
-        """What the stage holds at once; None where it holds no model, or sizes are unknown."""
+        """Memory of the stage; None if it holds no model, or if the dimensions are unknown."""
         return None
 
     def disk(self, policy: Dimensions) -> Disk | None:
-        """What the stage's weights take on disk; None where it writes none."""
+        """Disk space of the stage's weights; None if it writes none."""
         return None
 
     def engines(self) -> Iterator[EngineUse]:
@@ -140,19 +144,19 @@ class StageConfig(Config):
         yield from ()
 
     def questions(self, place: str, seed: int) -> Iterator[Question]:
-        """What the early check asks for this stage. `place` is its section, `seed` its own."""
+        """Questions of the early check. `place` is the stage's section, `seed` the stage's seed."""
         yield from ()
 
     def objections(self, policy: Dimensions) -> Iterator[Objection]:
-        """What the stage asks of a model of these dimensions that it cannot do."""
+        """What the stage requires that a model of these dimensions does not support."""
         yield from ()
 
     def execution_objections(self, execution: ExecutionConfig) -> Iterator[Objection]:
-        """Execution settings with which the stage cannot run; `path` is the setting's name."""
+        """Execution settings with which the stage cannot run; `path` holds the setting's name."""
         yield from ()
 
     def weight_inputs(self) -> tuple[str, ...]:
-        """Names of the inputs whose weights must be on disk when the stage runs."""
+        """Names of the inputs whose weights must exist when the stage runs."""
         return tuple(name for name, need in self.needs().items() if CHECKPOINT in need.artifacts)
 
     def memory_remedies(self) -> tuple[str, ...]:

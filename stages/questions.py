@@ -1,6 +1,7 @@
-"""What the early check can ask for a stage: plain data, light. `stages/preflight/` answers.
+"""The questions of the early check, as plain data; light.
 
-A stage's declaration yields them (`StageConfig.questions`)."""
+A stage's declaration yields them (`StageConfig.questions`), and `stages/preflight/` answers
+them."""
 
 from typing import Annotated, Literal
 
@@ -13,23 +14,23 @@ from judges.config import JudgeConfig
 
 class _Question(Config):
     place: str
-    """Where in the recipe it comes from, e.g. `stages[1]`."""
+    """The section of the recipe that it is about, e.g. `stages[1]`."""
 
 
 class FilterQuestion(_Question):
-    """Judges that run here read the training prompts, or a sample of them."""
+    """Can the judges that run locally read the training prompts, or a sample of them?"""
 
     asks: Literal["filter"] = "filter"
     id: str
-    """The filter's id; a stage that names it in `on` reads what it lets through."""
+    """Id of the judge filter. A stage that names it in `on` reads the kept prompts."""
     judges: tuple[JudgeConfig, ...]
     limit: int | None = None
     seed: int
-    """Of the sample."""
+    """Seed of the sample."""
 
 
 class AdoptQuestion(_Question):
-    """The prompts of another run's stage take the place of this run's."""
+    """Later questions refer to the prompts of an adopted stage."""
 
     asks: Literal["adopted"] = "adopted"
     id: str
@@ -37,35 +38,38 @@ class AdoptQuestion(_Question):
 
 
 class LearnQuestion(_Question):
-    """The policy learns prompts with their targets."""
+    """Can the policy be trained on prompts with their targets?"""
 
     asks: Literal["learn"] = "learn"
     on: str
-    """Id of the stage whose prompts they are."""
+    """Id of the stage that provides the prompts."""
     limit: int | None = None
     seed: int
-    """Of the sample."""
+    """Seed of the sample."""
 
 
 class RollQuestion(_Question):
-    """The policy answers prompts, each behind one of `systems` where it has no system message of
-    its own."""
+    """Can the policy answer prompts within the rollout engine's context? One of `systems` precedes
+    each prompt that has no system message of its own."""
 
     asks: Literal["roll"] = "roll"
     id: str = ""
-    """Of the stage, whose prompts are those of `on`; empty if no stage reads them."""
+    """Id of the stage; its prompts are those of `on`. Empty if no other stage reads its prompts."""
     on: str
     systems: tuple[str, ...] = ()
+    """System messages."""
     max_tokens: int
+    """Longest completion, in tokens."""
     max_model_len: int
+    """Longest prompt plus completion, in tokens."""
     ends_the_run: bool
-    """Whether a prompt without room ends the run; otherwise it is counted as a fault and noted."""
+    """Whether a prompt that does not fit ends the run; otherwise it is reported as a remark."""
     learnt: bool = False
-    """Whether a later stage learns the answers as the template writes them."""
+    """Whether a later stage trains on the completions in chat-template form."""
 
 
 class SuiteQuestion(_Question):
-    """The policy answers an evaluation's suite."""
+    """Can the policy answer an evaluation suite within the rollout engine's context?"""
 
     asks: Literal["suite"] = "suite"
     suite: SuiteConfig

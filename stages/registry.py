@@ -1,4 +1,4 @@
-"""The kinds of stage. A new one is its folder and one line here."""
+"""The kinds of stage. A new kind is one folder and one line here."""
 
 from stages.adopt.config import AdoptStage
 from stages.declaration import StageConfig
@@ -14,4 +14,4 @@ KINDS: tuple[type[StageConfig], ...] = (
     DpoStage,
     AdoptStage,
 )
-"""What a recipe's `stages` may hold, in the order in which messages list it."""
+"""The kinds that a recipe's `stages` may contain, in the order in which messages list them."""

@@ -1,4 +1,4 @@
-"""What the declarations of all training stages share: SFT, RL and DPO; light."""
+"""What the declarations of the training stages (SFT, RL, DPO) share; light."""
 
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
@@ -13,18 +13,18 @@ from stages.declaration import FROM, Disk, Need, Objection, StageConfig
 from training.settings import TrainingSettings
 
 CHECKPOINTS = 3
-"""Checkpoints that a training stage has at most at once: two are kept, and the next one is written
-before the oldest goes."""
+"""Largest number of checkpoints of a training stage at once: two are kept, and the next one is
+written before the oldest is removed."""
 
 
 class TrainingStage(StageConfig, TrainingSettings):
-    """A stage that starts from a checkpoint and leaves another one."""
+    """Settings of the stages that train: they start from a checkpoint and produce another one."""
 
     produces: ClassVar[tuple[Artifact, ...]] = (CHECKPOINT, METRICS, ROUTING)
     reads_execution: ClassVar[tuple[str, ...]] = TRAINER
 
     from_: str = Field(alias="from", examples=["sft"])
-    """Id of the stage whose checkpoint training starts from (`base` for the starting model)."""
+    """Id of the stage whose checkpoint training starts from; `base` is the starting model."""
 
     def needs(self) -> Mapping[str, Need]:
         return {FROM: Need((CHECKPOINT,), path=("from",))}
@@ -37,32 +37,31 @@ class TrainingStage(StageConfig, TrainingSettings):
         return Disk(kept=weight_bytes(policy), at_work=at_work)
 
     def objections(self, policy: Dimensions) -> Iterator[Objection]:
-        yield from self._layers_that_are_missing(policy)
+        yield from self._weight_objections(policy)
         if self.train == "lora" and self.lora.rank > policy.width:
             message = (
                 f"{self.lora.rank:,} is above the model's width, {policy.width:,}: such adapters"
-                " are no smaller than it"
+                " are not smaller than the weights that they adapt"
             )
             yield Objection(
                 ("lora", "rank"), message, "lower it (16 is usual), or choose train: full"
             )
 
-    def _layers_that_are_missing(self, policy: Dimensions) -> Iterator[Objection]:
-        """A layer that the model does not have, or a choice of weights that leaves none to
-        train."""
+    def _weight_objections(self, policy: Dimensions) -> Iterator[Objection]:
+        """Layers that the model does not have, or a choice of weights that selects none."""
         outside = [layer for layer in self.lora.layers or () if layer >= policy.layers]
         if outside:
             named = ", ".join(map(str, outside))
-            message = f"there is no layer {named}: the model's are 0 to {policy.layers - 1}"
-            yield Objection(("lora", "layers"), message, "name layers that are there")
+            message = f"there is no layer {named}: the model has layers 0 to {policy.layers - 1}"
+            yield Objection(("lora", "layers"), message, "name existing layers")
         elif not trainable_parameters(policy, self.train, self.lora):
-            yield self._nothing_trains(policy)
+            yield self._no_trained_weights(policy)
 
-    def _nothing_trains(self, policy: Dimensions) -> Objection:
+    def _no_trained_weights(self, policy: Dimensions) -> Objection:
         if self.train == "lora":
             parts = ", ".join(self.lora.parts)
-            message = f"no layer that is named has a part that is named ({parts})"
-            remedy = f"its layers with experts are {list(policy.moe_layers)}"
+            message = f"none of the named layers has one of the named parts ({parts})"
+            remedy = f"the model's layers with experts are {list(policy.moe_layers)}"
             return Objection(("lora",), message, remedy)
         message = f"the model has no weights for train: {self.train}"
         return Objection(("train",), message, "choose another setting")

@@ -145,7 +145,7 @@ def test_pairs_are_of_the_rl_stages_groups(run):
 def test_a_second_run_touches_nothing(runs, run):
     before, begin = mtimes(run), time.monotonic()
     done = uphill(command(runs / "whole"))
-    assert done.stderr.count("done before, skipped") == len(FINISHED)
+    assert done.stderr.count("already done, skipped") == len(FINISHED)
     assert time.monotonic() - begin < 8
     after = mtimes(run)
     changed = {str(name) for name in before if before[name] != after[name]}
@@ -213,7 +213,7 @@ def killed(runs, tmp_path_factory):
             kill(process, victim)
             assert not (folder / place).exists()
         done = uphill(words)
-    assert "goes on from attempt 1" in done.stderr
+    assert "continues from attempt 1" in done.stderr
     return folder
 
 

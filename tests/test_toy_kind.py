@@ -90,7 +90,7 @@ def test_what_is_wrong_is_said_as_of_our_own_kinds(tmp_path, uphill):
     write(tmp_path, "first", FIRST.replace("teacher: half", "teacher: prompts"))
     wrong = uphill("plan", "first.yaml")
     assert wrong.returncode == 2
-    assert "stages[1].teacher: 'prompts' leaves no checkpoint" in wrong.stderr
+    assert "stages[1].teacher: 'prompts' produces no checkpoint" in wrong.stderr
     write(tmp_path, "first", FIRST.replace("factor: 0.5", "factor: 0", 1))
     assert (
         "stages[0].factor: must be a number greater than 0" in uphill("plan", "first.yaml").stderr

@@ -1,4 +1,4 @@
-"""Settings that every training stage has; light, loads no torch."""
+"""Settings of all training stages; light, loads no torch."""
 
 from typing import Literal
 
@@ -12,28 +12,27 @@ class TrainingSettings(Config):
     """How a policy is trained, whatever it learns from."""
 
     train: Literal["lora", "full", "all_but_router", "experts"] = "lora"
-    """Which weights are trained: low-rank adapters, merged at the end; all; all but the routers;
-    the routed experts only."""
+    """Which weights are trained: `lora`: low-rank adapters, merged at the end; `full`: all weights;
+    `all_but_router`: all except the routers; `experts`: the routed experts only."""
     lora: LoraConfig = LoraConfig()
-    """The adapters, when `train` is lora."""
+    """The adapters (with `train: lora`)."""
     balance_loss: float = Field(default=0.0, ge=0)
-    """Weight of the load-balancing loss (`models/routing.py`), which needs `train: full`; 0 leaves
-    it out."""
+    """Weight of the load-balancing loss (`models/routing.py`); needs `train: full`; 0 omits the
+    loss."""
     learning_rate: float = Field(gt=0, examples=[1e-4])
     """Peak learning rate of AdamW."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
-    """Learning rate after the warm-up: it stays at its peak, or falls to 0 at the stage's end,
-    straight or as half a cosine wave."""
+    """Learning rate after the warm-up: constant at its peak, or falling to 0 at the end of the
+    stage, linearly or as half a cosine wave."""
     warmup_steps: int = Field(default=0, ge=0)
-    """Optimiser steps in which the learning rate rises from 0 to its peak, evenly; the first of
-    them changes nothing."""
+    """Optimiser steps in which the learning rate rises linearly from 0 to its peak. The first of
+    them has a learning rate of 0 and changes nothing."""
     weight_decay: float = Field(default=0.0, ge=0, le=1)
-    """AdamW's: each step takes this times the learning rate off every trained weight, norms and
-    biases apart."""
+    """Weight decay of AdamW: each step reduces every trained weight, except norms and biases, by
+    this share times the learning rate."""
 
     def steps_at_most(self) -> int | None:
-        """Optimiser steps that the stage cannot have more of; None where its settings do not
-        say."""
+        """Upper bound on the stage's optimiser steps; None if its settings do not determine it."""
         return None
 
     @model_validator(mode="after")

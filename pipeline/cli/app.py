@@ -1,4 +1,4 @@
-"""The application that the commands belong to, and the arguments that several of them take."""
+"""The Typer application, and the arguments that several commands share."""
 
 from pathlib import Path
 from typing import Annotated

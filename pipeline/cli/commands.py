@@ -1,4 +1,4 @@
-"""Runs what the command line asks for; every way it can end is an exit code."""
+"""Runs the command line and turns every outcome into an exit code."""
 
 import sys
 import traceback
@@ -12,14 +12,14 @@ from pipeline.execution.faults import DISK, disk_fault
 from pipeline.execution.progress import Reporter
 
 COMMANDS = (recipe_commands, run_commands)
-"""Imported for what they add to the application."""
+"""Imported because they register commands with the application."""
 
 
 def run_command() -> int:
-    """Run what the command line asks for; every way it can end, as an exit code."""
+    """Run the command line; return the exit code."""
     try:
         app()
-    except SystemExit as ended:  # Typer's own way out: help, wrong usage (2), an interrupt (130)
+    except SystemExit as ended:  # raised by Typer: help, wrong usage (2), an interrupt (130)
         return ended.code if isinstance(ended.code, int) else 0
     except UphillError as error:
         return _failed(error)
@@ -27,9 +27,7 @@ def run_command() -> int:
         if error.errno not in DISK:
             return _bug()
         return _failed(disk_fault(error.errno, error.filename or "a file of the run"))
-    except (
-        Exception
-    ):  # the border: whatever gets here is our mistake, and its traceback is what a report needs
+    except Exception:  # a bug of ours; its traceback is what a report needs
         return _bug()
     return 0
 
@@ -41,7 +39,7 @@ def _bug() -> int:
 
 
 def _failed(error: UphillError) -> int:
-    """Say what a person can do about it; a program that asked for JSON gets that too."""
+    """Print the error and its remedy, and with `--json` also a JSON document."""
     Reporter(bars=False).error(error)
     if "--json" in sys.argv[1:]:
         document: dict[str, Any] = {

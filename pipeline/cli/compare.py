@@ -1,5 +1,5 @@
-"""`uphill compare`: base and every stage side by side, with intervals and differences to the
-parent."""
+"""`uphill compare`: scores of the base model and of every stage side by side, with intervals and
+the difference to the parent."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +12,8 @@ from pipeline.execution.state import inspect
 
 
 def rows_of(runs: Sequence[Path]) -> list[dict[str, Any]]:
-    """The rows of `compare --json`: each finished evaluation of each run, a row a suite. BadInput
-    if there is none."""
+    """The rows of `compare --json`: one per finished evaluation and suite of each run. BadInput if
+    a run has none."""
     from evals.compare import Evaluation, compare_rows
 
     rows: list[dict[str, Any]] = []
@@ -38,8 +38,8 @@ def rows_of(runs: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def compare_table(rows: Sequence[dict[str, Any]], several: bool) -> list[list[str]]:
-    """A line a suite and a column a stage: `score [low, high] (delta)`, in per cent. `several`
-    names the runs."""
+    """The printed table: one line per suite, one column per stage, `score [low, high] delta` in per
+    cent. With `several` runs the columns are labelled with the run too."""
     stages = list(dict.fromkeys(_column(row, several) for row in rows))
     suites = list(dict.fromkeys(row["suite"] for row in rows))
     cells = {(row["suite"], _column(row, several)): _cell(row) for row in rows}
@@ -52,14 +52,14 @@ def compare_table(rows: Sequence[dict[str, Any]], several: bool) -> list[list[st
 
 
 def score_text(result: Mapping[str, Any]) -> str:
-    """`score [low, high]` in per cent, or that there is none."""
+    """`score [low, high]` in per cent, or `no score`."""
     if result["score"] is None:
         return "no score"
     return f"{100 * result['score']:.1f} [{100 * result['low']:.1f}, {100 * result['high']:.1f}]"
 
 
 def _column(row: dict[str, Any], several: bool) -> str:
-    """The stage, below its run's name where there are several:
+    """The column's label: the stage, with its run if there are several. The checkpoint's path is
     .../<run>/<NN>-<stage>/checkpoint."""
     return (
         f"{Path(row['checkpoint']).parents[1].name}:{row['stage']}"

@@ -1,12 +1,12 @@
-"""`uphill check --deep`: gather a recipe's prompts in a folder that goes away, and ask the early
-check's questions."""
+"""`uphill check --deep`: gathers a recipe's prompts in a temporary folder and runs the early
+check."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from common import artifacts
-from pipeline.execution.early import PREFLIGHT, ask_early
+from pipeline.execution.early import PREFLIGHT, run_early_check
 from pipeline.execution.process import Signals
 from pipeline.execution.progress import Reporter
 from pipeline.execution.request import RunRequest
@@ -18,13 +18,13 @@ from stages.declaration import PROMPTS_STAGE
 
 
 def deep_check(recipe: Recipe, reporter: Reporter) -> dict[str, Any]:
-    """What was asked of how many prompts (`asked`) and what a person should know (`notes`);
-    BadInput with all that would end the run later."""
+    """The numbers of checked prompts (`asked`) and remarks for the user (`notes`). BadInput with
+    all problems that would end the run later."""
     plan = build_plan(recipe, kept_checksums().of)
     with TemporaryDirectory(prefix="uphill-") as place:
         request = RunRequest(plan, Path(place) / plan.name, until=PROMPTS_STAGE, reporter=reporter)
         run_plan(request)
         with Signals() as signals:
-            ask_early(request, signals)
-        found: dict[str, Any] = artifacts.PREFLIGHT.read(request.run / PREFLIGHT)
-    return found
+            run_early_check(request, signals)
+        report: dict[str, Any] = artifacts.PREFLIGHT.read(request.run / PREFLIGHT)
+    return report

@@ -1,4 +1,4 @@
-"""`uphill eval`: ask any checkpoint some suites, outside a recipe's own evaluations."""
+"""`uphill eval`: evaluates any checkpoint on suites, apart from a recipe's own evaluations."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ from pipeline.recipe.declared import execution_of
 from pipeline.recipe.limits import no_room
 from pipeline.recipe.problems import nearest
 from pipeline.recipe.schema import RuntimeConfig
-from pipeline.recipe.user_files import content, kept_checksums, wrong_model
+from pipeline.recipe.user_files import content_checksum, kept_checksums, model_problem
 from pipeline.store.lock import owned
 from pipeline.store.record import read_record, record_checksum, verify
 from rollouts.config import RolloutConfig
@@ -39,16 +39,22 @@ from stages.evaluate.config import EvaluateStage
 
 @dataclass(frozen=True)
 class Subject:
-    """What is asked: a checkpoint, and the prompts stage that `held_out` is read from."""
+    """A checkpoint to evaluate, and the prompts stage that `held_out` is read from."""
 
     name: str
+    """`RUN:STAGE`, or the checkpoint's folder."""
     inputs: Mapping[str, Path]
+    """Input name to folder: `checkpoint`, and `prompts` for a stage of a run."""
     made_from: Mapping[str, Mapping[str, str]]
+    """Input name to what identifies its content."""
     seed: int
     rollouts: RolloutConfig
     settings: Mapping[str, Any]
+    """Settings of the stage's process."""
     runtime: Mapping[str, Any]
+    """The run's `runtime`; empty for a checkpoint folder."""
     default_out: Path
+    """The folder of the results if `--out` is not given."""
 
 
 def evaluate(
@@ -59,18 +65,11 @@ def evaluate(
     reporter: Reporter,
     max_model_len: int | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a checkpoint folder or `RUN[:STAGE]`; returns the document of `eval --json`.
+    """Evaluate a checkpoint folder or `RUN[:STAGE]`; return the document of `eval --json`.
 
-    The results stay in `out`. The same evaluation finished there before is not repeated.
-    `max_model_len` takes the place of the run's own; the same evaluation at another length is
-    another one."""
-    for suite in suites:
-        if suite not in get_args(SuiteName):
-            raise BadInput(
-                f"--suite: there is no suite {suite!r}", nearest(suite, get_args(SuiteName))
-            )
-    if len(set(suites)) != len(suites):
-        raise BadInput(f"--suite: a suite is named twice in {','.join(suites)}", "name it once")
+    The results are written to `out`. An evaluation that is already finished there is not repeated.
+    `max_model_len` overrides the run's own; an evaluation at another length is a different one."""
+    _require_suites(suites)
     path = Path(name)
     bare = (path / "config.json").is_file() or (path.is_dir() and any(path.glob("*.safetensors")))
     subject = _bare(path, suites, runs_dir, reporter) if bare else _of_run(name, suites, runs_dir)
@@ -82,9 +81,9 @@ def evaluate(
     )
     folder = out or subject.default_out
     node = _node(subject, suites, folder)
-    if not _finished(node, folder):
-        if told := notice(os.environ):
-            reporter.line(told)
+    if not _is_finished(node, folder):
+        if message := notice(os.environ):
+            reporter.line(message)
         with (
             owned(partial_of(folder)),
             Signals() as signals,
@@ -97,6 +96,17 @@ def evaluate(
     return {"checkpoint": subject.name, "path": str(folder), **RESULTS.read(folder)}
 
 
+def _require_suites(suites: Sequence[str]) -> None:
+    """BadInput for an unknown suite, or one that is named twice."""
+    for suite in suites:
+        if suite not in get_args(SuiteName):
+            raise BadInput(
+                f"--suite: there is no suite {suite!r}", nearest(suite, get_args(SuiteName))
+            )
+    if len(set(suites)) != len(suites):
+        raise BadInput(f"--suite: a suite is named twice in {','.join(suites)}", "name it once")
+
+
 def _at_length(subject: Subject, length: int) -> Subject:
     rollouts = RolloutConfig.model_validate(
         {**subject.rollouts.model_dump(), "max_model_len": length}
@@ -106,7 +116,7 @@ def _at_length(subject: Subject, length: int) -> Subject:
 
 
 def _require_room(suites: Sequence[str], length: int, checkpoint: Path) -> None:
-    """BadInput when the model cannot read `length` tokens, or a suite's answers would leave none
+    """BadInput when `length` exceeds the model's context, or when a suite's answers leave no room
     for a prompt."""
     context = context_in(str(checkpoint))
     if context is not None and length > context:
@@ -122,9 +132,11 @@ def _require_room(suites: Sequence[str], length: int, checkpoint: Path) -> None:
 
 
 def _of_run(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
-    found = find_checkpoint(name, runs_dir)
-    states = inspect(found.plan, found.run)
-    stages = {"checkpoint": found.node.id, "prompts": PROMPTS_STAGE}
+    """The checkpoint of a run's stage."""
+    checkpoint = find_checkpoint(name, runs_dir)
+    plan, stage_id = checkpoint.plan, checkpoint.node.id
+    states = inspect(plan, checkpoint.run)
+    stages = {"checkpoint": stage_id, "prompts": PROMPTS_STAGE}
     if states[PROMPTS_STAGE].state != "done":
         raise BadInput(
             f"{name}: the stage {PROMPTS_STAGE!r} is {states[PROMPTS_STAGE].state}",
@@ -137,28 +149,28 @@ def _of_run(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
         for key, stage in stages.items()
     }
     return Subject(
-        name=f"{found.plan.name}:{found.node.id}",
+        name=f"{plan.name}:{stage_id}",
         inputs={key: states[stage].folder for key, stage in stages.items()},
         made_from=made_from,
-        seed=found.plan.evaluate["seed"],
-        rollouts=RolloutConfig.model_validate(found.plan.evaluate["rollouts"]),
-        settings=settings(found.plan),
-        runtime=found.plan.runtime,
-        default_out=found.run / "evals" / "+".join([found.node.id, *suites]),
+        seed=plan.evaluate["seed"],
+        rollouts=RolloutConfig.model_validate(plan.evaluate["rollouts"]),
+        settings=settings(plan),
+        runtime=plan.runtime,
+        default_out=checkpoint.run / "evals" / "+".join([stage_id, *suites]),
     )
 
 
 def _bare(folder: Path, suites: Sequence[str], runs_dir: Path, reporter: Reporter) -> Subject:
-    """A checkpoint folder from anywhere."""
-    if wrong := wrong_model(folder):
-        raise BadInput(*wrong)
+    """A checkpoint folder outside any run."""
+    if problem := model_problem(folder):
+        raise BadInput(*problem)
     if "held_out" in suites:
         message = f"{folder}: held_out prompts belong to a run, and this is a checkpoint folder"
         raise BadInput(message, "name RUN:STAGE, or leave the suite out")
     inputs = {"checkpoint": folder.resolve()}
     name = folder.resolve().name
     sums = kept_checksums()
-    made_from = {"checkpoint": {"content": content(folder, sums.of)}}
+    made_from = {"checkpoint": {"content": content_checksum(folder, sums.of)}}
     reporter.lines(sums.remarks())
     out = runs_dir / "evals" / "+".join([name, *suites])
     return Subject(
@@ -180,7 +192,7 @@ def _node(subject: Subject, suites: Sequence[str], folder: Path) -> Node:
         suites=tuple(SuiteConfig.model_validate(suite) for suite in suites),
         rollouts=subject.rollouts,
     )
-    # Its inputs are no nodes of a plan: `made_from` says what they are.
+    # Its inputs are not nodes of a plan; `made_from` identifies them.
     identity = identity_of(config, subject.seed)
     runtime = RuntimeConfig.model_validate(subject.runtime)
     node = make_node(
@@ -192,7 +204,7 @@ def _node(subject: Subject, suites: Sequence[str], folder: Path) -> Node:
 
 @contextmanager
 def _as_stage_output(subject: Subject, bare: bool) -> Iterator[Mapping[str, Path]]:
-    """The inputs as a stage reads them: a checkpoint is the folder `checkpoint` in a stage's
+    """The inputs as a stage expects them: a checkpoint is the subfolder `checkpoint` of a stage's
     folder."""
     if not bare:
         yield subject.inputs
@@ -202,24 +214,24 @@ def _as_stage_output(subject: Subject, bare: bool) -> Iterator[Mapping[str, Path
         yield {"checkpoint": Path(place)}
 
 
-def _finished(node: Node, folder: Path) -> bool:
-    """Whether the folder holds this very evaluation. BadInput if it holds anything else."""
+def _is_finished(node: Node, folder: Path) -> bool:
+    """Whether the folder contains this evaluation. BadInput if it contains anything else."""
     if not folder.exists():
         return False
     record = read_record(folder)
     if record is not None and record["fingerprint"] == node.fingerprint:
         return True
     changes = differences(record["identity"], dict(node.identity)) if record else []
-    said = "; ".join(
+    details = "; ".join(
         f"{name.removeprefix('config.')} was {old!r} and is now {new!r}"
         for name, old, new in changes
     )
-    what = f"holds something else{f': {said}' if said else ''}"
-    raise BadInput(f"{folder}: is there already and {what}", "name another folder with --out")
+    what = f"contains something else{f': {details}' if details else ''}"
+    raise BadInput(f"{folder}: already exists and {what}", "name another folder with --out")
 
 
 def results_table(results: Mapping[str, Any]) -> list[list[str]]:
-    """The rows of the table for people, its header first; in per cent."""
+    """The rows of the printed table, the header first; scores in per cent."""
     rows = [["suite (%)", "n", "score"]]
     for name, suite in results["suites"].items():
         rows.append([name, str(suite["n"]), score_text(suite)])

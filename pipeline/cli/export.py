@@ -1,5 +1,5 @@
-"""`uphill export`: a stage's checkpoint as a folder of its own, proven to be what the stage
-wrote."""
+"""`uphill export`: copies a stage's checkpoint to another folder and checks the copy against the
+record."""
 
 import ctypes
 import errno
@@ -19,16 +19,17 @@ CHECKPOINT_FILES = re.compile(
     r"|chat_template\.jinja|(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab"
     r"|chat_template|preprocessor_config|processor_config)\.json"
 )
-"""What a Hugging Face checkpoint consists of. A folder with anything else in it is never
+"""File names of a Hugging Face checkpoint. A folder that contains any other file is never
 replaced."""
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
 def export(checkpoint: Checkpoint, target: Path, force: bool = False) -> dict[str, Any]:
-    """Copy the checkpoint to `target`, whole or not at all. BadInput if something is there already.
+    """Copy the checkpoint to `target`, completely or not at all. BadInput if `target` exists and is
+    not empty.
 
-    With `force` that may be another checkpoint, and nothing else, whose place the whole copy takes
-    in one step."""
+    With `force` an existing checkpoint is replaced in one step; anything else is still refused.
+    Returns the document of `export --json`."""
     place = Path(os.path.abspath(target))
     try:
         replaced = _require_free(place, force)
@@ -43,52 +44,49 @@ def export(checkpoint: Checkpoint, target: Path, force: bool = False) -> dict[st
         sync_folder(place.parent)
     except OSError as error:
         message = f"{target}: cannot be written to: {error.strerror or error}"
-        raise BadInput(message, "name a folder in a place that can be written to") from None
-    done = {
+        raise BadInput(message, "name a folder in a writable place") from None
+    return {
         "stage": checkpoint.node.id,
         "run": checkpoint.plan.name,
         "path": str(target),
         "files": files,
+        "replaced": bool(replaced),
     }
-    return {**done, "replaced": bool(replaced)}
 
 
 def _require_free(place: Path, force: bool) -> list[str]:
-    """BadInput unless `place` may be written to; the names of the files that are there and may be
-    replaced."""
+    """BadInput unless `place` may be written to. Returns the names of the files to replace."""
     for folder in place.parents:
         if (folder / RECORD).exists() or (folder / ATTEMPT).exists():
             raise BadInput(
-                f"{place}: is inside of {folder}, which a run keeps a record of",
+                f"{place}: is inside {folder}, a stage's folder of a run",
                 "name a folder elsewhere",
             )
     if place in (Path.cwd(), *Path.cwd().parents):
         raise BadInput(
-            f"{place}: is the current folder, or around it",
-            "name a folder below it, or go elsewhere",
+            f"{place}: is the current folder or contains it",
+            "name a folder below it, or change the current folder",
         )
     if not os.path.lexists(place) or (place.is_dir() and not any(place.iterdir())):
         return []
     if not force:
-        message = f"{place}: is there already and not an empty folder"
-        raise BadInput(
-            message, "name a new folder; or give --force, if it is a checkpoint to be replaced"
-        )
+        message = f"{place}: already exists and is not an empty folder"
+        raise BadInput(message, "name a new folder, or give --force to replace a checkpoint")
     if place.is_symlink() or not place.is_dir():
         raise BadInput(
-            f"{place}: is no folder, and --force replaces nothing else", "name the folder itself"
+            f"{place}: is not a folder, and --force replaces only folders", "name the folder itself"
         )
     names = _names(place)
     if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
         raise BadInput(
-            f"{place}: is no checkpoint (config.json and *.safetensors)", "name another folder"
+            f"{place}: is not a checkpoint (config.json and *.safetensors)", "name another folder"
         )
     return names
 
 
 def _working_folder(place: Path) -> Path:
-    """Where the copy is made, in the folder of the target; without what a killed export left
-    there."""
+    """The folder that the copy is written to, beside the target. Removes what a killed export left
+    in it."""
     partial = place.with_name(f".{place.name}.uphill-export")
     if partial.exists():
         _names(partial)
@@ -97,21 +95,21 @@ def _working_folder(place: Path) -> Path:
 
 
 def _names(folder: Path) -> list[str]:
-    """What is in a folder; BadInput naming what belongs to no checkpoint."""
+    """The names of a folder's files. BadInput if some are not files of a checkpoint."""
     names = sorted(path.name for path in folder.iterdir())
-    other = [name for name in names if not _of_a_checkpoint(folder / name)]
+    other = [name for name in names if not _is_checkpoint_file(folder / name)]
     if other:
         message = (
-            f"{folder}: has {', '.join(other[:3])}{' and more' if other[3:] else ''}, which is no"
-            " checkpoint's"
+            f"{folder}: contains {', '.join(other[:3])}{' and more' if other[3:] else ''}, not part"
+            " of a checkpoint"
         )
         raise BadInput(
-            message, "move that elsewhere, or name another folder: only checkpoints are replaced"
+            message, "move it elsewhere, or name another folder: only checkpoints are replaced"
         )
     return names
 
 
-def _of_a_checkpoint(path: Path) -> bool:
+def _is_checkpoint_file(path: Path) -> bool:
     return (
         path.is_file()
         and not path.is_symlink()
@@ -120,8 +118,8 @@ def _of_a_checkpoint(path: Path) -> bool:
 
 
 def _exchange(one: Path, other: Path) -> None:
-    """Let two folders take each other's name in one step (renameat2 of Linux): nobody ever finds
-    neither, or a part."""
+    """Exchange the names of two folders in one step (renameat2 of Linux), so that both exist at any
+    time."""
     names = os.fsencode(one), os.fsencode(other)
     if ctypes.CDLL(None, use_errno=True).renameat2(
         AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE
@@ -134,21 +132,21 @@ def _exchange(one: Path, other: Path) -> None:
 
 
 def _remove(folder: Path, names: list[str]) -> None:
-    """Remove an old checkpoint: the files that were looked at, and their folder if nobody added to
-    it meanwhile."""
+    """Remove an old checkpoint: the checked files, and the folder if nothing was added
+    meanwhile."""
     for name in names:
         (folder / name).unlink(missing_ok=True)
     if left := [path.name for path in folder.iterdir()]:
         message = (
-            f"{folder}: somebody added {', '.join(left)} to the old checkpoint; the new one is in"
-            " its place"
+            f"{folder}: {', '.join(left)} was added to the old checkpoint meanwhile; the new"
+            " checkpoint is in place"
         )
-        raise RunFailed(message, "move that elsewhere")
+        raise RunFailed(message, "move it elsewhere")
     folder.rmdir()
 
 
 def _copy(checkpoint: Checkpoint, partial: Path) -> list[str]:
-    """Copy the recorded files; the copies' checksums must be those of the record. Returns their
+    """Copy the recorded files and compare the copies' checksums with the record. Returns the
     names."""
     record = checkpoint.state.record or {}
     prefix = f"{checkpoint.folder.name}/"
@@ -158,13 +156,14 @@ def _copy(checkpoint: Checkpoint, partial: Path) -> list[str]:
         copy.parent.mkdir(parents=True, exist_ok=True)
         if not source.is_file():
             raise RunFailed(
-                f"{source}: is missing", f"make it again with `--redo {checkpoint.node.id}`"
+                f"{source}: is missing",
+                f"run the stage again with `--redo {checkpoint.node.id}`",
             )
         shutil.copyfile(source, copy)
         if checksum(copy) != record["files"][name]["sha256"]:
             shutil.rmtree(partial)
             raise RunFailed(
                 f"{source}: has changed since it was recorded",
-                f"make it again with `--redo {checkpoint.node.id}`",
+                f"run the stage again with `--redo {checkpoint.node.id}`",
             )
     return [name.removeprefix(prefix) for name in names]

@@ -1,4 +1,4 @@
-"""`uphill grade`: answers from the command line or from a file, before the verifiers."""
+"""`uphill grade`: grades answers from the command line or from a file."""
 
 import sys
 from collections.abc import Sequence
@@ -12,17 +12,18 @@ from pipeline.cli.output import print_table
 
 @dataclass(frozen=True)
 class Graded:
-    """What came out."""
+    """The result of `uphill grade`."""
 
     document: dict[str, Any]
+    """The document of `grade --json`."""
 
     def show(self) -> None:
-        """The table on stdout, of answers with an expected verdict only those that got another;
-        counts on stderr."""
+        """Print the table on stdout and counts on stderr. Of the answers with an expected verdict,
+        the table shows only those that were graded differently."""
         from evals.grading import grade_table, refusals
 
         rows = self.document["rows"]
-        judged = [row for row in rows if row["expected"] is not None]
+        expected = [row for row in rows if row["expected"] is not None]
         shown = [
             row
             for row in rows
@@ -30,14 +31,14 @@ class Graded:
         ]
         if shown:
             print_table(grade_table({"rows": shown}))
-        if judged:
+        if expected:
             print(
                 f"false right: {self.document['false_right']} of"
-                f" {sum(not row['expected'] for row in judged)}"
+                f" {sum(not row['expected'] for row in expected)}"
             )
             print(
                 f"false wrong: {self.document['false_wrong']} of"
-                f" {sum(row['expected'] for row in judged)}"
+                f" {sum(row['expected'] for row in expected)}"
             )
         for line in refusals(rows):
             print(line, file=sys.stderr)

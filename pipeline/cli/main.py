@@ -1,8 +1,7 @@
-"""The entry point `uphill`: first proof that our packages are our own, then the commands, then exit
-codes.
+"""The entry point `uphill`: checks that no package of ours is shadowed, then runs the command.
 
-Nothing of ours is imported before that proof: a package of another distribution may have its name.
-"""
+None of our packages is imported before that check, because another distribution may have a package
+of the same name."""
 
 import sys
 
@@ -10,12 +9,12 @@ from pipeline.checkout import shadowed
 
 
 def main() -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     if lines := shadowed():
         print("error: " + "\n".join(lines), file=sys.stderr)
         print(
-            "  remedy: uninstall the other distribution, or use an environment of this"
-            " checkout's own",
+            "  remedy: uninstall the other distribution, or use a separate environment for this"
+            " checkout",
             file=sys.stderr,
         )
         return 2

@@ -1,4 +1,4 @@
-"""What a command prints on stdout: one JSON document for programs, or a table for people."""
+"""Prints a command's result on stdout: one JSON document, or a table."""
 
 import json
 import sys
@@ -7,11 +7,12 @@ from typing import Any
 
 
 def print_json(document: Any) -> None:
+    """Print the document, indented."""
     print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False), flush=True)
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """A table whose first row is its header: with Rich on a terminal, plain columns elsewhere."""
+    """Print a table whose first row is the header: with Rich on a terminal, else plain columns."""
     if not sys.stdout.isatty():
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         for row in rows:

@@ -1,4 +1,4 @@
-"""`uphill plan` and `uphill check`: what a recipe says, before anything runs."""
+"""`uphill plan` and `uphill check`: what a recipe does and needs, before anything runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +22,12 @@ from pipeline.recipe.user_files import kept_checksums
 
 
 def plan_view(recipe: Recipe, runs_dir: Path, gpu: str) -> dict[str, Any]:
-    """The document of `plan --json`; memory counted in GPUs of the kind `gpu`."""
+    """The document of `plan --json`. `gpu` is the kind of GPU in which memory is counted."""
     sums = kept_checksums()
     plan = build_plan(recipe, sums.of)
     states = inspect(plan, runs_dir / plan.name)
-    expected, needs = bounds(recipe), memory_view(recipe, gpu)
-    memory, disk = needs.pop("stages"), predicted_disk(recipe)
+    expected, memory = bounds(recipe), memory_view(recipe, gpu)
+    memory_by_stage, disk = memory.pop("stages"), predicted_disk(recipe)
     stages = [
         {
             "id": node.id,
@@ -38,7 +38,7 @@ def plan_view(recipe: Recipe, runs_dir: Path, gpu: str) -> dict[str, Any]:
             "inputs": node.inputs,
             "note": (note_on(states[node.id]) or (f"adopts {node.adopts}" if node.adopts else "")),
             "expected": expected[node.id],
-            "memory": memory.get(node.id),
+            "memory": memory_by_stage.get(node.id),
             "disk": disk.get(node.id),
         }
         for node in plan.nodes
@@ -49,13 +49,13 @@ def plan_view(recipe: Recipe, runs_dir: Path, gpu: str) -> dict[str, Any]:
         "path": str(runs_dir / plan.name),
         "stages": stages,
         "disk": space,
-        **needs,
+        **memory,
     }
     return {**view, "trusted": list(map(str, sums.trusted))}
 
 
 def plan_table(view: dict[str, Any]) -> list[list[str]]:
-    """The rows of the table for people, its header first."""
+    """The rows of the printed table, the header first."""
     rows = [["stage", "kind", "state", "fingerprint", "reads", "expected"]]
     for stage in view["stages"]:
         reads = ", ".join(dict.fromkeys(stage["inputs"].values()))
@@ -70,8 +70,7 @@ def plan_table(view: dict[str, Any]) -> list[list[str]]:
 
 
 def print_plan(view: dict[str, Any]) -> None:
-    """The plan for people: what runs, how large the model is, what memory the stages take, what
-    that rests on."""
+    """Print the plan: the stages, the size of the model, disk, memory and the assumptions."""
     print_table(plan_table(view))
     print(f"\n{model_line(view)}\n{disk_line(view['disk'])}\n")
     if len(table := memory_table(view)) > 1:
@@ -82,26 +81,25 @@ def print_plan(view: dict[str, Any]) -> None:
 def check_recipes(
     paths: Sequence[Path], settings: list[str] | None, *, deep: bool = False
 ) -> list[dict[str, Any]]:
-    """Every recipe, resolved; BadInput with what is wrong in any of them. With `deep` their prompts
-    are asked too."""
-    found, errors = [], []
+    """Every recipe with its defaults filled in. BadInput with the problems of all of them. With
+    `deep` the early check runs too."""
+    resolved_recipes, errors = [], []
     for path in paths:
         try:
             recipe = load_recipe(path, settings, to_run=deep, here=True)
-            asked = deep_check(recipe, Reporter()) if deep else {}
+            report = deep_check(recipe, Reporter()) if deep else {}
             resolved = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
-            found.append({"path": str(path), "recipe": resolved, **asked})
+            resolved_recipes.append({"path": str(path), "recipe": resolved, **report})
         except BadInput as error:
             errors.append(error)
     if errors:
         remedies = dict.fromkeys(error.remedy for error in errors if error.remedy)
         raise BadInput("\n".join(error.message for error in errors), "; ".join(remedies))
-    return found
+    return resolved_recipes
 
 
 def recipe_text(entry: dict[str, Any]) -> str:
-    """A resolved recipe as YAML, under the name of its file and, after a deep check, what was
-    asked."""
+    """A resolved recipe as YAML, after comments with its path and the results of a deep check."""
     lines = [f"# {entry['path']}"]
     for row in entry.get("asked", ()):
         lines.append(

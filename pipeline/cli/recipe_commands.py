@@ -1,4 +1,4 @@
-"""The commands on a recipe: run, plan, check."""
+"""The commands that take a recipe: run, plan, check."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,18 +14,18 @@ OnlyStage = Annotated[
     str | None, typer.Option("--stage", metavar="ID", help="Run only this stage.")
 ]
 UntilStage = Annotated[
-    str | None, typer.Option("--until", metavar="ID", help="Run up to and with this stage.")
+    str | None, typer.Option("--until", metavar="ID", help="Run up to and including this stage.")
 ]
 RedoStages = Annotated[
     list[str] | None,
     typer.Option(
-        "--redo", metavar="ID", help="Run this finished stage, and what was made from it, again."
+        "--redo", metavar="ID", help="Run this finished stage again, and what depends on it."
     ),
 ]
 Grace = Annotated[
     float,
     typer.Option(
-        "--grace", metavar="SECONDS", min=0, help="At SIGTERM or Ctrl-C: time to save the state."
+        "--grace", metavar="SECONDS", min=0, help="Time to save the state at SIGTERM or Ctrl-C."
     ),
 ]
 
@@ -41,7 +41,7 @@ def run(
     grace: Grace = SECONDS_TO_SAVE,
     as_json: Json = False,
 ) -> None:
-    """Run a recipe, going on from what is there. Ids are those of `uphill plan`, such as `rl` or
+    """Run a recipe; finished stages are skipped. Ids are those of `uphill plan`, such as `rl` or
     `eval-rl`."""
     from pipeline.cli.compare import compare_table, rows_of
     from pipeline.cli.status import status_of
@@ -73,7 +73,7 @@ def plan(
     ] = GPU,
     as_json: Json = False,
 ) -> None:
-    """Say what a recipe would run, what of it is done, and what it needs; loads no model."""
+    """Show what a recipe runs, what is done, and what it needs; loads no model."""
     from common.checksums import trust_lines
     from pipeline.cli.overview import plan_view, print_plan
     from pipeline.recipe.load import load_recipe
@@ -93,7 +93,7 @@ def check(
     deep: Annotated[
         bool,
         typer.Option(
-            "--deep", help="Gather the prompts too, and ask template and lengths of all stages."
+            "--deep", help="Also gather the prompts and check templates and lengths of all stages."
         ),
     ] = False,
     as_json: Json = False,
@@ -101,8 +101,8 @@ def check(
     """Validate recipes and print them with every default filled in."""
     from pipeline.cli.overview import check_recipes, recipe_text
 
-    found = check_recipes(recipes, settings, deep=deep)
+    entries = check_recipes(recipes, settings, deep=deep)
     if as_json:
-        print_json({"recipes": found})
+        print_json({"recipes": entries})
     else:
-        print("\n".join(recipe_text(entry) for entry in found))
+        print("\n".join(recipe_text(entry) for entry in entries))

@@ -1,4 +1,4 @@
-"""`uphill regrade`: a finished run's rollouts and evaluation answers under the present
+"""`uphill regrade`: grades a finished run's rollouts and evaluation answers with the present
 verifiers."""
 
 from pathlib import Path
@@ -12,8 +12,8 @@ from stages.declaration import PROMPTS_STAGE
 
 
 def regrade_run(name: str, runs_dir: Path) -> dict[str, Any]:
-    """The document of `regrade --json` for `RUN` or `RUN:STAGE`; a stage stands for its evaluation
-    too."""
+    """The document of `regrade --json` for `RUN` or `RUN:STAGE`. A stage includes its
+    evaluation."""
     from evals.regrade import answers, regrade, require_answers, rollouts
 
     run, stage = find_stage(name, runs_dir)
@@ -21,7 +21,7 @@ def regrade_run(name: str, runs_dir: Path) -> dict[str, Any]:
     states = inspect(plan, run)
     if stage is not None and states[plan[stage].id].state != "done":
         raise BadInput(f"{name}: the stage is {states[stage].state}", "run the recipe first")
-    found = []
+    rows = []
     for node in plan.nodes:
         of = node.evaluated
         if states[node.id].state != "done" or stage not in (None, node.id, of):
@@ -31,8 +31,8 @@ def regrade_run(name: str, runs_dir: Path) -> dict[str, Any]:
             prompts = (
                 states[PROMPTS_STAGE].folder if states[PROMPTS_STAGE].state == "done" else None
             )
-            found.append(regrade(node.id, list(answers(folder, prompts))))
-        elif node.leaves(GROUPS):
-            found.append(regrade(node.id, list(rollouts(folder))))
-    require_answers(found, name)
-    return {"run": str(run), "stages": found}
+            rows.append(regrade(node.id, list(answers(folder, prompts))))
+        elif node.has_output(GROUPS):
+            rows.append(regrade(node.id, list(rollouts(folder))))
+    require_answers(rows, name)
+    return {"run": str(run), "stages": rows}

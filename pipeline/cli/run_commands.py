@@ -1,4 +1,4 @@
-"""The commands on a run: status, verify, compare, eval, export, regrade; and grade."""
+"""The commands that take a run: status, verify, compare, eval, export, regrade; and grade."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,43 +12,41 @@ from pipeline.execution.progress import Reporter
 
 @app.command()
 def status(run: RunName, runs_dir: RunsDir = RUNS, as_json: Json = False) -> None:
-    """Say what of a run is finished, what runs, and the last figures of each stage."""
+    """Show which stages of a run are done or running, and the last figures of each."""
     from pipeline.cli.status import status_of, status_table
     from pipeline.execution.run_folder import find_run
 
-    found = status_of(find_run(run, runs_dir))
-    print_json(found) if as_json else print_table(status_table(found))
+    document = status_of(find_run(run, runs_dir))
+    print_json(document) if as_json else print_table(status_table(document))
 
 
 @app.command()
 def verify(
     run: Annotated[
         str,
-        typer.Argument(
-            metavar="RUN[:STAGE]", help="The whole run, or a stage and what it came from."
-        ),
+        typer.Argument(metavar="RUN[:STAGE]", help="The whole run, or a stage and its inputs."),
     ],
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
-    """Prove that a run's files are those that its stages wrote, from the last weights back to the
+    """Check that a run's files are those that its stages wrote, from the last weights back to the
     prompts."""
     from common.errors import RunFailed
     from pipeline.execution.run_folder import find_stage
     from pipeline.execution.verify import verify_run, verify_table
 
-    found = verify_run(*find_stage(run, runs_dir))
-    print_json(found) if as_json else print_table(verify_table(found))
-    if found["problems"]:
-        remedy = "put the files as they were, or make the stage again with --redo"
-        Reporter(bars=False).error(RunFailed("\n".join(found["problems"]), remedy))
+    document = verify_run(*find_stage(run, runs_dir))
+    print_json(document) if as_json else print_table(verify_table(document))
+    if document["problems"]:
+        remedy = "restore the files, or run the stage again with --redo"
+        Reporter(bars=False).error(RunFailed("\n".join(document["problems"]), remedy))
         raise typer.Exit(RunFailed.exit_code)
 
 
 @app.command("eval")
 def evaluate(
     checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT|RUN[:STAGE]", help="What is asked.")
+        str, typer.Argument(metavar="CHECKPOINT|RUN[:STAGE]", help="What to evaluate.")
     ],
     suite: Annotated[
         str, typer.Option("--suite", metavar="NAME[,NAME]", help="The suites, comma-separated.")
@@ -65,7 +63,7 @@ def evaluate(
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a checkpoint folder, or the checkpoint of a run's stage (by default its last
+    """Evaluate a checkpoint folder, or the checkpoint of a run's stage (by default the last
     finished one)."""
     from pipeline.cli.evaluate import evaluate, results_table
 
@@ -81,8 +79,8 @@ def compare(
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
-    """Show base and every stage side by side, in per cent: score [95 % interval] difference to the
-    parent."""
+    """Show the scores of base and of every stage side by side, in per cent: score [95 % interval]
+    difference to the parent."""
     from pipeline.cli.compare import compare_table, rows_of
     from pipeline.execution.run_folder import find_run
 
@@ -101,17 +99,18 @@ def export(
     ],
     target: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
     force: Annotated[
-        bool, typer.Option("--force", help="Replace the checkpoint that is in DIR.")
+        bool, typer.Option("--force", help="Replace an existing checkpoint in DIR.")
     ] = False,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
-    """Copy a stage's checkpoint (safetensors, config, tokenizer) to a folder of its own."""
+    """Copy a stage's checkpoint (safetensors, config, tokenizer) to a folder."""
     from pipeline.cli.export import export
     from pipeline.execution.run_folder import find_checkpoint
 
-    done = export(find_checkpoint(checkpoint, runs_dir), target, force)
-    print_json(done) if as_json else print(f"{done['run']}:{done['stage']} is in {done['path']}")
+    copied = export(find_checkpoint(checkpoint, runs_dir), target, force)
+    message = f"{copied['run']}:{copied['stage']} is in {copied['path']}"
+    print_json(copied) if as_json else print(message)
 
 
 @app.command()
@@ -123,13 +122,13 @@ def regrade(
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
-    """Say how many of a finished run's rollouts and evaluation answers are graded otherwise
-    today."""
+    """Show how many of a finished run's rollouts and evaluation answers the present verifiers grade
+    differently."""
     from evals.regrade import regrade_table
     from pipeline.cli.regrade import regrade_run
 
-    found = regrade_run(run, runs_dir)
-    print_json(found) if as_json else print_table(regrade_table(found))
+    document = regrade_run(run, runs_dir)
+    print_json(document) if as_json else print_table(regrade_table(document))
 
 
 @app.command()
@@ -138,7 +137,7 @@ def grade(
         list[str] | None, typer.Argument(metavar="ANSWER...", help="Whole completions.")
     ] = None,
     verifier: Annotated[
-        str | None, typer.Option("--verifier", metavar="NAME", help="The verifier to ask.")
+        str | None, typer.Option("--verifier", metavar="NAME", help="The verifier to use.")
     ] = None,
     reference: Annotated[
         str | None, typer.Option("--reference", metavar="R", help="The reference answer.")
@@ -157,8 +156,8 @@ def grade(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a verifier reads in answers and what it rewards them with; loads no model."""
+    """Show what a verifier reads in answers and the reward that it gives; loads no model."""
     from pipeline.cli.grading import grade_answers
 
-    found = grade_answers(file, verifier, reference, prompt, answers or [])
-    print_json(found.document) if as_json else found.show()
+    graded = grade_answers(file, verifier, reference, prompt, answers or [])
+    print_json(graded.document) if as_json else graded.show()

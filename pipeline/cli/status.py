@@ -1,5 +1,4 @@
-"""`uphill status`: what is finished, what runs, and the last figures of each stage. Reads the run
-folder only."""
+"""`uphill status`: the state and the last figures of each stage. Reads only the run folder."""
 
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from pipeline.store.adopted import origin_of
 from pipeline.store.record import FAILURE
 
 ROUTER = "router/"
-"""What the names of router health begin with (`training/router_metrics.py`)."""
+"""Prefix of the metrics of the routers (`training/router_metrics.py`)."""
 CURRICULUM = "curriculum/"
-"""What the names of the curriculum's figures begin with (`curriculum/plots.py`)."""
+"""Prefix of the metrics of the curriculum (`curriculum/plots.py`)."""
 PARTS = (CURRICULUM, ROUTER)
 
 
@@ -45,14 +44,18 @@ def _row(node: Node, state: NodeState) -> dict[str, Any]:
 
 
 def note_on(state: NodeState) -> str:
-    """Why a stage is in its state, where that needs saying."""
+    """A remark on a stage's state; often empty."""
     if state.state == "stale":
         return why_stale(state)
     if state.state == "failed":
         return str((read_small(state.partial / FAILURE) or {}).get("message", "")).split("\n")[0]
     if state.record and origin_of(state.record):
         return "adopted from another run"
-    return "goes on from what is there" if state.state == "todo" and state.partial.exists() else ""
+    return (
+        "continues from its last attempt"
+        if state.state == "todo" and state.partial.exists()
+        else ""
+    )
 
 
 def _last_metrics(partial: Path) -> dict[str, Any]:
@@ -61,7 +64,7 @@ def _last_metrics(partial: Path) -> dict[str, Any]:
 
 
 def status_table(status: dict[str, Any]) -> list[list[str]]:
-    """The rows of the table for people, its header first."""
+    """The rows of the printed table, the header first."""
     header = [
         "stage",
         "kind",

@@ -1,1 +1,1 @@
-"""Running a plan: a process for each stage, and the state of a run on disk."""
+"""Runs a plan, each stage in its own process, and reads the state of a run from disk."""

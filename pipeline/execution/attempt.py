@@ -1,5 +1,4 @@
-"""One attempt at a node: its working folder, what its process is told, and how its output becomes
-final."""
+"""One attempt to run a node: prepares its working folder, and turns it into the finished folder."""
 
 import os
 import shutil
@@ -25,43 +24,44 @@ from pipeline.store.record import (
 
 LOG = "stage.log"
 REPLACED = "replaced"
-"""Folder in a run for what was made anew since: one earlier version a stage."""
+"""Folder in a run for replaced output: one earlier version per stage."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A node that is about to run in `partial`, to end up in `folder`."""
+    """A node that runs in `partial`; the finished output is renamed to `folder`."""
 
     node: Node
     folder: Path
     inputs: Mapping[str, Path]
-    """Input name to the finished folder it is read from."""
+    """Input name to the finished folder that is read."""
     made_from: Mapping[str, Mapping[str, str]]
-    """Input name to what identifies the execution that made it."""
+    """Input name to stage, fingerprint and record checksum of the execution that produced it."""
     settings: Mapping[str, Any]
-    """`threads`, `divergence` and `stall_minutes`: how the process runs, not what it computes."""
+    """`threads`, `divergence` and `stall_minutes` of the process; they change no result."""
     started: datetime
-    """When this attempt began."""
+    """Start of this attempt."""
     first_started: str = ""
-    """When the first attempt began, in ISO form."""
+    """Start of the first attempt, in ISO format."""
     attempts: int = 1
+    """Number of attempts, this one included."""
     seconds_before: float = 0.0
-    """How long earlier attempts ran."""
+    """Running time of earlier attempts."""
     seconds_checking: float = 0.0
-    """How long it took to check the inputs against their records."""
+    """Time spent on checking the inputs against their records."""
 
     @property
     def partial(self) -> Path:
         return partial_of(self.folder)
 
     def seconds(self) -> float:
-        """How long all attempts ran up to now."""
+        """Running time of all attempts up to now."""
         return self.seconds_before + (datetime.now(UTC) - self.started).total_seconds()
 
 
 def recover(attempt: Attempt) -> bool:
-    """Finish what a runner did that was killed between writing the record and renaming the
-    folder."""
+    """Finish an attempt whose runner was killed between writing the record and renaming the
+    folder. False if there is none."""
     record = read_record(attempt.partial)
     if (
         record is None
@@ -74,11 +74,10 @@ def recover(attempt: Attempt) -> bool:
 
 
 def prepare(attempt: Attempt) -> tuple[Attempt, str]:
-    """Make the working folder ready; returns the attempt with its history, and what to tell the
-    person about it.
+    """Prepare the working folder; return the attempt with its history, and a message for the user.
 
-    What an earlier attempt left is kept if it was at the very same thing, and removed otherwise.
-    """
+    The state of an earlier attempt is kept if it had the same fingerprint and inputs, and removed
+    or moved aside otherwise."""
     previous, notice = read_small(attempt.partial / ATTEMPT), ""
     if (
         previous
@@ -92,11 +91,11 @@ def prepare(attempt: Attempt) -> tuple[Attempt, str]:
             seconds_before=before,
             first_started=previous["first"],
         )
-        notice = f"goes on from attempt {previous['attempts']}"
-    elif attempt.partial.exists() and (kept := set_aside(attempt.partial)):
+        notice = f"continues from attempt {previous['attempts']}"
+    elif attempt.partial.exists() and (outcome := set_aside(attempt.partial)):
         notice = (
-            f"begins anew: what an earlier attempt left ({kept}) was made under other settings or"
-            " from other inputs"
+            f"starts over: the state of an earlier attempt ({outcome}) was made under other"
+            " settings or from other inputs"
         )
     attempt.partial.parent.mkdir(exist_ok=True)  # `evals`
     attempt.partial.mkdir(exist_ok=True)
@@ -106,12 +105,12 @@ def prepare(attempt: Attempt) -> tuple[Attempt, str]:
         attempt,
         first_started=attempt.first_started or attempt.started.isoformat(timespec="seconds"),
     )
-    note(attempt, ended=False)
+    write_attempt(attempt, ended=False)
     return attempt, notice
 
 
-def note(attempt: Attempt, ended: bool) -> None:
-    """Write `attempt.json`: what the worker runs, and whose working folder this is."""
+def write_attempt(attempt: Attempt, ended: bool) -> None:
+    """Write `attempt.json`: what the worker runs, and which attempt the working folder is of."""
     write_json(
         attempt.partial / ATTEMPT,
         {
@@ -137,13 +136,13 @@ def note(attempt: Attempt, ended: bool) -> None:
 
 
 def earlier_seconds(partial: Path) -> float:
-    """How long the attempts ran that left an unfinished folder; 0 where there is none."""
+    """Running time of the attempts at an unfinished folder, in seconds; 0 if there is none."""
     previous = read_small(partial / ATTEMPT)
     return previous["seconds_before"] + _lost_seconds(partial, previous) if previous else 0.0
 
 
 def _lost_seconds(partial: Path, previous: Mapping[str, Any]) -> float:
-    """How long an attempt ran whose runner was killed: up to the last word in its log."""
+    """Running time of an attempt whose runner was killed: up to the last change of its log."""
     log = partial / LOG
     if previous["started"] is None or not log.exists():
         return 0.0
@@ -151,11 +150,10 @@ def _lost_seconds(partial: Path, previous: Mapping[str, Any]) -> float:
 
 
 def _remove_outputs(partial: Path) -> None:
-    """Leave of an earlier attempt what a stage goes on from: `resume/` and its logs. Outputs are
-    made anew.
+    """Keep `resume/` and the logs of an earlier attempt, from which a stage continues; remove the
+    rest.
 
-    A killed library leaves temporary files under names of its own, which must not become outputs.
-    """
+    A killed library may leave temporary files, which must not become outputs."""
     for path in partial.iterdir():
         if path.name in (SCRATCH, LOG, LOCK, ATTEMPT) or path.suffix == ".jsonl":
             continue
@@ -163,8 +161,8 @@ def _remove_outputs(partial: Path) -> None:
 
 
 def set_aside(partial: Path) -> str:
-    """Empty an unfinished folder; one with checkpoints moves to `replaced/`. Says what was done, or
-    "" for nothing."""
+    """Empty an unfinished folder, or move it to `replaced/` if it has checkpoints. Returns what was
+    done in words; "" if the folder was empty."""
     if not any(partial.glob(f"{SCRATCH}/checkpoint-*")):
         return "removed" if empty(partial) else ""
     target = partial.parent / REPLACED / partial.name
@@ -175,15 +173,15 @@ def set_aside(partial: Path) -> str:
 
 
 def empty(folder: Path) -> bool:
-    """Remove everything in `folder` but its lock; True if there was anything."""
-    found = [path for path in folder.iterdir() if path.name != LOCK]
-    for path in found:
+    """Remove everything in `folder` except its lock; True if there was anything."""
+    paths = [path for path in folder.iterdir() if path.name != LOCK]
+    for path in paths:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    return bool(found)
+    return bool(paths)
 
 
 def finish(attempt: Attempt, outputs: Mapping[str, Any]) -> None:
-    """Record the outputs of a worker that ended well, and give the folder its final name."""
+    """Write the record of a worker that succeeded, and give the folder its final name."""
     finished = datetime.now(UTC)
     write_record(
         attempt.partial,
@@ -212,8 +210,8 @@ def finish(attempt: Attempt, outputs: Mapping[str, Any]) -> None:
 
 
 def seal(attempt: Attempt) -> None:
-    """Remove what is no output and rename the folder. Safe to repeat after a crash anywhere in
-    it."""
+    """Remove everything that is not an output, and rename the folder. Safe to repeat after a crash
+    at any point."""
     shutil.rmtree(attempt.partial / SCRATCH, ignore_errors=True)
     for name in (ATTEMPT, FAILURE, LOCK):
         (attempt.partial / name).unlink(missing_ok=True)

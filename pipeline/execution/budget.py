@@ -1,4 +1,4 @@
-"""What a run has cost so far, against the recipe's `budget`."""
+"""Compares the cost of a run so far with the recipe's `budget`."""
 
 import os
 from collections.abc import Mapping
@@ -10,27 +10,27 @@ from pipeline.execution.attempt import Attempt, earlier_seconds
 from pipeline.execution.state import NodeState
 
 RUNNING = ("tokens_generated_total", "tokens_trained_total", "num_tokens")
-"""Figures of `metrics.jsonl` that count the tokens of a stage so far."""
+"""Figures in `metrics.jsonl` that count the tokens of a stage so far."""
 
 
 @dataclass
 class Budget:
-    """Made anew for each stage; `exceeded` is asked before it runs and while it does."""
+    """The budget as seen by one stage. `exceeded` is called before the stage runs and during it."""
 
     hours: float | None
     tokens: int | None
     seconds_before: float
     tokens_before: int
     attempt: Attempt
-    """The stage's attempt; what earlier ones of it logged counts before it begins."""
+    """The stage's attempt. The logs of its earlier attempts count as well."""
     _seen: tuple[int, int] = (0, 0)
-    """Size of the running stage's metrics when they were last read, and the tokens they told of."""
+    """Size of the stage's metrics file when it was last read, and the tokens that it counted."""
 
     @classmethod
     def of(
         cls, limits: Mapping[str, Any], states: Mapping[str, NodeState], attempt: Attempt
     ) -> "Budget":
-        """What `attempt` has left of `limits` after the stages that are finished or begun."""
+        """The budget `limits` with the cost of all finished and unfinished stages in `states`."""
         records = [state.record for state in states.values() if state.record]
         seconds = sum(record["seconds"] for record in records)
         seconds += sum(
@@ -40,7 +40,7 @@ class Budget:
         return cls(limits.get("hours"), limits.get("tokens"), seconds, tokens, attempt)
 
     def exceeded(self) -> str | None:
-        """Why the run must stop, or None."""
+        """Why the run must stop; None if it need not."""
         seconds = self.seconds_before + self.attempt.seconds() - self.attempt.seconds_before
         tokens = self.tokens_before + self._running()
         if self.hours is not None and seconds > self.hours * 3600:
@@ -50,9 +50,9 @@ class Budget:
         return None
 
     def _running(self) -> int:
-        """Tokens of the running stage, as far as it has logged them. A stage that adopts copies the
-        log of another run, whose tokens are not this run's."""
-        if not self.attempt.node.leaves(METRICS):
+        """Tokens that the running stage has logged. 0 for an adopted stage: its copied log counts
+        tokens of another run."""
+        if not self.attempt.node.has_output(METRICS):
             return 0
         path = METRICS.path(self.attempt.partial)
         size = os.path.getsize(path) if path.exists() else 0

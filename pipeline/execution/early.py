@@ -1,11 +1,9 @@
-"""The early check: what would otherwise end a run after it has cost something."""
+"""Runs the early check, which finds problems before they end an expensive stage."""
 
 import shutil
 from datetime import UTC, datetime
 
-from pipeline.execution.attempt import (
-    Attempt,
-)
+from pipeline.execution.attempt import Attempt
 from pipeline.execution.process import Signals
 from pipeline.execution.request import RunRequest
 from pipeline.execution.stage_process import run_attempt, settings
@@ -14,15 +12,13 @@ from pipeline.store.record import read_record, verify
 from stages.declaration import PROMPTS_STAGE
 
 PREFLIGHT = "preflight"
-"""The folder of a run with what the early check found."""
+"""The folder of a run with the result of the early check."""
 
 
-def ask_early(request: RunRequest, signals: Signals, before: str | None = None) -> None:
-    """Ask what would otherwise end the run late, unless the stage `before` which it is asked is
-    done already.
+def run_early_check(request: RunRequest, signals: Signals, before: str | None = None) -> None:
+    """Run the early check, unless the stage that follows it, `before`, is already done.
 
-    It needs the prompts. What was found is not asked again while nothing changes.
-    """
+    Needs the finished prompts. Not repeated while neither the recipe nor the prompts change."""
     node, states = request.plan.preflight, inspect(request.plan, request.run)
     if node is None or states[PROMPTS_STAGE].state != "done" or signals.requested:
         return

@@ -1,4 +1,4 @@
-"""How a stage's process ended badly, as an error that a person can act on."""
+"""Turns the failure of a stage's process into an error with a remedy."""
 
 import signal
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from common.errors import BadInput, GateStopped, Interrupted, RunFailed, UphillError
 
-KINDS: dict[str, type[UphillError]] = {
+ERRORS: dict[str, type[UphillError]] = {
     kind.__name__: kind for kind in (BadInput, RunFailed, GateStopped, Interrupted)
 }
 
@@ -14,23 +14,24 @@ KINDS: dict[str, type[UphillError]] = {
 def failure(
     stage: str, remedy: str, returncode: int, last: dict[str, Any], log: Path, stopping: bool
 ) -> UphillError:
-    """The error for a worker that did not finish: its own words where it had any, else its end and
-    its last lines. `remedy` is
-    what to lower when memory runs out."""
+    """The error of a worker that did not finish: its own message if it sent one, otherwise how it
+    ended, with the last lines of its log. `last` is its last message; `remedy` names the settings
+    to lower when memory runs out."""
     if last.get("type") == "error":
-        return KINDS.get(last["kind"], RunFailed)(
+        return ERRORS.get(last["kind"], RunFailed)(
             f"stage {stage!r}: {last['message']}", last["remedy"]
         )
     if last.get("type") == "stalled":
         return RunFailed(
-            f"stage {stage!r} made no progress for runtime.stall_minutes and was ended; log:"
+            f"stage {stage!r} made no progress for runtime.stall_minutes and was terminated; log:"
             f" {log}{_tail(log)}",
-            "read the log; raise runtime.stall_minutes if it only needs longer; the same command"
-            " goes on",
+            "read the log; raise runtime.stall_minutes if the stage only needs longer; run the same"
+            " command again to continue",
         )
     if stopping and returncode < 0:
         return Interrupted(
-            f"stage {stage!r} was stopped", "the same command goes on from its last checkpoint"
+            f"stage {stage!r} was stopped",
+            "run the same command again to continue from its last checkpoint",
         )
     if returncode < 0:
         name = signal.Signals(-returncode).name
@@ -38,27 +39,27 @@ def failure(
         hints = {
             signal.SIGKILL: (f"if memory ran out, lower {remedy}; "),
             signal.SIGILL: (
-                "this CPU cannot run the bfloat16 kernels that it announces: use float32 for dtype"
+                "this CPU cannot run the bfloat16 kernels that it advertises: use float32 for dtype"
                 " and precision; "
             ),
         }
         return RunFailed(
-            message, f"{hints.get(signal.Signals(-returncode), '')}the same command goes on"
+            message,
+            f"{hints.get(signal.Signals(-returncode), '')}run the same command again to continue",
         )
     how = f"exit code {returncode}" if returncode else "without a result"
     return RunFailed(
         f"stage {stage!r} crashed ({how}); log: {log}{_tail(log)}",
-        "read the log; the same command goes on from there",
+        "read the log; run the same command again to continue",
     )
 
 
-def vanished(folder: Path) -> RunFailed:
-    """The error for a folder of the run that is not where it was."""
+def missing_folder(folder: Path) -> RunFailed:
+    """The error for a folder of the run that was moved, removed or replaced."""
     return RunFailed(
-        f"{folder}: is not there any more, or another folder is in its place: was it moved, or its"
-        " disk unmounted?",
-        "bring it back, and the same command goes on; remove what may have been written in its"
-        " place",
+        f"{folder}: does not exist any more, or another folder has taken its place: was it moved,"
+        " or its disk unmounted?",
+        "restore it and run the same command again; remove anything written in its place",
     )
 
 

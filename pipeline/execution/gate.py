@@ -1,4 +1,4 @@
-"""After an evaluation: whether the checkpoint may go on."""
+"""Checks the gate after an evaluation."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from pipeline.planning.plan import Node
 
 
 def check_gate_of(request: RunRequest, node: Node) -> None:
-    """GateStopped when the evaluation `node` fell too far below that of the checkpoint it came
-    from, or cannot tell."""
+    """GateStopped when the score of the evaluation `node` fell too far below the one of the parent
+    checkpoint, or when a score is missing."""
     gate = request.plan.gate
     if gate is None or node.evaluated is None:
         return
@@ -33,7 +33,7 @@ def check_gate_of(request: RunRequest, node: Node) -> None:
 
 
 def _results(state: NodeState) -> dict[str, Any]:
-    """The parsed `results.json` of a finished evaluation."""
+    """The content of `results.json` of a finished evaluation."""
     try:
         results: dict[str, Any] = RESULTS.read(state.folder)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""A stage's process as the runner sees it: started, listened to, asked to stop, and always gone in
+"""Starts a stage's process, receives its messages, stops it on request, and always terminates it in
 the end."""
 
 import json
@@ -18,30 +18,32 @@ from pipeline.checkout import ROOT
 from pipeline.execution.gpus import VARIABLE, first_visible
 from pipeline.execution.worker import CHANNEL
 
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(4 * 2**30), "MALLOC_TRIM_THRESHOLD_": str(16 * 2**30)}
-"""Has glibc keep what tensors on a CPU give back, up to 4 GiB each, for the next ones. Otherwise
-every large tensor is fresh memory from the kernel, whose first touch costs more than many a
-computation: a step of SFT a fifth more time."""
+MALLOC_SETTINGS = {
+    "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(16 * 2**30),
+}
+"""Makes glibc reuse the memory of freed CPU tensors of up to 4 GiB. Otherwise every large tensor
+gets new pages from the kernel, whose first access is slow: a step of SFT takes a fifth longer."""
 SECONDS_TO_SAVE = 300.0
-"""How long a stage that is asked to stop may take to save its state, unless `--grace` says
-otherwise."""
-GRACE_SECONDS = 30
-"""How long a stage that has delivered its result may take to leave."""
+"""Default of `--grace`: the time that a stage has to save its state when it is asked to stop."""
+EXIT_SECONDS = 30
+"""The time that a stage has to exit after it has delivered its result."""
+OnMessage = Callable[[Mapping[str, Any]], None]
+"""Receives a stage's messages of type `progress` and `note`."""
 
 
 @dataclass
 class Signals:
-    """SIGINT and SIGTERM: the first asks the stage to save and stop, the second ends everything at
-    once.
+    """Handles SIGINT and SIGTERM. The first signal asks the stage to save its state and stop; it is
+    killed `grace` seconds later, or at a second signal.
 
-    So does the first alone once `grace` seconds have passed. `limit` asks for a stop as a signal
-    does when it gives a reason for one."""
+    `limit` is polled and requests a stop in the same way when it returns a reason."""
 
     grace: float = SECONDS_TO_SAVE
     limit: Callable[[], str | None] = lambda: None
     requested: bool = False
     reason: str | None = None
-    """What `limit` said, where that is why a stop was asked for."""
+    """The reason that `limit` returned, if it requested the stop."""
     child: subprocess.Popen[bytes] | None = None
     announce: Callable[[], None] = lambda: None
     _since: float = 0.0
@@ -71,8 +73,7 @@ class Signals:
             self.child.terminate()
 
     def poll(self) -> None:
-        """Ask for a stop where the limit is reached; end the child where its time to save is
-        over."""
+        """Request a stop if the limit is reached; kill the child if its time to save is over."""
         if not self.requested:
             self.reason = self.limit()
             if self.reason:
@@ -81,14 +82,14 @@ class Signals:
             end_group(self.child)
 
     def watch(self, child: subprocess.Popen[bytes] | None) -> None:
-        """The process that signals go to from now on."""
+        """Send signals to `child` from now on; None for no process."""
         self.child = child
         if child is not None and self.requested:
             child.terminate()
 
 
 def end_group(child: subprocess.Popen[bytes]) -> None:
-    """Kill the child and whatever it started."""
+    """Kill the child and all processes that it started."""
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -96,30 +97,29 @@ def end_group(child: subprocess.Popen[bytes]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The runner's environment, with one GPU, and our own checkout first among the places that
-    Python imports from."""
-    others = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
-    ours = {"PYTHONPATH": os.pathsep.join([str(ROOT), *others]), "PYTHONUNBUFFERED": "1"}
-    return {**KEEP_MEMORY, **os.environ, **ours, VARIABLE: first_visible(os.environ)}
+    """The runner's environment with one visible GPU and our checkout first on `PYTHONPATH`."""
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    python = {"PYTHONPATH": os.pathsep.join([str(ROOT), *paths]), "PYTHONUNBUFFERED": "1"}
+    return {**MALLOC_SETTINGS, **os.environ, **python, VARIABLE: first_visible(os.environ)}
 
 
 def run_process(
     attempt: Path,
     log: Path,
     signals: Signals,
-    tell: Callable[[Mapping[str, Any]], None],
+    on_message: OnMessage,
     stall: float,
-    there: Callable[[], bool],
+    folder_exists: Callable[[], bool],
 ) -> tuple[int, dict[str, Any]]:
-    """Run the worker on `attempt` until it is gone; its return code and its last word (`finished`,
-    `error` or nothing).
+    """Run the worker on `attempt` until it ends; return its exit code and its last message.
 
-    One that says nothing for `stall` seconds is ended: `stalled` is its last word then. So is one
-    whose folder is no longer `there`: `vanished`. `tell` gets every message on the way (`progress`,
-    `note`); output goes to `log`."""
+    The last message has the type `finished` or `error`, or is empty. A worker that sends nothing
+    for `stall` seconds is terminated; the result is then of type `stalled`. So is one whose folder
+    is missing, with the type `folder_missing`. `on_message` gets all other messages. Output goes to
+    `log`."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
-    # -P keeps the current folder, which may hold packages of the same names, out of the imports.
+    # -P keeps the current folder, which may contain packages of the same names, off sys.path.
     command = [sys.executable, "-P", "-m", "pipeline.execution.worker", str(attempt)]
     with log.open("ab") as output:
         child = subprocess.Popen(
@@ -134,7 +134,7 @@ def run_process(
     os.close(writer)
     signals.watch(child)
     try:
-        last = _listen(child, reader, signals, tell, stall, there)
+        last = _listen(child, reader, signals, on_message, stall, folder_exists)
     finally:
         end_group(child)
         child.wait()
@@ -147,40 +147,41 @@ def _listen(
     child: subprocess.Popen[bytes],
     reader: int,
     signals: Signals,
-    tell: Callable[[Mapping[str, Any]], None],
+    on_message: OnMessage,
     stall: float,
-    there: Callable[[], bool],
+    folder_exists: Callable[[], bool],
 ) -> dict[str, Any]:
-    """Read messages until the child has ended, stalled or lost its folder; its last word, or {}."""
-    rest, last, delivered, heard = b"", dict[str, Any](), 0.0, time.monotonic()
+    """Read messages until the child has ended or stalled, or its folder is missing; return the last
+    message, or {}."""
+    rest, last, delivered, last_data = b"", dict[str, Any](), 0.0, time.monotonic()
     while True:
         signals.poll()
         ended = child.poll() is not None
         data = _read(reader, wait=0.0 if ended else 0.2)
-        heard = time.monotonic() if data else heard
-        if not there():
-            return {"type": "vanished"}
-        if time.monotonic() - heard > stall and not ended:
+        last_data = time.monotonic() if data else last_data
+        if not folder_exists():
+            return {"type": "folder_missing"}
+        if time.monotonic() - last_data > stall and not ended:
             return {"type": "stalled"}
         *lines, rest = (rest + data).split(b"\n")
         for message in map(json.loads, lines):
             if message["type"] in ("progress", "note"):
-                tell(message)
+                on_message(message)
             else:
                 last, delivered = message, time.monotonic()
         if ended and not data:
             return last
-        if last.get("type") == "finished" and time.monotonic() - delivered > GRACE_SECONDS:
+        if last.get("type") == "finished" and time.monotonic() - delivered > EXIT_SECONDS:
             return last
 
 
 def _read(reader: int, wait: float) -> bytes:
-    """What is in the pipe, after waiting for something up to `wait` seconds; empty for nothing or
-    its end."""
+    """Data from the pipe, after waiting up to `wait` seconds; empty if there is none or at the
+    end."""
     ready, _, _ = select.select([reader], [], [], wait)
     if not ready:
         return b""
     data = os.read(reader, 1 << 16)
     if not data and wait:
-        time.sleep(0.01)  # the child closed the pipe and is on its way out
+        time.sleep(0.01)  # the child has closed the pipe and is about to exit
     return data

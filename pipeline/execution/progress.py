@@ -1,19 +1,18 @@
-"""What a person sees of a run on stderr: a bar with rate and time left on a terminal, plain lines
-anywhere else."""
+"""Reports a run on stderr: a progress bar with rate and remaining time on a terminal, plain lines
+elsewhere."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from common.errors import UphillError
-
-Tell = Callable[[Mapping[str, Any]], None]
+from pipeline.execution.process import OnMessage
 
 
 def short(metrics: Mapping[str, Any], limit: int = 4) -> str:
-    """The first few plain figures on one line; of a suite its score."""
+    """The first `limit` plain figures on one line; for a suite its score."""
     metrics = {
         name: value.get("score") if isinstance(value, dict) else value
         for name, value in metrics.items()
@@ -27,14 +26,14 @@ def short(metrics: Mapping[str, Any], limit: int = 4) -> str:
 
 
 def rate(speed: float | None, unit: str) -> str:
-    """Units a second, or seconds a unit when that is more than one."""
+    """Units per second, or seconds per unit if that is more than one."""
     if not speed:
         return ""
     return f"{speed:.1f} {unit}/s" if speed >= 1 else f"{1 / speed:.1f} s/{unit}"
 
 
 class Reporter:
-    """Says what the runner does. `bars` shows progress while a stage runs."""
+    """Prints what the runner does. With `bars`, progress is shown while a stage runs."""
 
     def __init__(self, bars: bool | None = None) -> None:
         self.bars = sys.stderr.isatty() if bars is None else bars
@@ -50,8 +49,8 @@ class Reporter:
         self.line(f"error: {error}")
 
     @contextmanager
-    def stage(self, title: str) -> Iterator[Tell]:
-        """Around a running stage; gives what takes its messages on the way."""
+    def stage(self, title: str) -> Iterator[OnMessage]:
+        """Wraps a running stage; yields the function that receives its messages."""
         if not self.bars:
             yield partial(self._note, title)
             return
@@ -77,7 +76,7 @@ class Reporter:
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task(title, total=None, rate="", metrics="")
 
-            def tell(message: Mapping[str, Any]) -> None:
+            def show(message: Mapping[str, Any]) -> None:
                 if message["type"] == "note":
                     self._note(title, message)
                     return
@@ -89,9 +88,9 @@ class Reporter:
                 )
                 progress.update(task, rate=rate(progress.tasks[0].speed, message["unit"]))
 
-            yield tell
+            yield show
 
     def _note(self, title: str, message: Mapping[str, Any]) -> None:
-        """Say a note; other messages are for a bar."""
+        """Print a note; other messages are for a progress bar."""
         if message["type"] == "note":
             self.line(f"{title}: {message['text']}")

@@ -1,9 +1,7 @@
-"""Removes the weights of checkpoints that a run has no more use for, by the recipe's
-`runtime.keep`.
+"""Removes the weights of checkpoints that are no longer needed, as `runtime.keep` allows.
 
-What stays of a pruned stage is its record, its metrics and `pruned.json`, which names what was
-removed. Never pruned are the last, the best, and what a stage or an evaluation that is not done yet
-still reads."""
+All other files of a pruned stage stay, and `pruned.json` lists the removed ones. Never pruned are
+the newest and the best checkpoints, and those that an unfinished stage or evaluation reads."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,61 +18,62 @@ States = Mapping[str, NodeState]
 
 
 def prune(plan: Plan, states: States) -> list[str]:
-    """Prune what the plan's rule allows; the ids of the stages that lost their weights. Nothing
-    without a rule."""
+    """Prune what `runtime.keep` allows; return the ids of the pruned stages. Without `runtime.keep`
+    nothing is pruned."""
     keep = plan.runtime.get("keep")
-    found = [node.id for node in prunable(plan, states, keep)] if keep else []
-    for stage in found:
+    stages = [node.id for node in prunable(plan, states, keep)] if keep else []
+    for stage in stages:
         _remove(states[stage])
-    return found
+    return stages
 
 
 def prunable(plan: Plan, states: States, keep: Mapping[str, int]) -> list[Node]:
-    """The finished stages whose weights the rule lets go, in the plan's order."""
+    """The finished stages whose weights may be removed, in the plan's order."""
     done = [
-        node for node in plan.nodes if node.leaves(CHECKPOINT) and states[node.id].state == "done"
+        node
+        for node in plan.nodes
+        if node.has_output(CHECKPOINT) and states[node.id].state == "done"
     ]
-    open_ = [node for node in plan.nodes if states[node.id].state != "done"]
-    kept = {stage for node in open_ for stage in node.inputs.values()}
+    unfinished = [node for node in plan.nodes if states[node.id].state != "done"]
+    kept = {stage for node in unfinished for stage in node.inputs.values()}
     kept |= {node.id for node in done[len(done) - keep["last"] :]}
     kept |= _best(_scores(plan, states), keep["best"])
-    return [node for node in done if node.id not in kept and not _gone(states[node.id].folder)]
+    return [node for node in done if node.id not in kept and not _is_pruned(states[node.id].folder)]
 
 
-def _gone(folder: Path) -> bool:
-    """Whether a stage was pruned, to the end: a crash may have come in between."""
+def _is_pruned(folder: Path) -> bool:
+    """Whether a stage was pruned completely. A crash may have interrupted the removal."""
     pruned = pruned_files(folder)
     return bool(pruned) and not any((folder / name).exists() for name in pruned)
 
 
 def _best(scores: Mapping[str, float | None], count: int) -> set[str]:
-    """The `count` stages with the highest scores, and those without one: any of them may be the
-    best."""
+    """The `count` stages with the highest scores, and those without a score, any of which may be
+    the best."""
     known = {stage: score for stage, score in scores.items() if score is not None}
     best = sorted(known, key=lambda stage: known[stage], reverse=True)[:count]
     return {*best, *(scores.keys() - known.keys())} if count else set()
 
 
 def _scores(plan: Plan, states: States) -> dict[str, float | None]:
-    """Each evaluated stage's score: that of the gate's suite, or the mean over the suites where
-    there is no gate.
+    """Evaluated stage to its score: on the gate's suite, or the mean over all suites if there is no
+    gate.
 
-    None where a suite that counts has no score, because none of its answers could be judged.
-    """
-    found: dict[str, float | None] = {}
+    None if a suite has no score because none of its answers could be graded."""
+    by_stage: dict[str, float | None] = {}
     for node in plan.nodes:
         if node.evaluated and states[node.id].state == "done":
             suites: dict[str, Any] = RESULTS.read(states[node.id].folder)["suites"]
             scores = [
                 suites[name]["score"] for name in ([plan.gate["suite"]] if plan.gate else suites)
             ]
-            found[node.evaluated] = None if None in scores else fmean(scores)
-    return found
+            by_stage[node.evaluated] = None if None in scores else fmean(scores)
+    return by_stage
 
 
 def _remove(state: NodeState) -> None:
-    """Say first what goes, then remove it: a crash between the two leaves files that nobody counts
-    on."""
+    """List the files first, then remove them: after a crash in between, files that are listed but
+    still exist do no harm."""
     assert state.record is not None
     names = [name for name in state.record["files"] if CHECKPOINT.holds_weights(name)]
     write_sealed(state.folder / PRUNED, {"format": FORMAT, "files": names, "rule": "runtime.keep"})

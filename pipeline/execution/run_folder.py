@@ -1,5 +1,5 @@
-"""A run folder as the commands name it: `runs/<name>`, `<name>`, each with `:STAGE` where a stage
-is meant."""
+"""Finds the run folder, stage or checkpoint that a command names: `runs/<name>` or `<name>`, each
+optionally followed by `:STAGE`."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from pipeline.planning.plan import Node, Plan
 from pipeline.store.record import FORMAT, pruned_files, read_own, require_weights
 
 PLAN = "plan.json"
-"""The plan that a run folder was last run with."""
+"""File with the plan of the latest run in a folder."""
 
 
 def save_plan(run: Path, plan: Plan) -> None:
@@ -20,15 +20,14 @@ def save_plan(run: Path, plan: Plan) -> None:
 
 
 def load_plan(run: Path) -> Plan:
-    """The plan that `run` was last run with."""
+    """The plan of the latest run in the folder `run`."""
     remedy = "run the recipe again; finished stages are skipped"
     data = read_own(run / PLAN, remedy)
     try:
         del data["format"]
-        early = Node(**data["preflight"]) if data["preflight"] else None
-        return Plan(
-            **{**data, "nodes": tuple(Node(**node) for node in data["nodes"]), "preflight": early}
-        )
+        preflight = Node(**data["preflight"]) if data["preflight"] else None
+        nodes = tuple(Node(**node) for node in data["nodes"])
+        return Plan(**{**data, "nodes": nodes, "preflight": preflight})
     except (TypeError, KeyError) as error:
         raise BadInput(
             f"{run / PLAN}: cannot be read: {type(error).__name__}: {error}", remedy
@@ -36,17 +35,17 @@ def load_plan(run: Path) -> Plan:
 
 
 def find_run(name: str, runs_dir: Path) -> Path:
-    """The run folder that a person means: a path to one, or its name below `runs_dir`."""
+    """The run folder with the given path, or with the given name below `runs_dir`."""
     for place in (Path(name), runs_dir / name):
         if (place / PLAN).is_file():
             return place
     known = sorted(path.parent.name for path in runs_dir.glob(f"*/{PLAN}"))
-    there = (
+    remedy = (
         f"runs in {runs_dir}: {', '.join(known)}"
         if known
         else f"there are no runs in {runs_dir}; see --runs-dir"
     )
-    raise BadInput(f"{name}: no such run", there)
+    raise BadInput(f"{name}: no such run", remedy)
 
 
 def find_stage(name: str, runs_dir: Path) -> tuple[Path, str | None]:
@@ -57,7 +56,7 @@ def find_stage(name: str, runs_dir: Path) -> tuple[Path, str | None]:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A finished stage of a run that left a checkpoint."""
+    """A finished stage of a run that produced a checkpoint."""
 
     run: Path
     plan: Plan
@@ -76,17 +75,19 @@ def find_checkpoint(name: str, runs_dir: Path) -> Checkpoint:
     states = inspect(plan, run)
     if stage:
         node = plan[stage]
-        if not node.leaves(CHECKPOINT):
+        if not node.has_output(CHECKPOINT):
             raise BadInput(
-                f"{name}: a {node.kind} stage leaves no checkpoint",
-                f"name a stage of {_with(plan)}",
+                f"{name}: a {node.kind} stage produces no checkpoint",
+                f"name one of the stages {_checkpoint_stages(plan)}",
             )
         if states[stage].state != "done":
             raise BadInput(f"{name}: the stage is {states[stage].state}", "run the recipe first")
         require_weights(states[stage].folder, stage)
         return Checkpoint(run, plan, node, states[stage])
     done = [
-        node for node in plan.nodes if node.leaves(CHECKPOINT) and states[node.id].state == "done"
+        node
+        for node in plan.nodes
+        if node.has_output(CHECKPOINT) and states[node.id].state == "done"
     ]
     done = [node for node in done if not pruned_files(states[node.id].folder)]
     if not done:
@@ -94,5 +95,6 @@ def find_checkpoint(name: str, runs_dir: Path) -> Checkpoint:
     return Checkpoint(run, plan, done[-1], states[done[-1].id])
 
 
-def _with(plan: Plan) -> str:
-    return ", ".join(node.id for node in plan.nodes if node.leaves(CHECKPOINT))
+def _checkpoint_stages(plan: Plan) -> str:
+    """The ids of the stages that produce checkpoints, comma-separated."""
+    return ", ".join(node.id for node in plan.nodes if node.has_output(CHECKPOINT))

@@ -1,8 +1,8 @@
-"""Runs a plan: skips what is done, refuses what would be overwritten, and gives every other stage
-its own process.
+"""Runs a plan: skips finished stages, refuses to overwrite stale ones, and runs every other stage
+in its own process.
 
-The rule for finished folders: nothing finished is ever replaced unless `--redo` names it or
-something it was made from (`redo.py`)."""
+A finished folder is only replaced if `--redo` names its stage or one that it depends on
+(`redo.py`)."""
 
 import os
 import time
@@ -11,13 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from common.errors import BadInput, BudgetSpent, Interrupted, UphillError
-from pipeline.execution.attempt import (
-    Attempt,
-    recover,
-)
+from pipeline.execution.attempt import Attempt, recover
 from pipeline.execution.budget import Budget
-from pipeline.execution.early import ask_early
-from pipeline.execution.failures import vanished
+from pipeline.execution.early import run_early_check
+from pipeline.execution.failures import missing_folder
 from pipeline.execution.gate import check_gate_of
 from pipeline.execution.gpus import notice
 from pipeline.execution.process import Signals
@@ -37,73 +34,78 @@ from stages.declaration import PROMPTS_STAGE
 def run_plan(request: RunRequest) -> None:
     """Run the request to its end. Raises BadInput, RunFailed, GateStopped or Interrupted."""
     nodes = request.nodes()
-    named = {node.id for node in nodes}
+    selected = {node.id for node in nodes}
     for stage in request.redo:
-        if request.plan[stage].id not in named:
+        if request.plan[stage].id not in selected:
             raise BadInput(
                 f"--redo {stage}: the stage is not among those to run", "widen --stage or --until"
             )
-    with owned(request.run) as there, Signals(request.grace) as signals:
+    with owned(request.run) as folder_exists, Signals(request.grace) as signals:
         signals.announce = lambda: request.reporter.line(
-            "stopping: the stage saves its state (once more: at once)"
+            "stopping: the stage saves its state (repeat to stop at once)"
         )
         states = inspect(request.plan, request.run)
-        again = to_redo(request, named)
+        again = to_redo(request, selected)
         refuse_stale(request, nodes, states, again)
         for node in nodes:
             if node.adopts and (node.id in again or states[node.id].state != "done"):
                 require_source(node.id, Path(node.adopts))
         save_plan(request.run, request.plan)
-        if told := notice(os.environ):
-            request.reporter.line(told)
+        if message := notice(os.environ):
+            request.reporter.line(message)
         for stage in again:
             set_folder_aside(request, states[stage])
         for number, node in enumerate(nodes, start=1):
             try:
                 if node.id != PROMPTS_STAGE:
-                    ask_early(request, signals, before=node.id)
-                _run_one(request, node, f"[{number}/{len(nodes)}] {node.id}", signals, there)
+                    run_early_check(request, signals, before=node.id)
+                title = f"[{number}/{len(nodes)}] {node.id}"
+                _run_one(request, node, title, signals, folder_exists)
                 check_gate_of(request, node)
                 for stage in prune(request.plan, inspect(request.plan, request.run)):
                     request.reporter.line(f"{stage}: weights removed by runtime.keep")
             except (UphillError, OSError):
-                if not there():  # whatever it was, this is why
-                    raise vanished(request.run) from None
+                if not folder_exists():  # the cause of any other error
+                    raise missing_folder(request.run) from None
                 raise
 
 
 def _run_one(
-    request: RunRequest, node: Node, title: str, signals: Signals, there: Callable[[], bool]
+    request: RunRequest,
+    node: Node,
+    title: str,
+    signals: Signals,
+    folder_exists: Callable[[], bool],
 ) -> None:
-    """Run a stage unless it is done already."""
-    if not there():
-        raise vanished(request.run)
+    """Run a stage unless it is already done."""
+    if not folder_exists():
+        raise missing_folder(request.run)
     states = inspect(request.plan, request.run)
     state = states[node.id]
     if state.state == "done":
         verify(state.folder, node.id, whole=False)
-        request.reporter.line(f"{title}: done before, skipped")
+        request.reporter.line(f"{title}: already done, skipped")
         return
     if signals.requested:
         message = f"stopped before stage {node.id!r}"
-        raise Interrupted(message, "the same command goes on from there")
+        raise Interrupted(message, "run the same command again to continue")
     attempt = _attempt_at(request, node, states)
     if recover(attempt):
-        request.reporter.line(f"{title}: done before, skipped")
+        request.reporter.line(f"{title}: already done, skipped")
         return
     _require_budget(request, attempt, states, signals)
-    if not there():  # to read the inputs may have taken minutes
-        raise vanished(request.run)
+    if not folder_exists():  # reading the inputs may have taken minutes
+        raise missing_folder(request.run)
     try:
         run_attempt(attempt, title, signals, request.reporter)
     except Interrupted:
         if signals.reason is None:
             raise
-        raise _spent(f"in stage {node.id!r}: {signals.reason}") from None
+        raise _over_budget(f"in stage {node.id!r}: {signals.reason}") from None
 
 
 def _attempt_at(request: RunRequest, node: Node, states: dict[str, NodeState]) -> Attempt:
-    """An attempt at a stage whose inputs are there, every byte as it was recorded."""
+    """An attempt at a stage, after checking every byte of its inputs against their records."""
     made_from = input_records(node, states)
     for name, stage in node.inputs.items():
         if name not in made_from:
@@ -129,16 +131,16 @@ def _attempt_at(request: RunRequest, node: Node, states: dict[str, NodeState]) -
 def _require_budget(
     request: RunRequest, attempt: Attempt, states: dict[str, NodeState], signals: Signals
 ) -> None:
-    """BudgetSpent when the run has nothing left for a stage; `signals` stops it when that comes
-    later."""
+    """BudgetSpent when the budget is exceeded before the stage runs; `signals` stops the stage if
+    that happens later."""
     budget = Budget.of(request.plan.budget, states, attempt)
     if reason := budget.exceeded():
-        raise _spent(f"before stage {attempt.node.id!r}: {reason}")
+        raise _over_budget(f"before stage {attempt.node.id!r}: {reason}")
     signals.limit = budget.exceeded
 
 
-def _spent(where: str) -> BudgetSpent:
+def _over_budget(where: str) -> BudgetSpent:
     return BudgetSpent(
         f"the budget is spent {where}",
-        "raise it in the recipe, and the same command goes on from there",
+        "raise it in the recipe and run the same command again to continue",
     )

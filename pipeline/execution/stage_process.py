@@ -1,4 +1,4 @@
-"""One attempt at a stage in a process of its own, to its finished folder or to what stopped it."""
+"""Runs one attempt at a stage in its own process, up to the finished folder or the error."""
 
 import os
 from collections.abc import Callable
@@ -7,14 +7,8 @@ from typing import Any
 
 from common.errors import BadInput, Interrupted, UphillError
 from common.files import same_file, write_json
-from pipeline.execution.attempt import (
-    LOG,
-    Attempt,
-    finish,
-    note,
-    prepare,
-)
-from pipeline.execution.failures import failure, vanished
+from pipeline.execution.attempt import LOG, Attempt, finish, prepare, write_attempt
+from pipeline.execution.failures import failure, missing_folder
 from pipeline.execution.faults import FULL, what_to_lower
 from pipeline.execution.process import Signals, run_process
 from pipeline.execution.progress import Reporter, short
@@ -26,9 +20,9 @@ from pipeline.store.record import ATTEMPT, FAILURE
 
 
 def settings(plan: Plan) -> dict[str, Any]:
-    """How the processes of a plan's stages run, with every default.
+    """The runtime settings of a plan's stage processes, defaults included.
 
-    No more threads than there are CPUs: a run folder may have come from a larger machine."""
+    Threads are limited to the CPUs: a run folder may come from a larger machine."""
     runtime = RuntimeConfig.model_validate(plan.runtime)
     return {
         "threads": min(runtime.threads or cores(), cores()),
@@ -38,14 +32,14 @@ def settings(plan: Plan) -> dict[str, Any]:
 
 
 def run_attempt(attempt: Attempt, title: str, signals: Signals, reporter: Reporter) -> None:
-    """Run one attempt to its finished folder, or raise what stopped it and keep what it left for
-    another attempt."""
+    """Run one attempt up to its finished folder, or raise the error that stopped it. Its state
+    stays for the next attempt."""
     try:
         attempt, notice = prepare(attempt)
-    except OSError as problem:
-        if problem.errno in FULL:
+    except OSError as error:
+        if error.errno in FULL:
             raise
-        message = f"{attempt.partial}: cannot be written to: {problem.strerror}"
+        message = f"{attempt.partial}: cannot be written to: {error.strerror}"
         raise BadInput(message, "make the run folder writable") from None
     reporter.line(f"{title}: {notice or 'starts'}")
     handle = os.open(attempt.partial, os.O_RDONLY | os.O_DIRECTORY)
@@ -56,23 +50,29 @@ def run_attempt(attempt: Attempt, title: str, signals: Signals, reporter: Report
 
 
 def _attempt(
-    attempt: Attempt, title: str, signals: Signals, reporter: Reporter, there: Callable[[], bool]
+    attempt: Attempt,
+    title: str,
+    signals: Signals,
+    reporter: Reporter,
+    folder_exists: Callable[[], bool],
 ) -> None:
-    """Run the process of an attempt that is prepared, as long as its folder is `there`."""
-    with reporter.stage(title) as tell:
+    """Run the process of a prepared attempt, and finish or fail it."""
+    log = attempt.partial / LOG
+    with reporter.stage(title) as on_message:
         stall = 60 * attempt.settings["stall_minutes"]
         returncode, last = run_process(
-            attempt.partial / ATTEMPT, attempt.partial / LOG, signals, tell, stall, there
+            attempt.partial / ATTEMPT, log, signals, on_message, stall, folder_exists
         )
-    if last.get("type") == "vanished" or not there():
-        raise vanished(attempt.partial)  # and not a word is written into what may be in its place
+    if last.get("type") == "folder_missing" or not folder_exists():
+        # Nothing is written: another folder may be in its place.
+        raise missing_folder(attempt.partial)
     if last.get("type") != "finished":
         error = failure(
             attempt.node.id,
             what_to_lower(attempt.node.id, attempt.node.execution),
             returncode,
             last,
-            attempt.partial / LOG,
+            log,
             signals.requested,
         )
         _keep_failure(attempt, error)
@@ -82,18 +82,18 @@ def _attempt(
             require_origin(attempt.partial, attempt.node.identity)
         finish(attempt, last)
     except FileNotFoundError:
-        if there():
+        if folder_exists():
             raise
-        raise vanished(attempt.partial) from None
+        raise missing_folder(attempt.partial) from None
     figures = short(last["metrics"])
     reporter.line(f"{title}: done in {attempt.seconds():.1f} s{': ' if figures else ''}{figures}")
 
 
 def _keep_failure(attempt: Attempt, error: UphillError) -> None:
-    """Leave word in the working folder, as far as the disk lets us: an interruption is no
+    """Record the error in the working folder if the disk allows it. An interruption is not a
     failure."""
     with suppress(OSError):
-        note(attempt, ended=True)
+        write_attempt(attempt, ended=True)
         if not isinstance(error, Interrupted):
             kind = type(error).__name__
             write_json(

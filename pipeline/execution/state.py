@@ -1,9 +1,8 @@
-"""How far a run is: for every node, whether its finished folder is the one that the plan asks for.
+"""The state of a run on disk: for every node, whether its finished folder fits the plan.
 
-`done`: finished under the same identity, from the inputs that are there now. `stale`: finished, but
-the recipe now says something else (`changes`) or an input was made again since (`remade`). A stale
-stage is never used and never overwritten unasked: `--redo` does that. A changed record of an
-unfinished stage needs no asking: nothing is lost."""
+`done`: finished with the same identity and from the present inputs. `stale`: finished, but the
+recipe has changed (`changes`) or an input ran again since (`remade`). A stale stage is never used,
+and only overwritten with `--redo`. An unfinished stage may be overwritten: nothing is lost."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ StageState = Literal["todo", "running", "done", "stale", "failed"]
 
 @dataclass(frozen=True)
 class NodeState:
-    """One node as it is on disk."""
+    """The state of one node on disk."""
 
     state: StageState
     folder: Path
@@ -31,9 +30,9 @@ class NodeState:
     record: Mapping[str, Any] | None = None
     """The record of a finished folder."""
     changes: tuple[tuple[str, Any, Any], ...] = ()
-    """Fields in which a finished folder differs from the plan: (name, old, new)."""
+    """Fields in which a finished stage differs from the plan: (name, old, new)."""
     remade: tuple[str, ...] = ()
-    """Ids of the inputs that are not those a finished folder was made from."""
+    """Ids of the inputs that ran again since the stage was finished."""
 
     @property
     def partial(self) -> Path:
@@ -41,7 +40,7 @@ class NodeState:
 
 
 def partial_of(folder: Path) -> Path:
-    """Where a stage works before its folder gets its final name."""
+    """The working folder of a stage; it gets its final name when the stage is finished."""
     return folder.with_name(f"{folder.name}.partial")
 
 
@@ -55,14 +54,14 @@ def inspect(plan: Plan, run: Path) -> dict[str, NodeState]:
 
 
 def input_records(node: Node, states: Mapping[str, NodeState]) -> dict[str, dict[str, str]]:
-    """For every input of `node` that is done: its stage, fingerprint and record's checksum."""
-    found = {}
+    """Input name to stage, fingerprint and record checksum, for every input that is done."""
+    records = {}
     for name, stage in node.inputs.items():
         state = states[stage]
         if state.state == "done" and state.record is not None:
             fingerprint, record = state.record["fingerprint"], record_checksum(state.folder)
-            found[name] = {"stage": stage, "fingerprint": fingerprint, "record": record}
-    return found
+            records[name] = {"stage": stage, "fingerprint": fingerprint, "record": record}
+    return records
 
 
 def _state(
@@ -73,26 +72,28 @@ def _state(
     record = read_record(folder)
     if record is None:
         raise BadInput(
-            f"{folder}: has no record.json, so it is no finished stage", "move the folder away"
+            f"{folder}: has no record.json, so it is not a finished stage", "move the folder away"
         )
     changes = tuple(_changes(record, node))
     now = input_records(node, states)
-    remade = {node.inputs.get(name, "?") for name in {*record["inputs"], *node.inputs}
-              if record["inputs"].get(name) != now.get(name)}  # fmt: skip
+    names = {*record["inputs"], *node.inputs}
+    remade = {
+        node.inputs.get(name, "?") for name in names if record["inputs"].get(name) != now.get(name)
+    }
     state: StageState = "stale" if changes or remade else "done"
     return NodeState(state, folder, record, changes, tuple(sorted(remade)))
 
 
 def _changes(record: Mapping[str, Any], node: Node) -> Iterator[tuple[str, Any, Any]]:
-    """The fields in which a finished stage differs from the plan. An identity leaves defaults out;
-    they are shown as the configs have them."""
+    """The fields in which a finished stage differs from the plan. Defaults, which an identity
+    leaves out, are read from the configs."""
     for name, old, new in differences(record["identity"], dict(node.identity)):
-        before = _written(record["config"], name) if old is None else old
-        yield name, before, _written(node.config, name) if new is None else new
+        before = _value_at(record["config"], name) if old is None else old
+        yield name, before, _value_at(node.config, name) if new is None else new
 
 
-def _written(config: Any, name: str) -> Any:
-    """The value in a whole config at the dotted path of an identity; None where there is none."""
+def _value_at(config: Any, name: str) -> Any:
+    """The value of a config at a dotted path of its identity; None if there is none."""
     for part in re.findall(r"[^.\[\]]+", name.removeprefix("config.")):
         try:
             config = config[int(part)] if isinstance(config, list) else config[part]
@@ -102,7 +103,7 @@ def _written(config: Any, name: str) -> Any:
 
 
 def why_stale(state: NodeState) -> str:
-    """What a finished folder does not agree with."""
+    """Why a finished stage is stale, in words."""
     if state.changes:
         fields = [
             f"{name.removeprefix('config.')} was {old!r} and is now {new!r}"
@@ -120,7 +121,8 @@ def _unfinished(partial: Path, owner: Owner | None) -> StageState:
 
 
 def read_small(path: Path) -> dict[str, Any] | None:
-    """A small JSON file that another process may be replacing or removing."""
+    """The object in a small JSON file; None if it cannot be read, because another process may be
+    replacing or removing it."""
     try:
         value = read_json(path)
     except (OSError, ValueError):

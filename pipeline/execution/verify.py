@@ -1,5 +1,5 @@
-"""`uphill verify`: walks a run's chain from its last weights to its prompts and reads every byte on
-the way."""
+"""`uphill verify`: checks every byte of a run's finished stages, from the last weights back to the
+prompts."""
 
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,20 @@ WEIGHTS = f"{CHECKPOINT.file}/model.safetensors"
 
 
 def verify_run(run: Path, stage: str | None = None) -> dict[str, Any]:
-    """The document of `verify --json`: every finished stage from the last to the first, or `stage`
-    and what it was made from, with what is wrong in each. BadInput when a record or the plan is
-    itself damaged."""
+    """The document of `verify --json`: the problems of every stage from the last to the first, or
+    of `stage` and the stages that it depends on. BadInput when a record or the plan is damaged."""
     plan = load_plan(run)
     wanted = _upstream(plan, stage) if stage else {node.id for node in plan.nodes}
     states = inspect(plan, run)
     rows = [_row(run, node, states[node.id]) for node in reversed(plan.nodes) if node.id in wanted]
     problems = [text for row in rows for text in row["problems"]] + (
-        [] if stage else _of_early_check(run)
+        [] if stage else _early_check_problems(run)
     )
     return {"run": plan.name, "stages": rows, "problems": problems}
 
 
-def _of_early_check(run: Path) -> list[str]:
-    """What is wrong with the files of the early check, which is no stage."""
+def _early_check_problems(run: Path) -> list[str]:
+    """Problems of the files of the early check, which is not a node."""
     folder = run / PREFLIGHT
     record = read_record(folder)
     return (
@@ -41,12 +40,12 @@ def _of_early_check(run: Path) -> list[str]:
 
 
 def _upstream(plan: Plan, stage: str) -> set[str]:
-    """`stage` and what it was made from, directly or not."""
-    found = {plan[stage].id}
+    """`stage` and the stages that it depends on, directly or not."""
+    ids = {plan[stage].id}
     for node in reversed(plan.nodes):
-        if node.id in found:
-            found |= set(node.inputs.values())
-    return found
+        if node.id in ids:
+            ids |= set(node.inputs.values())
+    return ids
 
 
 def _row(run: Path, node: Node, state: NodeState) -> dict[str, Any]:
@@ -58,8 +57,8 @@ def _row(run: Path, node: Node, state: NodeState) -> dict[str, Any]:
     problems = [
         f"{path}: {problem}" for path, problem in problems_in(state.folder, record, whole=True)
     ]
-    if wrong := origin_problem(state.folder, record):
-        problems.append(wrong)
+    if problem_of_origin := origin_problem(state.folder, record):
+        problems.append(problem_of_origin)
     if state.state == "stale":
         problems.append(f"{state.folder}: {why_stale(state)}")
     return {
@@ -74,10 +73,10 @@ def _row(run: Path, node: Node, state: NodeState) -> dict[str, Any]:
     }
 
 
-def verify_table(found: dict[str, Any]) -> list[list[str]]:
-    """The rows of the table for people, its header first."""
+def verify_table(document: dict[str, Any]) -> list[list[str]]:
+    """The rows of the printed table, the header first."""
     rows = [["stage", "state", "made from", "record", "weights", "files", "MiB", "problems"]]
-    for row in found["stages"]:
+    for row in document["stages"]:
         sums = [(row.get(name) or "")[:12] for name in ("record", "weights")]
         size = f"{row['bytes'] / 2**20:,.1f}"
         count = str(len(row["problems"])) if row["problems"] else ""

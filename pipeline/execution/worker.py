@@ -1,9 +1,8 @@
-"""The process that runs one stage: `python -m pipeline.execution.worker JOB.json`, started by the
-runner.
+"""The process that runs one stage: `python -m pipeline.execution.worker attempt.json`.
 
-It says how far it is and how it ended as JSON lines on an inherited pipe; all else it prints goes
-to the stage's log. It dies with the runner, and stops at SIGTERM as soon as the stage has saved its
-state."""
+The runner starts it. It reports progress and its result as JSON lines on an inherited pipe.
+Everything that it prints goes to the stage's log. It dies with the runner. At SIGTERM it stops once
+the stage has saved its state."""
 
 import ctypes
 import importlib
@@ -26,41 +25,41 @@ from common.stage import Outputs, StageContext
 from pipeline.execution.faults import fault_of, what_to_lower
 
 CHANNEL = "UPHILL_CHANNEL"
-"""Environment variable with the number of the pipe's file descriptor."""
+"""Environment variable that holds the pipe's file descriptor."""
 PR_SET_PDEATHSIG = 1
-SECONDS_BETWEEN = 0.1
-"""Progress is told at most this often."""
+REPORT_INTERVAL = 0.1
+"""Shortest time between two progress messages, in seconds."""
 
 
 class Channel:
-    """JSON lines to the runner; nowhere when the worker was started by hand."""
+    """Sends JSON lines to the runner; discards them if the worker was started by hand."""
 
     def __init__(self) -> None:
         number = os.environ.pop(CHANNEL, None)
         self.handle = int(number) if number else None
-        self.told = 0.0
+        self.last_report = 0.0
         if self.handle is not None:
             os.set_inheritable(self.handle, False)
 
     def send(self, **message: Any) -> None:
+        """Send one message."""
         if self.handle is not None:
             data = (json.dumps(message, allow_nan=False) + "\n").encode()
             while data:
                 data = data[os.write(self.handle, data) :]
 
     def progress(self, done: float, total: float, unit: str = "step", **metrics: Any) -> None:
-        """What a stage calls as `context.progress`. Metrics that are not finite are shown as
-        text."""
+        """Implements `context.progress`. Metrics that are not finite are sent as text."""
         now = time.monotonic()
-        if now - self.told >= SECONDS_BETWEEN or done >= total:
-            self.told = now
+        if now - self.last_report >= REPORT_INTERVAL or done >= total:
+            self.last_report = now
             shown = {
                 name: value if _is_json(value) else str(value) for name, value in metrics.items()
             }
             self.send(type="progress", done=done, total=total, unit=unit, metrics=shown)
 
     def note(self, text: str) -> None:
-        """What a stage calls as `context.note`: a line for the person and for the log."""
+        """Implements `context.note`: a line for the user and for the log."""
         print(f"note: {text}", flush=True)
         self.send(type="note", text=text)
 
@@ -74,22 +73,21 @@ def _is_json(value: Any) -> bool:
 
 
 def die_with(runner: int) -> None:
-    """Have the kernel kill this process when its parent, the runner, dies in whatever way."""
+    """Make the kernel kill this process when its parent, the runner, dies."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != runner:  # it died before the line above
+    if os.getppid() != runner:  # the runner died before the call above
         sys.exit(1)
 
 
 def set_environment(threads: int) -> None:
-    """What libraries read from the environment when they are imported, so it comes before any of
-    them."""
+    """Set the variables that libraries read on import; call it before importing any."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
 def run_stage(attempt: Mapping[str, Any], channel: Channel, stop: list[int]) -> None:
-    """Run the stage and tell the runner what came out."""
+    """Run the stage and send its result to the runner. `stop` is non-empty after a signal."""
     module, name = attempt["config_type"].split(":")
     config = getattr(importlib.import_module(module), name).model_validate(attempt["config"])
     context = StageContext(
@@ -122,8 +120,7 @@ def run_stage(attempt: Mapping[str, Any], channel: Channel, stop: list[int]) -> 
 
 
 def main(path: str) -> int:
-    """Run the attempt; the exit code of an error a person can act on is its own. Anything else is a
-    traceback."""
+    """Run the attempt; return 0 or the exit code of an UphillError. Other errors are raised."""
     attempt = read_json(Path(path))
     if CHANNEL in os.environ:
         die_with(attempt["runner"])
@@ -134,7 +131,7 @@ def main(path: str) -> int:
     try:
         run_stage(attempt, channel, stop)
     except UphillError as error:
-        return tell(error, channel)
+        return report(error, channel)
     except Exception as error:
         fault = fault_of(
             error, Path(attempt["folder"]), what_to_lower(attempt["id"], attempt["execution"])
@@ -142,12 +139,12 @@ def main(path: str) -> int:
         if fault is None:
             raise
         log(traceback.format_exc())
-        return tell(fault, channel)
+        return report(fault, channel)
     return 0
 
 
-def tell(error: UphillError, channel: Channel) -> int:
-    """Hand an error to the runner; returns the exit code."""
+def report(error: UphillError, channel: Channel) -> int:
+    """Send an error to the runner; return its exit code."""
     channel.send(
         type="error", kind=type(error).__name__, message=error.message, remedy=error.remedy
     )
@@ -156,7 +153,7 @@ def tell(error: UphillError, channel: Channel) -> int:
 
 
 def log(text: str) -> None:
-    """Print into the stage's log, as far as the disk lets us."""
+    """Print to the stage's log; ignore errors of the disk."""
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:

@@ -1,1 +1,1 @@
-"""What a recipe would run and need, worked out before anything runs."""
+"""Predicts what a recipe runs and needs, before anything runs."""

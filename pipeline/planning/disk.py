@@ -1,5 +1,4 @@
-"""How much disk a run takes: predicted from the model's dimensions, and counted where it is
-there."""
+"""Disk space of a run: predicted from the model's dimensions, and measured for existing folders."""
 
 import os
 import shutil
@@ -14,8 +13,8 @@ GIB = 2**30
 
 
 def predicted_disk(recipe: Recipe) -> dict[str, dict[str, float]]:
-    """Stage id to GiB that its weights take when it is done (`kept_gib`), and that it takes besides
-    while it runs (`at_work_gib`). Only where the model's dimensions are known."""
+    """Stage id to the size of its weights when it is done (`kept_gib`) and its additional space
+    while it runs (`at_work_gib`), in GiB. Empty if the model's dimensions are unknown."""
     policy = dimensions_of(recipe.model)
     if policy is None:
         return {}
@@ -28,7 +27,7 @@ def predicted_disk(recipe: Recipe) -> dict[str, dict[str, float]]:
 
 
 def needed(recipe: Recipe) -> float | None:
-    """GiB at the most at any time, nothing pruned; None where the dimensions are not known."""
+    """Largest space at any time in GiB, without pruning; None if the dimensions are unknown."""
     parts = predicted_disk(recipe).values()
     if not parts:
         return None
@@ -38,7 +37,7 @@ def needed(recipe: Recipe) -> float | None:
 
 
 def used_mib(folder: Path) -> float:
-    """What lies below a folder, in MiB. A stage at work there may remove files meanwhile."""
+    """Size of all files below a folder, in MiB. A running stage may remove files meanwhile."""
     size = 0
     for place, _, names in os.walk(folder):
         for name in names:
@@ -48,17 +47,18 @@ def used_mib(folder: Path) -> float:
 
 
 def free_gib(place: Path) -> float:
-    """Free space where `place` is or will be, in GiB."""
-    there = next(path for path in (place.absolute(), *place.absolute().parents) if path.exists())
-    return round(shutil.disk_usage(there).free / GIB, 1)
+    """Free space on the disk of `place`, which need not exist yet, in GiB."""
+    parents = (place.absolute(), *place.absolute().parents)
+    existing = next(path for path in parents if path.exists())
+    return round(shutil.disk_usage(existing).free / GIB, 1)
 
 
 def disk_line(space: dict[str, float | None]) -> str:
-    """The disk that a run needs, for people."""
+    """The disk space that a run needs, in words."""
     free = f"{space['free_gib']} GiB are free"
     if space["needed_gib"] is None:
-        return f"disk: what the checkpoints take is not known yet; {free}"
+        return f"disk: the size of the checkpoints is not known yet; {free}"
     return (
-        f"disk: {space['needed_gib']} GiB at most, for weights and for what a killed stage goes on"
-        f" from; {free}"
+        f"disk: {space['needed_gib']} GiB at most, for weights and for the checkpoints from which a"
+        f" killed stage resumes; {free}"
     )

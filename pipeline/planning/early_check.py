@@ -1,5 +1,5 @@
-"""The early check of a recipe: the questions that its stages declare, with what depends on more
-than one stage added (`stages/preflight/` answers them)."""
+"""Builds the early check of a recipe from the questions that its stages declare, and adds what
+depends on more than one stage. `stages/preflight/` answers the questions."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +13,7 @@ from stages.questions import Question, RollQuestion
 
 
 def early_check(recipe: Recipe) -> PreflightStage:
-    """The whole early check, questions in the recipe's order."""
+    """The early check, with the questions in the recipe's order."""
     stages = declared(recipe)
     systems = {
         dotted(("prompts", n, "system")): source.system
@@ -28,20 +28,20 @@ def early_check(recipe: Recipe) -> PreflightStage:
 
 
 def _questions(recipe: Recipe, stages: Sequence[Declared]) -> Iterator[Question]:
-    """A section's questions once: evaluations are all alike, and come last."""
-    learnt = {id for stage in stages for id in _whose_groups(stage)}
+    """The questions of each section, once. Evaluations share one section, which comes last."""
+    trained_on = {id for stage in stages for id in _sources_of_groups(stage)}
     sections: dict[DataPath, Declared] = {stage.place: stage for stage in stages}
     for place in sorted(sections, key=lambda place: place == ("evaluate",)):
         config = sections[place].config
         for question in config.questions(dotted(place), derive(recipe.seed, config.id)):
-            if isinstance(question, RollQuestion) and question.id in learnt:
+            if isinstance(question, RollQuestion) and question.id in trained_on:
                 yield question.model_copy(update={"learnt": True})
             else:
                 yield question
 
 
-def _whose_groups(stage: Declared) -> Iterator[str]:
-    """The stages from whose groups a stage learns."""
+def _sources_of_groups(stage: Declared) -> Iterator[str]:
+    """Ids of the stages whose groups a stage trains on."""
     inputs = stage.config.input_ids()
     for name, need in stage.config.needs().items():
         if GROUPS in need.artifacts:

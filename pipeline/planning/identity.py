@@ -1,9 +1,9 @@
-"""What makes a stage itself: the part of its config that decides its result.
+"""The identity of a stage: the part of its config that decides its result.
 
-A field that has its default value is left out, so that a field added later leaves older runs as
-they are. When a default changes, or the same settings come to mean something else, the kind's
-`version` is raised instead, which makes its finished stages stale (`stages/declaration.py`).
-Execution settings and places of files are no part of it; what the files hold is."""
+Fields with default values are left out, so that adding a field does not make finished stages stale.
+When a default changes, or settings change their meaning, the kind's `version` is raised, which
+makes its finished stages stale (`stages/declaration.py`). The identity contains the content of
+files, not their paths, and no execution settings."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
@@ -13,39 +13,39 @@ from pydantic.fields import FieldInfo
 
 from common.files import checksum
 from common.fingerprint import canonical
-from pipeline.recipe.user_files import Read, held_by, named_files
+from pipeline.recipe.user_files import ReadChecksum, content_tag, named_files
 from pipeline.recipe.yaml_lines import DataPath
 from stages.declaration import StageConfig
 
 
-def identity_of(config: StageConfig, seed: int, read: Read = checksum) -> dict[str, Any]:
-    """Plain JSON, compared field by field: what differs from the defaults, kind, version and seed.
+def identity_of(config: StageConfig, seed: int, read: ReadChecksum = checksum) -> dict[str, Any]:
+    """Plain JSON, compared field by field: non-default settings, kind, version and seed.
 
-    `read` gives the checksum of a file of the user's."""
-    held = {named.path: held_by(named, read) for named in named_files(config)}
+    `read` returns the checksum of a user's file."""
+    tags = {named.path: content_tag(named, read) for named in named_files(config)}
     return {
-        "config": essential(config, held),
+        "config": essential(config, tags),
         "kind": config.kind,
         "version": config.version,
         "seed": seed,
     }
 
 
-def essential(value: Any, held: Mapping[DataPath, str] | None = None, path: DataPath = ()) -> Any:
-    """`value` as plain JSON without the fields that have their defaults. `held` replaces what
-    stands at some paths. The field that tells the members of a union apart always stays."""
-    held = held or {}
-    if path in held:
-        return held[path]
+def essential(value: Any, tags: Mapping[DataPath, str] | None = None, path: DataPath = ()) -> Any:
+    """`value` as plain JSON without fields that have their default values. `tags` replaces the
+    values at its paths. The discriminator of a union is always kept."""
+    tags = tags or {}
+    if path in tags:
+        return tags[path]
     if isinstance(value, BaseModel):
         fields = type(value).model_fields.items()
         return {
-            field.alias or name: essential(getattr(value, name), held, (*path, field.alias or name))
+            field.alias or name: essential(getattr(value, name), tags, (*path, field.alias or name))
             for name, field in fields
             if _is_tag(field) or getattr(value, name) != _default(field)
         }
     if isinstance(value, tuple):
-        return [essential(item, held, (*path, index)) for index, item in enumerate(value)]
+        return [essential(item, tags, (*path, index)) for index, item in enumerate(value)]
     return canonical(value)
 
 
@@ -54,5 +54,5 @@ def _is_tag(field: FieldInfo) -> bool:
 
 
 def _default(field: FieldInfo) -> Any:
-    """The value of a field that is left out; no value where it is required."""
+    """The default of a field; `...`, which equals no value, if the field is required."""
     return ... if field.is_required() else field.get_default(call_default_factory=True)

@@ -1,8 +1,8 @@
-"""How much memory the stages of a recipe take, and how many GPUs of one kind hold it.
+"""Memory of a recipe's stages, and the number of GPUs of one kind that it takes.
 
-What a stage holds is in its declaration (`models/memory.py`, arithmetic on dimensions). What
-depends on how a library goes about it (activations, temporary copies) is not computed: a share of
-each GPU is left."""
+A stage's declaration computes its memory from the model's dimensions (`models/memory.py`).
+Activations and temporary copies, which depend on the libraries, are not computed: a share of each
+GPU is left free for them."""
 
 import math
 from dataclasses import asdict
@@ -16,15 +16,15 @@ from pipeline.recipe.declared import declared
 from pipeline.recipe.schema import Recipe
 
 GPUS = {"a100-40gb": 39, "a100-80gb": 79, "h100-80gb": 79, "h200-141gb": 139, "b200-180gb": 178}
-"""GiB that a program finds on a GPU of this name, rounded down."""
+"""GPU name to the GiB that a program can use, rounded down."""
 LEFT_FREE = 0.2
-"""Share of each GPU that is left for what is not computed."""
+"""Share of each GPU that is left free for what is not computed."""
 GIB = 2**30
 
 
 def memory_view(recipe: Recipe, gpu: str) -> dict[str, Any]:
-    """What `plan --json` says of memory: `model`, `gpu`, `assumptions`, and `stages`, node id to
-    its figures."""
+    """The memory part of `plan --json`: `model`, `gpu`, `assumptions`, and `stages` (node id to its
+    figures)."""
     if gpu not in GPUS:
         raise BadInput(f"--gpu {gpu}: no such GPU in the table", f"known are: {', '.join(GPUS)}")
     policy = dimensions_of(recipe.model)
@@ -40,11 +40,11 @@ def memory_view(recipe: Recipe, gpu: str) -> dict[str, Any]:
 
 
 def memory_of(recipe: Recipe, policy: Dimensions | None) -> dict[str, Memory]:
-    """Stage id to memory, for the stages that hold a model whose dimensions are known."""
-    held = {
+    """Stage id to memory, for stages that hold a model of known dimensions."""
+    memories = {
         stage.config.id: stage.config.memory(policy, stage.execution) for stage in declared(recipe)
     }
-    return {id: memory for id, memory in held.items() if memory is not None}
+    return {id: memory for id, memory in memories.items() if memory is not None}
 
 
 def _model(policy: Dimensions, note: str | None) -> dict[str, Any]:
@@ -68,20 +68,19 @@ def _figures(memory: Memory, gpu: str) -> dict[str, Any]:
 
 
 def assumptions(gpu: str) -> list[str]:
-    """What the figures rest on, in sentences for people."""
+    """The assumptions behind the figures, in sentences."""
     return [
         (
-            "uphill runs a stage in one process on one device today: more than one GPU is what the"
-            " memory would need if it were sharded evenly, not something that uphill does yet"
+            "uphill runs a stage in one process on one device today: more than one GPU means that"
+            " the memory would have to be sharded evenly, which uphill does not do yet"
         ),
         (
-            "the trainer holds weights in float32 and, for each trained parameter, 4 bytes of"
-            " gradient and 8 of AdamW; DPO holds the reference policy too, RL the engine in the"
-            " same process; so does RL with `kl_weight` and another `train` than lora hold the"
-            " reference policy"
+            "the trainer holds weights in float32 and, per trained parameter, 4 bytes of gradient"
+            " and 8 of AdamW; DPO also holds the reference policy; RL holds the engine in the same"
+            " process and, with `kl_weight` and without `train: lora`, the reference policy"
         ),
         (
-            "the engine holds weights and cache in `rollouts.dtype`; the cache is the bound"
+            "the engine holds weights and cache in `rollouts.dtype`; the cache is bounded by"
             " max_num_seqs x max_model_len tokens, as on a GPU; on a CPU it takes `kv_cache_gib`"
             " instead"
         ),
@@ -90,27 +89,27 @@ def assumptions(gpu: str) -> list[str]:
             f" in bfloat16 under `precision: bfloat16`) are not counted: {LEFT_FREE:.0%} of the"
             f" {GPUS[gpu]} GiB of each {gpu} is left free"
         ),
-        "a token's active parameters include all embeddings",
+        "the active parameters of a token include all embeddings",
     ]
 
 
 def model_line(view: dict[str, Any]) -> str:
-    """The model's size for people."""
+    """The model's size in words."""
     model = view["model"]
     if model is None:
         return (
-            "model: its dimensions are not known yet, so neither is the memory of what trains it or"
-            " asks it"
+            "model: its dimensions are not known yet, so the memory of stages that train or serve"
+            " it is not known either"
         )
     counts = (
         f"model: {model['total_parameters']:,} parameters, {model['active_parameters']:,} active"
-        " for each token"
+        " per token"
     )
     return f"{counts}\nnote: {model['note']}" if "note" in model else counts
 
 
 def memory_table(view: dict[str, Any]) -> list[list[str]]:
-    """The rows of the memory table for people, its header first; only the header if nothing is
+    """The rows of the printed memory table, the header first; only the header if nothing is
     known."""
     names = [
         "weights",
@@ -135,7 +134,7 @@ def memory_table(view: dict[str, Any]) -> list[list[str]]:
 
 
 def _short(gib: float) -> str:
-    """Three digits or more, as few as say something."""
+    """At least three significant digits; `-` for zero."""
     if not gib:
         return "-"
     return f"{gib:,.0f}" if gib >= 100 else f"{gib:.1f}" if gib >= 10 else f"{gib:.3f}"

@@ -1,9 +1,9 @@
-"""A recipe as ordered nodes: what runs, on which inputs, under which identity.
+"""Turns a recipe into ordered nodes with their inputs, identities and fingerprints.
 
 Nodes are the two implicit stages `prompts` and `base`, the recipe's stages, and an evaluation
-`eval-<id>` after each stage that the recipe wants evaluated. A node's identity is its config, its
-seed and what the person's own files hold; its fingerprint adds the fingerprints of its inputs.
-Where a run lives and what runs it are no part of either."""
+`eval-<id>` after each stage in `evaluate.after`. A node's identity contains its config, its seed
+and the content of the user's files; its fingerprint adds the fingerprints of its inputs. Neither
+depends on the run folder or the machine."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,55 +22,54 @@ from pipeline.planning.identity import identity_of
 from pipeline.recipe.declared import declared
 from pipeline.recipe.problems import nearest
 from pipeline.recipe.schema import Recipe
-from pipeline.recipe.user_files import Read, named_files
+from pipeline.recipe.user_files import ReadChecksum, named_files
 from stages.declaration import FROM, StageConfig
 from stages.evaluate.config import EvaluateStage
 
 EVALUATIONS = "evals"
-"""The folder of a run below which the evaluations live, each under the id of the stage it
-evaluates."""
+"""The folder of a run that contains the evaluations, each named after the evaluated stage."""
 EVALUATION_SEED = "evaluate"
-"""By which the seed of all evaluations is derived: the checkpoints answer the same prompts under
-the same draws."""
+"""The name from which the seed of all evaluations is derived: every checkpoint answers the same
+prompts with the same random draws."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """One thing to run; plain data, so that a run folder can keep it."""
+    """One stage to run; plain data, so that `plan.json` can contain it."""
 
     id: str
     kind: str
     config: Mapping[str, Any]
-    """The stage's config as it was written, defaults left out."""
+    """The stage's whole config, defaults included."""
     config_type: str
     """The class that reads it, as `module:Class`."""
     seed: int
     inputs: Mapping[str, str]
     """Input name to the id of the node whose finished folder it is."""
     identity: Mapping[str, Any]
-    """What makes this node itself, inputs aside: plain JSON, compared field by field."""
+    """What decides the result, without the inputs; plain JSON, compared field by field."""
     fingerprint: str
     place: str
-    """The folder below the run's, e.g. `03-sft` or `evals/sft`."""
+    """Its folder, relative to the run folder, e.g. `03-sft` or `evals/sft`."""
     module: str
-    """Where `run(config, inputs, context)` is."""
+    """The module that defines `run(config, inputs, context)`."""
     produces: tuple[str, ...] = ()
-    """Names of the artifacts that it leaves."""
+    """Names of the artifacts that it produces."""
     weight_inputs: tuple[str, ...] = ()
     """Names of the inputs whose weights must be on disk."""
     execution: Mapping[str, Any] = field(default_factory=dict)
-    """The execution settings that it reads; in no fingerprint."""
+    """The execution settings that it reads; not part of the fingerprint."""
     adopts: str = ""
-    """The folder of another run's stage that it takes over; empty if it makes its own output."""
+    """The folder of another run's stage that it adopts; empty for other kinds of stage."""
 
-    def leaves(self, artifact: Artifact) -> bool:
-        """Whether its folder has an artifact when it is done."""
+    def has_output(self, artifact: Artifact) -> bool:
+        """Whether the finished folder contains an artifact."""
         return artifact.name in self.produces
 
     @property
     def evaluated(self) -> str | None:
         """The stage whose checkpoint it evaluates; None if it is no evaluation."""
-        return self.inputs[FROM] if self.leaves(RESULTS) else None
+        return self.inputs[FROM] if self.has_output(RESULTS) else None
 
 
 @dataclass(frozen=True)
@@ -82,14 +81,13 @@ class Plan:
     gate: Mapping[str, Any] | None = None
     """`suite` and `max_drop`, checked after every evaluation."""
     evaluate: Mapping[str, Any] = field(default_factory=dict)
-    """How a checkpoint of this run is evaluated by hand: `seed` and `rollouts`."""
+    """How `uphill eval` evaluates a checkpoint of this run: `seed` and `rollouts`."""
     runtime: Mapping[str, Any] = field(default_factory=dict)
-    """The recipe's `runtime`, in no fingerprint."""
+    """The recipe's `runtime`; not part of any fingerprint."""
     budget: Mapping[str, Any] = field(default_factory=dict)
-    """`hours` and `tokens`, in no fingerprint."""
+    """`hours` and `tokens`; not part of any fingerprint."""
     preflight: Node | None = None
-    """What is asked before the first stage that costs anything. No node reads it, so it is not
-    among `nodes`."""
+    """The early check. No node reads its output, so it is not among `nodes`."""
 
     def __getitem__(self, name: str) -> Node:
         for node in self.nodes:
@@ -100,7 +98,7 @@ class Plan:
         )
 
     def downstream(self, name: str) -> Iterator[Node]:
-        """The nodes that read, directly or not, what `name` makes; in order, without `name`."""
+        """The nodes that depend on `name`, directly or not, in order and without `name`."""
         reached = {name}
         for node in self.nodes:
             if reached & set(node.inputs.values()):
@@ -108,7 +106,7 @@ class Plan:
                 yield node
 
     def evaluated_parent(self, stage: str) -> str | None:
-        """The nearest stage before `stage` on its line of checkpoints that is evaluated too."""
+        """The nearest evaluated stage among those that the checkpoint of `stage` derives from."""
         evaluated = {node.evaluated for node in self.nodes if node.evaluated}
         parent = self._parent(stage)
         while parent is not None and parent not in evaluated:
@@ -116,9 +114,9 @@ class Plan:
         return parent
 
     def _parent(self, stage: str) -> str | None:
-        """The stage whose checkpoint another one goes on from."""
+        """The stage from whose checkpoint `stage` starts; None if it starts from none."""
         node = self[stage]
-        return node.inputs.get(FROM) if node.leaves(CHECKPOINT) else None
+        return node.inputs.get(FROM) if node.has_output(CHECKPOINT) else None
 
 
 def make_node(
@@ -129,10 +127,10 @@ def make_node(
     *,
     execution: ExecutionConfig | None = None,
     module: str | None = None,
-    read: Read = checksum,
+    read: ReadChecksum = checksum,
 ) -> Node:
-    """The node of one stage config, on top of the nodes that come before it; None where its inputs
-    are no nodes."""
+    """The node of one stage config. `earlier` holds the nodes before it; None if its inputs are not
+    nodes of a plan."""
     identity = identity_of(config, seed, read)
     inputs = config.input_ids()
     read_from = {} if earlier is None else {name: earlier[id] for name, id in inputs.items()}
@@ -149,16 +147,16 @@ def make_node(
         fingerprint=fingerprint({**identity, "inputs": made_from}),
         place=place,
         module=module or f"{type(config).__module__.rpartition('.')[0]}.run",
-        produces=tuple(artifact.name for artifact in config.makes() or ()),
+        produces=tuple(artifact.name for artifact in config.outputs() or ()),
         weight_inputs=config.weight_inputs(),
         execution=(execution or ExecutionConfig()).part(config.reads_execution),
         adopts=adopted[0] if adopted else "",
     )
 
 
-def build_plan(recipe: Recipe, read: Read = checksum) -> Plan:
-    """The plan of a checked recipe. Takes the checksums of the user's files by `read`, and reads
-    nothing else."""
+def build_plan(recipe: Recipe, read: ReadChecksum = checksum) -> Plan:
+    """The plan of a validated recipe. `read` returns the checksum of a user's file; nothing else is
+    read."""
     nodes: dict[str, Node] = {}
     number = 0
     for stage in declared(recipe):
@@ -185,16 +183,16 @@ def build_plan(recipe: Recipe, read: Read = checksum) -> Plan:
 
 
 def _preflight(recipe: Recipe, nodes: Mapping[str, Node]) -> Node:
-    """The early check. It is made again when anything in the run is another: the nodes know of all
-    files."""
+    """The early check's node. Its identity contains the fingerprints of all nodes, so that it runs
+    again when anything in the recipe or the user's files changes."""
     node = make_node(early_check(recipe), 0, nodes, "preflight")
-    known = {one.id: one.fingerprint for one in nodes.values()}
-    identity = {**node.identity, "nodes": known}
+    fingerprints = {other.id: other.fingerprint for other in nodes.values()}
+    identity = {**node.identity, "nodes": fingerprints}
     return replace(node, identity=identity, fingerprint=fingerprint(identity))
 
 
 def chosen(plan: Plan, only: str | None, until: str | None) -> Sequence[Node]:
-    """The nodes that `--stage` or `--until` leave in, in order."""
+    """The nodes that `--stage` or `--until` selects, in order."""
     if only is not None and until is not None:
         raise BadInput("--stage and --until exclude each other", "give one of them")
     if only is not None:
@@ -205,19 +203,15 @@ def chosen(plan: Plan, only: str | None, until: str | None) -> Sequence[Node]:
 
 
 def folder_of(node: Node, run: Path) -> Path:
-    """Where the node's finished output is, or will be.
+    """The node's finished folder, which need not exist.
 
-    A folder that got another number when the recipe had other stages stays the stage's own:
-    identity is the id."""
+    An existing folder `<NN>-<id>` is used whatever its number, which differs if the recipe had
+    other stages before."""
     if node.place.startswith(f"{EVALUATIONS}/"):
         return run / node.place
     pattern = re.compile(rf"\d+-{re.escape(node.id)}(\.partial)?")
-    found = (
-        sorted(path for path in run.glob("*") if pattern.fullmatch(path.name))
-        if run.is_dir()
-        else []
-    )
-    finished = [path for path in found if path.suffix != ".partial"]
+    folders = sorted(path for path in run.glob("*") if pattern.fullmatch(path.name))
+    finished = [path for path in folders if path.suffix != ".partial"]
     if finished:
         return finished[0]
-    return found[0].with_suffix("") if found else run / node.place
+    return folders[0].with_suffix("") if folders else run / node.place

@@ -1,1 +1,1 @@
-"""A recipe as people write it: its fields, its lines, and what is wrong with it."""
+"""Reading a recipe: schema, YAML with line numbers, overrides, validation, user files."""

@@ -1,5 +1,4 @@
-"""What a field of a recipe may hold, in a person's words and by an example; both follow from the
-type that reads it."""
+"""What a field of a recipe may hold: a description and an example, derived from its type."""
 
 import types
 from collections.abc import Mapping, Sequence
@@ -12,13 +11,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-SECTIONS: Mapping[str, Any] = {
+SECTION_EXAMPLES: Mapping[str, Any] = {
     "ModelConfig": {"upcycle": "smollm2-135m-instruct"},
     "AttemptsJudge": {"kind": "attempts", "model": "smollm2-135m-instruct"},
     "SuiteConfig": "held_out",
     "Uniform": {"kind": "posterior"},
 }
-"""By the class that reads it, where the required fields alone are no example."""
+"""Class name to an example, where the required fields alone do not make one."""
 _BOUNDS = (
     (at.Gt, "gt", "greater than"),
     (at.Ge, "ge", "of at least"),
@@ -29,7 +28,7 @@ _BOUNDS = (
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a value is read: its type, the limits on it, and the field that it is, or is an item
+    """A place for a value: its type, the limits on it, and the field that it is or is an item
     of."""
 
     annotation: Any
@@ -37,24 +36,24 @@ class Slot:
     name: str = ""
     field: FieldInfo | None = None
     shown: Any = None
-    """The example of the field that it is an item of."""
+    """For an item: the example of the field that contains it."""
 
     @property
     def optional(self) -> bool:
-        """Whether it may be left out."""
+        """Whether the field has a default."""
         return self.field is not None and not self.field.is_required()
 
 
 def slot_at(model: type[BaseModel], location: Sequence[str | int]) -> Slot:
-    """The slot at pydantic's `location`, in which the names of union members stand between
-    fields."""
+    """The slot at pydantic's `location`, which also contains the names of union members."""
     slot = Slot(model)
     for part in location:
-        slot = _step(slot, part) or slot
+        slot = _child(slot, part) or slot
     return slot
 
 
-def _step(slot: Slot, part: str | int) -> Slot | None:
+def _child(slot: Slot, part: str | int) -> Slot | None:
+    """The slot of one field or item; None if `part` only names the member of a union."""
     members = options(slot.annotation)
     for option in members:
         if isinstance(option, type) and issubclass(option, BaseModel):
@@ -71,7 +70,7 @@ def _step(slot: Slot, part: str | int) -> Slot | None:
 
 
 def options(annotation: Any) -> list[Any]:
-    """The members of a union, whatever it is wrapped in."""
+    """The members of a union, also inside `Annotated`; otherwise the type itself."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return options(get_args(annotation)[0])
@@ -81,13 +80,13 @@ def options(annotation: Any) -> list[Any]:
 
 
 def tags(model: type[BaseModel]) -> list[Any]:
-    """The value of the field that tells the model from others in a union; empty if it has none."""
+    """The values of the model's discriminator field; empty if it has none."""
     field = model.model_fields.get(tag_field(model))
     return list(get_args(field.annotation)) if field is not None else []
 
 
 def tag_field(model: type[BaseModel]) -> str:
-    """The name of that field: the literal with one value."""
+    """The name of the discriminator: the field whose type is a literal with one value."""
     annotations = {name: field.annotation for name, field in model.model_fields.items()}
     return next(
         (
@@ -99,29 +98,29 @@ def tag_field(model: type[BaseModel]) -> str:
     )
 
 
-def words(slot: Slot) -> str:
-    """What may stand there, to follow "must be"."""
-    found = [option for option in options(slot.annotation) if option is not type(None)]
-    if len(found) > 1:
+def describe(slot: Slot) -> str:
+    """The allowed values in words, to follow "must be"."""
+    choices = [option for option in options(slot.annotation) if option is not type(None)]
+    if len(choices) > 1:
         return (
-            f"a section whose {tag_field(found[0])} is"
-            f" {listed([tag for option in found for tag in tags(option)])}"
+            f"a section whose {tag_field(choices[0])} is"
+            f" {listed([tag for option in choices for tag in tags(option)])}"
         )
     limits = (*_annotated(slot.annotation), *slot.limits)
-    option, origin = found[0], get_origin(found[0])
+    option, origin = choices[0], get_origin(choices[0])
     if origin is Literal:
         return listed(get_args(option))
     if origin is tuple:
-        return _list_words(option, limits)
+        return _describe_list(option, limits)
     if origin in (dict, Mapping):
         inner = get_args(option)[1]
         return (
             "a section of names and values"
             if inner is Any
-            else f"a section of names, each with {words(Slot(inner))}"
+            else f"a section of names, each with {describe(Slot(inner))}"
         )
     if isinstance(option, type) and issubclass(option, BaseModel):
-        return f"a section with {_fields_words(option)}"
+        return f"a section with {_describe_fields(option)}"
     plain = {
         bool: "true or false",
         int: "a whole number",
@@ -131,16 +130,16 @@ def words(slot: Slot) -> str:
     return f"{plain.get(option, 'a value')}{_bounds(limits)}"
 
 
-def _list_words(option: Any, limits: tuple[Any, ...]) -> str:
+def _describe_list(option: Any, limits: tuple[Any, ...]) -> str:
     items = get_args(option)
     least = max((limit.min_length for limit in limits if isinstance(limit, at.MinLen)), default=0)
     if items[-1] is not Ellipsis:
-        return f"a list of {len(items)} items, each {words(Slot(items[0]))}"
-    return f"a list{' of at least one item' if least else ''}, each item {words(Slot(items[0]))}"
+        return f"a list of {len(items)} items, each {describe(Slot(items[0]))}"
+    return f"a list{' of at least one item' if least else ''}, each item {describe(Slot(items[0]))}"
 
 
 def _annotated(annotation: Any) -> tuple[Any, ...]:
-    """Limits inside an annotation, those of a `Field(...)` in it included."""
+    """The limits inside an annotation, including those of a `Field(...)`."""
     if get_origin(annotation) is not Annotated:
         return ()
     given = get_args(annotation)[1:]
@@ -150,13 +149,13 @@ def _annotated(annotation: Any) -> tuple[Any, ...]:
 
 
 def _bounds(limits: tuple[Any, ...]) -> str:
-    said = [
+    phrases = [
         f"{text} {getattr(limit, name):g}"
         for limit in limits
         for kind, name, text in _BOUNDS
         if type(limit) is kind
     ]
-    return f" {' and '.join(said)}" if said else ""
+    return f" {' and '.join(phrases)}" if phrases else ""
 
 
 def _required(model: type[BaseModel]) -> list[str]:
@@ -165,8 +164,8 @@ def _required(model: type[BaseModel]) -> list[str]:
     ]
 
 
-def _fields_words(model: type[BaseModel]) -> str:
-    """Its required fields, or else the first ones."""
+def _describe_fields(model: type[BaseModel]) -> str:
+    """The required fields, or the first three if none is required."""
     required = _required(model)
     return (
         listed(required, "and")
@@ -176,14 +175,15 @@ def _fields_words(model: type[BaseModel]) -> str:
 
 
 def listed(names: Sequence[Any], conjunction: str = "or") -> str:
+    """`a, b or c`."""
     texts = list(map(str, names))
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} {conjunction} {texts[-1]}"
 
 
 def example(slot: Slot) -> Any:
-    """A value that may stand there."""
-    found = [option for option in options(slot.annotation) if option is not type(None)]
-    option, origin = found[0], get_origin(found[0])
+    """A valid value."""
+    choices = [option for option in options(slot.annotation) if option is not type(None)]
+    option, origin = choices[0], get_origin(choices[0])
     default = slot.field.default if slot.field is not None else PydanticUndefined
     scalar = (
         default is not PydanticUndefined
@@ -206,29 +206,28 @@ def example(slot: Slot) -> Any:
 
 
 def _shown_in(slot: Slot) -> Any:
-    """The example that a field gives, for its items."""
+    """The field's own example, from which its items take theirs."""
     return slot.field.examples[0] if slot.field is not None and slot.field.examples else slot.shown
 
 
 def _plain(option: Any, slot: Slot) -> Any:
-    """An item of a list or a section: of what its field shows, the first."""
+    """An item of a list or section: the first one in the field's example, if its type fits."""
     shown = slot.shown
     first = shown[0] if isinstance(shown, list) else shown
-    fitting = {bool: True, int: 1, float: 0.5}.get(option, "words")
-    return first if isinstance(first, type(fitting)) else fitting
+    fallback = {bool: True, int: 1, float: 0.5}.get(option, "words")
+    return first if isinstance(first, type(fallback)) else fallback
 
 
 def _section(model: type[BaseModel]) -> Any:
-    if model.__name__ in SECTIONS:
-        return SECTIONS[model.__name__]
+    if model.__name__ in SECTION_EXAMPLES:
+        return SECTION_EXAMPLES[model.__name__]
     shown = _required(model) or list(model.model_fields)[:1]
-    slots = {name: _step(Slot(model), name) for name in shown}
+    slots = {name: _child(Slot(model), name) for name in shown}
     return {name: example(slot) for name, slot in slots.items() if slot is not None}
 
 
-def written(value: Any, name: str = "") -> str:
-    """The value as one writes it in a recipe, on one line, behind the name of its field if there is
-    one."""
+def as_yaml(value: Any, name: str = "") -> str:
+    """The value as YAML on one line, after `name:` if a name is given."""
     text: str = yaml.safe_dump(
         [value], default_flow_style=True, width=10_000, sort_keys=False, allow_unicode=True
     )

@@ -1,4 +1,4 @@
-"""Every stage that a recipe declares, written or implicit, in the order in which they run."""
+"""Every stage of a recipe, explicit or implicit, in the order in which they run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from stages.prompts.config import PromptsStage
 
 @dataclass(frozen=True)
 class Declared:
-    """A stage and where it comes from."""
+    """A stage, its section of the recipe, and its execution settings."""
 
     place: DataPath
     """The section of the recipe that declares it."""
@@ -24,19 +24,20 @@ class Declared:
 
 
 def declared(recipe: Recipe) -> list[Declared]:
-    """The prompts, the starting model, the recipe's stages, and an evaluation right after each
-    stage that is to be evaluated."""
-    configs = list(_written(recipe))
+    """The stages `prompts` and `base`, the recipe's own, and an evaluation right after each stage
+    in `evaluate.after`."""
     evaluations = {config.of: config for config in _evaluations(recipe)}
-    found = []
-    for place, config in configs:
-        found.append((place, config))
+    stages = list[tuple[DataPath, StageConfig]]()
+    for place, config in _without_evaluations(recipe):
+        stages.append((place, config))
         if config.id in evaluations:
-            found.append((("evaluate",), evaluations[config.id]))
-    return [Declared(place, one, execution_of(recipe.runtime, one)) for place, one in found]
+            stages.append((("evaluate",), evaluations[config.id]))
+    return [
+        Declared(place, config, execution_of(recipe.runtime, config)) for place, config in stages
+    ]
 
 
-def _written(recipe: Recipe) -> Iterator[tuple[DataPath, StageConfig]]:
+def _without_evaluations(recipe: Recipe) -> Iterator[tuple[DataPath, StageConfig]]:
     yield ("prompts",), PromptsStage(sources=recipe.prompts, tokenizer=_tokenizer(recipe))
     yield ("model",), BaseStage(model=recipe.model)
     for index, stage in enumerate(recipe.stages):
@@ -52,18 +53,19 @@ def _evaluations(recipe: Recipe) -> Iterator[EvaluateStage]:
 
 
 def _tokenizer(recipe: Recipe) -> ModelConfig | None:
-    """Whose tokens the sources count, if one does: prompts that depend on no length depend on no
-    model either."""
+    """The model whose tokenizer counts prompt lengths. None if no source limits lengths: then the
+    prompts do not depend on the model."""
     if all(source.max_prompt_tokens is None for source in recipe.prompts):
         return None
     upcycled = recipe.model.upcycle is not None
-    # What a prompt is padded with, and what the model is upcycled to, changes no length.
+    # Neither the padding token nor the settings of upcycling change a length.
     defaults = UPCYCLE_DEFAULTS if upcycled else {}
     return recipe.model.model_copy(update={"pad_token": None, **defaults})
 
 
 def execution_of(runtime: RuntimeConfig, config: StageConfig) -> ExecutionConfig:
-    """A stage's execution settings: those for all stages, for all of its kind, and its own."""
+    """A stage's execution settings: the general ones, overridden by those of its group, then by
+    its own."""
     execution = runtime.execution
     for name in (config.execution_group, config.id):
         if name in runtime.stages:
@@ -72,7 +74,8 @@ def execution_of(runtime: RuntimeConfig, config: StageConfig) -> ExecutionConfig
 
 
 def execution_path(runtime: RuntimeConfig, config: StageConfig, setting: str) -> DataPath:
-    """Where a recipe says a setting of a stage, or would say it for that stage alone."""
+    """Where the recipe sets an execution setting of a stage; if nowhere, where to set it for that
+    stage alone."""
     for name in (config.id, config.execution_group):
         if name in runtime.stages and setting in runtime.stages[name].model_fields_set:
             return ("runtime", "stages", name, setting)

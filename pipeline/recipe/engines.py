@@ -1,5 +1,5 @@
-"""What a recipe asks of vLLM that it cannot do with the models it gets, as far as their config
-files tell."""
+"""Checks that vLLM can serve the recipe's models with the recipe's settings, as far as the models'
+config files tell."""
 
 import os
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ class Use:
 
     @property
     def path(self) -> DataPath:
-        """Where its `rollouts` are."""
+        """The place of its `rollouts` in the recipe."""
         return (*self.stage.place, *self.engine.path)
 
 
 def uses(recipe: Recipe) -> Iterator[Use]:
-    """Every engine of a recipe; evaluations, which are all alike, once."""
+    """Every engine of a recipe. Evaluations share one section, so they are listed once."""
     seen = set[DataPath]()
     for stage in declared(recipe):
         for engine in stage.config.engines():
@@ -41,11 +41,11 @@ def uses(recipe: Recipe) -> Iterator[Use]:
 
 
 def engine_problems(recipe: Recipe, to_run: bool) -> list[Problem]:
-    """What vLLM would refuse when it starts, which may be hours into the run; with `to_run` also
-    what this machine has no memory for."""
+    """What vLLM would refuse when it starts, which may be hours into the run. With `to_run` also
+    what does not fit this machine's memory."""
     problems = _experts_problems(recipe)
     for use in uses(recipe):
-        problems += [*_length_problems(recipe, use), *_room_problems(recipe, use, to_run)]
+        problems += [*_length_problems(recipe, use), *_capacity_problems(recipe, use, to_run)]
     return problems
 
 
@@ -61,7 +61,7 @@ def _length_problems(recipe: Recipe, use: Use) -> Iterator[Problem]:
         yield Problem((*use.path, "max_model_len"), message, f"use at most {context}")
 
 
-def _room_problems(recipe: Recipe, use: Use, to_run: bool) -> Iterator[Problem]:
+def _capacity_problems(recipe: Recipe, use: Use, to_run: bool) -> Iterator[Problem]:
     config, execution = use.stage.config, use.stage.execution
     batch = max(BATCH_TOKENS, use.engine.rollouts.max_model_len)
     if execution.max_num_seqs > batch:
@@ -82,8 +82,8 @@ def _room_problems(recipe: Recipe, use: Use, to_run: bool) -> Iterator[Problem]:
 
 
 def head_problems(recipe: Recipe) -> list[Problem]:
-    """Heads of a size that the installed vLLM has no attention for. Other machines may have another
-    build."""
+    """Models whose attention head size the installed vLLM does not support. The result depends on
+    this machine's build."""
     sizes, problems = head_sizes(), dict[DataPath, Problem]()
     for use in uses(recipe) if sizes else ():
         judge = use.engine.judge
@@ -91,9 +91,9 @@ def head_problems(recipe: Recipe) -> list[Problem]:
         if sizes and model and model.head_dim not in sizes:
             path = (*use.path[:-1], "model") if judge else _origin(recipe)
             known = ", ".join(map(str, sizes))
-            message = f"attention heads of {model.head_dim}, and vLLM on a CPU takes {known}"
+            message = f"attention heads of {model.head_dim}, and vLLM on a CPU supports {known}"
             remedy = (
-                "take a model whose head_dim is one of them (64, say), or run it where vLLM has a"
+                "choose a model whose head_dim is one of them (64, say), or run it where vLLM has a"
                 " GPU"
             )
             problems[path] = Problem(path, message, remedy)
@@ -106,16 +106,16 @@ def _origin(recipe: Recipe) -> DataPath:
 
 
 def _experts_problems(recipe: Recipe) -> list[Problem]:
-    """vLLM puts the router's weight on an expert's input, as Llama 4 wants it, for one expert per
-    token only."""
+    """More than one expert per token: vLLM applies the router's weight to an expert's input, as
+    Llama 4 does, only for one expert per token."""
     policy: Dimensions | None = dimensions_of(recipe.model)
-    asking = dict.fromkeys(_named(use) for use in uses(recipe) if use.engine.judge is None)
-    if policy is None or policy.experts_per_token == 1 or not asking:
+    names = dict.fromkeys(_name(use) for use in uses(recipe) if use.engine.judge is None)
+    if policy is None or policy.experts_per_token == 1 or not names:
         return []
-    upcycled, asked = recipe.model.upcycle is not None, " and ".join(asking)
+    upcycled, users = recipe.model.upcycle is not None, " and ".join(names)
     message = (
-        f"{policy.experts_per_token} experts a token, but vLLM serves Llama 4 with one, and"
-        f" {asked} would ask it"
+        f"{policy.experts_per_token} experts per token, but vLLM serves Llama 4 with one, and"
+        f" {users} would use it"
     )
     remedy = (
         "set experts_per_token: 1"
@@ -123,11 +123,11 @@ def _experts_problems(recipe: Recipe) -> list[Problem]:
         else "start from a checkpoint with num_experts_per_tok 1"
     )
     path = ("model", "experts_per_token" if upcycled else "checkpoint")
-    return [Problem(path, message, f"{remedy}, or leave {asked} out")]
+    return [Problem(path, message, f"{remedy}, or leave {users} out")]
 
 
-def _named(use: Use) -> str:
-    """What of the recipe asks the policy: the stage, a part of it, or the evaluations."""
+def _name(use: Use) -> str:
+    """The part of the recipe that starts the engine: a stage, a part of it, or `evaluate`."""
     part = [str(name) for name in use.engine.path[:-1]]
     stage = use.stage.config.execution_group or use.stage.config.id
     return ".".join([stage, *part])

@@ -1,8 +1,8 @@
-"""Numbers that cannot be meant, said before anything runs.
+"""Finds implausible numbers before anything runs.
 
-What a field may be by itself is in its config. Here is what depends on this machine, on the model
-or on another field, and the most that makes sense where nothing else bounds a number: a slip of the
-keyboard is cheaper to mend before the hours are spent."""
+A field's own bounds are in its config. The checks here depend on this machine, on the model or on
+another field. Numbers without any other bound get a generous maximum, so that a typing error is
+found before it costs hours."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from pipeline.recipe.problems import Problem
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.yaml_lines import DataPath
 
-MOST: Mapping[str, float] = {
+MAXIMA: Mapping[str, float] = {
     "attempts": 10_000,
     "batch_size": 100_000,
     "concurrency": 1_000,
@@ -39,20 +39,20 @@ MOST: Mapping[str, float] = {
     "temperature": 10.0,
     "timeout_s": 86_400,
 }
-"""By a field's name: the most that makes sense, far above what anybody runs. More costs time or
-memory to no end; and a parity check that lets more than a nat a token pass proves nothing."""
-FREE = ("settings", "examples", "shares", "extra")
-"""Sections whose keys are the person's own."""
+"""Field name to the largest accepted value, far above any useful one. More only costs time or
+memory. A parity check with a tolerance above one nat per token would prove nothing."""
+FREE_SECTIONS = ("settings", "examples", "shares", "extra")
+"""Sections whose keys the recipe's author chooses."""
 
 
 def limit_problems(recipe: Recipe, to_run: bool) -> list[Problem]:
-    """Every number of `recipe` that cannot be meant; with `to_run` also what this machine has no
-    memory for."""
+    """Every implausible number of `recipe`. With `to_run` also what does not fit this machine's
+    memory."""
     data = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     return [
         *_no_stages(recipe),
         *_threads(recipe),
-        *(problem for path, value in _numbers(data) for problem in _beyond(path, value)),
+        *(problem for path, value in _numbers(data) for problem in _too_large(path, value)),
         *_model_problems(recipe),
         *engine_problems(recipe, to_run),
         *_suite_problems(recipe),
@@ -67,7 +67,7 @@ def _no_stages(recipe: Recipe) -> list[Problem]:
         Problem(
             ("stages",),
             "is empty, so there is nothing to train",
-            f"{example}; to ask a model, `uphill eval`",
+            f"{example}; to evaluate a model, use `uphill eval`",
         )
     ]
 
@@ -83,17 +83,17 @@ def _threads(recipe: Recipe) -> list[Problem]:
         return []
     message = f"{_shown(threads)} threads, but this process may run on {cores()} CPUs"
     remedy = (
-        "lower it, or leave it out to use them all; for another machine: --set runtime.threads=N"
-        " there"
+        "lower it, or leave it out to use them all; on another machine, give --set"
+        " runtime.threads=N"
     )
     return [Problem(("runtime", "threads"), message, remedy)]
 
 
 def _numbers(data: Any, path: DataPath = ()) -> Iterator[tuple[DataPath, float]]:
-    """Every number in a recipe's data, and where it is."""
+    """Every number in a recipe's data, with its path."""
     if isinstance(data, dict):
         for key, value in data.items():
-            if key not in FREE:
+            if key not in FREE_SECTIONS:
                 yield from _numbers(value, (*path, key))
     elif isinstance(data, list):
         for index, value in enumerate(data):
@@ -102,16 +102,16 @@ def _numbers(data: Any, path: DataPath = ()) -> Iterator[tuple[DataPath, float]]
         yield path, data
 
 
-def _beyond(path: DataPath, value: float) -> list[Problem]:
-    most = MOST.get(str(path[-1]))
-    if most is None or value <= most:
+def _too_large(path: DataPath, value: float) -> list[Problem]:
+    maximum = MAXIMA.get(str(path[-1]))
+    if maximum is None or value <= maximum:
         return []
-    message = f"{_shown(value)} cannot be meant: {most:,} is the most that makes sense"
+    message = f"{_shown(value)} is implausible: the largest accepted value is {maximum:,}"
     return [Problem(path, message, f"lower {path[-1]}")]
 
 
 def _shown(value: float) -> str:
-    return f"{value:,}" if value < 1e15 else "so large a number"
+    return f"{value:,}" if value < 1e15 else "a number this large"
 
 
 def _model_problems(recipe: Recipe) -> list[Problem]:
@@ -123,7 +123,7 @@ def _model_problems(recipe: Recipe) -> list[Problem]:
 
 
 def _suite_problems(recipe: Recipe) -> list[Problem]:
-    """Suites whose answers alone fill the context, so that every prompt would count as wrong."""
+    """Suites whose longest answer fills the context, so that every prompt would count as wrong."""
     if recipe.evaluate is None:
         return []
     length = recipe.evaluate.rollouts.max_model_len
@@ -140,7 +140,8 @@ def _suite_problems(recipe: Recipe) -> list[Problem]:
 
 
 def no_room(suite: str, answer: int, length: int) -> str:
+    """The message for a suite whose answers leave no tokens for a prompt."""
     return (
-        f"answers of {suite} may take {answer:,} tokens, which leaves no prompt room in"
+        f"answers of {suite} may take {answer:,} tokens, which leaves no room for a prompt in"
         f" max_model_len ({length:,})"
     )

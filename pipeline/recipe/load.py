@@ -1,4 +1,4 @@
-"""From a recipe's file to a checked recipe, or to one message with all that is wrong with it."""
+"""Loads a recipe's file into a validated recipe, or reports everything wrong in one message."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pipeline.recipe.engines import head_problems
 from pipeline.recipe.limits import limit_problems
 from pipeline.recipe.overrides import apply_overrides
-from pipeline.recipe.problems import problems_of, refuse, slips
+from pipeline.recipe.problems import booleans_as_numbers, problems_of, refuse
 from pipeline.recipe.references import reference_problems, weight_problems
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.user_files import make_absolute, missing_files
@@ -17,11 +17,11 @@ from pipeline.recipe.yaml_lines import Located, load_file
 def load_recipe(
     path: Path, overrides: list[str] | None = None, *, to_run: bool = False, here: bool = False
 ) -> Recipe:
-    """The recipe at `path` with `--set` overrides, every path in it absolute. All that is wrong is
-    one BadInput.
+    """The recipe at `path` with `--set` overrides, every path in it absolute. Raises one BadInput
+    that lists all problems.
 
-    With `to_run`, a recipe that can only be planned is wrong too; with `here`, one that this
-    machine's vLLM cannot run."""
+    `to_run` also rejects a recipe that can only be planned; `here` also one that this machine's
+    vLLM cannot run."""
     located = apply_overrides(load_file(path), overrides or [])
     recipe = _validated(located)
     if make_absolute(recipe, located.data, path.resolve().parent):
@@ -43,6 +43,6 @@ def _validated(located: Located) -> Recipe:
         recipe = Recipe.model_validate(located.data)
     except ValidationError as error:
         raise refuse(problems_of(error, located, Recipe), located) from None
-    if misread := slips(recipe, located.data):
-        raise refuse(misread, located)
+    if booleans := booleans_as_numbers(recipe, located.data):
+        raise refuse(booleans, located)
     return recipe

@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, said with file, line, field, offending value and remedy."""
+"""Reports problems of a recipe with file, line, field, offending value and remedy."""
 
 import difflib
 from collections.abc import Sequence
@@ -8,25 +8,25 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from common.config import Wrong
+from common.config import InvalidValue
 from common.errors import BadInput
 from pipeline.recipe.allowed import (
     Slot,
+    as_yaml,
+    describe,
     example,
     listed,
     options,
     slot_at,
     tag_field,
     tags,
-    words,
-    written,
 )
 from pipeline.recipe.yaml_lines import DataPath, Located, dotted
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing a person has to correct, at `path` in the recipe."""
+    """One thing to correct, at `path` in the recipe."""
 
     path: DataPath
     message: str
@@ -34,7 +34,7 @@ class Problem:
 
 
 def refuse(problems: Sequence[Problem], located: Located) -> BadInput:
-    """All problems as one error, a line each."""
+    """All problems as one error, one line each."""
     lines = [
         f"{located.where(problem.path)}: {dotted(problem.path)}: {problem.message}"
         for problem in problems
@@ -52,14 +52,15 @@ def nearest(word: str, known: Sequence[str]) -> str:
 
 
 def problems_of(error: ValidationError, located: Located, model: type[BaseModel]) -> list[Problem]:
-    """Pydantic's findings in our words. `model` is what was validated from `located.data`."""
-    details = [detail for detail in error.errors(include_url=False) if not _follows(detail)]
+    """Pydantic's errors as problems. `model` is the class that validated `located.data`."""
+    details = [detail for detail in error.errors(include_url=False) if not _is_consequence(detail)]
     return [_problem(detail, located.data, model) for detail in details]
 
 
-def slips(value: Any, data: Any, path: DataPath = (), slot: Slot | None = None) -> list[Problem]:
-    """Where `true` or `false` is written and a number was read, which pydantic takes for 1 and
-    0."""
+def booleans_as_numbers(
+    value: Any, data: Any, path: DataPath = (), slot: Slot | None = None
+) -> list[Problem]:
+    """Booleans that the recipe has in place of numbers. Pydantic reads them as 1 and 0."""
     if isinstance(value, BaseModel) and isinstance(data, dict):
         names = {name: field.alias or name for name, field in type(value).model_fields.items()}
         parts = [
@@ -68,21 +69,26 @@ def slips(value: Any, data: Any, path: DataPath = (), slot: Slot | None = None) 
             if key in data
         ]
         return [
-            found
-            for key, inner, its in parts
-            for found in slips(inner, data[key], (*path, key), its)
+            problem
+            for key, inner, inner_slot in parts
+            for problem in booleans_as_numbers(inner, data[key], (*path, key), inner_slot)
         ]
     if isinstance(value, tuple) and isinstance(data, list):
         pairs = enumerate(zip(value, data, strict=True))
-        return [found for n, (inner, raw) in pairs for found in slips(inner, raw, (*path, n), slot)]
+        return [
+            problem
+            for index, (inner, raw) in pairs
+            for problem in booleans_as_numbers(inner, raw, (*path, index), slot)
+        ]
     if slot is None or not isinstance(data, bool) or isinstance(value, bool):
         return []
-    return [Problem(path, f"must be {words(slot)}, got {_short(data)}", _how(slot, path, data))]
+    message = f"must be {describe(slot)}, got {_short(data)}"
+    return [Problem(path, message, _how(slot, path, data))]
 
 
-def _follows(detail: ErrorDetails) -> bool:
-    """Whether it only says that a list has too few right items left: the wrong ones are problems of
-    their own."""
+def _is_consequence(detail: ErrorDetails) -> bool:
+    """Whether a list is only too short because its invalid items, reported separately, do not
+    count."""
     return detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]
 
 
@@ -97,23 +103,24 @@ def _problem(detail: ErrorDetails, data: Any, model: type[BaseModel]) -> Problem
     slot = slot_at(model, detail["loc"])
     if kind == "missing":
         return Problem(
-            path, f"is required: {words(slot)}", f"set {dotted(path)}, {_such_as(slot, path)}"
+            path, f"is required: {describe(slot)}", f"set {dotted(path)}, {_such_as(slot, path)}"
         )
     if kind == "value_error":
         return _of_validator(detail, path, slot)
     return Problem(
         path,
-        f"must be {words(slot)}, got {_short(detail['input'])}",
+        f"must be {describe(slot)}, got {_short(detail['input'])}",
         _how(slot, path, detail["input"]),
     )
 
 
 def _unknown_kind(detail: ErrorDetails, path: DataPath, slot: Slot) -> Problem:
-    """A section whose `kind` or `source` is missing or unknown, or what is no section."""
+    """A section whose `kind` or `source` is missing or unknown, or a value that is no section."""
     members, value = options(slot.annotation), detail["input"]
     field, known = tag_field(members[0]), [str(tag) for option in members for tag in tags(option)]
     if not isinstance(value, dict):
-        return Problem(path, f"must be {words(slot)}, got {_short(value)}", _how(slot, path, value))
+        message = f"must be {describe(slot)}, got {_short(value)}"
+        return Problem(path, message, _how(slot, path, value))
     if detail["type"] == "union_tag_invalid":
         return Problem(
             (*path, field),
@@ -126,13 +133,13 @@ def _unknown_kind(detail: ErrorDetails, path: DataPath, slot: Slot) -> Problem:
 
 
 def _of_validator(detail: ErrorDetails, path: DataPath, slot: Slot) -> Problem:
-    """What a validator of ours found; it has its own remedy, or else names what does not fit
-    together."""
+    """An error of one of our validators. It has a remedy, or names the fields that contradict each
+    other."""
     error, value = detail["ctx"]["error"], detail["input"]
     message = str(error)
     if not isinstance(value, (dict, list)) and "got" not in message:
         message = f"{message}, got {_short(value)}"
-    remedy = error.remedy if isinstance(error, Wrong) else ""
+    remedy = error.remedy if isinstance(error, InvalidValue) else ""
     whole = isinstance(value, dict)
     return Problem(
         path,
@@ -142,7 +149,7 @@ def _of_validator(detail: ErrorDetails, path: DataPath, slot: Slot) -> Problem:
 
 
 def _how(slot: Slot, path: DataPath, value: Any) -> str:
-    """How to write what is allowed there."""
+    """The remedy: how to write an allowed value."""
     names = [
         name
         for option in options(slot.annotation)
@@ -160,17 +167,17 @@ def _how(slot: Slot, path: DataPath, value: Any) -> str:
 
 def _such_as(slot: Slot, path: DataPath) -> str:
     name = str(path[-1]) if path and isinstance(path[-1], str) else ""
-    return f"for example `{written(example(slot), name)}`"
+    return f"for example `{as_yaml(example(slot), name)}`"
 
 
 def _short(value: Any) -> str:
-    """A value as its person knows it: YAML's words for what YAML has words for."""
-    text = written(value) if value is None or isinstance(value, (bool, list, dict)) else repr(value)
+    """A value as the recipe's author wrote it, at most 80 characters."""
+    text = as_yaml(value) if value is None or isinstance(value, (bool, list, dict)) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _written_path(detail: ErrorDetails, data: Any) -> DataPath:
-    """Pydantic's location without the names of union members, which nobody wrote."""
+    """Pydantic's location without the names of union members, which are not in the recipe."""
     path: list[str | int] = []
     location = detail["loc"]
     for index, part in enumerate(location):

@@ -1,8 +1,8 @@
-"""How the sections of a recipe fit each other.
+"""Checks that the sections of a recipe fit together.
 
-Every id that is named exists, comes earlier and leaves what is read of it; the model can do what
-the stages ask of it, as far as its dimensions are known before anything runs; execution settings
-are for stages that read them."""
+Every stage that is named exists, comes earlier and produces the artifacts that are read. The model
+supports what the stages require, as far as its dimensions are known before anything runs. Execution
+settings are for stages that read them."""
 
 import re
 from collections import Counter
@@ -20,14 +20,14 @@ from rewards.verifiers import VERIFIERS
 from stages.declaration import BASE, PROMPTS_STAGE
 from stages.evaluate.config import PREFIX, EvaluateStage
 
-Made = Mapping[str, tuple[Artifact, ...] | None]
-"""What the stages before leave, by id; None where it cannot be told."""
+Produced = Mapping[str, tuple[Artifact, ...] | None]
+"""Stage id to the artifacts that it produces; None if unknown."""
 RESERVED = (BASE, PROMPTS_STAGE, EvaluateStage.execution_group)
-"""Ids that no stage of a recipe may have."""
+"""Ids that a recipe's own stages may not have."""
 
 
 def reference_problems(recipe: Recipe) -> list[Problem]:
-    """Everything in `recipe` that refers to what is not there."""
+    """Every reference in `recipe` that does not hold."""
     return [
         *_verifier_problems(recipe),
         *_id_problems(recipe),
@@ -39,7 +39,7 @@ def reference_problems(recipe: Recipe) -> list[Problem]:
 
 
 def _verifier_problems(recipe: Recipe) -> Iterator[Problem]:
-    """Sources whose rows would be graded by what does not exist."""
+    """Sources whose verifier does not exist."""
     for index, source in enumerate(recipe.prompts):
         name = getattr(source, "verifier", None)
         if name is not None and name not in VERIFIERS:
@@ -62,26 +62,26 @@ def _id_problems(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _input_problems(recipe: Recipe) -> Iterator[Problem]:
-    made: dict[str, tuple[Artifact, ...] | None] = {}
+    earlier: dict[str, tuple[Artifact, ...] | None] = {}
     for stage in declared(recipe):
         for need in stage.config.needs().values():
             if need.path and stage.place != ("evaluate",):
                 name = stage.config.value_at(need.path)
                 path = (*stage.place, *need.path)
-                yield from _reference(path, name, need.artifacts, made, recipe)
-        made.setdefault(stage.config.id, stage.config.makes())
+                yield from _reference(path, name, need.artifacts, earlier, recipe)
+        earlier.setdefault(stage.config.id, stage.config.outputs())
 
 
 def _reference(
-    path: DataPath, name: str, needed: tuple[Artifact, ...], earlier: Made, recipe: Recipe
+    path: DataPath, name: str, needed: tuple[Artifact, ...], earlier: Produced, recipe: Recipe
 ) -> Iterator[Problem]:
-    """What is wrong with naming `name` at `path`, where only the ids in `earlier` can be read."""
-    fitting = [id for id, made in earlier.items() if set(needed) <= set(made or ())]
+    """The problem with `name` at `path`, where only the stages in `earlier` can be read."""
+    fitting = [id for id, outputs in earlier.items() if set(needed) <= set(outputs or ())]
     if name in fitting or (name in earlier and earlier[name] is None):
-        return  # what an adopted stage leaves, if it cannot be read, is another check's problem
+        return  # if an adopted stage cannot be read, another check reports it
     if name in earlier:
         missing = [one.name for one in needed if one not in (earlier[name] or ())]
-        message = f"{name!r} leaves no {' and no '.join(missing)}"
+        message = f"{name!r} produces no {' and no '.join(missing)}"
     elif any(stage.id == name for stage in recipe.stages):
         message = f"{name!r} does not come before this"
     else:
@@ -92,9 +92,9 @@ def _reference(
 def _evaluation_problems(recipe: Recipe) -> Iterator[Problem]:
     if recipe.evaluate is None:
         return
-    made = {stage.config.id: stage.config.makes() for stage in declared(recipe)}
+    produced = {stage.config.id: stage.config.outputs() for stage in declared(recipe)}
     for index, name in enumerate(recipe.evaluate.after):
-        yield from _reference(("evaluate", "after", index), name, (CHECKPOINT,), made, recipe)
+        yield from _reference(("evaluate", "after", index), name, (CHECKPOINT,), produced, recipe)
     suites = [suite.name for suite in recipe.evaluate.suites]
     yield from _repeated(("evaluate", "after"), recipe.evaluate.after)
     yield from _repeated(("evaluate", "suites"), suites)
@@ -103,7 +103,7 @@ def _evaluation_problems(recipe: Recipe) -> Iterator[Problem]:
         message = f"{gate.suite!r} is not among the suites"
         yield Problem(("evaluate", "gate", "suite"), message, nearest(gate.suite, suites))
     if "held_out" in suites and not any(source.held_out for source in recipe.prompts):
-        message = "held_out is asked, but every source of prompts has `held_out: 0`"
+        message = "held_out is a suite, but every source of prompts has `held_out: 0`"
         remedy = "raise held_out of a source, or leave the suite out"
         yield Problem(("evaluate", "suites"), message, remedy)
 
@@ -115,30 +115,31 @@ def _repeated(path: DataPath, names: Any) -> Iterator[Problem]:
 
 
 def weight_problems(recipe: Recipe) -> list[Problem]:
-    """Why `recipe` can be planned but not run: its preset has dimensions and no weights."""
+    """Why `recipe` can only be planned: its preset has dimensions but no weights."""
     preset = recipe.model.preset
     if preset not in NOTES:
         return []
     message = f"{preset!r} has no weights: it is for `uphill plan` and `check`"
-    remedy = "put `model: {checkpoint: FOLDER}`, the folder with the downloaded weights"
+    remedy = "use `model: {checkpoint: FOLDER}`, the folder with the downloaded weights"
     if preset == "behemoth":
         remedy = "start from another model: its weights are not published"
     return [Problem(("model", "preset"), message, remedy)]
 
 
 def _model_problems(recipe: Recipe) -> Iterator[Problem]:
-    """What the stages ask of the model that it cannot do. Nothing where its dimensions are not
-    known."""
+    """What the stages require and the model does not support. Nothing if its dimensions are
+    unknown."""
     policy = dimensions_of(recipe.model)
     for stage in declared(recipe) if policy else ():
         assert policy is not None
-        for one in stage.config.objections(policy):
-            yield Problem((*stage.place, *one.path), one.message, one.remedy)
+        for objection in stage.config.objections(policy):
+            path = (*stage.place, *objection.path)
+            yield Problem(path, objection.message, objection.remedy)
 
 
 def _execution_problems(recipe: Recipe) -> Iterator[Problem]:
-    """Settings of stages that there are not, or that the stage does not read, or cannot run
-    with."""
+    """Execution settings of unknown stages, settings that the stage does not read, and settings
+    with which it cannot run."""
     stages = declared(recipe)
     for name, settings in recipe.runtime.stages.items():
         named = [stage for stage in stages if name in _names(stage)]
@@ -149,15 +150,16 @@ def _execution_problems(recipe: Recipe) -> Iterator[Problem]:
                 remedy = f"it reads {', '.join(known) or 'no execution settings'}"
                 yield Problem(("runtime", "stages", name, setting), message, remedy)
         if not named:
-            known_names = dict.fromkeys(one for stage in stages for one in _names(stage))
+            known_names = dict.fromkeys(known for stage in stages for known in _names(stage))
             message = f"there is no stage {name!r}"
             yield Problem(("runtime", "stages", name), message, nearest(name, list(known_names)))
     for stage in stages:
-        for one in stage.config.execution_objections(stage.execution):
-            path = execution_path(recipe.runtime, stage.config, str(one.path[0]))
-            yield Problem(path, f"{one.message} ({stage.config.id})", one.remedy)
+        for objection in stage.config.execution_objections(stage.execution):
+            path = execution_path(recipe.runtime, stage.config, str(objection.path[0]))
+            message = f"{objection.message} ({stage.config.id})"
+            yield Problem(path, message, objection.remedy)
 
 
 def _names(stage: Declared) -> list[str]:
-    """How `runtime.stages` may name a stage."""
+    """The names by which `runtime.stages` can address a stage."""
     return [name for name in (stage.config.id, stage.config.execution_group) if name]

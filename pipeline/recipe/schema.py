@@ -1,5 +1,4 @@
-"""The recipe: one YAML file that says what a run does. Fields are documented where they are
-declared."""
+"""The recipe: one YAML file that describes a run. The docstring under each field documents it."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
@@ -22,69 +21,73 @@ else:
 
 
 class GateConfig(Config):
-    """Stops the run after a stage that made the model worse."""
+    """Stops the run after an evaluation whose score fell too far."""
 
     suite: SuiteName
-    """Which of the suites decides."""
+    """The suite whose score decides; one of `evaluate.suites`."""
     max_drop: float = Field(ge=0, le=1, examples=[0.02])
-    """Largest loss of score (0 to 1) against the checkpoint that the stage started from."""
+    """Largest accepted drop of the score, on a scale from 0 to 1. The evaluated checkpoint is
+    compared with the nearest evaluated one that its training started from."""
 
 
 class EvaluateConfig(Config):
-    """What every checkpoint is asked, and after which stages."""
+    """Evaluations between the stages: which suites, and after which stages."""
 
     suites: tuple[SuiteConfig, ...] = Field(min_length=1)
-    """The suites, by name or with settings."""
+    """Evaluation suites, each a name or a section with settings."""
     after: tuple[str, ...] = Field(min_length=1, examples=[["base", "sft"]])
     """Ids of the stages whose checkpoints are evaluated; `base` is the starting model."""
     gate: GateConfig | None = None
-    """Without it, no score stops the run."""
+    """Stops the run when a score drops; not set: scores never stop it."""
     rollouts: RolloutConfig = RolloutConfig()
-    """The engine."""
+    """The rollout engine that generates the answers."""
 
 
 class BudgetConfig(Config):
-    """What the run may cost; outside every fingerprint. A run that is out of budget saves its state
-    and stops."""
+    """Limits on the cost of a run. A run that exceeds one saves its state and stops; run it again
+    with a higher budget to continue. Not part of any fingerprint."""
 
     hours: float | None = Field(default=None, gt=0, examples=[12.0])
-    """Time that its stages may take, all attempts together."""
+    """Running time of all stages in hours, including earlier attempts; not set: unlimited."""
     tokens: int | None = Field(default=None, ge=1, examples=[1_000_000])
-    """Tokens that it may generate and train on, both together. Looked at after each step and each
-    stage."""
+    """Tokens generated plus tokens trained on, checked after every step and every stage; not set:
+    unlimited."""
 
 
 class KeepConfig(Config):
-    """Whose weights stay in the run folder. Those that a later stage or evaluation needs stay until
-    it is done."""
+    """Which checkpoints keep their weights in the run folder. Weights that a later stage or
+    evaluation needs are kept until it is done."""
 
     last: int = Field(default=2, ge=1)
-    """The newest checkpoints."""
+    """Number of newest checkpoints to keep."""
     best: int = Field(default=1, ge=0)
-    """The checkpoints with the best score: on the gate's suite, or on the mean of all suites."""
+    """Number of best checkpoints to keep, by the score on the gate's suite, or by the mean score of
+    all suites if there is no gate."""
 
 
 class RuntimeConfig(Config):
-    """How this machine runs it; outside every fingerprint."""
+    """How this machine runs the recipe. Not part of any fingerprint, so it may change between two
+    attempts at a run."""
 
     threads: int | None = Field(default=None, ge=1, examples=[4])
-    """CPU threads a stage may use; without it, every CPU that this process may run on."""
+    """CPU threads per stage; not set: all CPUs that the process may run on."""
     stall_minutes: float = Field(default=60.0, gt=0)
-    """A stage that says nothing of its progress for so long is ended."""
+    """Minutes without progress after which a stage is terminated."""
     keep: KeepConfig | None = None
-    """Which checkpoints keep their weights; without it, all."""
+    """Which checkpoints keep their weights; not set: all."""
     divergence: DivergenceLimits = DivergenceLimits()
-    """When training counts as diverged."""
+    """Limits beyond which training counts as diverged and the stage stops."""
     execution: ExecutionConfig = ExecutionConfig()
-    """What every stage takes that reads it."""
+    """Execution settings of all stages."""
     stages: dict[str, ExecutionConfig] = Field(
         default_factory=dict, examples=[{"rl": {"rows_per_forward": 16}}]
     )
-    """By the id of a stage, what it takes instead; `evaluate` stands for all evaluations."""
+    """Execution settings of single stages by stage id; they override `execution`. The name
+    `evaluate` addresses all evaluations."""
 
     @field_serializer("stages")
     def _only_what_is_named(self, stages: dict[str, ExecutionConfig]) -> dict[str, Any]:
-        """A setting that a section leaves out comes from a wider one."""
+        """Leave out unset settings, which come from a wider section."""
         return {name: one.model_dump(exclude_unset=True) for name, one in stages.items()}
 
 
@@ -92,16 +95,16 @@ class Recipe(Config):
     name: FolderName = Field(examples=["my_run"])
     """Name of the run's folder: letters, digits, - and _."""
     seed: int = Field(default=0, ge=0)
-    """Every stage derives its own seed from it."""
+    """Seed of the run; every stage derives its own seed from it and its id."""
     model: ModelConfig
     """The starting model."""
     prompts: tuple[PromptSource, ...] = Field(min_length=1)
-    """Where the prompts come from."""
+    """Sources of prompts."""
     stages: tuple[Stage, ...]
-    """What is done, in order."""
+    """Stages in the order in which they run."""
     evaluate: EvaluateConfig | None = None
-    """Evaluations between the stages; without it there are none."""
+    """Evaluations between the stages; not set: none."""
     budget: BudgetConfig = BudgetConfig()
-    """What it may cost; without it, anything."""
+    """Limits on the cost of the run."""
     runtime: RuntimeConfig = RuntimeConfig()
-    """Settings of the machine."""
+    """How this machine runs the recipe."""

@@ -1,8 +1,8 @@
-"""The files and folders of the user's own that a recipe names: where they are, that they exist,
-and what they hold.
+"""The user's own files and folders that a recipe names: resolves their paths, checks that they
+exist, and takes checksums of their content.
 
-Which fields name one is marked on their types (`common/user_files.py`). Paths enter no fingerprint;
-what the files hold does."""
+The types of the fields mark which ones name a file (`common/user_files.py`). A fingerprint contains
+the content of a file, not its path."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from models.config import is_template
 from models.packaged import PACKAGED, cache_folder
 from pipeline.recipe.problems import Problem
 from pipeline.recipe.yaml_lines import DataPath
-from pipeline.store.adopted import wrong_stage
+from pipeline.store.adopted import adoption_problem
 from pipeline.store.record import record_checksum
 from prompts.config import DatasetsSource
 from prompts.shards import shards
 
-Read = Callable[[Path], str]
-"""Gives the checksum of a file."""
+ReadChecksum = Callable[[Path], str]
+"""Returns the checksum of a file."""
 WEIGHTS = (".safetensors", ".bin", ".pth", ".pt", ".gguf")
 
 
@@ -35,14 +35,14 @@ class NamedFile:
     """A file or folder that a config names."""
 
     path: DataPath
-    """Of the field, by the names that a recipe uses."""
+    """Path of the field, by the names that a recipe uses."""
     mark: UserFile
     text: str
-    """What is written there."""
+    """The value of the field."""
     owner: BaseModel
-    """The section that the field is in."""
+    """The section that contains the field."""
     without_weights: bool
-    """Whether the weights in a model folder do not matter."""
+    """Whether the weights of a model folder are left out of the checksum."""
 
     @property
     def place(self) -> Path:
@@ -70,7 +70,7 @@ def named_files(
 
 
 def _marks(annotation: Any) -> Iterator[Any]:
-    """What is annotated anywhere in a type, such as in one member of a union."""
+    """All annotations in a type, including those of the members of a union."""
     if get_origin(annotation) is Annotated:
         yield from get_args(annotation)[1:]
     for part in get_args(annotation):
@@ -79,15 +79,16 @@ def _marks(annotation: Any) -> Iterator[Any]:
 
 
 def _names_a_file(mark: UserFile, text: str) -> bool:
-    """A packaged model's name is no folder, and a template itself no file."""
+    """False for the name of a packaged model and for the text of a template."""
     if mark.what == "model":
         return text not in PACKAGED
     return not (mark.what == "template" and is_template(text))
 
 
 def make_absolute(config: BaseModel, data: Any, folder: Path) -> bool:
-    """Resolve every relative path in `data`, from which `config` was read, against `folder`, the
-    recipe's own, in place. Whether any was. A blank one names nothing."""
+    """Resolve every relative path in `data` against `folder`, in place; return whether any changed.
+
+    `config` was read from `data`, and `folder` is the recipe's own. Blank paths stay."""
     changed = False
     for named in named_files(config):
         absolute = str(folder / named.text)
@@ -105,33 +106,34 @@ def put_at(data: Any, path: DataPath, value: Any) -> None:
 
 
 def missing_files(config: BaseModel) -> list[Problem]:
-    """What is not there, or not what it must be; the paths in `config` are absolute."""
+    """Files that are missing or not of the required form; the paths in `config` are absolute."""
     problems = []
     for named in named_files(config):
-        wrong = _wrong(named)
-        if wrong:
-            problems.append(Problem(named.path, *wrong))
+        problem = _file_problem(named)
+        if problem:
+            problems.append(Problem(named.path, *problem))
     return problems
 
 
-def _wrong(named: NamedFile) -> tuple[str, str] | None:
+def _file_problem(named: NamedFile) -> tuple[str, str] | None:
+    """What is wrong with a file, and the remedy; None if nothing is."""
     if not named.text.strip():
         return f"is blank, got {named.text!r}", "name a file or folder"
     match named.mark.what:
         case "prompts":
-            return _wrong_prompts(named.owner, named.place)
+            return _prompts_problem(named.owner, named.place)
         case "template":
-            return _wrong_template(named.place)
+            return _template_problem(named.place)
         case "stage":
-            return wrong_stage(named.place)
+            return adoption_problem(named.place)
         case "model":
-            return wrong_model(named.place)
+            return model_problem(named.place)
 
 
-def _wrong_prompts(source: Any, place: Path) -> tuple[str, str] | None:
+def _prompts_problem(source: Any, place: Path) -> tuple[str, str] | None:
     if isinstance(source, DatasetsSource):
-        saved = "name a folder saved by `save_to_disk`"
-        return None if place.is_dir() else (f"no such folder: {place}", saved)
+        remedy = "name a folder saved by `save_to_disk`"
+        return None if place.is_dir() else (f"no such folder: {place}", remedy)
     if not place.is_file() and not place.is_dir():
         return f"no such file: {place}", "paths are relative to the recipe's folder"
     try:
@@ -141,7 +143,7 @@ def _wrong_prompts(source: Any, place: Path) -> tuple[str, str] | None:
     return (f"{place} is empty", "give it at least one prompt") if empty else None
 
 
-def _wrong_template(place: Path) -> tuple[str, str] | None:
+def _template_problem(place: Path) -> tuple[str, str] | None:
     if not place.is_file():
         remedy = "name a .jinja file; its path is relative to the recipe's folder"
         return f"no such file: {place}", remedy
@@ -150,13 +152,13 @@ def _wrong_template(place: Path) -> tuple[str, str] | None:
     except (OSError, UnicodeDecodeError) as error:
         return f"{place}: cannot be read: {error}", "save it as UTF-8"
     if not is_template(text):
-        message = f"{place} is no chat template: it has no {{{{ }}}} and no {{% %}}"
+        message = f"{place} is no chat template: it contains no {{{{ }}}} and no {{% %}}"
         return message, "write it in Jinja"
     return None
 
 
-def wrong_model(folder: Path) -> tuple[str, str] | None:
-    """Why a folder is no model folder, and what to do."""
+def model_problem(folder: Path) -> tuple[str, str] | None:
+    """Why a folder is no model folder, and the remedy; None if it is one."""
     if not folder.is_dir():
         known = ", ".join(PACKAGED)
         remedy = f"name a checkpoint folder or a packaged model ({known})"
@@ -171,25 +173,29 @@ def wrong_model(folder: Path) -> tuple[str, str] | None:
 
 
 def kept_checksums() -> Checksums:
-    """Checksums of the user's files, kept over runs beside the converted models."""
+    """The store of checksums of user files, kept across runs beside the converted models."""
     return Checksums(cache_folder() / "checksums")
 
 
-def held_by(named: NamedFile, read: Read = checksum) -> str:
-    """What stands in an identity for a file: the beginning of the checksum of what it holds. What
-    is adopted has a record of the checksums of all its files, which stands for them."""
+def content_tag(named: NamedFile, read: ReadChecksum = checksum) -> str:
+    """What an identity contains in place of a path: the first characters of the content's checksum.
+
+    For an adopted stage it is the checksum of its record, which lists the checksums of all its
+    files."""
     if named.mark.what == "stage":
-        held = record_checksum(named.place)
+        digest = record_checksum(named.place)
     else:
-        held = content(named.place, read, without_weights=named.without_weights)
-    return f"content {held[:16]}"
+        digest = content_checksum(named.place, read, without_weights=named.without_weights)
+    return f"content {digest[:16]}"
 
 
-def content(place: Path, read: Read = checksum, *, without_weights: bool = False) -> str:
-    """A fingerprint of what a file holds, or of every visible file of a folder, by name;
-    independent of the path.
+def content_checksum(
+    place: Path, read: ReadChecksum = checksum, *, without_weights: bool = False
+) -> str:
+    """A checksum of the content of a file, or of the names and contents of all visible files of a
+    folder. Does not depend on the path.
 
-    `read` gives the checksum of a file: by default of its bytes."""
+    `read` returns the checksum of one file."""
     try:
         if place.is_file():
             return read(place)

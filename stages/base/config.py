@@ -17,7 +17,7 @@ class BaseStage(StageConfig):
     kind: Literal["base"] = "base"
     id: str = BASE
     model: ModelConfig
-    """Which model the run starts from."""
+    """The starting model."""
 
     def disk(self, policy: Dimensions) -> Disk | None:
         return Disk(kept=weight_bytes(policy))

@@ -15,35 +15,35 @@ from stages.training import TrainingStage
 
 
 class DpoStage(TrainingStage):
-    """Direct preference optimisation on pairs from an RL stage's groups."""
+    """Direct preference optimisation on pairs of answers from an RL stage's groups."""
 
     produces: ClassVar[tuple[Artifact, ...]] = (*TrainingStage.produces, PAIRS)
 
     kind: Literal["dpo"]
     pairs: str = Field(examples=["rl"])
-    """Id of the RL stage whose groups the pairs are mined from."""
+    """Id of the RL stage from whose groups the pairs are built."""
     reference: str | None = Field(default=None, examples=["sft"])
-    """Id of the stage whose checkpoint is the reference policy; by default the one in `from`."""
+    """Id of the stage whose checkpoint is the reference policy; not set: the one in `from`."""
     max_pairs: int = Field(default=256, ge=1)
-    """Most pairs to train on; the newest policy versions come first."""
+    """Largest number of pairs to train on; pairs of the newest policy versions are preferred."""
     max_length_ratio: float = Field(default=2.0, ge=1)
-    """Chosen and rejected answers may differ in length (tokens) by at most this factor."""
+    """Largest ratio between the lengths in tokens of a pair's chosen and rejected answer."""
     batch_size: int = Field(default=16, ge=1)
     """Pairs per optimiser step."""
     beta: float = Field(default=0.1, gt=0)
-    """How strongly the reference policy holds the policy back."""
+    """DPO's beta: larger values keep the policy closer to the reference policy."""
     sft_weight: float = Field(default=0.5, ge=0)
-    """Weight of the likelihood of the chosen answer, against its displacement."""
+    """Weight of an SFT loss on the chosen answers, which keeps their likelihood from falling."""
 
     def steps_at_most(self) -> int:
         return math.ceil(self.max_pairs / self.batch_size)
 
     def needs(self) -> Mapping[str, Need]:
-        held_by = ("from",) if self.reference is None else ("reference",)
+        reference = ("from",) if self.reference is None else ("reference",)
         return {
             **super().needs(),
             "pairs": Need((GROUPS, PROMPTS), path=("pairs",)),
-            "reference": Need((CHECKPOINT,), path=held_by),
+            "reference": Need((CHECKPOINT,), path=reference),
         }
 
     def bounds(self, sizes: Sizes) -> dict[str, int | None]:
@@ -56,6 +56,6 @@ class DpoStage(TrainingStage):
     def execution_objections(self, execution: ExecutionConfig) -> Iterator[Objection]:
         if execution.rows_per_forward < 2:
             message = (
-                f"rows_per_forward is {execution.rows_per_forward}, and a pair is two sequences"
+                f"rows_per_forward is {execution.rows_per_forward}, but a pair has two sequences"
             )
-            yield Objection(("rows_per_forward",), message, "give 2 or more")
+            yield Objection(("rows_per_forward",), message, "use 2 or more")

@@ -13,11 +13,11 @@ from stages.declaration import FROM, PROMPTS_STAGE, EngineUse, Need, Sizes, Stag
 from stages.questions import Question, SuiteQuestion
 
 PREFIX = "eval-"
-"""The evaluation of stage `rl` is the stage `eval-rl`; no other id may begin so."""
+"""The evaluation of stage `rl` is the stage `eval-rl`. No other id may start with this prefix."""
 
 
 class EvaluateStage(StageConfig):
-    """A checkpoint is asked suites. Made from the recipe's `evaluate`, one per stage in `after`."""
+    """Evaluates a checkpoint on suites. The recipe's `evaluate` makes one per stage in `after`."""
 
     produces: ClassVar[tuple[Artifact, ...]] = (RESULTS, ANSWERS)
     reads_execution: ClassVar[tuple[str, ...]] = ENGINE
@@ -27,9 +27,9 @@ class EvaluateStage(StageConfig):
     of: str
     """Id of the stage whose checkpoint is evaluated."""
     suites: tuple[SuiteConfig, ...]
-    """What is asked."""
+    """The suites."""
     rollouts: RolloutConfig = RolloutConfig()
-    """The engine."""
+    """The rollout engine."""
 
     def needs(self) -> Mapping[str, Need]:
         return {
@@ -38,8 +38,8 @@ class EvaluateStage(StageConfig):
         }
 
     def bounds(self, sizes: Sizes) -> dict[str, int | None]:
-        """Answers and tokens where every suite's size is known: limited, or held out from sources
-        that can be counted."""
+        """Answers and tokens, if the size of every suite is known from its limit or from the
+        sources of the held-out prompts."""
         answers = tokens = 0
         for suite in self.suites:
             size = suite.limit

@@ -27,21 +27,22 @@ from stages.questions import FilterQuestion, Question, RollQuestion
 
 
 class AuditConfig(Config):
-    """How good the verdicts are: the policy itself tries a random part of the judged prompts."""
+    """Measures the quality of the verdicts: a policy tries a random sample of the judged
+    prompts."""
 
     policy: str = BASE
-    """Id of the stage whose checkpoint tries them: the policy whose difficulty the judge is to
-    foretell."""
+    """Id of the stage whose checkpoint tries the prompts: the policy for which the judge predicts
+    the difficulty."""
     prompts: int = Field(default=64, ge=8)
-    """Prompts in the sample, dropped and kept alike."""
+    """Prompts in the sample, which includes dropped and kept ones."""
     attempts: int = Field(default=16, ge=16)
-    """Completions a prompt."""
+    """Completions per prompt."""
     temperature: float = Field(default=1.0, gt=0)
-    """Sampling temperature: that of the RL stage, whose pass rates are meant."""
+    """Sampling temperature; use that of the RL stage, whose pass rates the judge predicts."""
     max_tokens: int = Field(default=32, ge=1)
     """Longest completion, in tokens."""
     rollouts: RolloutConfig = RolloutConfig()
-    """The engine."""
+    """The rollout engine of the audited policy."""
 
     @model_validator(mode="after")
     def _completions_fit_the_engine(self) -> "AuditConfig":
@@ -55,7 +56,7 @@ class AuditConfig(Config):
 
 
 class JudgeFilterStage(StageConfig):
-    """A Llama judge rates how hard prompts are, and the easiest are dropped."""
+    """Llama judges rate the difficulty of prompts, and the easiest prompts are dropped."""
 
     produces: ClassVar[tuple[Artifact, ...]] = (
         *(PROMPTS, LEDGER, DROPPED, REASONS, VERDICTS, AUDIT),
@@ -64,22 +65,23 @@ class JudgeFilterStage(StageConfig):
 
     kind: Literal["judge_filter"]
     judges: tuple[JudgeConfig, ...] = Field(min_length=1)
-    """Who says how hard a prompt is. With several, a prompt's ease is the mean of its ranks."""
+    """The judges. With several, a prompt's ease is the mean of its ranks among their verdicts."""
     limit: int | None = Field(default=None, ge=1, examples=[100])
-    """Judge at most this many prompts, a sample with every capability's share; the others are left
-    out."""
+    """Judge a sample of at most this many prompts that keeps the share of every capability, and
+    leave out the others; not set: all."""
     drop_easiest: float = Field(ge=0, lt=1, examples=[0.5])
-    """Share of the judged prompts to drop, easiest first."""
+    """Share of the judged prompts to drop, the easiest first."""
     stratified: bool = True
-    """Drop that share of every capability; otherwise the easiest of all, whatever their
-    capability."""
+    """Drop that share within every capability; false: drop the easiest of all prompts,
+    whatever their capability."""
     keep_at_least: int = Field(default=1, ge=1)
-    """Prompts that every capability keeps."""
+    """Smallest number of prompts that every capability keeps."""
     broken_agreement: float = Field(default=1.0, gt=0.5, le=1)
-    """A prompt that no attempt got right, and on whose other answer this share of at least four
-    graded attempts agree, is set aside: its reference is likely wrong."""
+    """Threshold for a reference answer that is likely wrong: a prompt is set aside if no attempt is
+    right and at least this share of its graded attempts, four or more, give the same other
+    answer."""
     audit: AuditConfig | None = None
-    """Without it, nobody checks the judge."""
+    """Checks the verdicts against a policy's pass rates; not set: no check."""
 
     def needs(self) -> Mapping[str, Need]:
         judged = {"prompts": Need((PROMPTS,), stage=PROMPTS_STAGE)}
@@ -87,11 +89,11 @@ class JudgeFilterStage(StageConfig):
         return judged | (policy if self.audit else {})
 
     def judged(self, sizes: Sizes) -> int | None:
-        """Prompts that a judge is asked about; None where nobody knows."""
+        """Upper bound on the judged prompts; None if unknown."""
         known = [n for n in (sizes.prompts.get(PROMPTS_STAGE), self.limit) if n is not None]
         return min(known, default=None)
 
-    def hands_on(self, sizes: Sizes) -> int | None:
+    def prompts_at_most(self, sizes: Sizes) -> int | None:
         judged = self.judged(sizes)
         return None if judged is None else math.ceil(judged * (1 - self.drop_easiest))
 
@@ -102,7 +104,7 @@ class JudgeFilterStage(StageConfig):
         return {"prompts_at_most": judged, "tokens_generated_at_most": tokens}
 
     def memory(self, policy: Dimensions | None, execution: ExecutionConfig) -> Memory | None:
-        """One judge is in memory at a time, and the audit's policy after them: the largest."""
+        """The largest engine: the judges and the audit's policy are in memory one after another."""
         engines = []
         for use in self.engines():
             model = dense_dimensions(use.judge) if use.judge else policy

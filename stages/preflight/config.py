@@ -1,4 +1,4 @@
-"""Config of the early check: what it asks before any stage that costs much runs; plain data."""
+"""Config of the early check, which runs before any expensive stage; plain data."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -12,18 +12,18 @@ from stages.questions import Question
 
 
 class PreflightStage(StageConfig):
-    """Made by `pipeline/planning/early_check.py` from what all stages declare."""
+    """The early check. `pipeline/planning/early_check.py` builds it from the stages' questions."""
 
     produces: ClassVar[tuple[Artifact, ...]] = (PREFLIGHT,)
 
     kind: Literal["preflight"] = "preflight"
     id: str = "preflight"
     model: ModelConfig
-    """The starting model, whose tokenizer and template all stages use."""
+    """The starting model, whose tokenizer and chat template all stages use."""
     questions_asked: tuple[Question, ...]
-    """In the recipe's order."""
+    """The questions, in the recipe's order."""
     systems: dict[str, str] = Field(default_factory=dict)
-    """System messages of the sources of prompts, by their place in the recipe."""
+    """System messages of the prompt sources by their place in the recipe."""
 
     def needs(self) -> Mapping[str, Need]:
         return {"prompts": Need((PROMPTS, HELD_OUT), stage=PROMPTS_STAGE)}

@@ -1,4 +1,4 @@
-"""Declaration of the implicit first stage: gather prompts, split off the held-out ones."""
+"""Declaration of the implicit first stage, which gathers prompts and splits off held-out ones."""
 
 import math
 from typing import Annotated, ClassVar, Literal
@@ -19,7 +19,7 @@ from stages.declaration import PROMPTS_STAGE, Sizes, StageConfig
 
 
 class PromptsStage(StageConfig):
-    """The prompts of all sources, without repeats, split in training and held-out ones."""
+    """Gathers the prompts of all sources without repeats, split into training and held-out ones."""
 
     produces: ClassVar[tuple[Artifact, ...]] = (
         *(PROMPTS, HELD_OUT, TOO_LONG, REPEATED, CONTAMINATED),
@@ -28,21 +28,21 @@ class PromptsStage(StageConfig):
     kind: Literal["prompts"] = "prompts"
     id: str = PROMPTS_STAGE
     sources: tuple[PromptSource, ...]
-    """Where prompts come from."""
+    """Sources of prompts."""
     tokenizer: Annotated[ModelConfig | None, TokenizerOnly()] = None
-    """The model whose tokens `max_prompt_tokens` of a source counts; what it is upcycled to does
-    not matter. None where no source sets it: then the prompts do not depend on the model."""
+    """The model whose tokenizer counts `max_prompt_tokens`; settings of upcycling do not matter.
+    None if no source limits lengths: then the prompts do not depend on the model."""
 
-    def hands_on(self, sizes: Sizes) -> int | None:
+    def prompts_at_most(self, sizes: Sizes) -> int | None:
         counts = [count(source) for source in self.sources]
         return None if None in counts else sum(filter(None, counts))
 
     def held_out(self) -> int | None:
-        """Most prompts that are kept for evaluation; None where nobody knows."""
+        """Upper bound on the prompts held out for evaluation; None if unknown."""
         parts = [(count(source), source.held_out) for source in self.sources]
         if any(n is None for n, _ in parts):
             return None
         return sum(math.ceil((n or 0) * share) for n, share in parts)
 
     def bounds(self, sizes: Sizes) -> dict[str, int | None]:
-        return {"prompts_at_most": self.hands_on(sizes)}
+        return {"prompts_at_most": self.prompts_at_most(sizes)}

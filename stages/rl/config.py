@@ -26,7 +26,7 @@ from stages.training import TrainingStage
 
 
 class RlStage(TrainingStage):
-    """Online reinforcement learning on a curriculum, rollouts from vLLM."""
+    """Online reinforcement learning on a curriculum, with rollouts from vLLM."""
 
     produces: ClassVar[tuple[Artifact, ...]] = (
         *TrainingStage.produces,
@@ -36,39 +36,42 @@ class RlStage(TrainingStage):
 
     kind: Literal["rl"]
     on: str = Field(examples=["filter"])
-    """Id of the judge filter whose kept prompts and priors the curriculum starts from; `prompts`
-    for all training prompts, of which nothing is known yet; or of an RL stage, with whose ledger it
-    goes on."""
+    """Id of the stage that provides the prompts: a judge filter, whose verdicts are the priors of
+    the curriculum; an RL stage, whose ledger the curriculum continues; or `prompts` for all
+    training prompts without any prior."""
     steps: int = Field(ge=1, examples=[20])
-    """Optimiser steps; each is on-policy: generate, score, train, sync."""
+    """Optimiser steps. Each one is on-policy: generate, grade, train, publish the weights."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """Learning rate after the warm-up: it stays at its peak, or falls to 0 at the stage's end,
-    straight or as half a cosine wave."""
+    """Learning rate after the warm-up: constant at its peak, or falling to 0 at the end of the
+    stage, linearly or as half a cosine wave."""
     prompts_per_step: int = Field(default=16, ge=1)
-    """Groups with a spread of rewards that a step asks for."""
+    """Number of groups to train on in each step. `curriculum` decides which groups count."""
     group_size: int = Field(default=8, ge=2)
-    """Rollouts a prompt."""
+    """Rollouts per prompt."""
     max_tokens: int = Field(default=32, ge=1)
     """Longest completion, in tokens."""
     temperature: float = Field(default=1.0, gt=0)
     """Sampling temperature of the rollouts."""
     top_p: float = Field(default=1.0, gt=0, le=1)
-    """Rollouts are drawn from the likeliest tokens alone that together have this probability, and
-    trained as drawn from them; 1 draws from all."""
+    """Nucleus sampling: rollouts are sampled only from the likeliest tokens that together have this
+    probability, and the loss uses the probabilities within these tokens; 1 samples from all
+    tokens."""
     kl_weight: float = Field(default=0.0, ge=0)
-    """Weight of KL(policy || reference) in the loss, estimated at the tokens trained on; the
-    reference is the policy that the stage starts from. 0 leaves the term out."""
+    """Weight of KL(policy || reference) in the loss, estimated at the trained tokens. The reference
+    is the policy that the stage starts from. 0 omits the term."""
     cut_off: Literal["mask", "zero"] = "mask"
-    """A completion cut off at `max_tokens`: kept out of the loss, or trained on with reward 0."""
+    """Completions cut off at `max_tokens`: `mask` leaves them out of the loss, `zero` trains on
+    them with reward 0."""
     parity_tolerance: float = Field(default=1e-4, gt=0)
-    """Largest mean absolute log-probability gap between engine and trainer after a sync."""
+    """Largest accepted mean absolute difference of log-probabilities between engine and trainer
+    after publishing the weights, in nats per token. The stage stops beyond it."""
     curriculum: CurriculumConfig = Posterior()
-    """Which prompts are practised on."""
+    """How the prompts of a step are chosen."""
     system_prompts: tuple[Text, ...] = Field(default=(), examples=[["Be brief.", "Think first."]])
-    """One of them, drawn anew each step, goes before a prompt that has no system message of its
-    own."""
+    """System messages for prompts without one of their own; one is drawn for each prompt and step.
+    Empty: none."""
     rollouts: RolloutConfig = RolloutConfig()
-    """The engine."""
+    """The rollout engine."""
 
     @model_validator(mode="after")
     def _completions_fit_the_engine(self) -> "RlStage":
@@ -80,7 +83,7 @@ class RlStage(TrainingStage):
         pilot = getattr(self.curriculum, "pilot", 0)
         if pilot >= self.group_size:
             raise ValueError(
-                f"curriculum.pilot ({pilot}) is no part of a group of group_size {self.group_size}"
+                f"curriculum.pilot ({pilot}) must be less than group_size ({self.group_size})"
             )
         return self
 
@@ -99,7 +102,7 @@ class RlStage(TrainingStage):
     def needs(self) -> Mapping[str, Need]:
         return {**super().needs(), "prompts": Need((PROMPTS,), path=("on",))}
 
-    def hands_on(self, sizes: Sizes) -> int | None:
+    def prompts_at_most(self, sizes: Sizes) -> int | None:
         return sizes.prompts.get(self.on)
 
     def bounds(self, sizes: Sizes) -> dict[str, int | None]:
@@ -114,10 +117,10 @@ class RlStage(TrainingStage):
         if trainer is None or policy is None:
             return None
         tokens = execution.max_num_seqs * self.rollouts.max_model_len
-        held = trainer + engine_memory(policy, self.rollouts.dtype, tokens)
-        # Adapters can be left out for the reference policy; other weights are held once more.
-        second = self.kl_weight > 0 and self.train != "lora"
-        return held + reference_memory(policy) if second else held
+        total = trainer + engine_memory(policy, self.rollouts.dtype, tokens)
+        # The policy without its adapters is the reference; without adapters it takes a second copy.
+        has_copy = self.kl_weight > 0 and self.train != "lora"
+        return total + reference_memory(policy) if has_copy else total
 
     def engines(self) -> Iterator[EngineUse]:
         yield EngineUse(("rollouts",), self.rollouts)

@@ -19,19 +19,21 @@ class SftStage(TrainingStage):
     from_: str = Field(default=BASE, alias="from", examples=["base"])
     """Id of the stage whose checkpoint training starts from."""
     on: str = Field(examples=["filter"])
-    """Id of the stage whose prompts are learnt: a judge filter (its kept prompts) or `prompts`
-    (all)."""
+    """Id of the stage that provides the prompts: a judge filter (the kept prompts), an RL stage, or
+    `prompts` (all training prompts)."""
     limit: int | None = Field(default=None, ge=1, examples=[100])
-    """Learn from at most this many of them, a sample with every capability's share."""
+    """Train on a sample of at most this many prompts that keeps the share of every capability; not
+    set: all."""
     epochs: float = Field(default=1.0, gt=0)
-    """Passes over the prompts."""
+    """Number of passes over the prompts."""
     batch_size: int = Field(default=16, ge=1)
     """Sequences per optimiser step."""
     warmup_steps: int = Field(default=2, ge=0)
-    """Optimiser steps in which the learning rate rises from 0 to its peak, evenly; the first of
-    them changes nothing. The first gradients of fresh weights are the least trustworthy."""
+    """Optimiser steps in which the learning rate rises linearly from 0 to its peak. The first of
+    them has a learning rate of 0 and changes nothing. The default is not 0 because the first
+    gradients of new weights are the least reliable."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the forward and backward pass; weights and optimiser stay float32."""
+    """Arithmetic of the forward and backward pass. Weights and optimiser state stay in float32."""
 
     def steps_at_most(self) -> int | None:
         return self.limit and math.ceil(math.ceil(self.limit / self.batch_size) * self.epochs)

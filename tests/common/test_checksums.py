@@ -11,7 +11,7 @@ from builders.command_line import pretend
 from common import checksums
 from common.checksums import LARGE, Checksums
 from common.files import checksum, read_sealed, write_sealed
-from pipeline.recipe.user_files import content
+from pipeline.recipe.user_files import content_checksum
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_plan_run_and_eval_trust_a_checkpoint_and_say_so(folder, uphill, monkeyp
     Path("model/model.safetensors").write_bytes(b"v" * LARGE)
     assert json.loads(uphill(*plan)[1])["trusted"] == []
     cached = Checksums(folder / "cache" / "checksums")
-    assert content(folder / "model", cached.of) == content(folder / "model")
+    assert content_checksum(folder / "model", cached.of) == content_checksum(folder / "model")
 
 
 def test_a_checksum_of_another_stamp_is_not_used(large, tmp_path):

@@ -15,7 +15,7 @@ from pipeline.execution.verify import verify_run, verify_table
 from pipeline.planning.disk import predicted_disk
 from pipeline.planning.plan import build_plan
 from pipeline.recipe.load import load_recipe
-from pipeline.recipe.user_files import content
+from pipeline.recipe.user_files import content_checksum
 from pipeline.store.adopted import require_origin
 from pipeline.store.record import PRUNED
 from prompts.schema import read_prompts
@@ -121,7 +121,7 @@ def test_prompts_that_this_run_holds_out_are_refused(tmp_path):
 def test_what_is_no_finished_stage_is_said_once(tmp_path, adopting):
     said = refusal(adopting)
     assert (
-        "first/03-filter is no finished stage" in said
+        "first/03-filter is not a finished stage" in said
         and "easy_gone" not in said.split("remedy")[0]
     )
     finished(tmp_path / "first" / "03-filter", kind="evaluate")
@@ -155,9 +155,9 @@ def test_the_plan_knows_kind_fingerprint_and_disk(tmp_path, adopting):
 def test_a_record_stands_for_the_files_of_adopted_folders_alone(tmp_path):
     (tmp_path / "record.json").write_text("{}")
     (tmp_path / "model.safetensors").write_text("weights")
-    before = content(tmp_path)
+    before = content_checksum(tmp_path)
     (tmp_path / "model.safetensors").write_text("others")
-    assert content(tmp_path) != before
+    assert content_checksum(tmp_path) != before
 
 
 def test_pruned_weights_are_missed_with_the_reason(tmp_path):

@@ -111,7 +111,8 @@ def test_a_head_that_vllm_cannot_compute_here_is_refused_here_and_planned_for_el
     load_recipe(path)
     error = refused(load_recipe, path, here=True)
     assert (
-        f"{place}: attention heads of 40, and vLLM on a CPU takes 32, 48, 64, 80, " in error.message
+        f"{place}: attention heads of 40, and vLLM on a CPU supports 32, 48, 64, 80, "
+        in error.message
     )
     assert "head_dim is one of them (64, say)" in error.remedy
 

@@ -120,7 +120,7 @@ def test_export_copies_a_checkpoint_that_is_as_it_was_recorded(folder, uphill):
     ("words", "message"),
     [
         (["status", "nothing"], "no such run"),
-        (["export", "small:prompts", "out"], "leaves no checkpoint"),
+        (["export", "small:prompts", "out"], "produces no checkpoint"),
         (["export", "small:more", "out"], "is todo"),
         (["export", "small:mor", "out"], "did you mean 'more'"),
         (["export", "small", "small.yaml"], "not an empty folder"),
@@ -159,7 +159,7 @@ def test_eval_asks_a_stage_of_a_run_once(folder, uphill, answered):
     code, _, err = uphill(
         "eval", "small:base", "--suite", "gsm8k", "--out", "runs/small/evals/base"
     )
-    assert code == 2 and "holds something else" in err
+    assert code == 2 and "contains something else" in err
 
 
 def test_eval_asks_a_checkpoint_folder(folder, uphill, answered):

@@ -64,11 +64,11 @@ def no_weights(place):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (add_notes, "has notes.txt, which is no checkpoint's"),
-        (add_folder, "has tokenizer.json, which is no checkpoint's"),
-        (add_link, "has tokenizer.json, which is no checkpoint's"),
-        (add_other_weights, "has adapter_model.safetensors, which is no checkpoint's"),
-        (no_weights, "is no checkpoint (config.json and *.safetensors)"),
+        (add_notes, "contains notes.txt, not part of a checkpoint"),
+        (add_folder, "contains tokenizer.json, not part of a checkpoint"),
+        (add_link, "contains tokenizer.json, not part of a checkpoint"),
+        (add_other_weights, "contains adapter_model.safetensors, not part of a checkpoint"),
+        (no_weights, "is not a checkpoint (config.json and *.safetensors)"),
     ],
 )
 def test_what_is_not_a_checkpoint_alone_is_never_replaced(exported, change, words):

@@ -92,7 +92,7 @@ def test_a_folder_that_vanishes_under_a_stage_stops_it_and_nothing_is_made_of_th
         (run / "02-two.partial" / "resume").mkdir(parents=True)
     begin = time.monotonic()
     _, stderr = process.communicate(timeout=20)
-    assert process.returncode == 1 and f"{folder}: is not there any more" in stderr
+    assert process.returncode == 1 and f"{folder}: does not exist any more" in stderr
     assert time.monotonic() - begin < 2.5 and not (run / "02-two").exists()
     assert not {"attempt.json", "failure.json", "stage.log"} & {
         path.name for path in files_below(run / "02-two.partial")
@@ -150,7 +150,7 @@ class Mover(Reporter):
 def test_a_run_folder_that_vanishes_between_two_stages_is_not_begun_anew(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
     run = tmp_path / "run"
-    with pytest.raises(RunFailed, match=f"{run}: is not there any more"):
+    with pytest.raises(RunFailed, match=f"{run}: does not exist any more"):
         run_plan(RunRequest(toy_plan([ONE, {"id": "two"}]), run, reporter=Mover(run)))
     assert not run.exists()
 
@@ -159,7 +159,7 @@ def test_a_folder_that_vanished_and_came_back_is_told_as_that_and_not_as_a_kill(
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
-        "pipeline.execution.stage_process.run_process", lambda *_: (-9, {"type": "vanished"})
+        "pipeline.execution.stage_process.run_process", lambda *_: (-9, {"type": "folder_missing"})
     )
-    with pytest.raises(RunFailed, match=r"01-one\.partial: is not there any more"):
+    with pytest.raises(RunFailed, match=r"01-one\.partial: does not exist any more"):
         run_plan(RunRequest(toy_plan([ONE]), tmp_path, reporter=Reporter(bars=False)))

@@ -20,7 +20,7 @@ def os_error(number, place="resume/checkpoint-2/optimizer.pt"):
         (os_error(errno.ENOSPC), "optimizer.pt: the disk is full"),
         (os_error(errno.EDQUOT), "the disk quota is used up"),
         (os_error(errno.EROFS), "the file system is read-only"),
-        (os_error(errno.ESTALE), "the file system is gone"),
+        (os_error(errno.ESTALE), "the file system is no longer available"),
         (sqlite3.OperationalError("database or disk is full"), "the disk is full"),
         (
             RuntimeError("IoError(Os { code: 28, message: 'No space left on device' })"),

@@ -34,7 +34,7 @@ def test_a_run_records_every_stage_and_skips_it_afterwards(tmp_path, toy):
     assert not list(tmp_path.glob("*/resume")) and not list(tmp_path.glob("*.partial"))
     before = (tmp_path / "02-two" / "record.json").stat().st_mtime_ns
     code, stderr = toy([ONE, TWO])
-    assert code == 0 and stderr.count("done before, skipped") == 2
+    assert code == 0 and stderr.count("already done, skipped") == 2
     assert (tmp_path / "02-two" / "record.json").stat().st_mtime_ns == before
 
 
@@ -130,7 +130,7 @@ def test_a_killed_runner_takes_its_stage_along_and_the_next_goes_on(tmp_path, to
         for line in (tmp_path / "02-two" / "starts.jsonl").read_text().splitlines()
     ]
     assert begins == ([0] if half else [0, 198])
-    assert ("begins anew" if half else "goes on from attempt 1") in stderr
+    assert ("starts over" if half else "continues from attempt 1") in stderr
     assert record_of(tmp_path / "02-two")["attempts"] == (1 if half else 2)
     assert not (tmp_path / "02-two" / "checkpoint").exists()
 
@@ -185,7 +185,7 @@ def test_what_an_attempt_under_other_settings_saved_is_kept(tmp_path, toy):
     checkpoint = tmp_path / "01-one.partial" / "resume" / "checkpoint-1"
     checkpoint.mkdir()
     code, stderr = toy([{**ONE, "steps": 4}])
-    assert code == 0 and "begins anew" in stderr and "replaced/01-one.partial" in stderr
+    assert code == 0 and "starts over" in stderr and "replaced/01-one.partial" in stderr
     assert (tmp_path / "replaced" / "01-one.partial" / "resume" / "checkpoint-1").is_dir()
     assert record_of(tmp_path / "01-one")["metrics"] == {"count": 4.0}
 

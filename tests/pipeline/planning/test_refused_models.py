@@ -55,7 +55,7 @@ def test_two_experts_a_token_of_a_checkpoint_are_refused_too(folder, multimodal)
     model = checkpoint(folder, multimodal, num_experts_per_tok=2)
     only_evaluated = SFT_ONLY + "evaluate: {suites: [held_out], after: [sft]}\n"
     with pytest.raises(
-        BadInput, match=r"yaml:2: model.checkpoint: 2 experts a token.* evaluate would ask it"
+        BadInput, match=r"yaml:2: model.checkpoint: 2 experts per token.* evaluate would use it"
     ):
         loaded(only_evaluated.replace("{preset: nano}", model))
     assert loaded(SFT_ONLY.replace("{preset: nano}", model)).model.checkpoint

@@ -1,4 +1,4 @@
-"""Numbers that cannot be meant are refused by `check`; an evaluation at another length is another
+"""Implausible numbers are refused by `check`; an evaluation at another length is another
 evaluation."""
 
 import json
@@ -34,22 +34,23 @@ evaluate: {suites: [held_out, gsm8k], after: [base]}
     [
         ("runtime.threads=99999", "runtime.threads: 99,999 threads, but this process may run on "),
         ("stages=[]", "stages: is empty"),
-        ("prompts.0.count=1000000000000", "prompts[0].count: 1,000,000,000,000 cannot be meant"),
-        ("stages.sft.epochs=1e300", "stages[1].epochs: so large a number cannot be meant"),
+        ("prompts.0.count=1000000000000", "prompts[0].count: 1,000,000,000,000 is implausible"),
+        ("stages.sft.epochs=1e300", "stages[1].epochs: a number this large is implausible"),
         (
             "stages.sft.learning_rate=5",
-            "stages[1].learning_rate: 5.0 cannot be meant: 1.0 is the most",
+            "stages[1].learning_rate: 5.0 is implausible: the largest accepted value is 1.0",
         ),
-        ("stages.rl.steps=1000000000", "stages[2].steps: 1,000,000,000 cannot be meant"),
+        ("stages.rl.steps=1000000000", "stages[2].steps: 1,000,000,000 is implausible"),
         ("stages.rl.steps=true", "stages[2].steps: must be a whole number of at least 1, got true"),
-        ("stages.rl.group_size=1000000", "stages[2].group_size: 1,000,000 cannot be meant"),
-        ("stages.rl.temperature=70", "stages[2].temperature: 70.0 cannot be meant"),
+        ("stages.rl.group_size=1000000", "stages[2].group_size: 1,000,000 is implausible"),
+        ("stages.rl.temperature=70", "stages[2].temperature: 70.0 is implausible"),
         ("stages.sft.lora.rank=1000", "stages[1].lora.rank: 1,000 is above the model's width, 576"),
         (
             "stages.rl.parity_tolerance=1e9",
-            "stages[2].parity_tolerance: 1,000,000,000.0 cannot be meant: 1.0 is the most",
+            "stages[2].parity_tolerance: 1,000,000,000.0 is implausible: the largest accepted value"
+            " is 1.0",
         ),
-        ("model.experts=100000", "model.experts: 100,000 cannot be meant"),
+        ("model.experts=100000", "model.experts: 100,000 is implausible"),
         (
             "model.moe_every=31",
             "model.moe_every: 31 leaves no layer with experts in a model of 30 layers",
@@ -151,7 +152,9 @@ def test_eval_refuses_a_length_that_leaves_no_prompt_room(folder, uphill, answer
         == 0
     )
     code, _, err = uphill("eval", subject, "--suite", "gsm8k", "--max-model-len", "256")
-    assert code == 2 and "256 tokens, which leaves no prompt room in max_model_len (256)" in err
+    assert (
+        code == 2 and "256 tokens, which leaves no room for a prompt in max_model_len (256)" in err
+    )
 
 
 def test_eval_refuses_a_length_beyond_the_models_context(folder, uphill):

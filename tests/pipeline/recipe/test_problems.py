@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from pipeline.checkout import PACKAGES
-from pipeline.recipe.allowed import example, slot_at, words, written
-from pipeline.recipe.problems import problems_of, slips
+from pipeline.recipe.allowed import as_yaml, describe, example, slot_at
+from pipeline.recipe.problems import booleans_as_numbers, problems_of
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.yaml_lines import Located, dotted, load_text
 
@@ -102,7 +102,7 @@ def _below(value, path):
 def refused(data):
     """The problems of a recipe with this data; none if it is valid."""
     try:
-        return slips(Recipe.model_validate(data), data)
+        return booleans_as_numbers(Recipe.model_validate(data), data)
     except ValidationError as error:
         return problems_of(error, Located(data, "r.yaml"), Recipe)
 
@@ -162,10 +162,10 @@ def test_a_wrong_value_is_said_in_words_with_what_is_allowed_and_an_example(valu
 def test_examples_are_what_the_fields_take():
     for path, section in FIELDS:
         name, slot = path[-1], slot_at(section, path[-1:])
-        value = load_text(written(example(slot), name), "r.yaml").data[name]
+        value = load_text(as_yaml(example(slot), name), "r.yaml").data[name]
         as_field: Any = Annotated[slot.annotation, *slot.limits, "as a field"]
         TypeAdapter(as_field).validate_python(value)
-        assert words(slot)
+        assert describe(slot)
 
 
 @pytest.mark.parametrize(

@@ -59,19 +59,19 @@ from stages.sft.config import SftStage
             "on: filter, steps",
             "on: sft, steps",
             [
-                ":9: stages[2].on: 'sft' leaves no prompts",
+                ":9: stages[2].on: 'sft' produces no prompts",
                 "known are: prompts, filter",
             ],
         ),
         (
             "- {id: sft, kind: sft, on: filter",
             "- {id: sft, kind: sft, on: base",
-            [":8: stages[1].on: 'base' leaves no prompts"],
+            [":8: stages[1].on: 'base' produces no prompts"],
         ),
         (
             "pairs: rl",
             "pairs: sft",
-            [":10: stages[3].pairs: 'sft' leaves no groups and no prompts"],
+            [":10: stages[3].pairs: 'sft' produces no groups and no prompts"],
         ),
         ("pairs: rl", "pairs: ro", [":10: stages[3].pairs: there is no stage 'ro'"]),
         ("id: dpo", "id: rl", [":10: stages[3].id: the id 'rl' is used twice"]),
@@ -81,7 +81,7 @@ from stages.sft.config import SftStage
         (
             "[base, rl]",
             "[base, filter]",
-            [":13: evaluate.after[1]: 'filter' leaves no checkpoint"],
+            [":13: evaluate.after[1]: 'filter' produces no checkpoint"],
         ),
         (
             "{suite: held_out",

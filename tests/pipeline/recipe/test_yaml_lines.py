@@ -36,7 +36,7 @@ def test_no_text_is_anything_but_data_or_bad_input(text):
 
 
 def test_half_a_surrogate_pair_is_refused():
-    with pytest.raises(BadInput, match="x:2: a text with half a surrogate pair"):
+    with pytest.raises(BadInput, match="x:2: a text with half of a surrogate pair"):
         load_text('a: 1\nb: "\\ud800"', "x")
 
 
