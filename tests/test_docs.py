@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import pytest
 
 from docs.recipe_reference import PAGE, render, slug
+from pipeline.checkout import PACKAGES
 from pipeline.recipe.load import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -101,3 +102,18 @@ def test_the_readme_is_short_and_lines_are_not_long():
         if len(line) > MARKDOWN_LINE and not line.startswith("|")
     ]
     assert long == []
+
+
+def test_every_file_that_a_text_names_is_there():
+    packages = "|".join([*PACKAGES, "tests", "benchmarks", "docs", "recipes"])
+    named = re.compile(rf"`((?:{packages})/[\w/.-]+\.(?:py|md|yaml|json|jsonl|txt))`")
+    texts = [*PAGES, *(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))]
+    results = ROOT / "docs" / "results"
+    missing = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in texts
+        if not path.is_relative_to(results)  # they were printed at other commits
+        for name in named.findall(path.read_text())
+        if not (ROOT / name).exists() and "<" not in name
+    ]
+    assert missing == []
