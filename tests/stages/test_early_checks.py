@@ -58,7 +58,7 @@ SPEECHES = [chat_format_of(ModelConfig(preset="nano")), judge_chat_format("smoll
         (
             "{preset: nano}",
             '{upcycle: dense, chat_template: ""}',
-            ":2: model.chat_template: an empty template renders every chat as nothing",
+            ":2: model.chat_template: an empty template renders every chat as an empty text",
             "",
         ),
         (
@@ -70,7 +70,7 @@ SPEECHES = [chat_format_of(ModelConfig(preset="nano")), judge_chat_format("smoll
         (
             "{preset: nano}",
             "{upcycle: dense, chat_template: early.txt}",
-            "early.txt is no chat template: it has no {{ }} and no {% %}",
+            "early.txt is no chat template: it contains no {{ }} and no {% %}",
             "write it in Jinja",
         ),
         (
