@@ -41,7 +41,7 @@ from rollouts.heads import ON_CPU, head_sizes
         (
             "{preset: nano}",
             '{upcycle: dense, chat_template: ""}',
-            ":2: model.chat_template: an empty template renders every chat as nothing",
+            ":2: model.chat_template: an empty template renders every chat as an empty text",
             "",
         ),
         (
@@ -53,7 +53,7 @@ from rollouts.heads import ON_CPU, head_sizes
         (
             "{preset: nano}",
             "{upcycle: dense, chat_template: early.txt}",
-            "early.txt is no chat template: it has no {{ }} and no {% %}",
+            "early.txt is no chat template: it contains no {{ }} and no {% %}",
             "write it in Jinja",
         ),
         (

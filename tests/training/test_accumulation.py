@@ -131,5 +131,5 @@ def test_a_pair_needs_room_for_two_sequences():
     values = {"id": "dpo", "kind": "dpo", "from": "rl", "pairs": "rl", "learning_rate": 1e-5}
     stage = DpoStage.model_validate(values)
     (wrong,) = stage.execution_objections(ExecutionConfig(rows_per_forward=1))
-    assert wrong.message == "rows_per_forward is 1, and a pair is two sequences"
+    assert wrong.message == "rows_per_forward is 1, but a pair has two sequences"
     assert not list(stage.execution_objections(ExecutionConfig(rows_per_forward=2)))

@@ -14,7 +14,7 @@ from models.presets import preset_config
 def test_a_preset_without_weights_can_be_planned_and_checked_and_not_run(folder, uphill, preset):
     text = RECIPE.replace("nano", preset)
     code, out, _ = uphill("plan", written(text))
-    assert code == 0 and "assumptions:" in out and "for each token" in out
+    assert code == 0 and "assumptions:" in out and "active per token" in out
     assert ("not published" in out) == (preset == "behemoth")
     assert uphill("check", written(text))[0] == 0
     for words in ([], ["--until", "prompts"]):
@@ -28,9 +28,9 @@ def test_a_preset_without_weights_can_be_planned_and_checked_and_not_run(folder,
 def test_two_experts_a_token_are_refused_where_the_engine_would_be_asked(folder, uphill, command):
     model = "{upcycle: smollm2-135m-instruct, experts_per_token: 2}"
     code, _, err = uphill(command, written(RECIPE.replace("{preset: nano}", model)))
-    assert code == 2 and "small.yaml:2: model.experts_per_token: 2 experts a token" in err
+    assert code == 2 and "small.yaml:2: model.experts_per_token: 2 experts per token" in err
     assert (
-        "evaluate and rl would ask it" in err
+        "evaluate and rl would use it" in err
         and "experts_per_token: 1, or leave evaluate and rl out" in err
     )
     assert not Path("runs").exists()
@@ -66,11 +66,15 @@ def test_two_experts_a_token_of_a_checkpoint_are_refused_too(folder, multimodal)
     [
         (
             "lora: {layers: [1, 4]}",
-            "stages[0].lora.layers: there is no layer 4: the model's are 0 to 3",
+            "stages[0].lora.layers: there is no layer 4: the model has layers 0 to 3",
         ),
         (
             "lora: {layers: [0, 2], parts: [routed_experts]}",
-            "stages[0].lora: no layer that is named has a part",
+            "stages[0].lora: none of the named layers has one of the named parts",
+        ),
+        (
+            "lora: {layers: [1], parts: [mlp]}",
+            "stages[0].lora: none of the named layers has one of the named parts",
         ),
         ("lora: {layers: [1], parts: [mlp]}", "stages[0].lora: no layer that is named has a part"),
     ],

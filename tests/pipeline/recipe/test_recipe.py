@@ -92,7 +92,7 @@ from stages.sft.config import SftStage
         (
             "capability: words",
             "held_out: 0",
-            [":12: evaluate.suites: held_out is asked, but every source"],
+            [":12: evaluate.suites: held_out is a suite, but every source"],
         ),
         ("{preset: nano}", "{checkpoint: nowhere}", [":3: model.checkpoint: no such model folder"]),
         (
