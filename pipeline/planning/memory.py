@@ -99,7 +99,7 @@ def model_line(view: dict[str, Any]) -> str:
     if model is None:
         return (
             "model: its dimensions are not known yet, so the memory of stages that train or serve"
-            " it is not known either"
+            " it is unknown too"
         )
     counts = (
         f"model: {model['total_parameters']:,} parameters, {model['active_parameters']:,} active"

@@ -83,7 +83,7 @@ class RlStage(TrainingStage):
         pilot = getattr(self.curriculum, "pilot", 0)
         if pilot >= self.group_size:
             raise ValueError(
-                f"curriculum.pilot ({pilot}) must be less than group_size ({self.group_size})"
+                f"curriculum.pilot ({pilot}) is not less than group_size ({self.group_size})"
             )
         return self
 

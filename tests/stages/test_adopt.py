@@ -125,12 +125,12 @@ def test_what_is_no_finished_stage_is_said_once(tmp_path, adopting):
         and "easy_gone" not in said.split("remedy")[0]
     )
     finished(tmp_path / "first" / "03-filter", kind="evaluate")
-    assert "is of kind 'evaluate', which leaves nothing for other stages" in refusal(adopting)
+    assert "is of kind 'evaluate', which produces nothing for other stages" in refusal(adopting)
 
 
 def test_a_field_takes_an_adopted_stage_for_what_it_was(tmp_path, adopting):
     finished(tmp_path / "first" / "03-filter", kind="sft", texts=())
-    assert "'easy_gone' leaves no prompts" in refusal(adopting)
+    assert "'easy_gone' produces no prompts" in refusal(adopting)
 
 
 def test_weights_of_another_model_are_refused(tmp_path, adopting):

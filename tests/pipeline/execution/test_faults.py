@@ -55,7 +55,7 @@ def test_what_a_library_made_of_a_full_disk_is_seen_through(tmp_path):
 
 @pytest.mark.parametrize("full", [True, False])
 def test_torchs_failed_write_is_the_disks_only_if_it_is_full(tmp_path, monkeypatch, full):
-    monkeypatch.setattr(faults, "SPARE", 1 << 62 if full else 0)
+    monkeypatch.setattr(faults, "FULL_BELOW", 1 << 62 if full else 0)
     error = RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")
     assert (fault_of(error, tmp_path, "sft") is not None) == full
 
