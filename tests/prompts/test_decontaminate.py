@@ -181,7 +181,8 @@ def test_stage_drops_planted_test_questions_and_keeps_the_rest(tmp_path):
         )
     ]
     assert metrics["dropped_contaminated"] == 4
-    assert metrics["contaminated_by_suite"] == {"basic_arithmetic": 1, "gsm8k": 3}
+    by_suite = {name: count for name, count in metrics["contaminated_by_suite"].items() if count}
+    assert by_suite == {"basic_arithmetic": 1, "gsm8k": 3}
     row = {
         "training": 2,
         "held_out": 0,
@@ -199,7 +200,8 @@ def test_stage_with_nothing_to_drop_writes_an_empty_list(tmp_path):
     )
     assert (tmp_path / "contaminated.jsonl").read_text() == "" and overlaps == notes == []
     assert (len(kept), metrics["dropped_contaminated"]) == (1, 0)
-    assert metrics["contaminated_by_suite"] == {"basic_arithmetic": 0, "gsm8k": 0}
+    assert set(metrics["contaminated_by_suite"].values()) == {0}
+    assert {"basic_arithmetic", "gsm8k"} <= metrics["contaminated_by_suite"].keys()
 
 
 def test_source_of_test_questions_only_is_refused(tmp_path):

@@ -3,20 +3,34 @@ example."""
 
 import json
 import re
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, get_args
 
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from evals.config import SuiteName
 from pipeline.checkout import PACKAGES
-from pipeline.recipe.allowed import as_yaml, describe, example, slot_at
+from pipeline.recipe.allowed import (
+    Slot,
+    as_yaml,
+    describe,
+    example,
+    listed,
+    options,
+    slot_at,
+    tag_field,
+    tags,
+)
 from pipeline.recipe.problems import booleans_as_numbers, problems_of
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.yaml_lines import Located, dotted, load_text
+from prompts.config import PromptSource
+from stages import registry
 
 CURRICULA = ("uniform", "drop_zero_variance", "dynamic_sampling", "refilter", "posterior")
 TRAINED = {"from": "base", "learning_rate": 1e-4, "lora": {"layers": [0]}}
-FULL = {
+FULL: dict[str, Any] = {
     "name": "full",
     "model": {"upcycle": "smollm2-135m-instruct"},
     "prompts": [
@@ -70,7 +84,20 @@ FULL = {
     },
     "runtime": {"keep": {}},
 }
-"""Every section that a recipe can have."""
+"""Every section that a recipe can have; what is not written here is added from its example."""
+
+
+def add_missing(sections: list[Any], members: Sequence[type[BaseModel]]) -> None:
+    """Append the example of each member of a union that has no section yet."""
+    for member in members:
+        field, (tag,) = tag_field(member), tags(member)
+        if all(section[field] != tag for section in sections):
+            shown = example(Slot(member))
+            sections.append({**shown, **({"id": f"a_{tag}"} if "id" in shown else {})})
+
+
+add_missing(FULL["prompts"], options(PromptSource))
+add_missing(FULL["stages"], registry.KINDS)
 WRONG = [None, True, -1, 1.5, 10**30, "", " ", "words", [], ["words"], [None], {}, {"x": 1}]
 LIBRARY = re.compile(
     r"\b(tuple|should|pattern|validation|instance|correct the"
@@ -174,7 +201,7 @@ def test_examples_are_what_the_fields_take():
         (
             ("evaluate", "suites"),
             ["gsm9k"],
-            "must be held_out, gsm8k or basic_arithmetic, got 'gsm9k'",
+            f"must be {listed(get_args(SuiteName))}, got 'gsm9k'",
             "'gsm8k'?",
         ),
         (
