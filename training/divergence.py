@@ -1,8 +1,8 @@
 """Signs that a training diverged, read from the figures of each step: the stage stops with a
 message.
 
-The limits are the recipe's `runtime.divergence`. All history is in `metrics.jsonl`, so a resumed stage
-knows it too."""
+The limits are the recipe's `runtime.divergence`. All history is in `metrics.jsonl`, so a resumed
+stage knows it too."""
 
 import math
 from collections import Counter
