@@ -86,7 +86,8 @@ def _reference(
         message = f"{name!r} does not come before this"
     else:
         message = f"there is no stage {name!r}"
-    yield Problem(path, message, f"for {path[-1]}: {nearest(name, fitting)}")
+    field = next(part for part in reversed(path) if isinstance(part, str))
+    yield Problem(path, message, f"for {field}: {nearest(name, fitting)}")
 
 
 def _evaluation_problems(recipe: Recipe) -> Iterator[Problem]:

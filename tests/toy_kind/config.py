@@ -1,6 +1,6 @@
 """Declaration of a stage that scales every weight of a checkpoint."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -9,7 +9,6 @@ from common.artifacts import CHECKPOINT, Artifact
 from models.memory import weight_bytes
 from models.sizes import Dimensions
 from stages.declaration import Disk, Need, Sizes, StageConfig
-from stages.questions import Question
 
 
 class ScaleStage(StageConfig):
@@ -32,6 +31,3 @@ class ScaleStage(StageConfig):
 
     def disk(self, policy: Dimensions) -> Disk | None:
         return Disk(kept=weight_bytes(policy))
-
-    def questions(self, place: str, seed: int) -> Iterator[Question]:
-        yield from ()

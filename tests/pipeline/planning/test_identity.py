@@ -114,4 +114,12 @@ def test_a_changed_default_raises_the_version_of_its_kind():
     for kind in kinds:
         name = get_args(kind.model_fields["kind"].annotation)[0]
         now |= {name: {"version": kind.version, **defaults_of(kind, name)}}
-    assert now == json.loads(DEFAULTS.read_text())
+    listed = json.loads(DEFAULTS.read_text())
+    differing = {
+        f"{name}: {path}": (listed.get(name, {}).get(path, "missing"), value)
+        for name, defaults in now.items()
+        for path, value in defaults.items()
+        if listed.get(name, {}).get(path, "missing") != value
+    }
+    assert differing == {}, json.dumps(differing, indent=1)
+    assert now == listed  # and nothing is listed that is no more
