@@ -12,7 +12,7 @@ from pydantic import Field
 
 from common.artifacts import CHECKPOINT, Artifact
 from common.config import Config
-from common.execution import COSTS_MEMORY, ExecutionConfig
+from common.execution import ExecutionConfig
 from models.memory import Memory
 from models.sizes import Dimensions
 from rollouts.config import RolloutConfig
@@ -158,7 +158,3 @@ class StageConfig(Config):
     def weight_inputs(self) -> tuple[str, ...]:
         """Names of the inputs whose weights must exist when the stage runs."""
         return tuple(name for name, need in self.needs().items() if CHECKPOINT in need.artifacts)
-
-    def memory_remedies(self) -> tuple[str, ...]:
-        """Execution settings to lower when memory runs out."""
-        return tuple(name for name in COSTS_MEMORY if name in self.reads_execution)
