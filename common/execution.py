@@ -4,21 +4,22 @@ In exact arithmetic a stage computes the same with any of them; in floating poin
 differ. They are not part of a stage's identity: when they change, a finished stage stays done, and
 an unfinished one continues from its last checkpoint. The record contains the settings used."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
 
 from pydantic import Field
 
 from common.config import Config
+from common.devices import DevicesConfig
 
 
-class ExecutionConfig(Config):
+class GeneralExecution(Config):
     """Settings of speed and memory. Each kind of stage reads those that apply to it: training
     stages the first three, stages with a rollout engine the last two, RL all."""
 
     rows_per_forward: int = Field(default=32, ge=1)
-    """Largest number of sequences in one forward and backward pass; lower it when memory runs
-    out."""
+    """Largest number of sequences in one forward and backward pass of a process; lower it when
+    memory runs out."""
     gradient_checkpointing: bool = False
     """Recompute each layer's activations in the backward pass instead of storing them: less memory,
     more time."""
@@ -29,20 +30,51 @@ class ExecutionConfig(Config):
     kv_cache_gib: int = Field(default=1, ge=1)
     """Memory for the rollout engine's key-value cache on a CPU, in GiB."""
 
-    def overridden(self, other: "ExecutionConfig") -> "ExecutionConfig":
-        """These settings, overridden by the ones that are set in `other`."""
-        return self.model_copy(
-            update={name: getattr(other, name) for name in other.model_fields_set}
-        )
-
     def part(self, names: Iterable[str]) -> Mapping[str, Any]:
-        """The named settings as plain data."""
-        return {name: getattr(self, name) for name in names}
+        """The named settings (dotted where they are nested) as plain data."""
+        data, part = self.model_dump(mode="json"), dict[str, Any]()
+        for name in names:
+            section, dot, field = name.partition(".")
+            if dot:
+                part.setdefault(section, {})[field] = data[section][field]
+            else:
+                part[name] = data[name]
+        return part
 
 
-TRAINER = ("rows_per_forward", "gradient_checkpointing", "save_every")
+class ExecutionConfig(GeneralExecution):
+    """All settings of speed and memory of one stage, its processes and devices included."""
+
+    devices: DevicesConfig = DevicesConfig()
+    """Its processes and devices."""
+
+    def overridden(self, other: "ExecutionConfig") -> Self:
+        """These settings, overridden by the ones that are set in `other`."""
+        data = self.model_dump()
+        for name in other.set_names():
+            section, dot, field = name.partition(".")
+            if dot:
+                data[section][field] = getattr(getattr(other, section), field)
+            else:
+                data[name] = getattr(other, name)
+        return type(self).model_validate(data)
+
+    def set_names(self) -> Iterator[str]:
+        """The names of the settings that are set here, dotted where they are nested."""
+        for name in sorted(self.model_fields_set):
+            value = getattr(self, name)
+            if isinstance(value, DevicesConfig):
+                yield from (f"{name}.{field}" for field in sorted(value.model_fields_set))
+            else:
+                yield name
+
+
+TRAINER = (
+    *("rows_per_forward", "gradient_checkpointing", "save_every"),
+    *("devices.processes", "devices.sharding", "devices.precision", "devices.launcher"),
+)
 """The settings that a trainer reads."""
-ENGINE = ("max_num_seqs", "kv_cache_gib")
+ENGINE = ("max_num_seqs", "kv_cache_gib", "devices.engine")
 """The settings that a rollout engine reads."""
 COSTS_MEMORY = ("rows_per_forward", "max_num_seqs", "kv_cache_gib")
 """The settings whose higher values cost more memory."""

@@ -30,13 +30,21 @@ class StageContext:
     """True once the run has been asked to stop. The stage then saves what resuming needs and raises
     `Interrupted`."""
     threads: int
-    """CPU threads that the stage may use."""
+    """CPU threads that this process may use."""
     note: Callable[[str], None] = print
     """Shows the user a remark of one sentence that requires no action."""
     divergence: DivergenceLimits = field(default_factory=DivergenceLimits)
     """Limits beyond which training counts as diverged."""
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     """Settings of speed and memory, which change no result."""
+    rank: int = 0
+    """Number of this process among the stage's `execution.devices.processes`. Process 0 writes
+    what the stage writes, and talks to the user."""
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes the stage's files."""
+        return self.rank == 0
 
 
 @dataclass(frozen=True)

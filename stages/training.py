@@ -36,6 +36,16 @@ class TrainingStage(StageConfig, TrainingSettings):
         at_work = CHECKPOINTS * resume_bytes(policy, self.train, self.lora)
         return Disk(kept=weight_bytes(policy), at_work=at_work)
 
+    def execution_objections(self, execution: ExecutionConfig) -> Iterator[Objection]:
+        devices = execution.devices
+        if devices.processes > 1 and devices.sharding == "none":
+            message = f"{devices.processes} training processes, but sharding is none"
+            remedy = (
+                "add `sharding: ddp` (each process has the whole model) or `sharding: fsdp2` (each"
+                " has a part of it)"
+            )
+            yield Objection(("devices.sharding",), message, remedy)
+
     def objections(self, policy: Dimensions) -> Iterator[Objection]:
         yield from self._weight_objections(policy)
         if self.train == "lora" and self.lora.rank > policy.width:

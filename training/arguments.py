@@ -12,9 +12,7 @@ SCHEDULERS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": 
 """Names that the trainer knows; its plain `constant` has no warm-up."""
 
 
-def trainer_arguments(
-    config: TrainingSettings, context: StageContext, rows: int, precision: str = "float32"
-) -> dict[str, Any]:
+def trainer_arguments(config: TrainingSettings, context: StageContext, rows: int) -> dict[str, Any]:
     """Keyword arguments of transformers' `TrainingArguments` and of TRL's configs, which differ in
     their defaults.
 
@@ -35,7 +33,7 @@ def trainer_arguments(
         "logging_steps": 1,
         "report_to": [],
         "disable_tqdm": True,
-        "bf16": precision == "bfloat16",
+        "bf16": context.execution.devices.precision == "bfloat16",
         "gradient_checkpointing": checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False} if checkpointing else None,
         "use_cpu": not torch.cuda.is_available(),

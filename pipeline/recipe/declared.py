@@ -66,7 +66,8 @@ def _tokenizer(recipe: Recipe) -> ModelConfig | None:
 def execution_of(runtime: RuntimeConfig, config: StageConfig) -> ExecutionConfig:
     """A stage's execution settings: the general ones, overridden by those of its group, then by
     its own."""
-    execution = runtime.execution
+    general = runtime.execution.model_dump()
+    execution = ExecutionConfig(**general, devices=runtime.devices)
     for name in (config.execution_group, config.id):
         if name in runtime.stages:
             execution = execution.overridden(runtime.stages[name])
@@ -77,8 +78,11 @@ def execution_path(runtime: RuntimeConfig, config: StageConfig, setting: str) ->
     """Where the recipe sets an execution setting of a stage; if nowhere, where to set it for that
     stage alone."""
     for name in (config.id, config.execution_group):
-        if name in runtime.stages and setting in runtime.stages[name].model_fields_set:
-            return ("runtime", "stages", name, setting)
+        if name in runtime.stages and setting in runtime.stages[name].set_names():
+            return ("runtime", "stages", name, *setting.split("."))
+    section, _, field = setting.partition(".")
+    if section == "devices" and field in runtime.devices.model_fields_set:
+        return ("runtime", "devices", field)
     if setting in runtime.execution.model_fields_set:
         return ("runtime", "execution", setting)
-    return ("runtime", "stages", config.id, setting)
+    return ("runtime", "stages", config.id, *setting.split("."))

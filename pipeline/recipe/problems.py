@@ -213,6 +213,7 @@ def _inside(annotation: Any, data: Any, part: str | int) -> Any:
             for item in get_args(option)
             if item is not Ellipsis
         ]
+    members += [get_args(option)[1] for option in options(annotation) if get_origin(option) is dict]
     for model in _models(annotation, data):
         members += [
             field.annotation

@@ -144,12 +144,12 @@ def _execution_problems(recipe: Recipe) -> Iterator[Problem]:
     stages = declared(recipe)
     for name, settings in recipe.runtime.stages.items():
         named = [stage for stage in stages if name in _names(stage)]
-        for setting in sorted(settings.model_fields_set):
+        for setting in settings.set_names():
             if named and setting not in named[0].config.reads_execution:
                 known = named[0].config.reads_execution
                 message = f"the stage {name!r} does not read it"
                 remedy = f"it reads {', '.join(known) or 'no execution settings'}"
-                yield Problem(("runtime", "stages", name, setting), message, remedy)
+                yield Problem(("runtime", "stages", name, *setting.split(".")), message, remedy)
         if not named:
             known_names = dict.fromkeys(known for stage in stages for known in _names(stage))
             message = f"there is no stage {name!r}"

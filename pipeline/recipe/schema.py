@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 from pydantic import Field, field_serializer
 
 from common.config import Config, FolderName
+from common.devices import DevicesConfig
 from common.divergence import DivergenceLimits
-from common.execution import ExecutionConfig
+from common.execution import ExecutionConfig, GeneralExecution
 from evals.config import SuiteConfig, SuiteName
 from models.config import ModelConfig
 from prompts.config import PromptSource
@@ -77,13 +78,15 @@ class RuntimeConfig(Config):
     """Which checkpoints keep their weights; not set: all."""
     divergence: DivergenceLimits = DivergenceLimits()
     """Limits beyond which training counts as diverged and the stage stops."""
-    execution: ExecutionConfig = ExecutionConfig()
+    execution: GeneralExecution = GeneralExecution()
     """Execution settings of all stages."""
+    devices: DevicesConfig = DevicesConfig()
+    """Processes and devices of all stages."""
     stages: dict[str, ExecutionConfig] = Field(
         default_factory=dict, examples=[{"rl": {"rows_per_forward": 16}}]
     )
-    """Execution settings of single stages by stage id; they override `execution`. The name
-    `evaluate` addresses all evaluations."""
+    """Execution settings of single stages by stage id; they override `execution` and `devices`. The
+    name `evaluate` addresses all evaluations."""
 
     @field_serializer("stages")
     def _only_what_is_named(self, stages: dict[str, ExecutionConfig]) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class DpoStage(TrainingStage):
         return trainer + reference_memory(policy) if trainer and policy else None
 
     def execution_objections(self, execution: ExecutionConfig) -> Iterator[Objection]:
+        yield from super().execution_objections(execution)
         if execution.rows_per_forward < 2:
             message = (
                 f"rows_per_forward is {execution.rows_per_forward}, but a pair has two sequences"

@@ -20,7 +20,7 @@ from curriculum.config import CurriculumConfig, Posterior
 from models.memory import Memory, engine_memory, reference_memory
 from models.sizes import Dimensions
 from rollouts.config import RolloutConfig
-from stages.declaration import EngineUse, Need, Sizes
+from stages.declaration import EngineUse, Need, Objection, Sizes
 from stages.questions import Question, RollQuestion
 from stages.training import TrainingStage
 
@@ -121,6 +121,14 @@ class RlStage(TrainingStage):
         # The policy without its adapters is the reference; without adapters it takes a second copy.
         has_copy = self.kl_weight > 0 and self.train != "lora"
         return total + reference_memory(policy) if has_copy else total
+
+    def execution_objections(self, execution: ExecutionConfig) -> Iterator[Objection]:
+        yield from super().execution_objections(execution)
+        devices = execution.devices
+        if devices.processes > 1 and devices.engine.kind == "in_process":
+            message = f"{devices.processes} training processes share one rollout engine"
+            remedy = "let it be a server: `engine: {kind: server}`"
+            yield Objection(("devices.engine",), message, remedy)
 
     def engines(self) -> Iterator[EngineUse]:
         yield EngineUse(("rollouts",), self.rollouts)

@@ -32,8 +32,6 @@ class SftStage(TrainingStage):
     """Optimiser steps in which the learning rate rises linearly from 0 to its peak. The first of
     them has a learning rate of 0 and changes nothing. The default is not 0 because the first
     gradients of new weights are the least reliable."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the forward and backward pass. Weights and optimiser state stay in float32."""
 
     def steps_at_most(self) -> int | None:
         return self.limit and math.ceil(math.ceil(self.limit / self.batch_size) * self.epochs)

@@ -44,7 +44,7 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     trainer = RowTrainer(
         model=trained.policy,
         args=SFTConfig(
-            **trainer_arguments(config, context, rows, config.precision),
+            **trainer_arguments(config, context, rows),
             num_train_epochs=config.epochs,
             completion_only_loss=True,
             max_length=None,

@@ -82,7 +82,15 @@ FULL: dict[str, Any] = {
         "after": ["sft"],
         "gate": {"suite": "gsm8k", "max_drop": 0.1},
     },
-    "runtime": {"keep": {}},
+    "runtime": {
+        "keep": {},
+        "stages": {
+            "rl": {"devices": {"engine": {"kind": "server"}}},
+            "filter": {
+                "devices": {"engine": {"kind": "remote", "urls": ["http://x"], "weights_dir": "w"}}
+            },
+        },
+    },
 }
 """Every section that a recipe can have; what is not written here is added from its example."""
 
