@@ -80,6 +80,12 @@ def booleans_as_numbers(
             for index, (inner, raw) in pairs
             for problem in booleans_as_numbers(inner, raw, (*path, index), slot)
         ]
+    if isinstance(value, dict) and isinstance(data, dict):
+        return [
+            problem
+            for key, inner in value.items()
+            for problem in booleans_as_numbers(inner, data[key], (*path, key), slot)
+        ]
     if slot is None or not isinstance(data, bool) or isinstance(value, bool):
         return []
     message = f"must be {describe(slot)}, got {_short(data)}"
