@@ -34,8 +34,11 @@ from curriculum.records import NewPrompt
 from prompts.schema import Prompt
 from rewards.grade import grade
 from rollouts.engine import Engine
+from stages.rl.ahead import StepRollouts
 from stages.rl.collector import RolloutCollector, StepBatch
-from stages.rl.run import build_trainer
+from stages.rl.leader import Leader
+from stages.rl.recorder import StepRecorder
+from stages.rl.run import build_trainer, parity_probe
 from training.loop import fit
 from training.policy import Trained, load
 
@@ -56,10 +59,10 @@ class Measured(RolloutCollector):
         self.answers = [[*self.engine.encode_text(prompt.answer), end] for prompt in held_out]
         self.tokens, self.away, self.began = 0, 0.0, time.perf_counter()
 
-    def collect(self, step: int) -> StepBatch:
+    def collect(self, step: int, version: int | None = None) -> StepBatch:
         if step % self.setting.every == 0:
             self.measure(step)
-        batch = super().collect(step)
+        batch = super().collect(step, version)
         self.tokens += batch.tokens
         return batch
 
@@ -151,7 +154,9 @@ def run(
         context.seed,
         execution.rows_per_forward,
     )
-    trainer = build_trainer(config, context, trained, collector)
+    rollouts = StepRollouts(collector, ahead=0, steps=config.steps)
+    leader = Leader(rollouts, StepRecorder(collector, context), 1)
+    trainer = build_trainer(config, context, trained, leader, parity_probe(collector))
     collector.start(setting, held_out, trained, folder / "curve.jsonl")
     fit(trainer, config, context, start=None, probe=[collector.asked[0]], shown=())
     trainer.publish()

@@ -17,6 +17,9 @@ class DivergenceLimits(Config):
     entropy_share: float = Field(default=0.05, ge=0, lt=1)
     """Entropy collapse in RL: the policy's entropy falls below this share of its value in the first
     steps."""
+    effective_share: float = Field(default=0.2, ge=0, lt=1)
+    """Rollouts too old to learn from, in RL with `ahead: 1`: the effective sample size falls below
+    this share of the completion tokens."""
     patience: int = Field(default=3, ge=1)
     """Consecutive steps for which one of the conditions above must hold."""
     still_steps: int = Field(default=20, ge=2)

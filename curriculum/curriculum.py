@@ -60,9 +60,11 @@ class Curriculum:
         empty = ledger.remembered(EMPTY_STEPS, None)
         self.empty = EmptySteps() if empty is None else EmptySteps.from_json(empty)
 
-    def step(self, version: int) -> StepGenerator:
-        """A step of policy `version`: yields lists of requests, expects their results, returns what
-        to train on.
+    def step(self, version: int, number: int | None = None) -> StepGenerator:
+        """A step whose rollouts policy `version` samples: yields lists of requests, expects their
+        results, returns what to train on.
+
+        `number` tells the draws of steps of one version apart; not given, it is the version.
 
         Raises RunFailed after `empty_steps` steps in a row without a mixed group.
         """
@@ -72,7 +74,7 @@ class Curriculum:
             self.config, self.ledger, self.pool,
             version=version, groups=self.groups, group_size=self.group_size,
             band=raised_band(self.config, self.ledger, pool_rate),
-            seed=derive(self.seed, "step", version),
+            seed=derive(self.seed, "step", version if number is None else number),
         )  # fmt: skip
         rates: list[float] = []  # estimated pass rates of the prompts drawn
         kind = KINDS[self.config.kind](step)

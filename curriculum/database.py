@@ -49,8 +49,10 @@ _BROKEN = "redo the stage that writes it, or put back a copy"
 
 def connect(target: str) -> sqlite3.Connection:
     """A connection without implicit transactions, which the ledger begins itself. Creates a missing
-    file."""
-    db = sqlite3.connect(target, isolation_level=None)
+    file.
+
+    Threads may use it one after the other, never at once."""
+    db = sqlite3.connect(target, isolation_level=None, check_same_thread=False)
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA synchronous = FULL")
     return db

@@ -23,7 +23,8 @@ LOW = 3.0
 
 def divergence(rows: Sequence[StepMetrics], limits: DivergenceLimits) -> tuple[str, str] | None:
     """What is wrong after the last of a stage's steps, and the remedy; None while all is well."""
-    for sign in (not_a_number, exploding, diverging, collapsed, nothing_to_learn, without_gradient):
+    signs = (not_a_number, exploding, diverging, collapsed, too_old, nothing_to_learn)
+    for sign in (*signs, without_gradient):
         if problem := sign(rows, limits):
             return problem
     return None
@@ -76,6 +77,19 @@ def collapsed(rows: Sequence[StepMetrics], limits: DivergenceLimits) -> tuple[st
         " are all alike"
     )
     return f"the entropy is {last[-1]:.3g} nats, and was {first:.3g} in the first steps", remedy
+
+
+def too_old(rows: Sequence[StepMetrics], limits: DivergenceLimits) -> tuple[str, str] | None:
+    """In RL only: the effective sample size of rollouts that an older policy sampled, as a share of
+    their tokens."""
+    last, name = rows[-limits.patience :], "importance/effective_share"
+    if not _all(last, lambda row: row.get(name, 1.0) < limits.effective_share):
+        return None
+    return (
+        f"the effective sample size is {last[-1][name]:.2g} of the completion tokens: the policy"
+        " moves too far in one step for rollouts of the version before",
+        "lower learning_rate, or set ahead: 0",
+    )
 
 
 def nothing_to_learn(

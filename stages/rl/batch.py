@@ -8,12 +8,22 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from models.packed import PackedBatch, pack
+from rollouts.interface import Rollout
 from stages.rl.passes import Part
 
 Batch = dict[str, Any]
 """B completions of at most C tokens, padded on the right: `packed` (a `PackedBatch`), `mask` (B, C)
 with 1 at tokens, `advantages` (B,), `engine_logprobs` (B, C) and `loss_tokens` (a scalar). A pass
 without completions has `loss_tokens` only."""
+IDLE = Part([0], [Rollout([0], [0.0], "", "stop")], [0.0])
+"""What a process computes, with weight 0, while others have the completions of a pass: DDP and
+FSDP2 wait for every process in every pass."""
+
+
+def idle(loss_tokens: int) -> Batch:
+    """The tensors of a pass in which this process has no completions, but others have."""
+    tensors = collate([IDLE], 0, loss_tokens)
+    return {**tensors, "mask": torch.zeros_like(tensors["mask"])}
 
 
 def collate(parts: Sequence[Part], pad: int, loss_tokens: int) -> Batch:

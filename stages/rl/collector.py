@@ -19,7 +19,7 @@ from rollouts.interface import Rollout, RolloutEngine
 from stages.rl.config import RlStage
 from stages.rl.encoding import PromptEncoder
 from stages.rl.groups import Group, Member
-from stages.rl.passes import Part, forward_passes
+from stages.rl.passes import Pass, forward_passes
 
 CHUNK = 512
 """Rollouts asked of the engine at once: between two chunks progress is reported and a stop is
@@ -36,7 +36,7 @@ class StepBatch:
     """Groups with a spread of rewards, which are trained on."""
     rolled_out: list[Group] = field(default_factory=list)
     """Every group, probes and pilots included."""
-    passes: list[list[Part]] = field(default_factory=list)
+    passes: list[Pass] = field(default_factory=list)
     """What is trained on, by forward pass."""
     loss_tokens: int = 0
     """Completion tokens that the loss is divided by."""
@@ -48,6 +48,8 @@ class StepBatch:
     under."""
     quota_shift: dict[str, int] = field(default_factory=dict)
     """Places that capabilities gave up for want of useful prompts (negative) and took over."""
+    version: int = 0
+    """Policy version of this stage that sampled them."""
 
     @property
     def tokens(self) -> int:
@@ -69,6 +71,7 @@ class RolloutCollector:
         seed: int,
         rows_per_forward: int = ExecutionConfig().rows_per_forward,
     ) -> None:
+        """`rows_per_forward` counts the sequences of all processes."""
         self.rows_per_forward = rows_per_forward
         self.config, self.prompts, self.ledger = config, prompts, ledger
         self.engine, self.grade, self.seed = engine, grade, seed
@@ -86,10 +89,12 @@ class RolloutCollector:
             seed=derive(seed, "curriculum"),
         )
 
-    def collect(self, step: int) -> StepBatch:
-        """The batch of a step, sampled from the policy that the engine holds. The policy's version
-        counts on from earlier stages on the same ledger."""
-        requested = self.curriculum.step(self.ledger.remembered(FIRST_VERSION, 0) + step)
+    def collect(self, step: int, version: int | None = None) -> StepBatch:
+        """The batch of a step, sampled from the policy that the engine holds: `version` of this
+        stage, or version `step` if not given. The ledger counts on from earlier stages."""
+        version = step if version is None else version
+        first = self.ledger.remembered(FIRST_VERSION, 0)
+        requested = self.curriculum.step(first + version, first + step)
         batch, groups = StepBatch(), Groups()
         try:
             requests = next(requested)
@@ -100,6 +105,7 @@ class RolloutCollector:
         batch.rolled_out = list(groups.values())
         batch.trained = [groups[id, False] for id in selection.train]
         batch.passes = forward_passes(batch.trained, self.rows_per_forward)
+        batch.version = version
         batch.loss_tokens = sum(
             groups[id, False].loss_tokens for id in selection.counted if (id, False) in groups
         )

@@ -62,6 +62,14 @@ class RlStage(TrainingStage):
     cut_off: Literal["mask", "zero"] = "mask"
     """Completions cut off at `max_tokens`: `mask` leaves them out of the loss, `zero` trains on
     them with reward 0."""
+    ahead: int = Field(default=0, ge=0, le=1)
+    """Steps that rollouts are ahead of training: 0 samples from the policy that trains; 1 samples
+    the next step's rollouts while the present step trains, from a policy that is one version old.
+    1 needs rollout servers (`devices: {engine: {kind: server}}`)."""
+    importance: Literal["truncate", "clip"] = "truncate"
+    """With `ahead: 1`, the correction for rollouts of the older policy, by the ratio of each
+    token's probabilities under the two: `truncate` weighs the token's loss by the ratio, at most 2;
+    `clip` is PPO's objective, whose gradient vanishes for ratios beyond 0.8 to 1.2."""
     parity_tolerance: float = Field(default=1e-4, gt=0)
     """Largest accepted mean absolute difference of log-probabilities between engine and trainer
     after publishing the weights, in nats per token. The stage stops beyond it."""
@@ -84,6 +92,22 @@ class RlStage(TrainingStage):
         if pilot >= self.group_size:
             raise ValueError(
                 f"curriculum.pilot ({pilot}) is not less than group_size ({self.group_size})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rollouts_ahead_need_whole_distributions(self) -> "RlStage":
+        if self.ahead and self.top_p < 1:
+            raise ValueError(
+                f"ahead ({self.ahead}) with top_p ({self.top_p}): the older policy may sample"
+                " tokens that the newer one never would, whose ratio is 0; give top_p: 1, or"
+                " ahead: 0"
+            )
+        default = type(self).model_fields["importance"].default
+        if not self.ahead and self.importance != default:
+            raise ValueError(
+                f"importance ({self.importance}) has no effect with ahead: 0, as the policy that"
+                " samples is the one that trains"
             )
         return self
 
@@ -125,9 +149,14 @@ class RlStage(TrainingStage):
     def execution_objections(self, execution: ExecutionConfig) -> Iterator[Objection]:
         yield from super().execution_objections(execution)
         devices = execution.devices
-        if devices.processes > 1 and devices.engine.kind == "in_process":
-            message = f"{devices.processes} training processes share one rollout engine"
-            remedy = "let it be a server: `engine: {kind: server}`"
+        if devices.engine.kind != "in_process":
+            return
+        remedy = "let the engine be a server: `engine: {kind: server}`"
+        if devices.processes > 1:
+            message = f"{devices.processes} training processes, and the rollout engine is in one"
+            yield Objection(("devices.engine",), message, remedy)
+        if self.ahead:
+            message = "ahead: 1 samples while the trainer computes, which one process cannot"
             yield Objection(("devices.engine",), message, remedy)
 
     def engines(self) -> Iterator[EngineUse]:

@@ -3,10 +3,10 @@ allows.
 
 Rollouts with a fault have no part in the loss and are not computed. Similar lengths go together,
 because a pass is padded to its longest row. A group whose members lie in two passes has its prompt
-computed in both."""
+computed in both. With several processes each takes an even part of every pass."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from common.quotas import even_parts
@@ -29,7 +29,23 @@ class Part:
         return [rollout.token_ids for rollout in self.rollouts]
 
 
-def forward_passes(groups: Sequence[Group], limit: int) -> list[list[Part]]:
+Pass = list[Part]
+"""What goes through the model together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one process trains on in a step."""
+
+    passes: list[Pass]
+    """As many on every process. An empty one stands beside passes of other processes."""
+    loss_tokens: int
+    """Completion tokens of the whole step, which the loss is divided by."""
+    lag: int
+    """Versions between the policy that sampled and the one that trains."""
+
+
+def forward_passes(groups: Sequence[Group], limit: int) -> list[Pass]:
     """The usable members of the groups in passes of at most `limit` sequences; no pass without
     groups."""
     wholes = [
@@ -49,6 +65,26 @@ def forward_passes(groups: Sequence[Group], limit: int) -> list[list[Part]]:
     return passes
 
 
+def dealt(passes: Sequence[Pass], processes: int) -> list[list[Pass]]:
+    """The passes of each process: an even part of every pass, in order. A part is empty where a
+    pass has fewer rows than there are processes."""
+    shares = [_dealt(one, processes) for one in passes]
+    return [[share[rank] for share in shares] for rank in range(processes)]
+
+
+def _dealt(one: Pass, processes: int) -> list[Pass]:
+    rows = [(part, place) for part in one for place in range(len(part.rollouts))]
+    fewest, more = divmod(len(rows), processes)
+    shares, start = [], 0
+    for rank in range(processes):
+        size = fewest + (rank < more)
+        together = groupby(rows[start : start + size], key=lambda row: id(row[0]))
+        mine = [list(same) for _, same in together]
+        shares.append([_some(same[0][0], [place for _, place in same]) for same in mine])
+        start += size
+    return shares
+
+
 def _ordered(groups: Sequence[Group]) -> list[Group]:
     """By the length of the longest sequence."""
 
@@ -61,6 +97,8 @@ def _ordered(groups: Sequence[Group]) -> list[Group]:
 
 
 def _some(part: Part, places: Sequence[int]) -> Part:
-    return Part(
-        part.prompt_ids, [part.rollouts[i] for i in places], [part.advantages[i] for i in places]
+    return replace(
+        part,
+        rollouts=[part.rollouts[i] for i in places],
+        advantages=[part.advantages[i] for i in places],
     )

@@ -1,7 +1,8 @@
 """Online RL: GRPO on a curriculum that is re-filtered with the policy, rollouts from vLLM in the
-same process."""
+same process or from servers."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from transformers import TrainingArguments
 
@@ -13,9 +14,11 @@ from common.stage import Inputs, Outputs, StageContext
 from prompts.schema import read_prompts
 from rewards.grade import grade
 from rollouts.engine import Engine
+from stages.rl.ahead import StepRollouts
 from stages.rl.collector import RolloutCollector
 from stages.rl.config import RlStage
 from stages.rl.kl import Reference, reference_of
+from stages.rl.leader import Leader
 from stages.rl.ledgers import open_ledger
 from stages.rl.outputs import (
     RECORDED,
@@ -26,6 +29,7 @@ from stages.rl.outputs import (
 from stages.rl.publish import Probe
 from stages.rl.recorder import StepRecorder
 from stages.rl.trainer import RlTrainer
+from training import processes
 from training.arguments import trainer_arguments
 from training.loop import fit
 from training.metrics_log import selected
@@ -40,39 +44,35 @@ PARITY_PROBES = 4
 def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/`, `ledger.sqlite`, `groups.jsonl`, `parity.json`, `prompts.parquet`,
     `metrics.jsonl`, and of the curriculum `curriculum.png` and `reliability.json`."""
+    processes.join(context)
     start = go_on(context)
-    source, checkpoint = inputs["prompts"], CHECKPOINT.path(inputs["checkpoint"])
-    prompts = read_prompts(PROMPTS.path(source))
-    ledger = open_ledger(prompts, start or source, LEDGER.path(context.folder), start is None)
-    engine = Engine(checkpoint, config.rollouts, derive(context.seed, "engine"), context.execution)
+    checkpoint = CHECKPOINT.path(inputs["checkpoint"])
+    leader = lead(config, inputs, context, start) if context.main else None
     trained = load(config, checkpoint, context.seed)
-    collector = RolloutCollector(
-        config,
-        {p.id: p for p in prompts},
-        ledger,
-        engine,
-        grade,
-        derive(context.seed, "practice"),
-        context.execution.rows_per_forward,
-    )
     reference = reference_of(config, trained.policy, checkpoint)
-    trainer = build_trainer(config, context, trained, collector, reference)
-    collector.before_chunk = stop_check(context, trainer)
+    probe, router_sequences = processes.broadcast(context, probes(leader))
+    trainer = build_trainer(config, context, trained, leader, probe, reference)
+    if leader is not None:
+        leader.rollouts.collector.before_chunk = stop_check(context, trainer, leader.rollouts)
     last = fit(
         trainer,
         config,
         context,
         start=start,
-        probe=router_probe(collector),
+        probe=router_sequences,
         shown=("reward", "mixed_share", "parity/rollout_gap"),
-        extra=lambda folder: ledger.snapshot(LEDGER.path(folder)),
+        extra=leader.save if leader else lambda folder: None,
     )
-    PARITY.write(context.folder, trainer.proof())
-    engine.close()
+    proof = trainer.proof()
+    if leader is not None:
+        PARITY.write(context.folder, proof)
+        leader.engine.close()
     save(trained, context)
-    copy_prompts(source, context.folder)
-    write_curriculum(collector.curriculum, context.folder)
-    counts = close_ledger(ledger, context.folder)
+    if leader is None:
+        return Outputs()
+    copy_prompts(inputs["prompts"], context.folder)
+    write_curriculum(leader.rollouts.collector.curriculum, context.folder)
+    counts = close_ledger(leader.rollouts.collector.ledger, context.folder)
     return Outputs(
         metrics={"steps": trainer.state.global_step, **selected(last, RECORDED), **counts},
         tokens_generated=int(last["tokens_generated_total"]),
@@ -80,22 +80,42 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     )
 
 
+def lead(config: RlStage, inputs: Inputs, context: StageContext, start: Path | None) -> Leader:
+    """Start the engine, and open the ledger and the curriculum; only process 0 does."""
+    source, checkpoint = inputs["prompts"], CHECKPOINT.path(inputs["checkpoint"])
+    prompts = read_prompts(PROMPTS.path(source))
+    ledger = open_ledger(prompts, start or source, LEDGER.path(context.folder), start is None)
+    seed, execution = derive(context.seed, "engine"), context.execution
+    collector = RolloutCollector(
+        config,
+        {p.id: p for p in prompts},
+        ledger,
+        Engine(checkpoint, config.rollouts, seed, execution),
+        grade,
+        derive(context.seed, "practice"),
+        execution.rows_per_forward * execution.devices.processes,
+    )
+    rollouts = StepRollouts(collector, ahead=config.ahead, steps=config.steps, start=start)
+    return Leader(rollouts, StepRecorder(collector, context), execution.devices.processes)
+
+
 def build_trainer(
     config: RlStage,
     context: StageContext,
     trained: Trained,
-    collector: RolloutCollector,
+    leader: Leader | None,
+    probe: Probe,
     reference: Reference | None = None,
 ) -> RlTrainer:
-    """The trainer of a stage's policy, whose batches come from `collector`."""
+    """The trainer of a stage's policy, whose rollouts come from `leader`."""
     return RlTrainer(
         trained.policy,
         rl_arguments(config, context),
         trained.tokenizer,
         config=config,
-        collector=collector,
-        recorder=StepRecorder(collector, context),
-        probe=parity_probe(collector),
+        context=context,
+        leader=leader,
+        probe=probe,
         reference=reference,
     )
 
@@ -110,6 +130,15 @@ def rl_arguments(config: RlStage, context: StageContext) -> TrainingArguments:
         # Every weight that trains has a part in every loss.
         ddp_find_unused_parameters=False,
     )
+
+
+def probes(leader: Leader | None) -> tuple[Probe, list[list[int]]]:
+    """The sequences of the parity check, and those of the routing probe; empty without a leader,
+    from whose process they come."""
+    if leader is None:
+        return Probe([], []), []
+    collector = leader.rollouts.collector
+    return parity_probe(collector), router_probe(collector)
 
 
 def parity_probe(collector: RolloutCollector) -> Probe:
@@ -127,17 +156,23 @@ def router_probe(collector: RolloutCollector) -> list[list[int]]:
     return [encoder.variants(id)[0] for id in ids if encoder.unusable(id) != NOT_ENCODED]
 
 
-def stop_check(context: StageContext, trainer: RlTrainer) -> Callable[[bool], None]:
+def stop_check(
+    context: StageContext, trainer: RlTrainer, rollouts: StepRollouts
+) -> Callable[[bool], None]:
     """What happens between two chunks of a step's rollouts: progress is reported, and a stop is
     heeded.
 
-    A step that has booked rollouts is finished first: a stage that resumes begins its step anew.
+    A step that has booked rollouts is finished first: a stage that resumes begins its step anew. So
+    is one that is collected in the background, or while other processes wait for its rollouts:
+    training heeds the stop at the step's end.
     """
 
     def check(booked: bool) -> None:
         step = trainer.state.global_step
         context.progress(step, trainer.args.max_steps, unit="step")
-        if context.stop_requested() and not booked:
+        if booked or rollouts.in_background or processes.several(context):
+            return
+        if context.stop_requested():
             if step:
                 trainer.save_last_step()
             raise Interrupted(

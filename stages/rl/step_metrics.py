@@ -1,12 +1,22 @@
 """The figures of an RL step, as they are logged."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from curriculum.ledger import Ledger
 from models.packed import shared_rows
 from stages.rl.collector import StepBatch
 from training.divergence import FAULTS
+
+GAP, RATIO, SQUARED = "importance/gap", "importance/ratio", "importance/squared"
+"""Means over the tokens of older rollouts: of the absolute log-probability gap in nats, of the
+importance ratio and of its square."""
+EFFECTIVE = "importance/effective_share"
+"""Effective sample size (Kish 1965) as a share of the tokens: (sum of ratios)^2 / (tokens times the
+sum of squared ratios). 1 is on-policy."""
+Gather = Callable[[Any], Sequence[Any]]
+"""Gives the values of all processes, from this one's."""
 
 
 class StepMetrics:
@@ -15,6 +25,7 @@ class StepMetrics:
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
         self._sums: dict[str, tuple[float, int]] = {}
+        self._largest: dict[str, float] = {}
 
     def update(self, values: Mapping[str, float]) -> None:
         """Add figures of the whole step."""
@@ -22,18 +33,31 @@ class StepMetrics:
 
     def add_mean(self, name: str, mean: float, tokens: int) -> None:
         """Add the mean of one pass over its tokens; what is logged is the mean over the tokens of
-        all passes."""
+        all passes of all processes."""
         total, count = self._sums.get(name, (0.0, 0))
         self._sums[name] = total + mean * tokens, count + tokens
-        self.values[name] = self._sums[name][0] / self._sums[name][1]
 
     def add_largest(self, name: str, value: float) -> None:
-        """Add the largest value of one pass; what is logged is the largest of all passes."""
-        self.values[name] = max(self.values.get(name, value), value)
+        """Add the largest value of one pass; what is logged is the largest of all passes of all
+        processes."""
+        self._largest[name] = max(self._largest.get(name, value), value)
 
-    def take(self) -> dict[str, float]:
-        """The figures of the step, which are then forgotten."""
-        values, self.values, self._sums = self.values, {}, {}
+    def take(self, gather: Gather = lambda value: [value]) -> dict[str, float]:
+        """The figures of the step, which are then forgotten. `gather` gives the values of all
+        processes."""
+        sums: dict[str, tuple[float, int]] = {}
+        largest: dict[str, float] = {}
+        for their_sums, their_largest in gather((self._sums, self._largest)):
+            for name, (total, count) in their_sums.items():
+                before = sums.get(name, (0.0, 0))
+                sums[name] = before[0] + total, before[1] + count
+            for name, value in their_largest.items():
+                largest[name] = max(largest.get(name, value), value)
+        means = {name: total / count for name, (total, count) in sums.items()}
+        if squared := means.pop(SQUARED, None):
+            means[EFFECTIVE] = means[RATIO] ** 2 / squared
+        values = {**self.values, **means, **largest}
+        self.values, self._sums, self._largest = {}, {}, {}
         return values
 
 

@@ -1,10 +1,14 @@
-"""GRPO on `transformers.Trainer`: one optimiser step is publish, prove, collect, loss.
+"""GRPO on `transformers.Trainer`: one optimiser step is publish, prove, take the rollouts, loss.
 
 Trainer then clips the gradient, steps the optimiser, logs and saves. How many forward passes a step
 takes depends on what was sampled, so Trainer's own gradient accumulation stays at 1.
-`tests/stages/test_rl_contract.py` holds what this relies on in Trainer."""
+`tests/stages/test_rl_contract.py` holds what this relies on in Trainer.
+
+With several processes, process 0 holds engine, curriculum and ledger. It deals out what trains;
+every process takes part in everything that computes with the policy."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +18,23 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase, Trainer, TrainerControl, TrainingArguments
 
 from common.errors import RunFailed
+from common.stage import StageContext
 from rollouts import parity
-from stages.rl.batch import Batch, collate
-from stages.rl.collector import RolloutCollector, StepBatch
+from rollouts.interface import RolloutEngine
+from stages.rl.batch import Batch, collate, idle
 from stages.rl.config import RlStage
 from stages.rl.kl import Reference
-from stages.rl.loss import dapo_loss, no_loss
+from stages.rl.leader import Leader
+from stages.rl.loss import LARGEST_WEIGHT, dapo_loss, importance, no_loss
+from stages.rl.passes import Share
 from stages.rl.publish import Probe, proof, prove, publish
-from stages.rl.recorder import StepRecorder
-from stages.rl.step_metrics import StepMetrics
+from stages.rl.step_metrics import GAP, RATIO, SQUARED, StepMetrics
+from training import processes
 from training.resume import MARKER
 
 
 class RlTrainer(Trainer):
-    """Trains the policy on the batches that `collector` hands over."""
+    """Trains the policy on the rollouts that `leader`, in process 0, hands out."""
 
     control: TrainerControl
 
@@ -38,8 +45,8 @@ class RlTrainer(Trainer):
         tokenizer: PreTrainedTokenizerBase,
         *,
         config: RlStage,
-        collector: RolloutCollector,
-        recorder: StepRecorder,
+        context: StageContext,
+        leader: Leader | None,
         probe: Probe,
         reference: Reference | None = None,
     ) -> None:
@@ -49,10 +56,13 @@ class RlTrainer(Trainer):
                 "make one visible: CUDA_VISIBLE_DEVICES=0",
             )
         super().__init__(policy, args, processing_class=tokenizer)
-        self.config, self.collector, self.recorder = config, collector, recorder
+        self.config, self.context, self.leader = config, context, leader
         self.probe, self.reference = probe, reference
         self.pad: int = tokenizer.pad_token_id
         self.metrics = StepMetrics()
+        self.lag = 0
+        """Versions between the policy that sampled the present step's rollouts and the one that
+        trains."""
         self.passes = 1
         """Forward passes of the present optimiser step."""
         if reference is not None:
@@ -69,39 +79,66 @@ class RlTrainer(Trainer):
         """One optimiser step up to its gradient; the loss of the step."""
         began = time.perf_counter()
         model.train()
-        version = self.state.global_step
-        self.publish()
-        batch = self.collector.collect(version)
-        self.metrics.update(self.recorder.record(version, batch))
+        share = self.share()
+        self.lag = share.lag
         losses = []
-        for tensors in self.forward_passes(batch):
+        for tensors in self.forward_passes(share):
             losses.append(super().training_step(model, tensors, num_items_in_batch))
         self.metrics.update({"step_time": time.perf_counter() - began})
         return torch.stack(losses).sum()
 
+    def share(self) -> Share:
+        """What this process trains on in the present step. The engine gets the policy on the
+        way."""
+        step = self.state.global_step
+        if self.leader is None:
+            self.publish()
+            return self._mine(None)
+        shares, figures = self.leader.shares(step, self.publish)
+        self.metrics.update(figures)
+        return self._mine(shares)
+
+    def _mine(self, shares: list[Share] | None) -> Share:
+        every = processes.broadcast(self.context, shares)
+        assert every is not None
+        return every[self.context.rank]
+
     def publish(self) -> None:
-        """Put the policy into the engine, and prove that it arrived."""
-        engine, policy, version = self.collector.engine, self.policy, self.state.global_step
-        publish(engine, policy, version)
+        """Put the policy into the engine, and prove that it arrived. All processes call it."""
+        began = time.perf_counter()
+        policy, version = self.policy, self.state.global_step
+        publish(self.engine, policy, version)
         tolerance = self.config.parity_tolerance
-        self.metrics.update(prove(engine, policy, self.probe, tolerance, version))
+        figures = prove(self.context, self.engine, policy, self.probe, tolerance, version)
+        self.metrics.update(figures)
+        self.metrics.update({"time/sync": time.perf_counter() - began})
 
     def proof(self) -> dict[str, Any]:
-        """`parity.json`: the final policy and the engine that serves it on the probe."""
+        """`parity.json`: the final policy and the engine that serves it on the probe. All processes
+        call it; the answer is process 0's."""
         self.publish()
-        return proof(self.collector.engine, self.policy, self.probe)
+        return proof(self.engine, self.policy, self.probe)
+
+    @property
+    def engine(self) -> RolloutEngine | None:
+        """The rollout engine, in process 0."""
+        return None if self.leader is None else self.leader.engine
 
     @property
     def policy(self) -> Any:
         """The policy without what Trainer wraps around it."""
         return self.accelerator.unwrap_model(self.model)
 
-    def forward_passes(self, batch: StepBatch) -> list[Batch]:
+    def forward_passes(self, share: Share) -> list[Batch]:
         """The tensors of each forward pass; one pass without completions where nothing is trained
         on."""
-        passes = batch.passes or [[]]
-        self.passes = len(passes)
-        return [collate(parts, self.pad, batch.loss_tokens) for parts in passes]
+        self.passes = max(len(share.passes), 1)
+        if not share.passes:
+            return [collate([], self.pad, share.loss_tokens)]
+        return [
+            collate(parts, self.pad, share.loss_tokens) if parts else idle(share.loss_tokens)
+            for parts in share.passes
+        ]
 
     def compute_loss(
         self,
@@ -124,39 +161,60 @@ class RlTrainer(Trainer):
             top_p=self.config.top_p,
             engine_logprobs=inputs["engine_logprobs"],
         )
+        old, weights = self._correction(logprobs.detach(), inputs["engine_logprobs"])
         loss, kl = dapo_loss(
             logprobs,
-            logprobs.detach(),
+            old,
             inputs["advantages"],
             inputs["mask"],
             inputs["loss_tokens"],
             reference,
             self.config.kl_weight,
+            weights,
         )
-        self._measure(inputs, logprobs.detach(), entropies, kl)
-        return loss
+        if inputs["mask"].any():
+            self._measure(inputs, logprobs.detach(), entropies, kl)
+        # DDP and FSDP2 give the mean of the processes' gradients; the step's is their sum.
+        count = self.context.execution.devices.processes
+        return loss * count if count > 1 else loss
+
+    def _correction(self, logprobs: Tensor, engine: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The log-probabilities that the ratio of the loss is taken to (B, C), and the weights of
+        its terms. On-policy rollouts need none; they are the policy's own up to rounding."""
+        if not self.lag:
+            return logprobs, None
+        if self.config.importance == "clip":
+            return engine, None
+        return logprobs, importance(logprobs, engine).clamp(max=LARGEST_WEIGHT)
 
     def _measure(
         self, inputs: Batch, logprobs: Tensor, entropies: Tensor, kl: Tensor | None
     ) -> None:
-        """Note the figures of a pass; RunFailed where the engine sampled from another policy."""
-        mask = inputs["mask"]
+        """Note the figures of a pass; RunFailed where the engine sampled from another policy than
+        the one that it was given."""
+        mask, engine = inputs["mask"], inputs["engine_logprobs"]
         real = mask.bool()
-        gap = parity.gap(inputs["engine_logprobs"][real], logprobs[real])
-        tolerance = self.config.parity_tolerance
-        parity.require(
-            gap, tolerance, f"on the rollouts of version {self.collector.engine.version}"
-        )
+        gap = parity.gap(engine[real], logprobs[real])
         for name, values in {"entropy": entropies, "kl": kl}.items():
             if values is not None:
                 mean = ((values * mask).sum() / mask.sum()).item()
                 self.metrics.add_mean(name, mean, gap.tokens)
+        if self.lag:
+            # The policy has moved since: the gap is its drift and proves nothing about the engine.
+            ratio = importance(logprobs[real], engine[real])
+            self.metrics.add_mean(GAP, gap.mean, gap.tokens)
+            self.metrics.add_mean(RATIO, ratio.mean().item(), gap.tokens)
+            self.metrics.add_mean(SQUARED, ratio.square().mean().item(), gap.tokens)
+            return
+        version = self.state.global_step
+        parity.require(gap, self.config.parity_tolerance, f"on the rollouts of version {version}")
         self.metrics.add_mean("parity/rollout_gap", gap.mean, gap.tokens)
         self.metrics.add_largest("parity/largest_gap", gap.largest)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Trainer's figures of a step, and ours."""
-        super().log({**logs, **self.metrics.take()}, start_time)
+        figures = self.metrics.take(partial(processes.gather, self.context))
+        super().log({**logs, **figures}, start_time)
 
     def save_last_step(self) -> None:
         """Save a checkpoint of the last whole step, in the middle of the next one, unless there is

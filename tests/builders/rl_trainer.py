@@ -11,9 +11,11 @@ from common.execution import ExecutionConfig
 from models.nano import nano_tokenizer
 from rollouts.interface import RolloutEngine
 from rollouts.parity import trainer_logprobs
+from stages.rl.ahead import StepRollouts
 from stages.rl.collector import StepBatch
 from stages.rl.config import RlStage
 from stages.rl.kl import Reference
+from stages.rl.leader import Leader
 from stages.rl.publish import Probe
 from stages.rl.run import rl_arguments
 from stages.rl.trainer import RlTrainer
@@ -42,12 +44,15 @@ class SameWeights(EngineDouble):
 class GivenBatch:
     """Stands in for the collector and for the recorder."""
 
+    rows_per_forward = 32
+
     def __init__(self, batch: StepBatch, engine: RolloutEngine) -> None:
         self.batch, self.engine = batch, engine
         self.collected: list[int] = []
 
-    def collect(self, step: int) -> StepBatch:
+    def collect(self, step: int, version: int) -> StepBatch:
         self.collected.append(step)
+        self.batch.version = version
         return self.batch
 
     def record(self, step: int, batch: StepBatch) -> Mapping[str, float]:
@@ -73,8 +78,8 @@ def rl_trainer(
         rl_arguments(config, context),
         nano_tokenizer(),
         config=config,
-        collector=given,
-        recorder=given,
+        context=context,
+        leader=Leader(StepRollouts(given, ahead=config.ahead, steps=config.steps), given, 1),
         probe=Probe([[20, 21]], [[22, 23]]),
         reference=reference,
     )

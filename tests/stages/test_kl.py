@@ -124,7 +124,7 @@ def test_loss_and_gradient_are_those_of_the_estimator_by_hand(checkpoint, tmp_pa
     assert sum((found[n] - expected[n]).norm() ** 2 for n in found) ** 0.5 < 1e-4 * norm
     assert sum((found[n] - plain[n]).norm() ** 2 for n in found) ** 0.5 > 1e-2 * norm
     expected_kl = kl_of(policy, load_policy(checkpoint), groups)
-    assert trainer.metrics.values["kl"] == pytest.approx(expected_kl, rel=1e-3)
+    assert trainer.metrics.take()["kl"] == pytest.approx(expected_kl, rel=1e-3)
 
 
 def kl_of(policy, start, groups):
@@ -144,7 +144,7 @@ def test_without_a_weight_there_is_no_reference_and_nothing_changes(checkpoint, 
     assert trainer.reference is None
     policy = trainer.accelerator.unwrap_model(trainer.model).train()
     loss = trainer.compute_loss(trainer.model, batch)
-    assert "kl" not in trainer.metrics.values
+    assert "kl" not in trainer.metrics.take()
     assert loss.item() == pytest.approx(by_hand(policy, policy, groups, 0.0).item(), abs=1e-5)
 
 
@@ -167,7 +167,7 @@ def test_the_start_is_at_no_distance_from_itself_and_routers_do_not_count_the_re
     }
     with torch.no_grad():
         trainer.compute_loss(trainer.model, batch)
-    assert trainer.metrics.values["kl"] == pytest.approx(0, abs=1e-9)
+    assert trainer.metrics.take()["kl"] == pytest.approx(0, abs=1e-9)
 
 
 def test_a_kl_term_of_truncated_rollouts_is_refused():

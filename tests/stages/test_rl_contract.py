@@ -124,8 +124,9 @@ def test_a_run_logs_each_step_once_with_its_figures_and_saves_at_the_end(tmp_pat
     rows = [row for row in trainer.state.log_history if "loss" in row]
     assert [row["step"] for row in rows] == [1, 2, 3]
     assert all({"parity/probe_gap", "reward", "step_time", "grad_norm"} <= set(row) for row in rows)
-    recorder: Any = trainer.recorder
+    assert trainer.leader is not None
+    recorder: Any = trainer.leader.recorder
     assert recorder.collected == [0, 1, 2]
     saved = {path.name for path in (tmp_path / "resume").glob("checkpoint-*")}
     assert saved == {"checkpoint-2", "checkpoint-3"}
-    assert not trainer.metrics.values
+    assert not trainer.metrics.take()

@@ -160,16 +160,18 @@ def test_any_number_of_passes_gives_the_same_gradient_and_figures(tmp_path, cut_
     mixed = [g for g in groups if g.mixed]
     sequences = sum(len(g.usable) for g in mixed)
     whole, loss, wanted = of_ours(tmp_path, groups, mixed)
-    version = whole.collector.engine.version
+    version = whole.leader.engine.version
+    figures = whole.metrics.take()
     assert whole.passes == 1 and version == whole.state.global_step == 0
     for limit in (1, 2, 3, sequences - 1):
         trainer, divided, found = of_ours(tmp_path, groups, mixed, limit)
         assert trainer.passes == -(-sequences // limit)
         assert divided.item() == pytest.approx(loss.item(), abs=1e-6)
         assert (found - wanted).abs().max() <= 1e-6 < 1e-3 < wanted.abs().max()
+        divided_figures = trainer.metrics.take()
         for name in ("entropy", "parity/rollout_gap", "parity/largest_gap"):
-            known = whole.metrics.values[name]
-            assert trainer.metrics.values[name] == pytest.approx(known, rel=1e-4, abs=1e-6), name
+            known = pytest.approx(figures[name], rel=1e-4, abs=1e-6)
+            assert divided_figures[name] == known, name
 
 
 class Counting(torch.nn.Module):
