@@ -17,6 +17,7 @@ from peft import LoraConfig as PeftLora
 from peft import PeftModel, get_peft_model
 from peft.tuners.lora.layer import LoraLayer, ParamWrapper
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from common.errors import BadInput
 from models.config import LoraConfig, Part
@@ -102,29 +103,49 @@ def freeze_untrained(policy: nn.Module, train: str, lora: LoraConfig) -> nn.Modu
 @torch.no_grad()
 def policy_weights(policy: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Names and tensors of the plain policy's state dict with adapters merged; the policy does not
-    change."""
-    if not isinstance(policy, PeftModel):
-        yield from policy.state_dict().items()
-        return
-    deltas = dict(_deltas(policy))
+    change.
+
+    A policy sharded over processes is gathered tensor by tensor: call it on all of them, and take
+    the same tensors everywhere."""
+    changes = dict(_changes(policy)) if isinstance(policy, PeftModel) else {}
     for name, tensor in policy.state_dict().items():
         if "lora_" in name:
             continue
         plain = name.removeprefix(PREFIX).replace(".base_layer", "")
-        yield plain, tensor + deltas.pop(plain) if plain in deltas else tensor
-    if deltas:
-        raise RuntimeError(f"adapters without a weight to merge into: {sorted(deltas)[:3]}")
+        if plain not in changes:
+            yield plain, _whole(tensor)
+        else:
+            module, adapter = changes.pop(plain)
+            yield plain, _whole(tensor) + _whole(module.get_delta_weight(adapter))
+    if changes:
+        raise RuntimeError(f"adapters without a weight to merge into: {sorted(changes)[:3]}")
 
 
-def _deltas(policy: PeftModel) -> Iterator[tuple[str, Tensor]]:
-    """Each adapter's change, by the plain name of the weight that it changes."""
+def weight_shapes(policy: nn.Module) -> dict[str, Tensor]:
+    """The tensors of `policy_weights` on the meta device, in its order; nothing is gathered."""
+    return {
+        name.removeprefix(PREFIX).replace(".base_layer", ""): torch.empty(
+            tensor.shape, dtype=tensor.dtype, device="meta"
+        )
+        for name, tensor in policy.state_dict().items()
+        if "lora_" not in name
+    }
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """A tensor with the parts that other processes hold."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def _changes(policy: PeftModel) -> Iterator[tuple[str, tuple[Any, str]]]:
+    """The layer and name of each adapter, by the plain name of the weight that it changes."""
     for name, module in policy.named_modules():
         if not isinstance(module, LoraLayer):
             continue
         plain = name.removeprefix(PREFIX).replace(".base_layer", "")
         parameter = getattr(module, "parameter_name", "weight")
         for adapter in module.active_adapters:
-            yield f"{plain}.{parameter}", module.get_delta_weight(adapter)
+            yield f"{plain}.{parameter}", (module, adapter)
 
 
 def merged(policy: nn.Module) -> Any:

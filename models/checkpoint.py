@@ -220,6 +220,11 @@ def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) ->
     adapters."""
     # Not in the original format: a model loaded as part of a larger one would get that one's names.
     model.save_pretrained(folder, save_original_format=False)
+    finish(tokenizer, folder)
+
+
+def finish(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Add the tokenizer to a checkpoint's weights and config.json, and name the stock class."""
     tokenizer.save_pretrained(folder)
     path = folder / "config.json"
     config = json.loads(path.read_text())

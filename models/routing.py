@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from models.moe import SparseMoe
 
@@ -53,11 +54,19 @@ class RouterWatch:
     """Weight of the balance loss."""
     passes: Callable[[], int] = lambda: 1
     """Forward passes of the present optimiser step; each has an equal share of the weight."""
+    counted: Callable[[], bool] = lambda: True
+    """Whether the tokens of the present forward pass count."""
+    processes: int = 1
+    """Processes whose rows make a forward pass together, and whose gradients are averaged."""
+    total: Callable[[Tensor], Tensor] = lambda counts: counts
+    """The sum of the processes' counts; every process calls it at the same places."""
     counts: dict[int, Tensor] = field(default_factory=dict)
     """Tokens by expert (E,), by layer, since the last `reset`."""
     losses: list[float] = field(default_factory=list)
     _real: Tensor | None = None
     _within: bool = False
+    _sums: dict[int, Tensor] = field(default_factory=dict)
+    """The processes' counts of the present forward pass, by layer."""
 
     def __post_init__(self) -> None:
         body = plain(self.policy).model
@@ -89,23 +98,29 @@ class RouterWatch:
         # computed again.
         logits = logits_TE if self.balance else logits_TE.detach()
         real_NE = logits if self._real is None else logits[self._real]
+        real_NE = real_NE if self.counted() else real_NE[:0]
         chosen_NK = real_NE.detach().topk(top_k, dim=1).indices
         counts_E = torch.bincount(chosen_NK.flatten(), minlength=logits_TE.shape[1])
         if self._within:
             self.counts[layer] = self.counts.get(layer, 0) + counts_E
         if not self.balance:
             return None
-        loss = balance_loss(real_NE, counts_E)
+        if self._within:
+            # Kept for the backward pass, in which the processes are not at one.
+            self._sums[layer] = self.total(counts_E)
+        loss = balance_loss(real_NE, self._sums[layer], top_k)
         if self._within:
             self.losses.append(loss.item())
-        return Attach.apply(scores_TE, loss * (self.balance / self.passes())), logits_TE
+        weight = self.balance * self.processes / self.passes()
+        return Attach.apply(scores_TE, loss * weight), logits_TE
 
 
-def balance_loss(logits_NE: Tensor, counts_E: Tensor) -> Tensor:
+def balance_loss(logits_NE: Tensor, counts_E: Tensor, top_k: int = 1) -> Tensor:
     """The loss of one layer, from the router logits of N tokens and how often each expert was
-    chosen."""
+    chosen. With the counts of more tokens than these it is their share of the loss of all."""
     affinity_NE = logits_NE.float().sigmoid()
-    share_E = (affinity_NE / affinity_NE.sum(1, keepdim=True)).mean(0)
+    tokens = counts_E.sum() / top_k
+    share_E = (affinity_NE / affinity_NE.sum(1, keepdim=True)).sum(0) / tokens
     return (counts_E * (counts_E.numel() / counts_E.sum()) * share_E).sum()
 
 
@@ -172,10 +187,13 @@ def routing(policy: nn.Module, sequences: Sequence[list[int]]) -> Tensor:
     ]
     try:
         for ids in sequences:
-            plain(policy).model(
-                input_ids=torch.tensor([ids], device=next(policy.parameters()).device),
-                use_cache=False,
-            )
+            inputs = torch.tensor([ids], device=next(policy.parameters()).device)
+            if isinstance(
+                policy, FSDPModule
+            ):  # gathers its weights in the forward pass of the whole
+                policy(input_ids=inputs, use_cache=False, logits_to_keep=1)
+            else:
+                plain(policy).model(input_ids=inputs, use_cache=False)
             tops = [
                 logits[layer].topk(block.top_k, dim=1).indices for layer, block in blocks.items()
             ]

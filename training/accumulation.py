@@ -3,16 +3,24 @@ passes as the limit allows.
 
 The trainer gets the whole step as one batch, and its own accumulation stays at 1. Trainer
 accumulates batches of equal size only: 17 rows with a limit of 16 would take 17 passes. The
-gradient is that of the whole batch, however it is divided."""
+gradient is that of the whole batch, however it is divided.
 
-from collections.abc import Mapping
+With several processes each reads the whole batch and takes its part of every pass. A process
+without a part computes a row whose loss counts 0: the others wait for its gradients. The gradients
+are averaged over the processes, so each multiplies its share of the loss by their number."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from accelerate.data_loader import prepare_data_loader
+from torch import Tensor, distributed
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 from transformers import Trainer
 
-from common.quotas import even_parts
+from training.processes import dealt
 
 Batch = dict[str, Any]
 
@@ -24,30 +32,73 @@ class EvenPasses(Trainer):
     items: int
     passes = 1
     """Forward passes of the present optimiser step."""
+    counted = True
+    """Whether the present pass has rows of this process, and not only one to keep it company."""
+
+    @property
+    def processes(self) -> int:
+        return int(self.accelerator.num_processes)
+
+    def get_train_dataloader(self) -> DataLoader:
+        """The whole batch of each step, in the order of one process; accelerate would hand every
+        process another part of the data."""
+        if self.processes == 1:
+            return super().get_train_dataloader()
+        with _unshared(self.accelerator):
+            return super().get_train_dataloader()
 
     def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
         """The forward and backward passes of a step; the sum of their losses is the loss of the
         whole batch."""
-        parts, losses = self.parts(inputs), []
+        spans, parts, losses = self.spans(inputs), self.parts(inputs), []
         self.passes = len(parts)
-        for part in parts:
+        if self.processes > 1:
+            self._own_figures()
+        for number, part in enumerate(parts, start=1):
+            self.counted = spans[number - 1][1] > 0
             self.weigh(part, inputs)
-            losses.append(super().training_step(model, part, num_items_in_batch))
-        self._average([len(part["input_ids"]) for part in parts])
+            with _gradients_kept(model) if number < len(parts) else nullcontext():
+                losses.append(super().training_step(model, part, num_items_in_batch))
+        if self.processes == 1:
+            self._average([len(part["input_ids"]) for part in parts])
+        else:
+            self._average_over_processes(inputs, parts, [count > 0 for _, count in spans])
         return torch.stack(losses).sum()
 
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """The loss of a pass, so that its mean over the processes is their share of the step's."""
+        loss = super().compute_loss(*args, **kwargs)
+        return loss if self.processes == 1 else loss * (self.processes * self.counted)
+
+    def spans(self, inputs: Batch) -> list[tuple[int, int]]:
+        """The items of each pass of this process, as (first, count)."""
+        rank = int(self.accelerator.process_index)
+        return dealt(self.count(inputs), self.items, self.processes, rank)
+
     def parts(self, inputs: Batch) -> list[Batch]:
-        """The batch by pass."""
-        sizes = even_parts(len(inputs["input_ids"]), self.items)
-        columns = {name: value.split(sizes) for name, value in inputs.items()}
+        """The batch by pass. A pass without items has the first one of the step."""
         return [
-            shortened({name: column[i] for name, column in columns.items()})
-            for i in range(len(sizes))
+            shortened(self.some(inputs, start if count else 0, count or 1))
+            for start, count in self.spans(inputs)
         ]
+
+    def count(self, inputs: Batch) -> int:
+        """The items of a batch."""
+        return len(inputs["input_ids"])
+
+    def some(self, inputs: Batch, start: int, count: int) -> Batch:
+        """Items of a batch that follow one another."""
+        return {name: value[start : start + count] for name, value in inputs.items()}
 
     def weigh(self, part: Batch, whole: Batch) -> None:
         """Prepare the loss of a part: a loss that is a mean over the part must become its share of
         the whole. SFT's loss is already divided by the tokens of the whole step."""
+
+    def weights(self, part: Batch) -> Mapping[str, float]:
+        """What the figures of a part, by name, are means over; the empty name stands for those that
+        have no entry."""
+        answers = part["labels"][:, 1:] != -100
+        return {"": float(answers.sum())}
 
     def restore_token_count(self, last: Mapping[str, float]) -> None:
         """Go on counting tokens from a stage's last logged step: TRL counts those that it trained
@@ -63,6 +114,63 @@ class EvenPasses(Trainer):
                     sum(value * size for value, size in zip(values, sizes, strict=True))
                     / sum(sizes)
                 ]
+
+    def _own_figures(self) -> None:
+        """Let TRL note the figures of this process alone. It gathers those of all rows, which fails
+        where processes have different numbers of them."""
+        accelerator: Any = self.accelerator
+        accelerator.gather = accelerator.gather_for_metrics = lambda values: values
+        cast(Any, self)._metrics["train"].clear()
+        self._tokens_before = cast(Any, self)._total_train_tokens
+
+    def _average_over_processes(
+        self, inputs: Batch, parts: Sequence[Batch], counted: Sequence[bool]
+    ) -> None:
+        """Replace the figures of the passes by their mean over all passes and processes, and count
+        the tokens of the step."""
+        figures = cast(Any, self)._metrics["train"]
+        names = sorted(name for name in figures if name != "num_tokens")
+        weights = [self.weights(part) for part in parts]
+        sums = torch.zeros(len(names), 2, dtype=torch.float64)
+        for row, name in enumerate(names):
+            for value, weight, real in zip(figures[name], weights, counted, strict=True):
+                if real:
+                    share = weight.get(name, weight[""])
+                    sums[row] += torch.tensor([value * share, share], dtype=torch.float64)
+        distributed.all_reduce(sums)
+        for row, name in enumerate(names):
+            figures[name] = [(sums[row, 0] / sums[row, 1]).item()]
+        tokens = self._tokens_before + int(inputs["attention_mask"].sum())
+        cast(Any, self)._total_train_tokens = tokens
+        figures["num_tokens"] = [tokens]
+
+
+@contextmanager
+def _unshared(accelerator: Any) -> Iterator[None]:
+    """Data loaders prepared within give every process all of the data."""
+
+    def prepare(loader: DataLoader) -> DataLoader:
+        return prepare_data_loader(
+            loader,
+            accelerator.device,
+            num_processes=1,
+            process_index=0,
+            put_on_device=True,
+            use_seedable_sampler=accelerator.use_seedable_sampler,
+            data_seed=accelerator.dataloader_config.data_seed,
+        )
+
+    accelerator.prepare = prepare
+    try:
+        yield
+    finally:
+        del accelerator.prepare
+
+
+def _gradients_kept(model: Any) -> AbstractContextManager[Any]:
+    """Within a step DDP averages the gradients once, at its last pass. FSDP2 averages them at each
+    one: to keep them, every process would need room for the gradient of the whole model."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
 def shortened(batch: Batch) -> Batch:

@@ -4,11 +4,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.distributed.fsdp import MixedPrecisionPolicy
+from transformers import TrainerCallback
+
 from common.artifacts import METRICS
 from common.errors import Interrupted
 from common.stage import StageContext
 from training.accumulation import EvenPasses
 from training.metrics_log import MetricsLog
+from training.processes import broadcast, require_wrapped
 from training.resume import CompleteCheckpoints
 from training.router_metrics import RouterMetrics
 from training.settings import TrainingSettings
@@ -27,17 +32,18 @@ def fit(
     """Train from the checkpoint `start`, or from the beginning; the last step's metrics.
 
     `trainer` is a transformers `Trainer` with `passes`, the forward passes of the present optimiser
-    step. `probe` are sequences (token ids) on which the drift of the routing is measured; `shown`
-    names the figures that progress reports. `extra` saves a stage's own state into a checkpoint
-    folder. Raises Interrupted after a requested stop."""
+    step, and with several processes `counted`, whether the present pass has rows of this one.
+    `probe` are sequences (token ids) on which the drift of the routing is measured; `shown` names
+    the figures that progress reports. `extra` saves a stage's own state into a checkpoint folder,
+    on rank 0. Call it on every rank. Raises Interrupted after a requested stop."""
     router_metrics = RouterMetrics(
         trainer.model,
         probe,
-        context.folder,
+        context,
         balance=config.balance_loss,
-        every=context.execution.save_every,
         start=start,
         passes=lambda: int(trainer.passes),
+        counted=lambda: bool(getattr(trainer, "counted", True)),
     )
 
     def save_state(folder: Path) -> None:
@@ -46,8 +52,8 @@ def fit(
 
     log = MetricsLog(context, shown, router_metrics)
     checkpoints = CompleteCheckpoints(context, save_state)
-    trainer.add_callback(log)
-    trainer.add_callback(checkpoints)
+    for callback in (Layout(trainer, context), log, checkpoints):
+        trainer.add_callback(callback)
     if log.rows and isinstance(trainer, EvenPasses):
         trainer.restore_token_count(log.rows[-1])
     trainer.train(resume_from_checkpoint=str(start) if start else None)
@@ -57,4 +63,19 @@ def fit(
         )
     # Read from the file: a stage killed after its last step has that step's metrics there and
     # trains no further.
-    return METRICS.read(context.folder)[-1]
+    return broadcast(context, METRICS.read(context.folder)[-1] if context.main else {})
+
+
+class Layout(TrainerCallback):
+    """Prepares a trainer for the stage's processes, and checks that it trains in them."""
+
+    def __init__(self, trainer: Any, context: StageContext) -> None:
+        self.trainer, self.devices = trainer, context.execution.devices
+        plugin = getattr(trainer.accelerator.state, "fsdp_plugin", None)
+        if plugin is not None and self.devices.precision == "bfloat16":
+            # accelerate's own policy adds the gradients of the processes up in bfloat16.
+            plugin.mixed_precision_policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32)
+
+    def on_train_begin(self, *args: object, **kwargs: object) -> None:
+        trainer = self.trainer
+        require_wrapped(trainer.accelerator.num_processes, trainer.model_wrapped, self.devices)

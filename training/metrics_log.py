@@ -15,7 +15,7 @@ from training.router_metrics import RouterMetrics
 
 class MetricsLog(TrainerCallback):
     """Writes every logged step to `metrics.jsonl`, reports progress, and stops a training that
-    diverged."""
+    diverged. With several processes rank 0 writes; the others report progress as a sign of life."""
 
     def __init__(
         self, context: StageContext, shown: Sequence[str], router_metrics: RouterMetrics
@@ -27,7 +27,7 @@ class MetricsLog(TrainerCallback):
         self.rows = METRICS.read(context.folder)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: object) -> None:
-        if args.warmup_steps >= state.max_steps:
+        if args.warmup_steps >= state.max_steps and self.context.main:
             self.context.note(
                 f"warmup_steps is {args.warmup_steps} and the stage has {state.max_steps} optimiser"
                 " steps: the learning rate never reaches its peak; lower warmup_steps or"
@@ -44,14 +44,16 @@ class MetricsLog(TrainerCallback):
             return
         routers = self.router_metrics.step(state.global_step, state.max_steps)
         self.rows.append({"step": state.global_step, **values, **routers})
-        METRICS.append(self.context.folder, self.rows[-1])
+        if self.context.main:
+            METRICS.append(self.context.folder, self.rows[-1])
         self._refuse(state.global_step, divergence(self.rows, limits))
         shown = selected(values, self.shown)
         self.context.progress(state.global_step, state.max_steps, unit="step", **shown)
 
     def _refuse(self, step: int, problem: tuple[str, str] | None) -> None:
-        """RunFailed when the training diverged; nothing of the step is saved."""
-        if problem:
+        """RunFailed when the training diverged; nothing of the step is saved. The process that
+        writes says so for all."""
+        if problem and self.context.main:
             kept = max(resume_folder(self.context).glob("checkpoint-*"), key=step_of, default=None)
             where = (
                 f"the last checkpoint before is {kept}"

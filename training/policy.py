@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel
+from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedTokenizerBase
 
 from common.artifacts import CHECKPOINT
@@ -12,6 +13,9 @@ from common.stage import StageContext
 from models.adapters import freeze_untrained, merged
 from models.checkpoint import load_policy, load_tokenizer, save_policy
 from models.moe import MoeForCausalLM
+from models.routing import plain
+from models.sharded import save_sharded_policy
+from training.processes import barrier
 from training.settings import TrainingSettings
 
 
@@ -35,7 +39,14 @@ def load(config: TrainingSettings, checkpoint: Path, seed: int) -> Trained:
 
 
 def save(trained: Trained, context: StageContext) -> None:
-    """Write `checkpoint/`: adapters merged, loadable without our code."""
-    policy = merged(trained.policy)
-    policy.config.use_cache = True
-    save_policy(policy, trained.tokenizer, CHECKPOINT.path(context.folder))
+    """Write `checkpoint/`: adapters merged, loadable without our code. Call it on every rank; rank
+    0 writes."""
+    folder = CHECKPOINT.path(context.folder)
+    if isinstance(trained.policy, FSDPModule):
+        plain(trained.policy).config.use_cache = True
+        save_sharded_policy(trained.policy, trained.tokenizer, folder, writes=context.main)
+    elif context.main:
+        policy = merged(trained.policy)
+        policy.config.use_cache = True
+        save_policy(policy, trained.tokenizer, folder)
+    barrier(context)

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
-from torch._C._distributed_c10d import HashStore
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
@@ -73,7 +72,7 @@ def _meet(rank: int, processes: int) -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         backend = "cuda:nccl,cpu:gloo"
-    alone: dict[str, Any] = {"store": HashStore()} if processes == 1 else {}
+    alone: dict[str, Any] = {"store": distributed.HashStore()} if processes == 1 else {}
     distributed.init_process_group(
         backend, rank=rank, world_size=processes, timeout=PATIENCE, **alone
     )

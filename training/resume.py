@@ -6,6 +6,7 @@ that does not agree with it is reported and never used. What was logged after th
 used is cut off."""
 
 import hashlib
+import json
 import os
 import shutil
 import time
@@ -15,8 +16,10 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from common.errors import BadInput
 from common.files import checksum, files_below, read_sealed, write_sealed
 from common.stage import StageContext
+from training.processes import agree_stop, barrier, broadcast
 
 MARKER = "complete.json"
 LOGS = "*.jsonl"
@@ -30,9 +33,13 @@ def go_on(context: StageContext) -> Path | None:
     """The newest sound checkpoint of an earlier attempt, with the stage's logs cut back to it; None
     without one.
 
-    Call it once, before anything is logged. Newer checkpoints that are not sound are deleted:
-    without a note where a crash left them without `complete.json`, otherwise with one that names
-    the file."""
+    Call it once, on every rank, before anything is logged. Newer checkpoints that are not sound are
+    deleted: without a note where a crash left them without `complete.json`, otherwise with one that
+    names the file. BadInput where the checkpoint was saved under another kind of sharding."""
+    return broadcast(context, _sound(context) if context.main else None)
+
+
+def _sound(context: StageContext) -> Path | None:
     start = None
     for folder in sorted(resume_folder(context).glob("checkpoint-*"), key=step_of, reverse=True):
         problem = _problem(folder, context.folder)
@@ -42,13 +49,30 @@ def go_on(context: StageContext) -> Path | None:
         if (folder / MARKER).exists():
             context.note(f"{problem}; the stage goes on from before checkpoint {step_of(folder)}")
         shutil.rmtree(folder)
-    logs = read_sealed(start / MARKER)["logs"] if start else {}
+    marker = read_sealed(start / MARKER) if start else {"logs": {}}
+    if start:
+        _require_same_sharding(start, marker, context)
+    logs = marker["logs"]
     for path in context.folder.glob(LOGS):
         if path.name in logs:
             os.truncate(path, logs[path.name]["size"])
         else:
             path.unlink()
     return start
+
+
+def _require_same_sharding(start: Path, marker: dict[str, Any], context: StageContext) -> None:
+    """BadInput where one of checkpoint and stage is sharded and the other is not. Its number of
+    processes may change; a checkpoint of an earlier version of uphill names no layout."""
+    devices = context.execution.devices
+    saved = marker.get("devices", {"processes": 1, "sharding": "none"})
+    if (saved["sharding"] == "fsdp2") != (devices.sharding == "fsdp2"):
+        raise BadInput(
+            f"{start}: was saved by a stage with devices {json.dumps(saved)}, and devices.sharding"
+            f" is now {devices.sharding}",
+            f"set devices.sharding to {saved['sharding']} again (the number of processes may"
+            " change), or begin the stage anew with --redo",
+        )
 
 
 def step_of(checkpoint: Path | None) -> int:
@@ -85,8 +109,9 @@ def _beginning(path: Path, size: int) -> str:
         return hashlib.sha256(handle.read(size)).hexdigest()
 
 
-def _marked(checkpoint: Path, stage: Path) -> dict[str, Any]:
+def _marked(checkpoint: Path, context: StageContext) -> dict[str, Any]:
     """The content of `complete.json`; the files are on the disk before it is."""
+    stage, devices = context.folder, context.execution.devices
     for path in files_below(checkpoint):
         with path.open("rb") as handle:
             os.fsync(handle.fileno())
@@ -94,12 +119,13 @@ def _marked(checkpoint: Path, stage: Path) -> dict[str, Any]:
     logs = {
         p.name: {"size": p.stat().st_size, "sha256": checksum(p)} for p in sorted(stage.glob(LOGS))
     }
-    return {"files": files, "logs": logs}
+    layout = {"processes": devices.processes, "sharding": devices.sharding}
+    return {"files": files, "logs": logs, "devices": layout}
 
 
 class CompleteCheckpoints(TrainerCallback):
     """Saves what the trainer does not (`extra`), marks checkpoints complete, and stops training on
-    request.
+    request. With several processes all save, and rank 0 does the rest once all have.
 
     The time that a checkpoint takes goes into the stage's log (`benchmarks/cost.py` reads it
     there)."""
@@ -137,7 +163,7 @@ class CompleteCheckpoints(TrainerCallback):
         control: TrainerControl,
         **kwargs: object,
     ) -> None:
-        if self.context.stop_requested() and state.global_step < state.max_steps:
+        if agree_stop(self.context) and state.global_step < state.max_steps:
             self.stopped = control.should_save = control.should_training_stop = True
 
     def on_save(
@@ -148,6 +174,9 @@ class CompleteCheckpoints(TrainerCallback):
         **kwargs: object,
     ) -> None:
         folder = resume_folder(self.context) / f"checkpoint-{state.global_step}"
+        barrier(self.context)
+        if not self.context.main:
+            return
         self.extra(folder)
-        write_sealed(folder / MARKER, _marked(folder, self.context.folder))
+        write_sealed(folder / MARKER, _marked(folder, self.context))
         print(f"{folder.name} took {time.monotonic() - self._logged:.3f} s", flush=True)

@@ -24,12 +24,14 @@ from training.arguments import trainer_arguments
 from training.loop import fit
 from training.metrics_log import selected
 from training.policy import load, save
+from training.processes import join
 from training.resume import go_on
 from training.router_metrics import FIGURES
 
 
 def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/`, `pairs.jsonl` and `metrics.jsonl`."""
+    join(context)
     start = go_on(context)
     groups = read_groups(GROUPS.path(inputs["pairs"]))
     pairs = mine(groups, config.max_pairs, config.max_length_ratio, context.seed)
@@ -39,7 +41,8 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
     messages = {
         prompt.id: prompt.messages for prompt in read_prompts(PROMPTS.path(inputs["pairs"]))
     }
-    PAIRS.write(context.folder, map(asdict, pairs))
+    if context.main:
+        PAIRS.write(context.folder, map(asdict, pairs))
     trained = load(config, CHECKPOINT.path(inputs["checkpoint"]), context.seed)
     examples = [_example(pair, messages) for pair in pairs]
     trainer = PairTrainer(

@@ -2,13 +2,20 @@
 
 A batch of n pairs has the n chosen sequences, then the n rejected ones. The losses are means: over
 the pairs of a pass ("sigmoid") and over their chosen tokens ("sft"). Each is weighed by the share
-that the pass has in the step."""
+that the pass has in the step, whichever process computes it.
+
+Overrides `_precompute_ref_logps`, a private method of TRL: with several processes TRL's writes a
+file that the others do not find, as a dataset in memory has a folder of its own in each."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
+from torch import Tensor, distributed
 from trl import DPOTrainer
 
-from common.quotas import even_parts
 from training.accumulation import Batch, EvenPasses, shortened
+from training.processes import dealt
 
 REFERENCE = ("ref_chosen_logps", "ref_rejected_logps")
 """Columns with a row per pair; the others have one per sequence."""
@@ -17,17 +24,14 @@ REFERENCE = ("ref_chosen_logps", "ref_rejected_logps")
 class PairTrainer(EvenPasses, DPOTrainer):
     """At most `items` pairs go through the model at once."""
 
-    def parts(self, inputs: Batch) -> list[Batch]:
-        """The batch by pass, each with the chosen and the rejected sequences of its pairs."""
-        pairs = len(inputs["ref_chosen_logps"])
-        parts, start = [], 0
-        for size in even_parts(pairs, self.items):
-            chosen = torch.arange(start, start + size, device=inputs["input_ids"].device)
-            both = torch.cat([chosen, chosen + pairs])
-            columns = {n: v[chosen if n in REFERENCE else both] for n, v in inputs.items()}
-            parts.append(shortened(columns))
-            start += size
-        return parts
+    def count(self, inputs: Batch) -> int:
+        return len(inputs["ref_chosen_logps"])
+
+    def some(self, inputs: Batch, start: int, count: int) -> Batch:
+        """Pairs that follow one another, with their chosen and their rejected sequences."""
+        chosen = torch.arange(start, start + count, device=inputs["input_ids"].device)
+        both = torch.cat([chosen, chosen + self.count(inputs)])
+        return {n: v[chosen if n in REFERENCE else both] for n, v in inputs.items()}
 
     def weigh(self, part: Batch, whole: Batch) -> None:
         """Weigh the losses of the part by its share of the pairs and of the chosen tokens."""
@@ -39,6 +43,49 @@ class PairTrainer(EvenPasses, DPOTrainer):
         self.loss_weights = [
             weight * shares[kind] for kind, weight in zip(self.loss_types, weights, strict=True)
         ]
+
+    def weights(self, part: Batch) -> Mapping[str, float]:
+        chosen, rejected = part["completion_mask"][:, 1:].sum(1).chunk(2)
+        tokens = {"chosen": float(chosen.sum()), "rejected": float(rejected.sum())}
+        return {
+            "": float(self.count(part)),
+            "entropy": tokens["chosen"] + tokens["rejected"],
+            "mean_token_accuracy": tokens["chosen"],
+            "logits/chosen": tokens["chosen"],
+            "logits/rejected": tokens["rejected"],
+        }
+
+    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+        """The dataset with the reference's log-probabilities. Each process computes those of some
+        batches, and has all in the end."""
+        if self.processes == 1:
+            return super()._precompute_ref_logps(dataset, name, batch_size)
+        mine = list(self._reference_logps(dataset, batch_size))
+        everyone: list[Any] = [None] * self.processes
+        distributed.all_gather_object(everyone, mine)
+        columns: dict[str, dict[int, float]] = {column: {} for column in REFERENCE}
+        for start, logps in (batch for batches in everyone for batch in batches):
+            for column, values in zip(REFERENCE, logps, strict=True):
+                columns[column].update(enumerate(values, start))
+        for column, values in columns.items():
+            dataset = dataset.add_column(column, [values[row] for row in range(len(dataset))])
+        return dataset
+
+    def _reference_logps(
+        self, dataset: Any, batch_size: int
+    ) -> Iterator[tuple[int, list[list[float]]]]:
+        """Where each batch of this process begins, and its log-probabilities, chosen and rejected.
+
+        The batches are those of one process. One without a batch left computes the first one again,
+        and leaves it out: the reference may be divided among the processes."""
+        batches = -(-len(dataset) // batch_size)
+        for turn, count in dealt(batches, 1, self.processes, int(self.accelerator.process_index)):
+            start = turn * batch_size if count else 0
+            rows = [dataset[i] for i in range(start, min(start + batch_size, len(dataset)))]
+            batch = self._prepare_inputs(self.data_collator(rows))
+            logps: tuple[Tensor, Tensor] = self.compute_ref_log_probs(self.ref_model, batch)
+            if count:
+                yield start, [values.float().tolist() for values in logps]
 
 
 def _chosen_tokens(batch: Batch) -> int:

@@ -127,8 +127,6 @@ def rl_arguments(config: RlStage, context: StageContext) -> TrainingArguments:
         max_steps=config.steps,
         # The curriculum persists what it needs; there is no data to skip.
         ignore_data_skip=True,
-        # Every weight that trains has a part in every loss.
-        ddp_find_unused_parameters=False,
     )
 
 

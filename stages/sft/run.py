@@ -17,6 +17,7 @@ from training.arguments import trainer_arguments
 from training.loop import fit
 from training.metrics_log import selected
 from training.policy import load, save
+from training.processes import join
 from training.resume import go_on
 from training.router_metrics import FIGURES
 
@@ -27,6 +28,7 @@ class RowTrainer(EvenPasses, SFTTrainer):
 
 def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/` and `metrics.jsonl`."""
+    join(context)
     start = go_on(context)
     prompts = sample(read_prompts(PROMPTS.path(inputs["prompts"])), config.limit, context.seed)
     trained = load(config, CHECKPOINT.path(inputs["checkpoint"]), context.seed)
