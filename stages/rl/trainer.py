@@ -65,6 +65,8 @@ class RlTrainer(Trainer):
         trains."""
         self.passes = 1
         """Forward passes of the present optimiser step."""
+        self.counted = True
+        """Whether the present pass has completions of this process."""
         if reference is not None:
             reference.policy.to(self.accelerator.device)
 
@@ -83,6 +85,7 @@ class RlTrainer(Trainer):
         self.lag = share.lag
         losses = []
         for tensors in self.forward_passes(share):
+            self.counted = "packed" not in tensors or bool(tensors["mask"].any())
             losses.append(super().training_step(model, tensors, num_items_in_batch))
         self.metrics.update({"step_time": time.perf_counter() - began})
         return torch.stack(losses).sum()
@@ -172,7 +175,7 @@ class RlTrainer(Trainer):
             self.config.kl_weight,
             weights,
         )
-        if inputs["mask"].any():
+        if self.counted:
             self._measure(inputs, logprobs.detach(), entropies, kl)
         # DDP and FSDP2 give the mean of the processes' gradients; the step's is their sum.
         count = self.context.execution.devices.processes
