@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-cut bench-resume fuzz clean
+.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-cut bench-resume bench-processes bench-process-kills fuzz clean
 
 setup: $(STAMP)
 
@@ -68,6 +68,14 @@ bench-resume: setup
 	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.resume trials --share 1/2 && wait
 	$(BIN)/python -m benchmarks.resume summary
 	$(BIN)/python -m benchmarks.interruptions
+
+# Half an hour: RL in four layouts of processes, four seeds; interrupted, it goes on with what is missing.
+bench-processes: setup
+	$(BIN)/python -m benchmarks.processes
+
+# An hour: SIGKILL of training processes, servers and runner; interrupted, it goes on with the next trial.
+bench-process-kills: setup
+	$(BIN)/python -m benchmarks.process_kills
 
 # Half an hour: damaged recipes and prompt files through whole runs. `make test` does a few.
 fuzz: setup
