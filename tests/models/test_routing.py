@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from builders.nano_policies import nano, some_ids
-from builders.nano_policies import nano, some_ids
 from common.errors import BadInput
 from common.files import read_json, read_json_lines
 from models.packed import attention_masks, pack
