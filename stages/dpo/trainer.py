@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, distributed
 from trl import DPOTrainer
 
-from training.accumulation import Batch, EvenPasses, shortened
+from training.accumulation import Batch, EvenPasses
 from training.processes import dealt
 
 REFERENCE = ("ref_chosen_logps", "ref_rejected_logps")

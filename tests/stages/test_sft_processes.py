@@ -13,7 +13,8 @@ PROMPTS = 11
 FULL = {"id": "sft", "kind": "sft", "on": "prompts", "train": "full", "batch_size": 5}
 FULL |= {"learning_rate": 1e-2, "schedule": "constant", "warmup_steps": 0}
 PARTS = ["attention", "mlp", "shared_expert", "routed_experts"]
-ADAM = {**FULL, "learning_rate": 1e-3}
+RATE = 1e-3
+ADAM = {**FULL, "learning_rate": RATE}
 STAGES = {
     "full": FULL,
     "lora": {**FULL, "train": "lora", "lora": {"rank": 4, "alpha": 8, "parts": PARTS}},
@@ -90,7 +91,7 @@ def test_the_figures_are_those_of_all_rows(root, found, kind, name):
 @pytest.mark.parametrize("kind", SHARDINGS)
 def test_with_adam_the_weights_differ_by_rounding(root, found, kind):
     # Adam divides a gradient by its size: where it is nearly 0, rounding decides the step.
-    assert gap(root, f"{kind}-adam", "one-adam") < ADAM["learning_rate"] / 10
+    assert gap(root, f"{kind}-adam", "one-adam") < RATE / 10
 
 
 @pytest.mark.parametrize("kind", SHARDINGS)
