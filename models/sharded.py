@@ -26,8 +26,8 @@ NAMES = "model{suffix}.safetensors"
 def save_sharded_policy(
     policy: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, writes: bool, shard: int = SHARD
 ) -> None:
-    """Write a checkpoint that loads without our code, adapters merged. Call it on every process; the
-    one that `writes` holds at most one file's tensors besides its own part."""
+    """Write a checkpoint that loads without our code, adapters merged. Call it on every process;
+    the one that `writes` holds at most one file's tensors besides its own part."""
     config = plain(policy).config
     shapes = weight_shapes(policy)
     if config.tie_word_embeddings:

@@ -1,7 +1,7 @@
 """FSDP2 in gloo processes: accelerate takes an FSDP plugin on GPUs only, and goes on with DDP on a
 CPU without a word.
 
-Overrides `AcceleratorState.__init__`, which has no other way in. `tests/training/test_cpu_fsdp.py`
+Overrides `AcceleratorState.__init__`, which has no other way in. `tests/training/test_processes.py`
 fails when accelerate no longer needs it, or when what is set here has another name there."""
 
 from functools import wraps

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -42,9 +43,10 @@ def save(trained: Trained, context: StageContext) -> None:
     """Write `checkpoint/`: adapters merged, loadable without our code. Call it on every rank; rank
     0 writes."""
     folder = CHECKPOINT.path(context.folder)
-    if isinstance(trained.policy, FSDPModule):
+    whole: Any = trained.policy
+    if isinstance(whole, FSDPModule):
         plain(trained.policy).config.use_cache = True
-        save_sharded_policy(trained.policy, trained.tokenizer, folder, writes=context.main)
+        save_sharded_policy(whole, trained.tokenizer, folder, writes=context.main)
     elif context.main:
         policy = merged(trained.policy)
         policy.config.use_cache = True

@@ -72,10 +72,9 @@ def _meet(rank: int, processes: int) -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         backend = "cuda:nccl,cpu:gloo"
-    alone: dict[str, Any] = {"store": distributed.HashStore()} if processes == 1 else {}
-    distributed.init_process_group(
-        backend, rank=rank, world_size=processes, timeout=PATIENCE, **alone
-    )
+    group: Any = distributed
+    alone = {"store": group.HashStore()} if processes == 1 else {}
+    group.init_process_group(backend, rank=rank, world_size=processes, timeout=PATIENCE, **alone)
 
 
 def several(context: StageContext) -> bool:

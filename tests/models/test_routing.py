@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from builders.nano_policies import nano, some_ids
+from builders.contexts import stage_context
 from builders.nano_policies import nano, some_ids
 from common.errors import BadInput
+from common.execution import ExecutionConfig
 from common.files import read_json, read_json_lines
 from models.packed import attention_masks, pack
 from models.routing import (
@@ -138,9 +139,13 @@ def test_padding_of_packed_rows_is_not_counted():
     assert real_tokens(None) is None
 
 
+def saving(folder, every):
+    return stage_context(folder, execution=ExecutionConfig(save_every=every))
+
+
 def test_drift_is_the_share_of_tokens_that_changed_their_expert(tmp_path):
     policy, probe = nano(), [[7, 8, 9, 10], [11, 12, 13]]
-    router_metrics = RouterMetrics(policy, probe, tmp_path, balance=0.0, every=2, start=None)
+    router_metrics = RouterMetrics(policy, probe, saving(tmp_path, 2), balance=0.0, start=None)
     policy.train()(input_ids=some_ids(3, 20))
     first = router_metrics.step(1, last=3)
     assert "router/drift" not in first and first["router/largest_load"] >= 0.25
@@ -160,7 +165,7 @@ def test_drift_is_the_share_of_tokens_that_changed_their_expert(tmp_path):
     policy(input_ids=some_ids(3, 20))
     router_metrics.step(5, last=9)
     router_metrics.save(tmp_path)
-    again = RouterMetrics(nano(), probe, tmp_path, balance=0.0, every=2, start=tmp_path)
+    again = RouterMetrics(nano(), probe, saving(tmp_path, 2), balance=0.0, start=tmp_path)
     assert again.start is not None and torch.equal(again.start, before)
     assert again.load.keys() == router_metrics.load.keys() == {1, 3}
     assert all(
@@ -183,7 +188,9 @@ class OnGpu:
 
 def test_counts_of_a_policy_on_a_gpu_join_those_of_a_checkpoint(tmp_path):
     (tmp_path / STATE).write_text('{"1": [1, 2, 3, 4]}')
-    router_metrics = RouterMetrics(nano(), [[7, 8]], tmp_path, balance=0.0, every=9, start=tmp_path)
+    router_metrics = RouterMetrics(
+        nano(), [[7, 8]], saving(tmp_path, 9), balance=0.0, start=tmp_path
+    )
     for step in (1, 2):
         counts: Any = OnGpu(torch.tensor([10, 0, 0, 30]))
         router_metrics.watch.counts[1] = counts
