@@ -20,6 +20,8 @@ from pipeline.execution.runner import run_plan
 from pipeline.execution.state import inspect
 from pipeline.execution.verify import verify_run
 from pipeline.planning.plan import Node, Plan, make_node
+from pipeline.recipe.declared import execution_of
+from pipeline.recipe.schema import RuntimeConfig
 from pipeline.store.record import read_record
 
 TESTS = Path(__file__).parents[1]
@@ -33,7 +35,12 @@ def toy_plan(specs, name="toy", runtime=None, budget=None):
         config = ToyStage(**spec)
         place = f"{number:02d}-{config.id}"
         nodes[config.id] = make_node(
-            config, derive(0, config.id), nodes, place, module="builders.toy_stages"
+            config,
+            derive(0, config.id),
+            nodes,
+            place,
+            execution=execution_of(RuntimeConfig.model_validate(runtime or {}), config),
+            module="builders.toy_stages",
         )
     return Plan(name, tuple(nodes.values()), runtime=runtime or {}, budget=budget or {})
 

@@ -20,6 +20,10 @@ class ToyStage(StageConfig):
 
     produces: ClassVar[tuple[Artifact, ...]] = (COUNT,)
 
+    reads_execution: ClassVar[tuple[str, ...]] = (
+        *("devices.processes", "devices.launcher", "devices.engine"),
+    )
+
     kind: Literal["toy"] = "toy"
     after: str | None = None
     """Id of the stage whose `count.txt` this one adds to."""
