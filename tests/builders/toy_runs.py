@@ -59,6 +59,31 @@ def wait_for(path, seconds=20):
         time.sleep(0.02)
 
 
+def alive(pid):
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def gone(pids, seconds=5):
+    """Whether all of some processes end within a time."""
+    end = time.monotonic() + seconds
+    while any(map(alive, pids)) and time.monotonic() < end:
+        time.sleep(0.02)
+    return not any(map(alive, pids))
+
+
+def places(folder):
+    """What each process of a toy stage said of its place, by rank."""
+    logs = [folder / "stage.log", *sorted(folder.glob("stage-rank-*.log"))]
+    lines = [line for log in logs for line in log.read_text().splitlines()]
+    said = [json.loads(line[7:]) for line in lines if line.startswith("place: ")]
+    return sorted(said, key=lambda place: place["rank"])
+
+
 def states(run, specs):
     return {name: state.state for name, state in inspect(toy_plan(specs), run).items()}
 
