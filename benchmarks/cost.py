@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.harness import RESULTS, commit, machine
 from common.files import write_json
-from pipeline.execution.attempt import LOG
+from pipeline.execution.logs import LOG
 from pipeline.execution.run_folder import load_plan
 from pipeline.execution.state import inspect
 from pipeline.store.record import read_record

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from common.files import files_below, read_json_lines, read_sealed
-from pipeline.execution.attempt import LOG
+from pipeline.execution.logs import is_log
 from pipeline.store.record import RECORD
 
 TIMES = ("step_time", "train_runtime", "train_samples_per_second", "train_steps_per_second")
 """Figures of `metrics.jsonl` that measure time."""
 OF_THE_ATTEMPT = (
     *("started", "finished", "seconds", "seconds_checking", "attempts", "peak_memory_mib"),
+    "peak_memory_mib_by_rank",
     *("commit", "inputs", "files"),
 )
 """What a record says of how a stage came about. `inputs` and `files` hold checksums over time
@@ -40,7 +41,7 @@ def _contents(run: Path) -> dict[str, Any]:
     return {
         str(name): _content(path)
         for name, path in names.items()
-        if len(name.parts) > 1 and path.name != LOG
+        if len(name.parts) > 1 and not is_log(path.name)
     }
 
 

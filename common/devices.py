@@ -3,6 +3,8 @@
 The layout changes no result in exact arithmetic. Equal bytes are promised for equal layouts only:
 another number of processes adds the same terms in another order."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -63,3 +65,65 @@ class DevicesConfig(Config):
     srun. Empty: uphill starts them on this machine."""
     engine: EngineLayout = InProcess()
     """The rollout engine: `{kind: in_process}`, `{kind: server}` or `{kind: remote}`."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """How the CPU threads of a stage are divided."""
+
+    trainer: int
+    """Threads of each training process."""
+    server: int = 0
+    """Threads of each server that the stage starts; 0 without servers."""
+
+
+def cores_of(devices: DevicesConfig, threads: int, processes: int | None = None) -> Share:
+    """Divide the stage's `threads` among its training processes and its servers, at least one for
+    each. `processes`: how many of the training processes share them; not given: all of them."""
+    count, engine = processes or devices.processes, devices.engine
+    if not isinstance(engine, Servers):
+        return Share(max(1, threads // count))
+    server = engine.cores or max(1, threads // (engine.replicas + count))
+    return Share(max(1, (threads - engine.replicas * server) // count), server)
+
+
+@dataclass(frozen=True)
+class ServerPlaces:
+    """Where the servers that a stage starts belong."""
+
+    threads: int = 1
+    """CPU threads of each server."""
+    cores: tuple[tuple[int, ...], ...] = ()
+    """The CPU cores of each server, by number; empty: they share those of the stage."""
+    gpus: tuple[str, ...] = ()
+    """`CUDA_VISIBLE_DEVICES` of each server; empty: that of the stage."""
+
+
+@dataclass(frozen=True)
+class Cores:
+    """The CPU cores of a stage's processes, by number. Empty where several share them."""
+
+    trainers: tuple[tuple[int, ...], ...] = ()
+    """The cores of each training process."""
+    servers: tuple[tuple[int, ...], ...] = ()
+    """The cores of each server that the stage starts."""
+
+
+def placed(devices: DevicesConfig, threads: int, allowed: Collection[int]) -> Cores:
+    """Cores of their own for each process: training processes have the first of the `allowed`
+    ones, servers the last. None have any if these are too few, or if there is one process only."""
+    engine, share = devices.engine, cores_of(devices, threads)
+    replicas = engine.replicas if isinstance(engine, Servers) else 0
+    wanted = devices.processes * share.trainer + replicas * share.server
+    if devices.processes + replicas == 1 or wanted > len(allowed):
+        return Cores()
+    first = sorted(allowed)
+    last = first[len(first) - replicas * share.server :]
+    return Cores(
+        _parts(first, share.trainer, devices.processes), _parts(last, share.server, replicas)
+    )
+
+
+def _parts(cores: list[int], size: int, count: int) -> tuple[tuple[int, ...], ...]:
+    """The first `count` runs of `size` cores."""
+    return tuple(tuple(cores[at : at + size]) for at in range(0, size * count, size or 1))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.devices import ServerPlaces
 from common.divergence import DivergenceLimits
 from common.execution import ExecutionConfig
 
@@ -40,6 +41,9 @@ class StageContext:
     rank: int = 0
     """Number of this process among the stage's `execution.devices.processes`. Process 0 writes
     what the stage writes, and talks to the user."""
+    servers: ServerPlaces = field(default_factory=ServerPlaces)
+    """Cores and GPUs for the servers that process 0 starts, if `execution.devices.engine` asks for
+    any."""
 
     @property
     def main(self) -> bool:

@@ -7,10 +7,10 @@ from typing import Any
 
 from common import artifacts
 from pipeline.execution.early import PREFLIGHT, run_early_check
-from pipeline.execution.process import Signals
 from pipeline.execution.progress import Reporter
 from pipeline.execution.request import RunRequest
 from pipeline.execution.runner import run_plan
+from pipeline.execution.signals import Signals
 from pipeline.planning.plan import build_plan
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.user_files import kept_checksums

@@ -18,9 +18,9 @@ from models.context import context_in
 from pipeline.cli.compare import score_text
 from pipeline.execution.attempt import Attempt
 from pipeline.execution.gpus import notice
-from pipeline.execution.process import Signals
 from pipeline.execution.progress import Reporter
 from pipeline.execution.run_folder import find_checkpoint
+from pipeline.execution.signals import Signals
 from pipeline.execution.stage_process import run_attempt, settings
 from pipeline.execution.state import inspect, partial_of
 from pipeline.planning.identity import identity_of

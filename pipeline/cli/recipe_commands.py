@@ -7,8 +7,8 @@ import typer
 
 from pipeline.cli.app import GPU, RUNS, Json, RecipePath, RunsDir, Settings, app
 from pipeline.cli.output import print_json, print_table
-from pipeline.execution.process import SECONDS_TO_SAVE
 from pipeline.execution.progress import Reporter
+from pipeline.execution.signals import SECONDS_TO_SAVE
 
 OnlyStage = Annotated[
     str | None, typer.Option("--stage", metavar="ID", help="Run only this stage.")

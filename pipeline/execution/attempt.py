@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from common.files import write_json
+from pipeline.execution.ending import BY_RANK
+from pipeline.execution.logs import LOG, is_log
 from pipeline.execution.state import partial_of, read_small
 from pipeline.planning.plan import Node
 from pipeline.store.lock import LOCK
@@ -22,7 +24,6 @@ from pipeline.store.record import (
     write_record,
 )
 
-LOG = "stage.log"
 REPLACED = "replaced"
 """Folder in a run for replaced output: one earlier version per stage."""
 
@@ -155,7 +156,8 @@ def _remove_outputs(partial: Path) -> None:
 
     A killed library may leave temporary files, which must not become outputs."""
     for path in partial.iterdir():
-        if path.name in (SCRATCH, LOG, LOCK, ATTEMPT) or path.suffix == ".jsonl":
+        kept = path.name in (SCRATCH, LOCK, ATTEMPT) or is_log(path.name)
+        if kept or path.suffix == ".jsonl":
             continue
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
@@ -201,6 +203,7 @@ def finish(attempt: Attempt, outputs: Mapping[str, Any]) -> None:
             "seconds_checking": attempt.seconds_checking,
             "attempts": attempt.attempts,
             "peak_memory_mib": outputs["peak_memory_mib"],
+            **{name: outputs[name] for name in (BY_RANK,) if name in outputs},
             "tokens_generated": outputs["tokens_generated"],
             "tokens_trained": outputs["tokens_trained"],
             "metrics": outputs["metrics"],

@@ -4,8 +4,8 @@ import shutil
 from datetime import UTC, datetime
 
 from pipeline.execution.attempt import Attempt
-from pipeline.execution.process import Signals
 from pipeline.execution.request import RunRequest
+from pipeline.execution.signals import Signals
 from pipeline.execution.stage_process import run_attempt, settings
 from pipeline.execution.state import input_records, inspect
 from pipeline.store.record import read_record, verify

@@ -38,6 +38,13 @@ WRITERS = ("PytorchStreamWriter", "iostream error", "unexpected pos")
 MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory",
           "No available memory for the cache blocks")  # fmt: skip
 """Messages of libraries that could not allocate memory."""
+PEER_WORDS = ("connection closed by peer", "connection reset", "connection refused",
+              "broken pipe", "socket closed", "remote server shutdown or crash",
+              "waiting for send operation", "waiting for recv operation", "nccl communicator",
+              "ncclremoteerror", "remote process exited", "watchdog caught collective")  # fmt: skip
+"""Messages of gloo, NCCL and torch's store when another process of the stage is gone."""
+PEER_ERRORS = ("DistNetworkError", "DistBackendError", "DistStoreError")
+"""Types of such errors in torch, which this module does not import."""
 FULL_BELOW = 1 << 20
 """A disk with fewer free bytes counts as full."""
 
@@ -59,6 +66,19 @@ def fault_of(error: BaseException, folder: Path, remedy: str) -> RunFailed | Non
             assert number is not None
             return disk_fault(number, getattr(cause, "filename", None) or folder)
     return None
+
+
+def lost_peer(error: BaseException) -> bool:
+    """Whether an error may only say that another process of the stage is gone."""
+    return any(
+        type(cause).__name__ in PEER_ERRORS or names_lost_peer(str(cause))
+        for cause in _chain(error)
+    )
+
+
+def names_lost_peer(text: str) -> bool:
+    """Whether a message or the end of a log says that another process is gone."""
+    return any(word in text.lower() for word in PEER_WORDS)
 
 
 def what_to_lower(stage: str, execution: Mapping[str, Any]) -> str:

@@ -1,12 +1,14 @@
-"""Gives each stage one GPU. A stage trains and generates on one device, and the libraries' trainers
-fail when they see several.
+"""Gives each process of a stage its GPUs. A stage of one process trains and generates on one
+device, and the libraries' trainers fail when they see several.
 
-A stage sees the first GPU that the runner may use. CUDA is not queried: the variable's text is cut
-after its first entry, which may be an index, the name of a GPU (`GPU-...`) or of a part of one
+Such a stage sees the first GPU that the runner may use. CUDA is not queried: the variable's text is
+cut after its first entry, which may be an index, the name of a GPU (`GPU-...`) or of a part of one
 (`MIG-...`), or empty."""
 
 from collections.abc import Mapping
 from pathlib import Path
+
+from common.devices import DevicesConfig, Servers
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 DRIVER = Path("/proc/driver/nvidia/gpus")
@@ -30,3 +32,33 @@ def notice(environ: Mapping[str, str], driver: Path = DRIVER) -> str | None:
         count = len(list(driver.iterdir())) if driver.is_dir() else 0
         several, chosen = count > 1, f"the first of {count}"
     return f"every stage uses one GPU, {chosen}; set {VARIABLE} to use another" if several else None
+
+
+def visible(environ: Mapping[str, str], driver: Path = DRIVER) -> list[str]:
+    """The GPUs that the runner may use, as entries of `CUDA_VISIBLE_DEVICES`; empty if none."""
+    if VARIABLE not in environ:
+        return [str(number) for number, _ in enumerate(driver.iterdir())] if driver.is_dir() else []
+    entries = [entry.strip() for entry in environ[VARIABLE].split(",")]
+    return [] if not entries[0] or entries[0].startswith("-") else entries
+
+
+def divided(
+    environ: Mapping[str, str], devices: DevicesConfig, driver: Path = DRIVER
+) -> tuple[str, tuple[str, ...]]:
+    """`CUDA_VISIBLE_DEVICES` of the training processes, of which each takes the one with its local
+    number, and of each server. Servers have the last GPUs; they share the others' GPUs if there are
+    not enough."""
+    gpus, engine = visible(environ, driver), devices.engine
+    if not gpus:
+        return first_visible(environ), ()
+    size, replicas = (
+        (engine.tensor_parallel, engine.replicas) if isinstance(engine, Servers) else (0, 0)
+    )
+    taken = min(size * replicas, len(gpus) - 1)
+    trainers = gpus[: len(gpus) - taken][: 1 if devices.processes == 1 else None]
+    last = gpus[-size * replicas :] if replicas else []
+    servers = [
+        ",".join(last[(number * size + part) % len(last)] for part in range(size))
+        for number in range(replicas)
+    ]
+    return ",".join(trainers), tuple(servers)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.execution.process import SECONDS_TO_SAVE
 from pipeline.execution.progress import Reporter
+from pipeline.execution.signals import SECONDS_TO_SAVE
 from pipeline.planning.plan import Node, Plan, chosen
 
 

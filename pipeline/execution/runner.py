@@ -17,11 +17,11 @@ from pipeline.execution.early import run_early_check
 from pipeline.execution.failures import missing_folder
 from pipeline.execution.gate import check_gate_of
 from pipeline.execution.gpus import notice
-from pipeline.execution.process import Signals
 from pipeline.execution.prune import prune
 from pipeline.execution.redo import refuse_stale, set_folder_aside, to_redo
 from pipeline.execution.request import RunRequest
 from pipeline.execution.run_folder import save_plan
+from pipeline.execution.signals import Signals
 from pipeline.execution.stage_process import run_attempt, settings
 from pipeline.execution.state import NodeState, input_records, inspect
 from pipeline.planning.plan import Node

@@ -5,13 +5,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from common.devices import DevicesConfig
 from common.errors import BadInput, Interrupted, UphillError
 from common.files import same_file, write_json
-from pipeline.execution.attempt import LOG, Attempt, finish, prepare, write_attempt
+from pipeline.execution.attempt import Attempt, finish, prepare, write_attempt
 from pipeline.execution.failures import failure, missing_folder
 from pipeline.execution.faults import FULL, what_to_lower
-from pipeline.execution.process import Signals, run_process
+from pipeline.execution.process import run_process
 from pipeline.execution.progress import Reporter, short
+from pipeline.execution.signals import Signals
 from pipeline.planning.plan import Plan
 from pipeline.recipe.limits import cores
 from pipeline.recipe.schema import RuntimeConfig
@@ -56,13 +58,14 @@ def _attempt(
     reporter: Reporter,
     folder_exists: Callable[[], bool],
 ) -> None:
-    """Run the process of a prepared attempt, and finish or fail it."""
-    log = attempt.partial / LOG
+    """Run the processes of a prepared attempt, and finish or fail it."""
+    devices = DevicesConfig.model_validate(attempt.node.execution.get("devices", {}))
     with reporter.stage(title) as on_message:
         stall = 60 * attempt.settings["stall_minutes"]
-        returncode, last = run_process(
-            attempt.partial / ATTEMPT, log, signals, on_message, stall, folder_exists
+        ending = run_process(
+            attempt.partial / ATTEMPT, devices, signals, on_message, stall, folder_exists
         )
+    last = ending.last
     if last.get("type") == "folder_missing" or not folder_exists():
         # Nothing is written: another folder may be in its place.
         raise missing_folder(attempt.partial)
@@ -70,9 +73,7 @@ def _attempt(
         error = failure(
             attempt.node.id,
             what_to_lower(attempt.node.id, attempt.node.execution),
-            returncode,
-            last,
-            log,
+            ending,
             signals.requested,
         )
         _keep_failure(attempt, error)

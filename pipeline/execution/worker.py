@@ -1,81 +1,38 @@
 """The process that runs one stage: `python -m pipeline.execution.worker attempt.json`.
 
-The runner starts it. It reports progress and its result as JSON lines on an inherited pipe.
-Everything that it prints goes to the stage's log. It dies with the runner. At SIGTERM it stops once
-the stage has saved its state."""
+The runner starts it, or a launcher several of them. It reports progress and its result to the
+runner (`channel.py`). Everything that it prints goes to the stage's log. It dies with the process
+that started it. At SIGTERM it stops once the stage has saved its state."""
 
 import ctypes
 import importlib
-import json
 import os
 import resource
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from common.devices import DevicesConfig
 from common.divergence import DivergenceLimits
 from common.errors import RunFailed, UphillError
 from common.execution import ExecutionConfig
 from common.files import read_json
 from common.stage import Outputs, StageContext
-from pipeline.execution.faults import fault_of, what_to_lower
+from pipeline.execution.channel import CHANNEL, TOKEN, Channel, connected, inherited, is_json
+from pipeline.execution.faults import fault_of, lost_peer, what_to_lower
+from pipeline.execution.logs import log_of
+from pipeline.execution.place import Place, announce, place_in, require_place, settle
 
-CHANNEL = "UPHILL_CHANNEL"
-"""Environment variable that holds the pipe's file descriptor."""
 PR_SET_PDEATHSIG = 1
-REPORT_INTERVAL = 0.1
-"""Shortest time between two progress messages, in seconds."""
 
 
-class Channel:
-    """Sends JSON lines to the runner; discards them if the worker was started by hand."""
-
-    def __init__(self) -> None:
-        number = os.environ.pop(CHANNEL, None)
-        self.handle = int(number) if number else None
-        self.last_report = 0.0
-        if self.handle is not None:
-            os.set_inheritable(self.handle, False)
-
-    def send(self, **message: Any) -> None:
-        """Send one message."""
-        if self.handle is not None:
-            data = (json.dumps(message, allow_nan=False) + "\n").encode()
-            while data:
-                data = data[os.write(self.handle, data) :]
-
-    def progress(self, done: float, total: float, unit: str = "step", **metrics: Any) -> None:
-        """Implements `context.progress`. Metrics that are not finite are sent as text."""
-        now = time.monotonic()
-        if now - self.last_report >= REPORT_INTERVAL or done >= total:
-            self.last_report = now
-            shown = {
-                name: value if _is_json(value) else str(value) for name, value in metrics.items()
-            }
-            self.send(type="progress", done=done, total=total, unit=unit, metrics=shown)
-
-    def note(self, text: str) -> None:
-        """Implements `context.note`: a line for the user and for the log."""
-        print(f"note: {text}", flush=True)
-        self.send(type="note", text=text)
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def die_with(runner: int) -> None:
-    """Make the kernel kill this process when its parent, the runner, dies."""
+def die_with(parent: int) -> None:
+    """Make the kernel kill this process when its parent dies."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != runner:  # the runner died before the call above
+    if os.getppid() != parent:  # the parent died before the call above
         sys.exit(1)
 
 
@@ -86,8 +43,15 @@ def set_environment(threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
-def run_stage(attempt: Mapping[str, Any], channel: Channel, stop: list[int]) -> None:
+def run_stage(
+    attempt: Mapping[str, Any], channel: Channel, stop: list[int], place: Place | None
+) -> None:
     """Run the stage and send its result to the runner. `stop` is non-empty after a signal."""
+    execution = ExecutionConfig.model_validate(attempt["execution"])
+    place = require_place(place, execution.devices, attempt["id"])
+    announce(place, os.environ)
+    threads, servers = settle(place, execution.devices, attempt["settings"]["threads"])
+    set_environment(threads)
     module, name = attempt["config_type"].split(":")
     config = getattr(importlib.import_module(module), name).model_validate(attempt["config"])
     context = StageContext(
@@ -95,41 +59,46 @@ def run_stage(attempt: Mapping[str, Any], channel: Channel, stop: list[int]) -> 
         seed=attempt["seed"],
         progress=channel.progress,
         stop_requested=lambda: bool(stop),
-        threads=attempt["settings"]["threads"],
+        threads=threads,
         note=channel.note,
         divergence=DivergenceLimits.model_validate(attempt["settings"]["divergence"]),
-        execution=ExecutionConfig.model_validate(attempt["execution"]),
+        execution=execution,
+        rank=place.rank,
+        servers=servers,
     )
     inputs = {name: Path(path) for name, path in attempt["inputs"].items()}
     outputs: Outputs = importlib.import_module(attempt["module"]).run(config, inputs, context)
-    broken = [name for name, value in outputs.metrics.items() if not _is_json(value)]
-    if broken:
-        values = ", ".join(f"{name} = {outputs.metrics[name]!r}" for name in broken)
-        raise RunFailed(
-            f"stage {attempt['id']!r} ended with {values}",
-            "look for the first such value in its metrics.jsonl",
-        )
+    if context.main:
+        require_finite(outputs, attempt["id"])
     channel.send(
         type="finished",
         config=config.model_dump(mode="json", by_alias=True),
-        metrics=outputs.metrics,
+        metrics=outputs.metrics if context.main else {},
         tokens_generated=outputs.tokens_generated,
         tokens_trained=outputs.tokens_trained,
         peak_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     )
 
 
+def require_finite(outputs: Outputs, stage: str) -> None:
+    """RunFailed when a final figure is no plain number, text or collection of them."""
+    broken = [name for name, value in outputs.metrics.items() if not is_json(value)]
+    if broken:
+        values = ", ".join(f"{name} = {outputs.metrics[name]!r}" for name in broken)
+        raise RunFailed(
+            f"stage {stage!r} ended with {values}",
+            "look for the first such value in its metrics.jsonl",
+        )
+
+
 def main(path: str) -> int:
     """Run the attempt; return 0 or the exit code of an UphillError. Other errors are raised."""
-    attempt = read_json(Path(path))
-    if CHANNEL in os.environ:
-        die_with(attempt["runner"])
-    channel, stop = Channel(), list[int]()
+    attempt, stop = read_json(Path(path)), list[int]()
+    channel, place = reach_runner(attempt, stop)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: stop.append(received))
-    set_environment(attempt["settings"]["threads"])
     try:
-        run_stage(attempt, channel, stop)
+        run_stage(attempt, channel, stop, place)
     except UphillError as error:
         return report(error, channel)
     except Exception as error:
@@ -137,16 +106,38 @@ def main(path: str) -> int:
             error, Path(attempt["folder"]), what_to_lower(attempt["id"], attempt["execution"])
         )
         if fault is None:
+            channel.send(type="crashed", lost_peer=lost_peer(error))
             raise
         log(traceback.format_exc())
         return report(fault, channel)
     return 0
 
 
+def reach_runner(attempt: Mapping[str, Any], stop: list[int]) -> tuple[Channel, Place | None]:
+    """The channel to the runner, and this process's place if somebody gave it one."""
+    devices = DevicesConfig.model_validate(attempt["execution"].get("devices", {}))
+    several = devices.processes > 1 or bool(devices.launcher)
+    place = place_in(os.environ) if several else Place()
+    if TOKEN in os.environ:
+        die_with(os.getppid())
+        rank = place.rank if place else -1
+        with log_of(Path(attempt["folder"]), rank).open("ab") as output:
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(output.fileno(), stream.fileno())
+        return connected(os.environ, rank, stop), place
+    if CHANNEL in os.environ:
+        die_with(attempt["runner"])
+    return inherited(os.environ), place
+
+
 def report(error: UphillError, channel: Channel) -> int:
     """Send an error to the runner; return its exit code."""
     channel.send(
-        type="error", kind=type(error).__name__, message=error.message, remedy=error.remedy
+        type="error",
+        kind=type(error).__name__,
+        message=error.message,
+        remedy=error.remedy,
+        lost_peer=lost_peer(error),
     )
     log(f"{type(error).__name__}: {error}")
     return error.exit_code

@@ -18,6 +18,8 @@ from stages.adopt.record import RECORD
 
 OWN = ("stage.log", "record.json", "attempt.json", "failure.json", "pruned.json", ".lock")
 """Files of this stage's own attempt, which no adopted file may replace."""
+LOGS = "stage-rank-"
+"""What the names of the logs of a stage's other processes begin with."""
 
 
 def run(config: AdoptStage, inputs: Inputs, context: StageContext) -> Outputs:
@@ -34,7 +36,7 @@ def run(config: AdoptStage, inputs: Inputs, context: StageContext) -> Outputs:
         raise BadInput(
             f"{source}: cannot be adopted: {error}", "name a finished stage's folder"
         ) from None
-    names = [name for name in record["files"] if name not in OWN]
+    names = [name for name in record["files"] if name not in OWN and not name.startswith(LOGS)]
     for number, name in enumerate(names, start=1):
         if context.stop_requested():
             raise Interrupted(

@@ -20,6 +20,8 @@ from pipeline.execution.runner import run_plan
 from pipeline.execution.state import inspect
 from pipeline.execution.verify import verify_run
 from pipeline.planning.plan import Node, Plan, make_node
+from pipeline.recipe.declared import execution_of
+from pipeline.recipe.schema import RuntimeConfig
 from pipeline.store.record import read_record
 
 TESTS = Path(__file__).parents[1]
@@ -33,7 +35,12 @@ def toy_plan(specs, name="toy", runtime=None, budget=None):
         config = ToyStage(**spec)
         place = f"{number:02d}-{config.id}"
         nodes[config.id] = make_node(
-            config, derive(0, config.id), nodes, place, module="builders.toy_stages"
+            config,
+            derive(0, config.id),
+            nodes,
+            place,
+            execution=execution_of(RuntimeConfig.model_validate(runtime or {}), config),
+            module="builders.toy_stages",
         )
     return Plan(name, tuple(nodes.values()), runtime=runtime or {}, budget=budget or {})
 
@@ -50,6 +57,31 @@ def wait_for(path, seconds=20):
     while not path.exists():
         assert time.monotonic() < end, f"{path} did not appear"
         time.sleep(0.02)
+
+
+def alive(pid):
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def gone(pids, seconds=5):
+    """Whether all of some processes end within a time."""
+    end = time.monotonic() + seconds
+    while any(map(alive, pids)) and time.monotonic() < end:
+        time.sleep(0.02)
+    return not any(map(alive, pids))
+
+
+def places(folder):
+    """What each process of a toy stage said of its place, by rank."""
+    logs = [folder / "stage.log", *sorted(folder.glob("stage-rank-*.log"))]
+    lines = [line for log in logs for line in log.read_text().splitlines()]
+    said = [json.loads(line[7:]) for line in lines if line.startswith("place: ")]
+    return sorted(said, key=lambda place: place["rank"])
 
 
 def states(run, specs):

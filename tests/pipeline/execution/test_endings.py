@@ -10,6 +10,7 @@ import pytest
 from builders.toy_runs import ONE, SLOW, TESTS, TWO, found_in, start, states, toy_plan, wait_for
 from common.errors import RunFailed
 from common.files import files_below
+from pipeline.execution.ending import Ending
 from pipeline.execution.progress import Reporter
 from pipeline.execution.request import RunRequest
 from pipeline.execution.runner import run_plan
@@ -159,7 +160,8 @@ def test_a_folder_that_vanished_and_came_back_is_told_as_that_and_not_as_a_kill(
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
-        "pipeline.execution.stage_process.run_process", lambda *_: (-9, {"type": "folder_missing"})
+        "pipeline.execution.stage_process.run_process",
+        lambda *_: Ending({"type": "folder_missing"}, -9, tmp_path),
     )
     with pytest.raises(RunFailed, match=r"01-one\.partial: does not exist any more"):
         run_plan(RunRequest(toy_plan([ONE]), tmp_path, reporter=Reporter(bars=False)))

@@ -4,9 +4,14 @@ once."""
 import pytest
 
 from builders.toy_runs import ONE, TWO
-from pipeline.execution.gpus import VARIABLE, first_visible, notice
+from common.devices import DevicesConfig
+from pipeline.execution.gpus import VARIABLE, divided, first_visible, notice
 
 MIG = "MIG-d9a47cfb-d1f2-d08c-b40e-0812b597ae69"
+
+
+def server(processes=1, **settings):
+    return {"processes": processes, "engine": {"kind": "server", **settings}}
 
 
 @pytest.mark.parametrize(
@@ -45,3 +50,27 @@ def test_the_process_of_a_stage_sees_one_and_the_person_is_told_once(tmp_path, t
     assert code == 0 and said.count("every stage uses one GPU, 3 of CUDA_VISIBLE_DEVICES=3,1") == 1
     for place in ("01-one", "02-two"):
         assert "GPUs: '3'" in (tmp_path / place / "stage.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "devices", "trainers", "servers"),
+    [
+        ("3,1", {"processes": 2, "sharding": "ddp"}, "3,1", ()),
+        ("4,5,6,7", server(), "4", ("7",)),
+        ("0,1,2,3,4,5", server(processes=2, replicas=2, tensor_parallel=2), "0,1", ("2,3", "4,5")),
+        ("0", server(), "0", ("0",)),
+        ("", server(), "", ()),
+        ("-1", {"processes": 2}, "-1", ()),
+    ],
+)
+def test_trainers_have_the_first_gpus_and_servers_the_last(given, devices, trainers, servers):
+    layout = DevicesConfig.model_validate(devices)
+    assert divided({VARIABLE: given}, layout) == (trainers, servers)
+
+
+def test_without_the_variable_the_machines_gpus_are_divided(tmp_path):
+    layout = DevicesConfig.model_validate(server(processes=1))
+    assert divided({}, layout, tmp_path / "no driver") == ("0", ())
+    for number in range(2):
+        (tmp_path / f"0000:{number}:00.0").mkdir()
+    assert divided({}, layout, tmp_path) == ("0", ("1",))

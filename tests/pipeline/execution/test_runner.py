@@ -2,23 +2,17 @@
 
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
 
-from builders.toy_runs import ONE, SLOW, TWO, record_of, start, states, toy_plan, wait_for
+from builders.toy_runs import ONE, SLOW, TWO, gone, record_of, start, states, toy_plan, wait_for
 from common.errors import BadInput, RunFailed
 from common.files import read_sealed, write_json, write_sealed
 from pipeline.cli.status import status_of
 from pipeline.execution.run_folder import save_plan
 from pipeline.store.lock import owned
 from pipeline.store.record import verify
-
-
-def alive(pid):
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().split(")")[1].split()[0] != "Z"
 
 
 def test_a_run_records_every_stage_and_skips_it_afterwards(tmp_path, toy):
@@ -108,10 +102,7 @@ def test_a_killed_runner_takes_its_stage_along_and_the_next_goes_on(tmp_path, to
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.kill()
     process.communicate()
-    end = time.monotonic() + 5
-    while any(alive(pid) for pid in children) and time.monotonic() < end:
-        time.sleep(0.02)
-    assert children and not any(alive(pid) for pid in children)
+    assert children and gone(children)
     reached = int(step.read_text())
     assert states(tmp_path, [ONE, SLOW])["two"] == "todo"
     step.write_text("198")  # go on near the end, to be quick
