@@ -11,15 +11,14 @@ Started by hand for `engine: {kind: remote}`, the secret is in the environment:
 
 import argparse
 import json
-import multiprocessing
 import os
 import sys
 import tempfile
 from collections.abc import Sequence
 
 from common.errors import BadInput
-from rollouts.served import PRIVATE, SECRET, STARTER
-from rollouts.served.lifetime import die_with
+from rollouts.served import PRIVATE, SECRET
+from rollouts.served.lifetime import die_with_starter
 
 SHORTEST_SECRET = 16
 """Characters."""
@@ -27,8 +26,7 @@ SHORTEST_SECRET = 16
 
 def main(words: Sequence[str]) -> None:
     """Serve until the process is ended."""
-    if STARTER in os.environ:
-        die_with(int(os.environ[STARTER]))
+    die_with_starter()
     options = parsed(words)
     if len(os.environ.get(SECRET, "")) < SHORTEST_SECRET:
         raise BadInput(
@@ -117,11 +115,9 @@ def _set_environment(kv_cache_gib: int) -> None:
 
 
 if __name__ == "__mp_main__":
-    # The engine's process, as soon as it runs: vLLM itself would wait five minutes for a server
-    # that died while it started.
-    parent = multiprocessing.parent_process()
-    if parent is not None and parent.pid is not None:
-        die_with(parent.pid)
+    # A process that vLLM starts, as soon as it runs: an engine process would wait five minutes for
+    # a server that died while both started.
+    die_with_starter()
 
 if __name__ == "__main__":
     try:

@@ -12,7 +12,7 @@ from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
 from prompts.schema import read_prompts
 from rewards.grade import grade
-from rollouts.engine import Engine
+from rollouts.start import start_engine
 from stages.rl.collector import RolloutCollector
 from stages.rl.config import RlStage
 from stages.rl.kl import Reference, reference_of
@@ -44,7 +44,14 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     source, checkpoint = inputs["prompts"], CHECKPOINT.path(inputs["checkpoint"])
     prompts = read_prompts(PROMPTS.path(source))
     ledger = open_ledger(prompts, start or source, LEDGER.path(context.folder), start is None)
-    engine = Engine(checkpoint, config.rollouts, derive(context.seed, "engine"), context.execution)
+    engine = start_engine(
+        checkpoint,
+        config.rollouts,
+        derive(context.seed, "engine"),
+        context.execution,
+        folder=context.folder,
+        note=context.note,
+    )
     trained = load(config, checkpoint, context.seed)
     collector = RolloutCollector(
         config,
