@@ -11,17 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.errors import BadInput, RunFailed
 from common.execution import ExecutionConfig
-from common.files import read_json
-from models.chat import encode_chat, encode_text, with_thinking_marks
-from rollouts import environment, routes, sync
-from rollouts.config import BATCH_TOKENS, RolloutConfig
+from models.chat import encode_chat, encode_text
+from rollouts import environment, routes, sampling, sync
+from rollouts.config import RolloutConfig
 from rollouts.interface import UNPUBLISHED, Rollout, RolloutEngine
-
-CPU_BLOCK_SIZE = 32
-"""Tokens per cache block on a CPU, the fewest that vLLM's attention takes there. Its default is
-128, and the rollouts of a group share whole blocks only."""
+from rollouts.settings import require_one_expert_per_token, vllm_settings
 
 
 class Engine(RolloutEngine):
@@ -36,7 +31,7 @@ class Engine(RolloutEngine):
         execution: ExecutionConfig | None = None,
     ) -> None:
         execution = execution or ExecutionConfig()
-        _require_one_expert_per_token(checkpoint)
+        require_one_expert_per_token(checkpoint)
         environment.prepare(execution.kv_cache_gib)
         from vllm import LLM
 
@@ -46,7 +41,10 @@ class Engine(RolloutEngine):
         self._max_model_len = config.max_model_len
         self._version = UNPUBLISHED
         generator_state = torch.random.get_rng_state()
-        self._llm = LLM(**_llm_settings(checkpoint, config, seed, execution))
+        settings = vllm_settings(
+            str(checkpoint), config.dtype, config.max_model_len, execution.max_num_seqs, seed
+        )
+        self._llm = LLM(distributed_executor_backend="external_launcher", **settings)
         # vLLM seeds the process's generators; the rest of the process keeps its own state.
         torch.random.set_rng_state(generator_state)
 
@@ -74,24 +72,15 @@ class Engine(RolloutEngine):
         seeds: Sequence[int],
         top_p: float = 1.0,
     ) -> list[list[Rollout]]:
-        from vllm import SamplingParams
-
-        settings = []
-        for prompt, seed in zip(prompts, seeds, strict=True):
+        for prompt in prompts:
             self._require_room(prompt, max_tokens)
-            one = SamplingParams(
-                n=samples,
-                temperature=temperature,
-                top_p=top_p,
-                max_tokens=max_tokens,
-                seed=seed,
-                logprobs=0,
-                detokenize=True,
-            )
-            settings.append(one)
+        settings = [
+            sampling.generating(samples, temperature, top_p, max_tokens, seed) for seed in seeds
+        ]
+        outputs = self._run(prompts, settings)
         return [
-            [self._rollout(prompt, completion) for completion in output.outputs]
-            for prompt, output in zip(prompts, self._run(prompts, settings), strict=True)
+            [sampling.rollout(self._tokenizer, prompt, one) for one in sampling.sampled(output)]
+            for prompt, output in zip(prompts, outputs, strict=True)
         ]
 
     def score(
@@ -100,34 +89,27 @@ class Engine(RolloutEngine):
         sequences = [p + c for p, c in zip(prompts, completions, strict=True)]
         for sequence in sequences:
             self._require_room(sequence, 1)
-        outputs = self._run(sequences, _prompt_only())
-        scores = []
-        for output, prompt, completion in zip(outputs, prompts, completions, strict=True):
-            rows = output.prompt_logprobs[len(prompt) :]
-            scores.append([row[token].logprob for row, token in zip(rows, completion, strict=True)])
-        return scores
+        outputs = self._run(sequences, sampling.prompt_only())
+        return [
+            sampling.prompt_scores(output, prompt, completion)
+            for output, prompt, completion in zip(outputs, prompts, completions, strict=True)
+        ]
 
     def next_token(self, prompts: Sequence[list[int]], tokens: Sequence[int]) -> list[list[float]]:
-        from vllm import SamplingParams
-
         for prompt in prompts:
             self._require_room(prompt, 1)
-        # At temperature 1 the processed log-probabilities are the model's own.
-        settings = SamplingParams(
-            temperature=1.0, max_tokens=1, logprob_token_ids=list(tokens), seed=0, detokenize=False
-        )
-        rows = [output.outputs[0].logprobs[0] for output in self._run(prompts, settings)]
-        return [[row[token].logprob for token in tokens] for row in rows]
+        outputs = self._run(prompts, sampling.first_token(tokens))
+        return [sampling.token_scores(output, tokens) for output in outputs]
 
     def routing(self, sequences: Sequence[list[int]]) -> Tensor | None:
         parts = []
         for ids in sequences:
             with routes.listening(self._llm) as chosen:
-                self._run([ids], _prompt_only())
-            if not any(chosen.values()):
+                self._run([ids], sampling.prompt_only())
+            experts = routes.stacked(chosen)
+            if experts is None:
                 return None
-            layers = [torch.cat(chosen[layer])[: len(ids)] for layer in sorted(chosen)]
-            parts.append(torch.stack(layers).long().sort(-1).values)
+            parts.append(experts[:, : len(ids)])
         return torch.cat(parts, dim=1)
 
     def publish(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
@@ -144,60 +126,5 @@ class Engine(RolloutEngine):
         outputs: list[Any] = self._llm.generate(inputs, settings, use_tqdm=False)
         return outputs
 
-    def _rollout(self, prompt: list[int], completion: Any) -> Rollout:
-        if completion.finish_reason not in ("stop", "length"):
-            raise RunFailed(
-                f"vLLM ended a completion with {completion.finish_reason!r}", "see the stage's log"
-            )
-        ids = list(completion.token_ids)
-        logprobs = [row[token].logprob for row, token in zip(completion.logprobs, ids, strict=True)]
-        text = with_thinking_marks(self._tokenizer, prompt, ids, completion.text)
-        return Rollout(ids, logprobs, text, completion.finish_reason)
-
     def _require_room(self, prompt: list[int], new_tokens: int) -> None:
-        if len(prompt) + new_tokens > self._max_model_len:
-            raise BadInput(
-                f"{len(prompt)} prompt tokens and {new_tokens} new ones do not fit max_model_len"
-                f" {self._max_model_len}",
-                "raise rollouts.max_model_len or drop the prompt",
-            )
-
-
-def _llm_settings(
-    checkpoint: Path, config: RolloutConfig, seed: int, execution: ExecutionConfig
-) -> dict[str, Any]:
-    return {
-        "model": str(checkpoint),
-        "dtype": config.dtype,
-        "seed": seed,
-        "enforce_eager": True,
-        "distributed_executor_backend": "external_launcher",
-        "max_model_len": config.max_model_len,
-        "max_num_seqs": execution.max_num_seqs,
-        "max_num_batched_tokens": max(BATCH_TOKENS, config.max_model_len),
-        # A prompt split over two batches would need a seeded generator's offset, which CPU
-        # generators lack.
-        "enable_chunked_prefill": False,
-        "block_size": None if torch.cuda.is_available() else CPU_BLOCK_SIZE,
-        "logprobs_mode": "processed_logprobs",
-        "disable_log_stats": True,
-    }
-
-
-def _prompt_only() -> Any:
-    """Settings that compute a prompt's log-probabilities and sample the one token that vLLM asks
-    for. Prompt log-probabilities turn the prefix cache off, so every token is computed."""
-    from vllm import SamplingParams
-
-    return SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
-
-
-def _require_one_expert_per_token(checkpoint: Path) -> None:
-    path = checkpoint / "config.json"
-    top_k = read_json(path).get("num_experts_per_tok") if path.is_file() else None
-    if top_k is not None and top_k > 1:
-        raise BadInput(
-            f"{checkpoint}: {top_k} experts per token, and vLLM weights the experts' input for one"
-            " only",
-            "roll out a checkpoint with num_experts_per_tok 1",
-        )
+        sampling.require_room(prompt, new_tokens, self._max_model_len)

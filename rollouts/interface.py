@@ -1,12 +1,12 @@
 """What the rest of the code knows of a rollout engine: it samples from one policy, scores sequences
 under it, and takes new weights from the trainer.
 
-`rollouts.engine.Engine` is the implementation. Nothing here needs the engine in the caller's
-process. Importing this module loads neither torch nor vllm."""
+`rollouts.engine.Engine` implements it in the caller's process, `rollouts.served.pool.ServedEngine`
+with servers. Importing this module loads neither torch nor vllm."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,4 +108,15 @@ class RolloutEngine(Protocol):
 
     def close(self) -> None:
         """Free the engine's memory. The engine cannot be used afterwards."""
+        ...
+
+
+@runtime_checkable
+class SeveralCopies(Protocol):
+    """What an engine has besides where several copies of the policy answer, each for itself."""
+
+    def score_each(
+        self, prompts: Sequence[list[int]], completions: Sequence[list[int]]
+    ) -> list[list[list[float]]]:
+        """What `RolloutEngine.score` returns, from every copy: (copies, sequences, tokens)."""
         ...

@@ -1,15 +1,16 @@
 """Proof that rollouts come from the weights that train: log-probabilities of the engine against
 those of the trainer, token by token."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from common.errors import RunFailed
 from models.routing import differing, moe_layers, routing
-from rollouts.interface import RolloutEngine
+from rollouts.interface import RolloutEngine, SeveralCopies
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class LogprobGap:
     """Mean log-probability under the trainer."""
     tokens: int
     """How many tokens were compared."""
+    place: str = ""
+    """Which of several servers was compared; empty for one engine."""
 
 
 def gap(engine: Tensor, trainer: Tensor) -> LogprobGap:
@@ -44,9 +47,9 @@ def require(measured: LogprobGap, tolerance: float, when: str) -> None:
     """RunFailed when the mean gap is past the tolerance or not a number; `when` says after what."""
     if not measured.mean <= tolerance:
         raise RunFailed(
-            f"parity check failed {when}: mean absolute log-probability gap {measured.mean:.3g}"
-            f" over {measured.tokens} tokens is past the tolerance {tolerance:g} (engine mean"
-            f" {measured.engine:.6f}, trainer mean {measured.trainer:.6f}, largest gap"
+            f"parity check failed {when}{measured.place}: mean absolute log-probability gap"
+            f" {measured.mean:.3g} over {measured.tokens} tokens is past the tolerance"
+            f" {tolerance:g} (engine mean {measured.engine:.6f}, trainer mean {measured.trainer:.6f}, largest gap"
             f" {measured.largest:.3g})",
             "the rollouts do not come from the weights that train: use `rollouts: {dtype:"
             " float32}`; if they are, report this with the stage's log",
@@ -76,9 +79,20 @@ def check(
     prompts: Sequence[list[int]],
     completions: Sequence[list[int]],
 ) -> LogprobGap:
-    """The gap between engine and policy on given sequences (token ids)."""
-    scores = [value for row in engine.score(prompts, completions) for value in row]
-    return gap(torch.tensor(scores), trainer_logprobs(policy, prompts, completions))
+    """The gap between engine and policy on given sequences (token ids): the largest one where
+    several copies of the policy answer."""
+    trainer = trainer_logprobs(policy, prompts, completions)
+    if not isinstance(engine, SeveralCopies):
+        return gap(_flat(engine.score(prompts, completions)), trainer)
+    gaps = [
+        replace(gap(_flat(rows), trainer), place=f" on server {number}")
+        for number, rows in enumerate(engine.score_each(prompts, completions))
+    ]
+    return max(gaps, key=lambda one: math.inf if math.isnan(one.mean) else one.mean)
+
+
+def _flat(rows: Sequence[Sequence[float]]) -> Tensor:
+    return torch.tensor([value for row in rows for value in row])
 
 
 def experts_differ(

@@ -9,10 +9,15 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
-ChosenExperts = dict[int, list[Tensor]]
-"""Experts by layer: one tensor (tokens, top-k) per forward pass."""
+
+class ChosenExperts(defaultdict[int, list[Tensor]]):
+    """Experts by layer: one tensor (tokens, top-k) per forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__(list)
 
 
 @contextmanager
@@ -21,15 +26,24 @@ def listening(llm: Any) -> Iterator[ChosenExperts]:
 
     Stays empty where they cannot be observed.
     """
-    chosen: ChosenExperts = defaultdict(list)
-    llm.apply_model(partial(_listen, chosen))
+    chosen = ChosenExperts()
+    llm.apply_model(partial(listen, chosen))
     try:
         yield chosen
     finally:
-        llm.apply_model(partial(_listen, None))
+        llm.apply_model(partial(listen, None))
 
 
-def _listen(chosen: ChosenExperts | None, model: Any) -> None:
+def stacked(chosen: ChosenExperts) -> Tensor | None:
+    """What was collected, (layers, tokens, top-k), sorted within a token; None if nothing was."""
+    if not any(chosen.values()):
+        return None
+    layers = [torch.cat(chosen[layer]) for layer in sorted(chosen)]
+    return torch.stack(layers).long().sort(-1).values
+
+
+def listen(chosen: ChosenExperts | None, model: Any) -> None:
+    """Let the routers of a vLLM model report to `chosen`, or to nobody."""
     from vllm.model_executor.layers.fused_moe.layer import MoERunner
     from vllm.model_executor.layers.fused_moe.router.base_router import BaseRouter
 

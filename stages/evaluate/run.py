@@ -44,9 +44,16 @@ def _answers(
     config: EvaluateStage, checkpoint: Path, loaded: Loaded, context: StageContext
 ) -> dict[str, list[Answer]]:
     """Answers by suite."""
-    from rollouts.engine import Engine
+    from rollouts.start import start_engine
 
-    engine = Engine(checkpoint, config.rollouts, context.seed, context.execution)
+    engine = start_engine(
+        checkpoint,
+        config.rollouts,
+        context.seed,
+        context.execution,
+        folder=context.folder,
+        note=context.note,
+    )
     try:
         asked = _reporter(context, loaded)
         batch = BATCHES * context.execution.max_num_seqs

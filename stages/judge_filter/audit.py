@@ -43,10 +43,17 @@ def measured_rates(
 
     def open_engine() -> Backend:
         from judges.engine import EngineBackend
-        from rollouts.engine import Engine
+        from rollouts.start import start_engine
 
-        checkpoint, seed = CHECKPOINT.path(policy), derive(context.seed, "policy")
-        return EngineBackend(Engine(checkpoint, config.rollouts, seed, context.execution))
+        engine = start_engine(
+            CHECKPOINT.path(policy),
+            config.rollouts,
+            derive(context.seed, "policy"),
+            context.execution,
+            folder=context.folder,
+            note=context.note,
+        )
+        return EngineBackend(engine)
 
     backend = LazyBackend(open_engine)
     try:

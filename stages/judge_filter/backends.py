@@ -76,11 +76,17 @@ def backend_of(
 
     def open_engine() -> Backend:
         from judges.engine import EngineBackend
-        from rollouts.engine import Engine
+        from rollouts.start import start_engine
 
-        return EngineBackend(
-            Engine(folder, judge.rollouts, derive(context.seed, "engine"), context.execution)
+        engine = start_engine(
+            folder,
+            judge.rollouts,
+            derive(context.seed, "engine"),
+            context.execution,
+            folder=context.folder,
+            note=context.note,
         )
+        return EngineBackend(engine)
 
     return LazyBackend(open_engine), {"weights": cache.folder_sum(folder)}
 

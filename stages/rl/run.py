@@ -13,7 +13,7 @@ from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
 from prompts.schema import read_prompts
 from rewards.grade import grade
-from rollouts.engine import Engine
+from rollouts.start import start_engine
 from stages.rl.ahead import StepRollouts
 from stages.rl.collector import RolloutCollector
 from stages.rl.config import RlStage
@@ -85,12 +85,20 @@ def lead(config: RlStage, inputs: Inputs, context: StageContext, start: Path | N
     source, checkpoint = inputs["prompts"], CHECKPOINT.path(inputs["checkpoint"])
     prompts = read_prompts(PROMPTS.path(source))
     ledger = open_ledger(prompts, start or source, LEDGER.path(context.folder), start is None)
-    seed, execution = derive(context.seed, "engine"), context.execution
+    execution = context.execution
+    engine = start_engine(
+        checkpoint,
+        config.rollouts,
+        derive(context.seed, "engine"),
+        execution,
+        folder=context.folder,
+        note=context.note,
+    )
     collector = RolloutCollector(
         config,
         {p.id: p for p in prompts},
         ledger,
-        Engine(checkpoint, config.rollouts, seed, execution),
+        engine,
         grade,
         derive(context.seed, "practice"),
         execution.rows_per_forward * execution.devices.processes,

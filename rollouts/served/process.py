@@ -1,0 +1,167 @@
+"""Servers of a stage's own: started, watched, started again and ended by it.
+
+A server has its port reserved by a socket that is bound and does not listen, so a server that is
+started again gets the same one and no other program takes it. It belongs to a session of its own,
+ends with this process however that ends (`lifetime.py`), and writes to a log file of its own."""
+
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common.errors import RunFailed
+from rollouts.served import ABOUT, SECRET, STARTER
+from rollouts.served.client import ServerClient, ServerGone
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 600.0
+"""Longest start of a server. A large model is read from disk in this time."""
+TAIL = 2000
+"""Characters of a server's log in an error."""
+HOST = "127.0.0.1"
+
+
+class Starter:
+    """Starts processes from one thread that lives as long as this process: the kernel's death
+    signal follows the thread that started a process, and a caller's thread may end early."""
+
+    def __init__(self) -> None:
+        self._asked: queue.SimpleQueue[tuple[dict[str, Any], queue.SimpleQueue[Any]]] = (
+            queue.SimpleQueue()
+        )
+        threading.Thread(target=self._serve, name="server-starter", daemon=True).start()
+
+    def start(self, **arguments: Any) -> "subprocess.Popen[bytes]":
+        """`subprocess.Popen(**arguments)`, and its errors."""
+        answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._asked.put((arguments, answer))
+        started = answer.get()
+        if isinstance(started, BaseException):
+            raise started
+        return started
+
+    def _serve(self) -> None:
+        while True:
+            arguments, answer = self._asked.get()
+            try:
+                answer.put(subprocess.Popen(**arguments))
+            except OSError as error:
+                answer.put(error)
+
+
+@dataclass
+class OwnServer:
+    """One server of this process."""
+
+    name: str
+    command: Sequence[str]
+    """Options of `python -m rollouts.served`, without the port."""
+    secret: str
+    cores: Sequence[int]
+    """CPU cores that it may use."""
+    log: Path
+    starter: Starter
+    limit: float
+    """Seconds without a sign after which it is given up."""
+    child: "subprocess.Popen[bytes] | None" = None
+    reserved: socket.socket = field(default_factory=socket.socket)
+
+    def __post_init__(self) -> None:
+        self.reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.reserved.bind((HOST, 0))
+        self.port: int = self.reserved.getsockname()[1]
+        self.client = ServerClient(f"http://{HOST}:{self.port}", self.secret, self.name, self.limit)
+
+    def start(self) -> None:
+        """Start the process; `wait` says when it answers."""
+        environment = {
+            **os.environ,
+            SECRET: self.secret,
+            STARTER: str(os.getpid()),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *_paths()]),
+            "OMP_NUM_THREADS": str(len(self.cores)),
+        }
+        # What torchrun and the engine in process set is about other processes.
+        for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_PORT"):
+            environment.pop(name, None)
+        words = [sys.executable, "-P", "-m", "rollouts.served", *self.command]
+        cores = ",".join(map(str, self.cores))
+        with self.log.open("ab") as output:
+            self.child = self.starter.start(
+                args=[*words, "--host", HOST, "--port", str(self.port), "--cores", cores],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def wait(self) -> None:
+        """Wait until the server answers. RunFailed, with the end of its log, where it ends before,
+        or takes too long."""
+        assert self.child is not None
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            if self.child.poll() is not None:
+                raise RunFailed(
+                    f"{self.name} ended while it started, with code {self.child.returncode}; the"
+                    f" end of {self.log}:\n{self.log_end()}",
+                    "correct what the log says",
+                )
+            try:
+                self.client.ask(ABOUT)
+                return
+            except ServerGone:  # it does not listen yet
+                time.sleep(0.2)
+        raise RunFailed(
+            f"{self.name} did not answer {START_SECONDS:.0f} s after its start; the end of"
+            f" {self.log}:\n{self.log_end()}",
+            "look at the log",
+        )
+
+    def recover(self) -> None:
+        """End what is left of the process, start it again and wait until it answers."""
+        self.end()
+        self.start()
+        self.wait()
+
+    def end(self) -> None:
+        """End the process and all that it started, at once: there is nothing that it would save."""
+        if self.child is not None and self.child.poll() is None:
+            os.killpg(self.child.pid, signal.SIGKILL)
+            self.child.wait()
+
+    def close(self) -> None:
+        """End the process and give its port back."""
+        self.end()
+        self.reserved.close()
+
+    def log_end(self) -> str:
+        """The last lines of the server's log."""
+        return self.log.read_text(errors="replace")[-TAIL:].strip()
+
+
+def _paths() -> list[str]:
+    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+
+
+def start_all(servers: Sequence[OwnServer]) -> None:
+    """Start all servers at the same time and wait until all answer; if one fails, all are
+    ended."""
+    try:
+        for server in servers:
+            server.start()
+        for server in servers:
+            server.wait()
+    except BaseException:
+        for server in servers:
+            server.close()
+        raise

@@ -1,0 +1,30 @@
+"""What every vLLM worker of a server can do besides: say which weights it has, and which experts
+its routers choose. Importing this module registers the weight transfer of `transfer.py`."""
+
+from typing import Any
+
+from rollouts import routes
+from rollouts.served import transfer
+
+
+class WorkerExtension:
+    """Methods added to vLLM's worker, called through `collective_rpc`."""
+
+    model_runner: Any
+    weight_transfer_engine: transfer.SafetensorsEngine
+
+    def uphill_checksum(self) -> str | None:
+        """The checksum of the model's weights, as in `SafetensorsEngine.checksum`."""
+        return self.weight_transfer_engine.checksum
+
+    def uphill_listen(self) -> None:
+        """Begin to collect the experts that routers choose."""
+        self._uphill_chosen = routes.ChosenExperts()
+        routes.listen(self._uphill_chosen, self.model_runner.get_model())
+
+    def uphill_heard(self) -> list[list[list[int]]] | None:
+        """What was collected, (layers, tokens, top-k), or None where routers cannot be observed.
+        Ends the collecting."""
+        routes.listen(None, self.model_runner.get_model())
+        chosen = routes.stacked(self._uphill_chosen)
+        return None if chosen is None else chosen.tolist()

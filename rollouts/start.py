@@ -1,0 +1,133 @@
+"""The rollout engine of a stage, as its `devices.engine` says: in this process, on servers that are
+started for it, or on servers that run already."""
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from common.devices import DevicesConfig, Servers, ServerUrls
+from common.errors import BadInput
+from common.execution import ExecutionConfig
+from common.files import read_json
+from rollouts.config import RolloutConfig
+from rollouts.interface import UNPUBLISHED, RolloutEngine
+from rollouts.settings import require_one_expert_per_token
+
+SILENCE = 600.0
+"""Seconds without any sign after which a server is given up."""
+LOG = "server-{}.log"
+"""Name of a server's log, in the stage's folder."""
+
+
+def start_engine(
+    checkpoint: Path,
+    config: RolloutConfig,
+    seed: int,
+    execution: ExecutionConfig,
+    *,
+    folder: Path,
+    note: Callable[[str], None],
+) -> RolloutEngine:
+    """An engine that has the weights of a checkpoint. Close it in the end.
+
+    `folder`: where servers write their logs. `note`: tells the user of servers that are silent or
+    were started again. Raises BadInput where the layout does not fit the machine, or a remote
+    server serves another model; RunFailed where a server does not start."""
+    layout = execution.devices.engine
+    if isinstance(layout, Servers):
+        return _on_servers(checkpoint, config, seed, execution, layout, folder, note)
+    if isinstance(layout, ServerUrls):
+        return _at_addresses(checkpoint, config, layout, note)
+    from rollouts.engine import Engine
+
+    return Engine(checkpoint, config, seed, execution)
+
+
+def _on_servers(
+    checkpoint: Path,
+    config: RolloutConfig,
+    seed: int,
+    execution: ExecutionConfig,
+    layout: Servers,
+    folder: Path,
+    note: Callable[[str], None],
+) -> RolloutEngine:
+    """Servers of our own. They go with this process."""
+    import torch
+
+    from rollouts.served.pool import ServedEngine
+    from rollouts.served.process import OwnServer, Starter, start_all
+
+    require_one_expert_per_token(checkpoint)
+    if layout.tensor_parallel > 1 and not torch.cuda.is_available():
+        raise BadInput(
+            f"devices.engine.tensor_parallel is {layout.tensor_parallel}, and this machine has no"
+            " GPU",
+            "set tensor_parallel: 1; on a CPU use several replicas",
+        )
+    command = {
+        "dtype": config.dtype,
+        "max-model-len": config.max_model_len,
+        "max-num-seqs": execution.max_num_seqs,
+        "kv-cache-gib": execution.kv_cache_gib,
+        "memory-share": layout.memory_share,
+        "tensor-parallel": layout.tensor_parallel,
+        "seed": seed,
+    }
+    words = [word for name, value in command.items() for word in (f"--{name}", str(value))]
+    secret, starter = secrets.token_hex(32), Starter()
+    servers = [
+        OwnServer(
+            f"server {number}",
+            [str(checkpoint), *words],
+            secret,
+            cores,
+            folder / LOG.format(number),
+            starter,
+            SILENCE,
+        )
+        for number, cores in enumerate(server_cores(execution.devices))
+    ]
+    start_all(servers)
+    return ServedEngine(servers, checkpoint, config, None, note)
+
+
+def _at_addresses(
+    checkpoint: Path, config: RolloutConfig, layout: ServerUrls, note: Callable[[str], None]
+) -> RolloutEngine:
+    """Servers of somebody else. They get the checkpoint's weights, whatever they served before."""
+    from rollouts.served.client import ServerClient
+    from rollouts.served.handover import checkpoint_tensors
+    from rollouts.served.pool import ServedEngine
+    from rollouts.served.remote import RemoteServer
+
+    require_one_expert_per_token(checkpoint)
+    secret = os.environ.get(layout.secret_env)
+    if not secret:
+        raise BadInput(
+            f"devices.engine.secret_env: {layout.secret_env} is not set",
+            "set it to the secret with which the servers were started",
+        )
+    servers = [
+        RemoteServer(f"server {number}", ServerClient(url, secret, f"server {number}", SILENCE))
+        for number, url in enumerate(layout.urls)
+    ]
+    model = read_json(checkpoint / "config.json")
+    for server in servers:
+        server.require(model, config)
+    engine = ServedEngine(servers, checkpoint, config, Path(layout.weights_dir), note)
+    engine.publish(checkpoint_tensors(checkpoint), UNPUBLISHED)
+    return engine
+
+
+def server_cores(devices: DevicesConfig) -> list[list[int]]:
+    """The CPU cores of each server: the last ones that this process may use, `cores` for each or an
+    even share. Where there are fewer cores than processes, all servers share all cores."""
+    layout, available = devices.engine, sorted(os.sched_getaffinity(0))
+    assert isinstance(layout, Servers)
+    each = layout.cores or len(available) // (layout.replicas + devices.processes)
+    if not each or each * layout.replicas > len(available):
+        return [available] * layout.replicas
+    last = available[len(available) - each * layout.replicas :]
+    return [last[number * each : (number + 1) * each] for number in range(layout.replicas)]
