@@ -2,11 +2,12 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 LOCK ?= requirements/cpu.lock
+GPU_PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-cut bench-resume fuzz clean
+.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-cut bench-resume gpu-check gpu-check-full fuzz clean
 
 setup: $(STAMP)
 
@@ -68,6 +69,15 @@ bench-resume: setup
 	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.resume trials --share 1/2 && wait
 	$(BIN)/python -m benchmarks.resume summary
 	$(BIN)/python -m benchmarks.interruptions
+
+# Eight minutes at most on one GPU, with the machine's own torch, transformers, accelerate and peft: nothing is installed.
+gpu-check:
+	$(GPU_PYTHON) -m benchmarks.gpu_check --out benchmarks/results/gpu_check.json
+
+# The quickstart on a GPU, in an environment made from the GPU lock.
+gpu-check-full:
+	$(MAKE) setup LOCK=requirements/gpu.lock VENV=.venv-gpu
+	.venv-gpu/bin/uphill run recipes/quickstart.yaml --runs-dir runs/gpu-check
 
 # Half an hour: damaged recipes and prompt files through whole runs. `make test` does a few.
 fuzz: setup
