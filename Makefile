@@ -2,11 +2,12 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 LOCK ?= requirements/cpu.lock
+GPU_PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-cut bench-resume bench-processes bench-process-kills fuzz clean
+.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-cut bench-resume bench-processes bench-process-kills gpu-check gpu-check-full fuzz clean
 
 setup: $(STAMP)
 
@@ -76,6 +77,15 @@ bench-processes: setup
 # An hour: SIGKILL of training processes, servers and runner; interrupted, it goes on with the next trial.
 bench-process-kills: setup
 	$(BIN)/python -m benchmarks.process_kills
+
+# Eight minutes at most on one GPU, with the machine's own torch, transformers, accelerate and peft: nothing is installed.
+gpu-check:
+	$(GPU_PYTHON) -m benchmarks.gpu_check --out benchmarks/results/gpu_check.json
+
+# The quickstart on a GPU, in an environment made from the GPU lock.
+gpu-check-full:
+	$(MAKE) setup LOCK=requirements/gpu.lock VENV=.venv-gpu
+	.venv-gpu/bin/uphill run recipes/quickstart.yaml --runs-dir runs/gpu-check
 
 # Half an hour: damaged recipes and prompt files through whole runs. `make test` does a few.
 fuzz: setup

@@ -152,12 +152,7 @@ def _moe_layers(fields: Mapping[str, Any], layers: int) -> tuple[int, ...]:
 
 def total(d: Dimensions) -> int:
     """All parameters."""
-    embeddings = d.vocabulary * d.width * (1 if d.tied else 2)
-    attention = 2 * d.width * d.head_dim * (d.heads + d.kv_heads)
-    norms = 2 * d.width * d.layers + d.width
-    dense = 3 * d.width * d.mlp_width * (d.layers - len(d.moe_layers))
-    shared = 3 * d.width * d.expert_width * len(d.moe_layers)
-    return embeddings + attention * d.layers + norms + dense + shared + routers(d) + routed(d)
+    return outside_layers(d) + sum(layers(d))
 
 
 def routed(d: Dimensions) -> int:
@@ -175,6 +170,19 @@ def active(d: Dimensions) -> int:
     included."""
     chosen = 3 * d.width * d.expert_width * d.experts_per_token * len(d.moe_layers)
     return total(d) - routed(d) + chosen
+
+
+def layers(d: Dimensions) -> list[int]:
+    """Parameters of each layer."""
+    rest = 2 * d.width * d.head_dim * (d.heads + d.kv_heads) + 2 * d.width
+    experts = 3 * d.width * d.expert_width * (d.experts + 1) + d.width * d.experts
+    dense = 3 * d.width * d.mlp_width
+    return [rest + (experts if layer in d.moe_layers else dense) for layer in range(d.layers)]
+
+
+def outside_layers(d: Dimensions) -> int:
+    """Parameters of embeddings, output head and last norm."""
+    return d.vocabulary * d.width * (1 if d.tied else 2) + d.width
 
 
 def adapters(d: Dimensions, lora: LoraConfig) -> int:

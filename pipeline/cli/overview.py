@@ -14,6 +14,7 @@ from pipeline.execution.progress import Reporter
 from pipeline.execution.state import inspect
 from pipeline.planning.bounds import bounds
 from pipeline.planning.disk import disk_line, free_gib, needed, predicted_disk
+from pipeline.planning.layout import layout_table
 from pipeline.planning.memory import memory_table, memory_view, model_line
 from pipeline.planning.plan import build_plan
 from pipeline.recipe.load import load_recipe
@@ -27,7 +28,8 @@ def plan_view(recipe: Recipe, runs_dir: Path, gpu: str) -> dict[str, Any]:
     plan = build_plan(recipe, sums.of)
     states = inspect(plan, runs_dir / plan.name)
     expected, memory = bounds(recipe), memory_view(recipe, gpu)
-    memory_by_stage, disk = memory.pop("stages"), predicted_disk(recipe)
+    memory_by_stage, layouts = memory.pop("stages"), memory.pop("layouts")
+    disk = predicted_disk(recipe)
     stages = [
         {
             "id": node.id,
@@ -38,6 +40,7 @@ def plan_view(recipe: Recipe, runs_dir: Path, gpu: str) -> dict[str, Any]:
             "inputs": node.inputs,
             "note": (note_on(states[node.id]) or (f"adopts {node.adopts}" if node.adopts else "")),
             "expected": expected[node.id],
+            "layout": layouts[node.id],
             "memory": memory_by_stage.get(node.id),
             "disk": disk.get(node.id),
         }
@@ -70,11 +73,15 @@ def plan_table(view: dict[str, Any]) -> list[list[str]]:
 
 
 def print_plan(view: dict[str, Any]) -> None:
-    """Print the plan: the stages, the size of the model, disk, memory and the assumptions."""
+    """Print the plan: the stages, the size of the model, disk, memory, what starts where, and the
+    assumptions."""
     print_table(plan_table(view))
     print(f"\n{model_line(view)}\n{disk_line(view['disk'])}\n")
     if len(table := memory_table(view)) > 1:
         print_table(table)
+    if len(layouts := layout_table(view)) > 1:
+        print("\nwhat starts where:\n")
+        print_table(layouts)
         print("\nassumptions:", *view["assumptions"], sep="\n- ")
 
 

@@ -1,8 +1,8 @@
 """Memory of a recipe's stages, and the number of GPUs of one kind that it takes.
 
-A stage's declaration computes its memory from the model's dimensions (`models/memory.py`).
-Activations and temporary copies, which depend on the libraries, are not computed: a share of each
-GPU is left free for them."""
+A stage's declaration computes its memory from the model's dimensions (`models/memory.py`);
+`pipeline/planning/layout.py` says what of it is on one device. Activations, which depend on the
+libraries, are not computed: a share of each GPU is left free for them."""
 
 import math
 from dataclasses import asdict
@@ -12,6 +12,7 @@ from common.errors import BadInput
 from models.memory import Memory
 from models.presets import NOTES
 from models.sizes import Dimensions, active, dimensions_of, routed, routers, total
+from pipeline.planning.layout import GIB, layout_of
 from pipeline.recipe.declared import declared
 from pipeline.recipe.schema import Recipe
 
@@ -19,24 +20,32 @@ GPUS = {"a100-40gb": 39, "a100-80gb": 79, "h100-80gb": 79, "h200-141gb": 139, "b
 """GPU name to the GiB that a program can use, rounded down."""
 LEFT_FREE = 0.2
 """Share of each GPU that is left free for what is not computed."""
-GIB = 2**30
 
 
 def memory_view(recipe: Recipe, gpu: str) -> dict[str, Any]:
-    """The memory part of `plan --json`: `model`, `gpu`, `assumptions`, and `stages` (node id to its
-    figures)."""
+    """The memory part of `plan --json`: `model`, `gpu`, `assumptions`, `stages` (node id to its
+    figures) and `layouts` (node id to what it starts)."""
     if gpu not in GPUS:
         raise BadInput(f"--gpu {gpu}: no such GPU in the table", f"known are: {', '.join(GPUS)}")
     policy = dimensions_of(recipe.model)
     note = NOTES.get(recipe.model.preset or "")
+    memory = memory_of(recipe, policy)
+    layouts = {
+        stage.config.id: layout_of(stage, memory.get(stage.config.id), policy, _usable(gpu))
+        for stage in declared(recipe)
+    }
     return {
         "model": policy and _model(policy, note),
         "gpu": {"name": gpu, "memory_gib": GPUS[gpu], "left_free": LEFT_FREE},
         "assumptions": assumptions(gpu),
-        "stages": {
-            node: _figures(memory, gpu) for node, memory in memory_of(recipe, policy).items()
-        },
+        "stages": {node: _figures(part, gpu) for node, part in memory.items()},
+        "layouts": layouts,
     }
+
+
+def _usable(gpu: str) -> float:
+    """GiB of a GPU that may be planned for."""
+    return GPUS[gpu] * (1 - LEFT_FREE)
 
 
 def memory_of(recipe: Recipe, policy: Dimensions | None) -> dict[str, Memory]:
@@ -59,7 +68,7 @@ def _model(policy: Dimensions, note: str | None) -> dict[str, Any]:
 
 def _figures(memory: Memory, gpu: str) -> dict[str, Any]:
     parts = {f"{name}_gib": round(size / GIB, 3) for name, size in asdict(memory).items()}
-    usable = GPUS[gpu] * (1 - LEFT_FREE) * GIB
+    usable = _usable(gpu) * GIB
     return {
         **parts,
         "total_gib": round(memory.total() / GIB, 3),
@@ -71,23 +80,29 @@ def assumptions(gpu: str) -> list[str]:
     """The assumptions behind the figures, in sentences."""
     return [
         (
-            "uphill runs a stage in one process on one device today: more than one GPU means that"
-            " the memory would have to be sharded evenly, which uphill does not do yet"
+            f"the first table has a whole stage and as many {gpu} GPUs as would hold it evenly"
+            " divided; the second table has what `runtime.devices` starts, and what one of its"
+            " processes and one GPU of its servers holds"
         ),
         (
             "the trainer holds weights in float32 and, per trained parameter, 4 bytes of gradient"
-            " and 8 of AdamW; DPO also holds the reference policy; RL holds the engine in the same"
-            " process and, with `kl_weight` and without `train: lora`, the reference policy"
+            " and 8 of AdamW; DPO also holds the reference policy, RL only with `kl_weight` and"
+            " without `train: lora`; an engine that is not a server is in the same process"
         ),
         (
-            "the engine holds weights and cache in `rollouts.dtype`; the cache is bounded by"
-            " max_num_seqs x max_model_len tokens, as on a GPU; on a CPU it takes `kv_cache_gib`"
-            " instead"
+            "`fsdp2` divides weights, gradients and AdamW's state by the processes, not the"
+            " reference policy, and puts together embeddings, head and two layers at a time, with"
+            " the gradients of one; `ddp` divides nothing and holds the gradients twice; without"
+            " `fsdp2`, `precision: bfloat16` holds all weights once more in bfloat16"
         ),
         (
-            "activations, libraries and temporary copies (merged adapters during a sync, weights"
-            f" in bfloat16 under `precision: bfloat16`) are not counted: {LEFT_FREE:.0%} of the"
-            f" {GPUS[gpu]} GiB of each {gpu} is left free"
+            "an engine holds weights and cache in `rollouts.dtype`, divided by `tensor_parallel`;"
+            " the cache is bounded by max_num_seqs x max_model_len tokens, as on a GPU; on a CPU"
+            " it takes `kv_cache_gib` instead"
+        ),
+        (
+            "activations, libraries and merged adapters during a sync are not counted:"
+            f" {LEFT_FREE:.0%} of the {GPUS[gpu]} GiB of each {gpu} is left free"
         ),
         "the active parameters of a token include all embeddings",
     ]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Llama4Config, Llama4TextConfig, LlamaConfig, LlamaForCausalLM
 
-from builders.parameter_counts import assert_counts, counted, dimensions_of, known
+from builders.parameter_counts import assert_counts, counted, dimensions_of, known, on_meta
 from models import sizes
 from models.adapters import freeze_untrained
 from models.config import LoraConfig, ModelConfig
@@ -174,6 +174,14 @@ def test_a_missing_or_unknown_config_has_no_dimensions(tmp_path, text):
         (tmp_path / "config.json").write_text(text)
     assert sizes.dimensions_of(ModelConfig(checkpoint=str(tmp_path))) is None
     assert sizes.dimensions_of(ModelConfig(upcycle=str(tmp_path))) is None
+
+
+@pytest.mark.parametrize("preset", ["nano", "scout", "maverick"])
+def test_each_layer_and_what_is_outside_of_layers(preset):
+    dimensions, model = dimensions_of(preset=preset), on_meta(preset_config(preset))
+    inside = [counted(layer) for layer in model.model.layers]
+    assert sizes.layers(dimensions) == inside
+    assert sizes.outside_layers(dimensions) == counted(model) - sum(inside)
 
 
 def test_sizes_and_presets_load_neither_torch_nor_transformers():

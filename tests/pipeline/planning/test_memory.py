@@ -17,7 +17,8 @@ from models.memory import Memory
 from models.nano import nano_model, nano_tokenizer
 from models.presets import PRESETS
 from pipeline.cli.overview import plan_view
-from pipeline.planning.memory import GIB, GPUS, LEFT_FREE, memory_of, memory_view
+from pipeline.planning.layout import GIB
+from pipeline.planning.memory import GPUS, LEFT_FREE, memory_of, memory_view
 
 ROOT = Path(__file__).parents[3]
 
@@ -129,7 +130,7 @@ def test_the_document_says_what_the_figures_rest_on(folder, uphill):
             "plan", written(RECIPE.replace("nano", "behemoth")), "--json", "--gpu", "b200-180gb"
         )[1]
     )
-    assert "assumption" in view["model"]["note"] and "one device" in view["assumptions"][0]
+    assert "assumption" in view["model"]["note"] and "evenly divided" in view["assumptions"][0]
     assert any(
         "20% of the 178 GiB of each b200-180gb" in sentence for sentence in view["assumptions"]
     )
