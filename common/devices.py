@@ -88,6 +88,18 @@ def cores_of(devices: DevicesConfig, threads: int, processes: int | None = None)
 
 
 @dataclass(frozen=True)
+class ServerPlace:
+    """Where one server belongs."""
+
+    threads: int = 1
+    """Its CPU threads."""
+    cores: tuple[int, ...] = ()
+    """Its CPU cores, by number; empty: those of the stage."""
+    gpus: str | None = None
+    """Its `CUDA_VISIBLE_DEVICES`; None: that of the stage."""
+
+
+@dataclass(frozen=True)
 class ServerPlaces:
     """Where the servers that a stage starts belong."""
 
@@ -97,6 +109,11 @@ class ServerPlaces:
     """The CPU cores of each server, by number; empty: they share those of the stage."""
     gpus: tuple[str, ...] = ()
     """`CUDA_VISIBLE_DEVICES` of each server; empty: that of the stage."""
+
+    def of(self, number: int) -> ServerPlace:
+        """The place of one server."""
+        cores = self.cores[number] if self.cores else ()
+        return ServerPlace(self.threads, cores, self.gpus[number] if self.gpus else None)
 
 
 @dataclass(frozen=True)

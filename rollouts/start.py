@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from common.devices import DevicesConfig, Servers, ServerUrls
+from common.devices import ServerPlaces, Servers, ServerUrls
 from common.errors import BadInput
 from common.execution import ExecutionConfig
 from common.files import read_json
@@ -28,15 +28,16 @@ def start_engine(
     *,
     folder: Path,
     note: Callable[[str], None],
+    places: ServerPlaces = ServerPlaces(),
 ) -> RolloutEngine:
     """An engine that has the weights of a checkpoint. Close it in the end.
 
     `folder`: where servers write their logs. `note`: tells the user of servers that are silent or
-    were started again. Raises BadInput where the layout does not fit the machine, or a remote
+    were started again. `places`: cores and GPUs of the servers that are started. Raises BadInput where the layout does not fit the machine, or a remote
     server serves another model; RunFailed where a server does not start."""
     layout = execution.devices.engine
     if isinstance(layout, Servers):
-        return _on_servers(checkpoint, config, seed, execution, layout, folder, note)
+        return _on_servers(checkpoint, config, seed, execution, layout, folder, note, places)
     if isinstance(layout, ServerUrls):
         return _at_addresses(checkpoint, config, layout, note)
     from rollouts.engine import Engine
@@ -52,6 +53,7 @@ def _on_servers(
     layout: Servers,
     folder: Path,
     note: Callable[[str], None],
+    places: ServerPlaces,
 ) -> RolloutEngine:
     """Servers of our own. They go with this process."""
     import torch
@@ -82,12 +84,12 @@ def _on_servers(
             f"server {number}",
             [str(checkpoint), *words],
             secret,
-            cores,
+            places.of(number),
             folder / LOG.format(number),
             starter,
             SILENCE,
         )
-        for number, cores in enumerate(server_cores(execution.devices))
+        for number in range(layout.replicas)
     ]
     start_all(servers)
     return ServedEngine(servers, checkpoint, config, None, note)
@@ -119,15 +121,3 @@ def _at_addresses(
     engine = ServedEngine(servers, checkpoint, config, Path(layout.weights_dir), note)
     engine.publish(checkpoint_tensors(checkpoint), UNPUBLISHED)
     return engine
-
-
-def server_cores(devices: DevicesConfig) -> list[list[int]]:
-    """The CPU cores of each server: the last ones that this process may use, `cores` for each or an
-    even share. Where there are fewer cores than processes, all servers share all cores."""
-    layout, available = devices.engine, sorted(os.sched_getaffinity(0))
-    assert isinstance(layout, Servers)
-    each = layout.cores or len(available) // (layout.replicas + devices.processes)
-    if not each or each * layout.replicas > len(available):
-        return [available] * layout.replicas
-    last = available[len(available) - each * layout.replicas :]
-    return [last[number * each : (number + 1) * each] for number in range(layout.replicas)]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.devices import ServerPlace
 from common.errors import RunFailed
 from rollouts.served import ABOUT, SECRET, STARTER
 from rollouts.served.client import ServerClient, ServerGone
@@ -65,8 +66,7 @@ class OwnServer:
     command: Sequence[str]
     """Options of `python -m rollouts.served`, without the port."""
     secret: str
-    cores: Sequence[int]
-    """CPU cores that it may use."""
+    place: ServerPlace
     log: Path
     starter: Starter
     limit: float
@@ -87,13 +87,15 @@ class OwnServer:
             SECRET: self.secret,
             STARTER: str(os.getpid()),
             "PYTHONPATH": os.pathsep.join([str(ROOT), *_paths()]),
-            "OMP_NUM_THREADS": str(len(self.cores)),
+            "OMP_NUM_THREADS": str(self.place.threads),
         }
         # What torchrun and the engine in process set is about other processes.
         for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_PORT"):
             environment.pop(name, None)
         words = [sys.executable, "-P", "-m", "rollouts.served", *self.command]
-        cores = ",".join(map(str, self.cores))
+        cores = ",".join(map(str, self.place.cores))
+        if self.place.gpus is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = self.place.gpus
         with self.log.open("ab") as output:
             self.child = self.starter.start(
                 args=[*words, "--host", HOST, "--port", str(self.port), "--cores", cores],

@@ -53,6 +53,7 @@ def _answers(
         context.execution,
         folder=context.folder,
         note=context.note,
+        places=context.servers,
     )
     try:
         asked = _reporter(context, loaded)

@@ -52,6 +52,7 @@ def measured_rates(
             context.execution,
             folder=context.folder,
             note=context.note,
+            places=context.servers,
         )
         return EngineBackend(engine)
 

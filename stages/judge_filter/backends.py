@@ -85,6 +85,7 @@ def backend_of(
             context.execution,
             folder=context.folder,
             note=context.note,
+            places=context.servers,
         )
         return EngineBackend(engine)
 

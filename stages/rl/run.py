@@ -93,6 +93,7 @@ def lead(config: RlStage, inputs: Inputs, context: StageContext, start: Path | N
         execution,
         folder=context.folder,
         note=context.note,
+        places=context.servers,
     )
     collector = RolloutCollector(
         config,
