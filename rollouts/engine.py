@@ -32,9 +32,6 @@ class Engine(RolloutEngine):
     ) -> None:
         execution = execution or ExecutionConfig()
         require_one_expert_per_token(checkpoint)
-        environment.prepare(execution.kv_cache_gib)
-        from vllm import LLM
-
         from models.checkpoint import load_tokenizer
 
         self._tokenizer: Any = load_tokenizer(checkpoint)
@@ -44,7 +41,10 @@ class Engine(RolloutEngine):
         settings = vllm_settings(
             str(checkpoint), config.dtype, config.max_model_len, execution.max_num_seqs, seed
         )
-        self._llm = LLM(distributed_executor_backend="external_launcher", **settings)
+        with environment.launched(execution.kv_cache_gib):
+            from vllm import LLM
+
+            self._llm = LLM(distributed_executor_backend="external_launcher", **settings)
         # vLLM seeds the process's generators; the rest of the process keeps its own state.
         torch.random.set_rng_state(generator_state)
 

@@ -5,42 +5,65 @@ launcher, which also keeps vLLM from reserving a CPU core for itself."""
 
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 import torch
 import torch._dynamo
 
 from common.errors import RunFailed
 
-ONE_PROCESS = ("WORLD_SIZE", "VLLM_ENABLE_V1_MULTIPROCESSING")
-"""Variables whose value must be the one below: with another vLLM starts processes of its own."""
+ONE_PROCESS = "VLLM_ENABLE_V1_MULTIPROCESSING"
+"""A variable whose value must be the one below: with another vLLM starts processes of its own."""
 
 
-def prepare(kv_cache_gib: int) -> None:
-    """Set vLLM's variables for an engine in this process, before the first import of vllm.
+@contextmanager
+def launched(kv_cache_gib: int) -> Iterator[None]:
+    """The environment in which vllm is first imported and starts its engine in this process.
 
-    RunFailed when the environment already asks for several processes.
-    """
+    The variables of a launcher hold within the block only: outside of it they would tell
+    accelerate that the trainer is one of several processes. RunFailed when the environment already
+    asks for several."""
+    launcher = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+    launcher |= {"MASTER_PORT": str(_free_port())}
+    given = {name: os.environ.get(name) for name in launcher}
+    _require_one_process(given["WORLD_SIZE"])
+    for name, value in launcher.items():
+        os.environ.setdefault(name, value)
+    _set_vllm(kv_cache_gib)
+    try:
+        yield
+    finally:
+        for name, before in given.items():
+            if before is None:
+                del os.environ[name]
+
+
+def _set_vllm(kv_cache_gib: int) -> None:
     values = {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "RANK": "0",
-        "LOCAL_RANK": "0",
-        "WORLD_SIZE": "1",
-        "MASTER_ADDR": "127.0.0.1",
         "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib),
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_DO_NOT_TRACK": "1",
     }
     for name, value in values.items():
-        if os.environ.setdefault(name, value) != value and name in ONE_PROCESS:
-            raise RunFailed(
-                f"{name} is {os.environ[name]!r}, this engine needs {value!r}", f"unset {name}"
-            )
+        if os.environ.setdefault(name, value) != value and name == ONE_PROCESS:
+            _refuse(name, value)
     if not torch.cuda.is_available():
         # vLLM compiles one small sampling helper even in eager mode. That takes seconds per process
         # and a C++ compiler, which a bare machine lacks. The plain function computes the same.
         torch._dynamo.config.disable = True
-    os.environ.setdefault("MASTER_PORT", str(_free_port()))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+
+
+def _require_one_process(world: str | None) -> None:
+    if world not in (None, "1"):
+        _refuse("WORLD_SIZE", "1")
+
+
+def _refuse(name: str, value: str) -> NoReturn:
+    raise RunFailed(f"{name} is {os.environ[name]!r}, this engine needs {value!r}", f"unset {name}")
 
 
 def _free_port() -> int:
