@@ -49,13 +49,16 @@ _BROKEN = "redo the stage that writes it, or put back a copy"
 
 def connect(target: str) -> sqlite3.Connection:
     """A connection without implicit transactions, which the ledger begins itself. Creates a missing
-    file.
-
-    Threads may use it one after the other, never at once."""
-    db = sqlite3.connect(target, isolation_level=None, check_same_thread=False)
+    file."""
+    db = _connected(target)
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA synchronous = FULL")
     return db
+
+
+def _connected(target: str, uri: bool = False) -> sqlite3.Connection:
+    # Threads use a ledger one after the other, never at once (`stages/rl/ahead.py`).
+    return sqlite3.connect(target, uri=uri, isolation_level=None, check_same_thread=False)
 
 
 def create(db: sqlite3.Connection) -> None:
@@ -79,7 +82,7 @@ def open_file(path: Path) -> sqlite3.Connection:
     """Open a file after checking that it is a complete ledger. Raises RunFailed with its name if it
     is not."""
     try:
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
+        db = _connected(f"{path.absolute().as_uri()}?mode=rw", uri=True)
     except sqlite3.OperationalError as error:
         raise RunFailed(f"the ledger {path} cannot be opened: {error}", _BROKEN) from error
     db.row_factory = sqlite3.Row

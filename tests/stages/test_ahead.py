@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.scripted_collector import MIXED, collector
+from curriculum.ledger import Ledger
 from rollouts.interface import Rollout
-from stages.rl.ahead import StepRollouts
+from stages.rl.ahead import Background, StepRollouts
 from stages.rl.batch import collate, idle
 from stages.rl.collector import StepBatch
 from stages.rl.groups import Group, Member
@@ -161,3 +162,11 @@ def test_a_real_curriculum_draws_other_prompts_for_two_steps_of_one_version():
     assert drawn[0] != drawn[1]
     assert [batch.version for batch in (first, second)] == [0, 0]
     assert {row.seen_version for row in ledger.records() if row.drawn} == {0}
+
+
+def test_a_ledger_from_a_file_may_be_used_by_the_thread_that_collects(tmp_path):
+    _, ledger, _ = collector({"a": MIXED})
+    ledger.snapshot(tmp_path / "ledger.sqlite")
+    restored = Ledger.restore(tmp_path / "ledger.sqlite", tmp_path / "again.sqlite")
+    background = Background(0, lambda: StepBatch(loss_tokens=len(list(restored.records()))))
+    assert background.result().loss_tokens == 1
