@@ -57,7 +57,7 @@ class EvenPasses(Trainer):
         for number, part in enumerate(parts, start=1):
             self.counted = spans[number - 1][1] > 0
             self.weigh(part, inputs)
-            with _gradients_kept(model) if number < len(parts) else nullcontext():
+            with gradients_kept(model) if number < len(parts) else nullcontext():
                 losses.append(super().training_step(model, part, num_items_in_batch))
         if self.processes == 1:
             self._average([len(part["input_ids"]) for part in parts])
@@ -167,7 +167,7 @@ def _unshared(accelerator: Any) -> Iterator[None]:
         del accelerator.prepare
 
 
-def _gradients_kept(model: Any) -> AbstractContextManager[Any]:
+def gradients_kept(model: Any) -> AbstractContextManager[Any]:
     """Within a step DDP averages the gradients once, at its last pass. FSDP2 averages them at each
     one: to keep them, every process would need room for the gradient of the whole model."""
     return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
