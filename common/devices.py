@@ -66,6 +66,11 @@ class DevicesConfig(Config):
     engine: EngineLayout = InProcess()
     """The rollout engine: `{kind: in_process}`, `{kind: server}` or `{kind: remote}`."""
 
+    @property
+    def alone(self) -> bool:
+        """Whether all that runs on this machine is one process, which the runner starts."""
+        return self.processes == 1 and not self.launcher and not isinstance(self.engine, Servers)
+
 
 @dataclass(frozen=True)
 class Share:

@@ -78,3 +78,8 @@ ENGINE = ("max_num_seqs", "kv_cache_gib", "devices.engine")
 """The settings that a rollout engine reads."""
 COSTS_MEMORY = ("rows_per_forward", "max_num_seqs", "kv_cache_gib")
 """The settings whose higher values cost more memory."""
+
+
+def devices_of(execution: Mapping[str, Any]) -> DevicesConfig:
+    """The layout in a stage's execution settings, which may hold a part of it or none."""
+    return DevicesConfig.model_validate(execution.get("devices", {}))

@@ -105,10 +105,11 @@ class LaunchedProcesses(Processes):
         """Accept new connections, and read from those that have not yet shown the token."""
         for handle in select.select([self._listener, *self._hellos], [], [], 0)[0]:
             if handle is self._listener:
-                link, _ = self._listener.accept()
-                link.setblocking(False)
-                keep_alive(link)
-                self._hellos[link] = time.monotonic()
+                with suppress(OSError):  # it has closed again
+                    link, _ = self._listener.accept()
+                    link.setblocking(False)
+                    keep_alive(link)
+                    self._hellos[link] = time.monotonic()
             else:
                 self._hear(handle)
         for number, (link, since) in enumerate(list(self._hellos.items())):

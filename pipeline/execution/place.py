@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
-from common.devices import DevicesConfig, ServerPlaces, Servers, cores_of, placed
+from common.devices import DevicesConfig, ServerPlaces, cores_of, placed
 from common.errors import BadInput
 from pipeline.execution.gpus import VARIABLE, divided
 
@@ -69,7 +69,7 @@ def announce(place: Place, environ: MutableMapping[str, str]) -> None:
 def settle(place: Place, devices: DevicesConfig, threads: int) -> tuple[int, ServerPlaces]:
     """Bind this process to its cores and GPUs. Returns its number of CPU threads, and where the
     stage's servers belong. `threads`: those of the whole stage on one machine."""
-    if devices.processes == 1 and not devices.launcher and not isinstance(devices.engine, Servers):
+    if devices.alone:
         return threads, ServerPlaces()
     allowed = os.sched_getaffinity(0)
     gpus, server_gpus = divided(os.environ, devices)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from common.devices import DevicesConfig, Servers
+from common.devices import DevicesConfig
 from pipeline.checkout import ROOT
 from pipeline.execution.ending import Ending, ending_of
 from pipeline.execution.gpus import VARIABLE, first_visible
@@ -37,10 +37,7 @@ def environment(devices: DevicesConfig) -> dict[str, str]:
     sees one GPU; several processes and servers divide the GPUs themselves (`place.py`)."""
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     python = {"PYTHONPATH": os.pathsep.join([str(ROOT), *paths]), "PYTHONUNBUFFERED": "1"}
-    one = (
-        devices.processes == 1 and not devices.launcher and not isinstance(devices.engine, Servers)
-    )
-    gpu = {VARIABLE: first_visible(os.environ)} if one else {}
+    gpu = {VARIABLE: first_visible(os.environ)} if devices.alone else {}
     return {**MALLOC_SETTINGS, **os.environ, **python, **gpu}
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from common.errors import BadInput, BudgetSpent, Interrupted, UphillError
+from common.execution import devices_of
 from pipeline.execution.attempt import Attempt, recover
 from pipeline.execution.budget import Budget
 from pipeline.execution.early import run_early_check
@@ -51,7 +52,8 @@ def run_plan(request: RunRequest) -> None:
             if node.adopts and (node.id in again or states[node.id].state != "done"):
                 require_source(node.id, Path(node.adopts))
         save_plan(request.run, request.plan)
-        if message := notice(os.environ):
+        alone = all(devices_of(node.execution).alone for node in request.plan.nodes)
+        if alone and (message := notice(os.environ)):
             request.reporter.line(message)
         for stage in again:
             set_folder_aside(request, states[stage])

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from common.devices import DevicesConfig
 from common.errors import BadInput, Interrupted, UphillError
+from common.execution import devices_of
 from common.files import same_file, write_json
 from pipeline.execution.attempt import Attempt, finish, prepare, write_attempt
 from pipeline.execution.failures import failure, missing_folder
@@ -59,7 +59,7 @@ def _attempt(
     folder_exists: Callable[[], bool],
 ) -> None:
     """Run the processes of a prepared attempt, and finish or fail it."""
-    devices = DevicesConfig.model_validate(attempt.node.execution.get("devices", {}))
+    devices = devices_of(attempt.node.execution)
     with reporter.stage(title) as on_message:
         stall = 60 * attempt.settings["stall_minutes"]
         ending = run_process(

@@ -15,10 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.devices import DevicesConfig
 from common.divergence import DivergenceLimits
 from common.errors import RunFailed, UphillError
-from common.execution import ExecutionConfig
+from common.execution import ExecutionConfig, devices_of
 from common.files import read_json
 from common.stage import Outputs, StageContext
 from pipeline.execution.channel import CHANNEL, TOKEN, Channel, connected, inherited, is_json
@@ -115,11 +114,13 @@ def main(path: str) -> int:
 
 def reach_runner(attempt: Mapping[str, Any], stop: list[int]) -> tuple[Channel, Place | None]:
     """The channel to the runner, and this process's place if somebody gave it one."""
-    devices = DevicesConfig.model_validate(attempt["execution"].get("devices", {}))
+    devices = devices_of(attempt["execution"])
     several = devices.processes > 1 or bool(devices.launcher)
     place = place_in(os.environ) if several else Place()
     if TOKEN in os.environ:
-        die_with(os.getppid())
+        if place and not place.slurm:
+            # A step daemon may start processes from a thread that ends; the socket is enough.
+            die_with(os.getppid())
         rank = place.rank if place else -1
         with log_of(Path(attempt["folder"]), rank).open("ab") as output:
             for stream in (sys.stdout, sys.stderr):

@@ -48,6 +48,11 @@ def test_the_process_of_a_stage_sees_one_and_the_person_is_told_once(tmp_path, t
     monkeypatch.setenv(VARIABLE, "3,1")
     code, said = toy([ONE, TWO])
     assert code == 0 and said.count("every stage uses one GPU, 3 of CUDA_VISIBLE_DEVICES=3,1") == 1
+    several = ("--runtime", '{"devices": {"processes": 2}}', "--redo", "one")
+    code, said = toy([ONE, TWO], *several)
+    assert code == 0 and "every stage uses one GPU" not in said
+    assert "GPUs: '3,1'" in (tmp_path / "01-one" / "stage-rank-1.log").read_text()
+    assert toy([ONE, TWO], "--redo", "one")[0] == 0
     for place in ("01-one", "02-two"):
         assert "GPUs: '3'" in (tmp_path / place / "stage.log").read_text()
 

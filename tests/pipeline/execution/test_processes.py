@@ -149,3 +149,13 @@ def test_a_killed_runner_takes_all_processes_along_and_the_next_goes_on(tmp_path
     code, stderr = toy([LONG], *layout(processes=2))
     assert code == 0 and "continues from attempt 1" in stderr
     assert (tmp_path / "01-one" / "stage-rank-2.log").exists()  # that of the first attempt
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_processes_that_say_nothing_end_with_the_runner(tmp_path, count):
+    process = start(tmp_path, [NEVER], *layout(processes=count))
+    wait_for(tmp_path / "01-one.partial" / "resume" / "step")
+    pids = children_of(process.pid)
+    process.kill()
+    process.communicate()
+    assert len(pids) == count and gone(pids)
