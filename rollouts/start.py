@@ -80,7 +80,7 @@ def _on_servers(
     servers = [
         OwnServer(
             f"server {number}",
-            [str(checkpoint), *words],
+            [str(checkpoint.absolute()), *words],
             secret,
             cores,
             folder / LOG.format(number),
