@@ -65,7 +65,7 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
 
 def vllm_arguments(options: argparse.Namespace) -> list[str]:
     """The arguments of vLLM's server. The secret is not among them: other users see arguments."""
-    from rollouts.settings import vllm_settings
+    from rollouts.vllm_settings import vllm_settings
 
     settings = vllm_settings(
         options.checkpoint,

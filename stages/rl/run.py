@@ -44,14 +44,7 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     source, checkpoint = inputs["prompts"], CHECKPOINT.path(inputs["checkpoint"])
     prompts = read_prompts(PROMPTS.path(source))
     ledger = open_ledger(prompts, start or source, LEDGER.path(context.folder), start is None)
-    engine = start_engine(
-        checkpoint,
-        config.rollouts,
-        derive(context.seed, "engine"),
-        context.execution,
-        folder=context.folder,
-        note=context.note,
-    )
+    engine = start_engine(checkpoint, config.rollouts, derive(context.seed, "engine"), context)
     trained = load(config, checkpoint, context.seed)
     collector = RolloutCollector(
         config,

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -58,7 +59,7 @@ def test_tensors_are_taken_one_at_a_time():
 
     def made():
         for number in range(5):
-            tensor = torch.ones(3)
+            tensor: Any = torch.ones(3)
             tensor.counted = Counted()
             yield f"t{number}", tensor
             del tensor

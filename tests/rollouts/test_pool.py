@@ -7,10 +7,12 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from builders.contexts import stage_context
 from common.devices import DevicesConfig, InProcess, Servers
 from common.errors import BadInput, RunFailed
 from common.execution import ExecutionConfig
@@ -88,7 +90,7 @@ def test_prompts_are_divided_in_order_and_evenly(pool, count, parts):
 
 
 def test_a_server_that_ends_gets_the_weights_again_and_the_same_question(pool):
-    notes, server = [], ScriptedServer(0)
+    notes, server = list[str](), ScriptedServer(0)
     engine = pool(server, ScriptedServer(1), note=notes.append)
     engine.publish([("w", torch.ones(2))], 5)
     server.failures = [ServerGone("reset"), ServerGone("reset again")]
@@ -206,7 +208,7 @@ def test_nobody_at_an_address_is_a_server_that_is_gone():
 
 def test_silence_is_told_and_told_again_and_its_end_too(monkeypatch):
     monkeypatch.setattr(together, "LOOK", 0.01)
-    silences, notes = iter([1, 16, 17, 31, 2]), []
+    silences, notes = iter([1, 16, 17, 31, 2]), list[str]()
     done = threading.Event()
 
     def silent_for(name):
@@ -244,13 +246,14 @@ def test_a_server_that_does_not_start_is_reported_with_the_end_of_its_log(tmp_pa
     servers.reverse()
     with pytest.raises(RunFailed, match=r"(?s)server 1 ended while .* arguments: --nonsense"):
         start_all(servers)
-    assert servers[1].child.poll() is not None
+    assert servers[1].child is not None and servers[1].child.poll() is not None
     assert not any(path.is_dir() for path in tmp_path.iterdir())
 
 
 def test_the_secret_is_in_no_argument_and_a_missing_one_is_refused(tmp_path, monkeypatch):
     server = OwnServer("server 0", ["folder"], "0" * 15, [0], tmp_path / "log", Starter(), 1.0)
     server.start()
+    assert server.child is not None
     assert server.secret not in Path(f"/proc/{server.child.pid}/cmdline").read_text()
     with pytest.raises(RunFailed, match="shorter than 16 characters"):
         server.wait()
@@ -276,9 +279,11 @@ def test_servers_get_the_last_cores(monkeypatch, layout, processes, cores, expec
 def test_layouts_that_this_machine_cannot_have(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     engine = Servers(kind="server", tensor_parallel=2)
-    execution = ExecutionConfig(devices=DevicesConfig(engine=engine))
+    context = stage_context(
+        tmp_path, execution=ExecutionConfig(devices=DevicesConfig(engine=engine))
+    )
     with pytest.raises(BadInput, match="tensor_parallel is 2, and this machine has no GPU"):
-        start_engine(checkpoint, RolloutConfig(), 0, execution, folder=tmp_path, note=print)
+        start_engine(checkpoint, RolloutConfig(), 0, context)
 
 
 def test_the_engine_in_process_is_the_default(checkpoint, tmp_path, monkeypatch):
@@ -286,7 +291,7 @@ def test_the_engine_in_process_is_the_default(checkpoint, tmp_path, monkeypatch)
         Engine = staticmethod(lambda *arguments: arguments)
 
     monkeypatch.setitem(sys.modules, "rollouts.engine", Fake)
-    execution = ExecutionConfig()
-    assert isinstance(execution.devices.engine, InProcess)
-    started = start_engine(checkpoint, RolloutConfig(), 7, execution, folder=tmp_path, note=print)
-    assert started == (checkpoint, RolloutConfig(), 7, execution)
+    context = stage_context(tmp_path)
+    assert isinstance(context.execution.devices.engine, InProcess)
+    started: Any = start_engine(checkpoint, RolloutConfig(), 7, context)
+    assert started == (checkpoint, RolloutConfig(), 7, context.execution)
