@@ -16,7 +16,7 @@ from models.chat import encode_chat, encode_text
 from rollouts import environment, routes, sampling, sync
 from rollouts.config import RolloutConfig
 from rollouts.interface import UNPUBLISHED, Rollout, RolloutEngine
-from rollouts.settings import require_one_expert_per_token, vllm_settings
+from rollouts.vllm_settings import require_one_expert_per_token, vllm_settings
 
 
 class Engine(RolloutEngine):

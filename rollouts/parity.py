@@ -49,8 +49,8 @@ def require(measured: LogprobGap, tolerance: float, when: str) -> None:
         raise RunFailed(
             f"parity check failed {when}{measured.place}: mean absolute log-probability gap"
             f" {measured.mean:.3g} over {measured.tokens} tokens is past the tolerance"
-            f" {tolerance:g} (engine mean {measured.engine:.6f}, trainer mean {measured.trainer:.6f}, largest gap"
-            f" {measured.largest:.3g})",
+            f" {tolerance:g} (engine mean {measured.engine:.6f}, trainer mean"
+            f" {measured.trainer:.6f}, largest gap {measured.largest:.3g})",
             "the rollouts do not come from the weights that train: use `rollouts: {dtype:"
             " float32}`; if they are, report this with the stage's log",
         )

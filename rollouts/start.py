@@ -3,16 +3,16 @@ started for it, or on servers that run already."""
 
 import os
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 
-from common.devices import ServerPlaces, Servers, ServerUrls
+from common.devices import Servers, ServerUrls
 from common.errors import BadInput
 from common.execution import ExecutionConfig
 from common.files import read_json
+from common.stage import StageContext
 from rollouts.config import RolloutConfig
 from rollouts.interface import UNPUBLISHED, RolloutEngine
-from rollouts.settings import require_one_expert_per_token
+from rollouts.vllm_settings import require_one_expert_per_token
 
 SILENCE = 600.0
 """Seconds without any sign after which a server is given up."""
@@ -21,39 +21,27 @@ LOG = "server-{}.log"
 
 
 def start_engine(
-    checkpoint: Path,
-    config: RolloutConfig,
-    seed: int,
-    execution: ExecutionConfig,
-    *,
-    folder: Path,
-    note: Callable[[str], None],
-    places: ServerPlaces = ServerPlaces(),
+    checkpoint: Path, config: RolloutConfig, seed: int, context: StageContext
 ) -> RolloutEngine:
     """An engine that has the weights of a checkpoint. Close it in the end.
 
-    `folder`: where servers write their logs. `note`: tells the user of servers that are silent or
-    were started again. `places`: cores and GPUs of the servers that are started. Raises BadInput where the layout does not fit the machine, or a remote
+    Servers write their logs into the stage's folder; the user is told of servers that are silent or
+    were started again. Raises BadInput where the layout does not fit the machine, or a remote
     server serves another model; RunFailed where a server does not start."""
-    layout = execution.devices.engine
+    layout = context.execution.devices.engine
     if isinstance(layout, Servers):
-        return _on_servers(checkpoint, config, seed, execution, layout, folder, note, places)
+        require_one_expert_per_token(checkpoint)
+        return _on_servers(checkpoint, config, seed, context, layout)
     if isinstance(layout, ServerUrls):
-        return _at_addresses(checkpoint, config, layout, note)
+        require_one_expert_per_token(checkpoint)
+        return _at_addresses(checkpoint, config, context, layout)
     from rollouts.engine import Engine
 
-    return Engine(checkpoint, config, seed, execution)
+    return Engine(checkpoint, config, seed, context.execution)
 
 
 def _on_servers(
-    checkpoint: Path,
-    config: RolloutConfig,
-    seed: int,
-    execution: ExecutionConfig,
-    layout: Servers,
-    folder: Path,
-    note: Callable[[str], None],
-    places: ServerPlaces,
+    checkpoint: Path, config: RolloutConfig, seed: int, context: StageContext, layout: Servers
 ) -> RolloutEngine:
     """Servers of our own. They go with this process."""
     import torch
@@ -61,14 +49,36 @@ def _on_servers(
     from rollouts.served.pool import ServedEngine
     from rollouts.served.process import OwnServer, Starter, start_all
 
-    require_one_expert_per_token(checkpoint)
     if layout.tensor_parallel > 1 and not torch.cuda.is_available():
         raise BadInput(
             f"devices.engine.tensor_parallel is {layout.tensor_parallel}, and this machine has no"
             " GPU",
             "set tensor_parallel: 1; on a CPU use several replicas",
         )
-    command = {
+    options = _options(config, seed, context.execution, layout)
+    words = [str(checkpoint.absolute()), *options]
+    secret, starter = secrets.token_hex(32), Starter()
+    servers = [
+        OwnServer(
+            f"server {number}",
+            words,
+            secret,
+            context.servers.of(number),
+            context.folder / LOG.format(number),
+            starter,
+            SILENCE,
+        )
+        for number in range(layout.replicas)
+    ]
+    start_all(servers)
+    return ServedEngine(servers, checkpoint, config, None, context.note)
+
+
+def _options(
+    config: RolloutConfig, seed: int, execution: ExecutionConfig, layout: Servers
+) -> list[str]:
+    """The options of `python -m rollouts.served`."""
+    options = {
         "dtype": config.dtype,
         "max-model-len": config.max_model_len,
         "max-num-seqs": execution.max_num_seqs,
@@ -77,26 +87,11 @@ def _on_servers(
         "tensor-parallel": layout.tensor_parallel,
         "seed": seed,
     }
-    words = [word for name, value in command.items() for word in (f"--{name}", str(value))]
-    secret, starter = secrets.token_hex(32), Starter()
-    servers = [
-        OwnServer(
-            f"server {number}",
-            [str(checkpoint), *words],
-            secret,
-            places.of(number),
-            folder / LOG.format(number),
-            starter,
-            SILENCE,
-        )
-        for number in range(layout.replicas)
-    ]
-    start_all(servers)
-    return ServedEngine(servers, checkpoint, config, None, note)
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
 def _at_addresses(
-    checkpoint: Path, config: RolloutConfig, layout: ServerUrls, note: Callable[[str], None]
+    checkpoint: Path, config: RolloutConfig, context: StageContext, layout: ServerUrls
 ) -> RolloutEngine:
     """Servers of somebody else. They get the checkpoint's weights, whatever they served before."""
     from rollouts.served.client import ServerClient
@@ -104,7 +99,6 @@ def _at_addresses(
     from rollouts.served.pool import ServedEngine
     from rollouts.served.remote import RemoteServer
 
-    require_one_expert_per_token(checkpoint)
     secret = os.environ.get(layout.secret_env)
     if not secret:
         raise BadInput(
@@ -118,6 +112,6 @@ def _at_addresses(
     model = read_json(checkpoint / "config.json")
     for server in servers:
         server.require(model, config)
-    engine = ServedEngine(servers, checkpoint, config, Path(layout.weights_dir), note)
+    engine = ServedEngine(servers, checkpoint, config, Path(layout.weights_dir), context.note)
     engine.publish(checkpoint_tensors(checkpoint), UNPUBLISHED)
     return engine

@@ -14,4 +14,5 @@ that started it."""
 RUN, PUBLISH, ABOUT = "/uphill/run", "/uphill/publish", "/uphill/about"
 """Paths of the middleware: samples and scores, new weights, what is served."""
 PRIVATE = "UPHILL_SERVER_PRIVATE"
-"""Environment variable of a server: the folder of the sockets between its processes."""
+"""Environment variable of a server: a folder for what its processes share. Files are in it only
+while the server starts."""

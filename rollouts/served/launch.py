@@ -15,6 +15,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from common.errors import BadInput
 from rollouts.served import PRIVATE, SECRET
@@ -28,6 +29,8 @@ def main(words: Sequence[str]) -> None:
     """Serve until the process is ended."""
     die_with_starter()
     options = parsed(words)
+    options.checkpoint = str(Path(options.checkpoint).resolve())
+    sys.path[:] = map(os.path.abspath, sys.path)
     if len(os.environ.get(SECRET, "")) < SHORTEST_SECRET:
         raise BadInput(
             f"{SECRET} is missing or shorter than {SHORTEST_SECRET} characters",
@@ -62,7 +65,7 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
 
 def vllm_arguments(options: argparse.Namespace) -> list[str]:
     """The arguments of vLLM's server. The secret is not among them: other users see arguments."""
-    from rollouts.settings import vllm_settings
+    from rollouts.vllm_settings import vllm_settings
 
     settings = vllm_settings(
         options.checkpoint,
@@ -96,10 +99,13 @@ def _words(name: str, value: object) -> list[str]:
 
 def _set_environment(kv_cache_gib: int) -> None:
     """Set what vLLM and torch read on import, here and in the engine's process."""
-    private = tempfile.mkdtemp(prefix="uphill-server-")
+    private = os.environ.get(PRIVATE) or tempfile.mkdtemp(prefix="uphill-server-")
+    # A socket's name may have 107 characters, so it is relative to this folder.
+    os.chdir(private)
     values = {
         PRIVATE: private,
-        "VLLM_RPC_BASE_PATH": private,
+        "TMPDIR": private,
+        "VLLM_RPC_BASE_PATH": ".",
         "VLLM_SERVER_DEV_MODE": "1",
         # What makes vLLM keep the `uni` executor; the engine core has its process all the same.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",

@@ -8,8 +8,8 @@ import hmac
 import json
 import logging
 import os
-import shutil
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 from rollouts.served import ABOUT, PRIVATE, PUBLISH, RUN, SECRET
@@ -31,7 +31,8 @@ class Guard:
         self._expected = f"Bearer {os.environ[SECRET]}".encode()
         self._chunks: Chunks | None = None
         # The processes of this server are connected by now, and their sockets need no names.
-        shutil.rmtree(os.environ.get(PRIVATE, ""), ignore_errors=True)
+        for path in Path(os.environ[PRIVATE]).iterdir():
+            path.unlink()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle a request, or hand it on to vLLM."""

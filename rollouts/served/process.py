@@ -6,6 +6,7 @@ ends with this process however that ends (`lifetime.py`), and writes to a log fi
 
 import os
 import queue
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from typing import Any
 
 from common.devices import ServerPlace
 from common.errors import RunFailed
-from rollouts.served import ABOUT, SECRET, STARTER
+from rollouts.served import ABOUT, PRIVATE, SECRET, STARTER
 from rollouts.served.client import ServerClient, ServerGone
 
 ROOT = Path(__file__).parents[2]
@@ -80,12 +81,19 @@ class OwnServer:
         self.port: int = self.reserved.getsockname()[1]
         self.client = ServerClient(f"http://{HOST}:{self.port}", self.secret, self.name, self.limit)
 
+    @property
+    def private(self) -> Path:
+        """The folder of what the server's processes share."""
+        return self.log.with_suffix(".tmp").absolute()
+
     def start(self) -> None:
         """Start the process; `wait` says when it answers."""
+        self.private.mkdir(mode=0o700, exist_ok=True)
         environment = {
             **os.environ,
             SECRET: self.secret,
             STARTER: str(os.getpid()),
+            PRIVATE: str(self.private),
             "PYTHONPATH": os.pathsep.join([str(ROOT), *_paths()]),
             "OMP_NUM_THREADS": str(self.place.threads),
         }
@@ -140,6 +148,7 @@ class OwnServer:
         if self.child is not None and self.child.poll() is None:
             os.killpg(self.child.pid, signal.SIGKILL)
             self.child.wait()
+        shutil.rmtree(self.private, ignore_errors=True)
 
     def close(self) -> None:
         """End the process and give its port back."""
@@ -152,7 +161,8 @@ class OwnServer:
 
 
 def _paths() -> list[str]:
-    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return [os.path.abspath(path) for path in given if path]
 
 
 def start_all(servers: Sequence[OwnServer]) -> None:

@@ -46,15 +46,7 @@ def _answers(
     """Answers by suite."""
     from rollouts.start import start_engine
 
-    engine = start_engine(
-        checkpoint,
-        config.rollouts,
-        context.seed,
-        context.execution,
-        folder=context.folder,
-        note=context.note,
-        places=context.servers,
-    )
+    engine = start_engine(checkpoint, config.rollouts, context.seed, context)
     try:
         asked = _reporter(context, loaded)
         batch = BATCHES * context.execution.max_num_seqs

@@ -46,13 +46,7 @@ def measured_rates(
         from rollouts.start import start_engine
 
         engine = start_engine(
-            CHECKPOINT.path(policy),
-            config.rollouts,
-            derive(context.seed, "policy"),
-            context.execution,
-            folder=context.folder,
-            note=context.note,
-            places=context.servers,
+            CHECKPOINT.path(policy), config.rollouts, derive(context.seed, "policy"), context
         )
         return EngineBackend(engine)
 

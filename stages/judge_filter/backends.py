@@ -78,15 +78,7 @@ def backend_of(
         from judges.engine import EngineBackend
         from rollouts.start import start_engine
 
-        engine = start_engine(
-            folder,
-            judge.rollouts,
-            derive(context.seed, "engine"),
-            context.execution,
-            folder=context.folder,
-            note=context.note,
-            places=context.servers,
-        )
+        engine = start_engine(folder, judge.rollouts, derive(context.seed, "engine"), context)
         return EngineBackend(engine)
 
     return LazyBackend(open_engine), {"weights": cache.folder_sum(folder)}

@@ -85,16 +85,8 @@ def lead(config: RlStage, inputs: Inputs, context: StageContext, start: Path | N
     source, checkpoint = inputs["prompts"], CHECKPOINT.path(inputs["checkpoint"])
     prompts = read_prompts(PROMPTS.path(source))
     ledger = open_ledger(prompts, start or source, LEDGER.path(context.folder), start is None)
-    execution = context.execution
-    engine = start_engine(
-        checkpoint,
-        config.rollouts,
-        derive(context.seed, "engine"),
-        execution,
-        folder=context.folder,
-        note=context.note,
-        places=context.servers,
-    )
+    engine = start_engine(checkpoint, config.rollouts, derive(context.seed, "engine"), context)
+    count = context.execution.devices.processes
     collector = RolloutCollector(
         config,
         {p.id: p for p in prompts},
@@ -102,10 +94,10 @@ def lead(config: RlStage, inputs: Inputs, context: StageContext, start: Path | N
         engine,
         grade,
         derive(context.seed, "practice"),
-        execution.rows_per_forward * execution.devices.processes,
+        context.execution.rows_per_forward * count,
     )
     rollouts = StepRollouts(collector, ahead=config.ahead, steps=config.steps, start=start)
-    return Leader(rollouts, StepRecorder(collector, context), execution.devices.processes)
+    return Leader(rollouts, StepRecorder(collector, context), count)
 
 
 def build_trainer(

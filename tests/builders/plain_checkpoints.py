@@ -47,9 +47,9 @@ def logprobs_in_plain(code, folder, sequences, tmp_path):
     """What a fresh process without our code gives: the model's class and a row of log-probabilities
     a sequence."""
     # vLLM compiles a sampling helper, which needs a C++ compiler; the machine may have none.
-    with patch.dict(os.environ, {"HF_HUB_OFFLINE": "1", "TORCH_COMPILE_DISABLE": "1"}):
-        with environment.launched(kv_cache_gib=1):
-            variables = dict(os.environ)
+    variables = {"HF_HUB_OFFLINE": "1", "TORCH_COMPILE_DISABLE": "1"}
+    with patch.dict(os.environ, variables), environment.launched(kv_cache_gib=1):
+        variables = dict(os.environ)
     words = [sys.executable, "-I", "-c", REFUSE_OURS + code, str(folder)]
     done = subprocess.run(
         words,

@@ -45,7 +45,7 @@ def together(root, jobs, processes=2):
     (root / "jobs.json").write_text(json.dumps(jobs))
     env = {**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}", "OMP_NUM_THREADS": "1"}
     env |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
-    env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     children = []
     for rank in map(str, range(processes)):
         command = [sys.executable, __file__, str(root), rank]
@@ -75,7 +75,7 @@ def _wait(children, root):
     assert [child.returncode for child in children] == [0] * len(children), logs
 
 
-def _free_port():
+def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]

@@ -1,6 +1,6 @@
-"""Three optimiser steps of an RL trainer on given groups; the program of `test_rl_processes.py`.
-
-`python rl_ranks.py FOLDER RANK PROCESSES SHARDING TRAIN KL_WEIGHT`. Process 0 writes `result.pt`."""
+"""Three optimiser steps of an RL trainer on given groups; the program of `test_rl_processes.py`:
+`python rl_ranks.py FOLDER RANK PROCESSES SHARDING TRAIN KL_WEIGHT`. Process 0 writes
+`result.pt`."""
 
 import copy
 import sys

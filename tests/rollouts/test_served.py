@@ -13,10 +13,12 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from builders.contexts import stage_context
 from common.devices import DevicesConfig, Servers, ServerUrls
 from common.errors import BadInput, RunFailed
 from common.execution import ExecutionConfig
@@ -31,7 +33,9 @@ from rollouts.start import start_engine
 
 ROOT = Path(__file__).parents[2]
 ROLLOUTS = RolloutConfig(max_model_len=96)
-SAMPLING = {"samples": 3, "temperature": 1.0, "max_tokens": 12, "seeds": range(8)}
+SAMPLING: dict[str, Any] = {
+    **{"samples": 3, "temperature": 1.0, "max_tokens": 12, "seeds": list(range(8))}
+}
 IN_PROCESS = """
 import json, sys
 from pathlib import Path
@@ -65,7 +69,7 @@ def prompts(checkpoint):
 @pytest.fixture(scope="module")
 def in_process(checkpoint, prompts):
     """The engine in process, in a process of its own, which starts beside the servers."""
-    settings = json.dumps(SAMPLING | {"seeds": list(SAMPLING["seeds"])})
+    settings = json.dumps(SAMPLING)
     command = [sys.executable, "-c", IN_PROCESS, str(checkpoint), json.dumps(prompts), settings]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
@@ -73,10 +77,10 @@ def in_process(checkpoint, prompts):
 @pytest.fixture(scope="module")
 def servers(in_process, checkpoint, tmp_path_factory):
     devices = DevicesConfig(engine=Servers(kind="server", replicas=2))
-    folder = tmp_path_factory.mktemp("logs")
-    engine = start_engine(
-        checkpoint, ROLLOUTS, 0, ExecutionConfig(devices=devices), folder=folder, note=print
+    context = stage_context(
+        tmp_path_factory.mktemp("logs"), execution=ExecutionConfig(devices=devices)
     )
+    engine: Any = start_engine(checkpoint, ROLLOUTS, 0, context)
     yield engine._servers
     engine.close()
 
@@ -209,42 +213,50 @@ def engine_process(server):
     return found
 
 
+def gone(processes, seconds=10.0):
+    """Whether all processes end within some seconds; a zombie has ended."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        states = [Path(f"/proc/{process}/stat") for process in processes]
+        if all(not s.exists() or ") Z " in s.read_text() for s in states):
+            return True
+        time.sleep(0.1)
+    return False
+
+
 LONG = SAMPLING | {"samples": 16, "max_tokens": 64}
 
 
 def test_a_paused_server_is_named_and_waited_for(pool, servers, prompts, monkeypatch):
-    monkeypatch.setattr(together, "QUIET", 3.0)
-    notes = []
+    monkeypatch.setattr(together, "QUIET", 2.5)
+    notes = list[str]()
     engine = pool(0, 1, note=notes.append)
     groups = engine.generate(prompts, **SAMPLING)
     for paused in (servers[0].child.pid, engine_process(servers[1])):
         os.kill(paused, signal.SIGSTOP)
-        threading.Timer(6.0, os.kill, (paused, signal.SIGCONT)).start()
+        threading.Timer(4.0, os.kill, (paused, signal.SIGCONT)).start()
         assert engine.generate(prompts, **SAMPLING) == groups
     assert any("server 0 has not answered for" in note for note in notes)
     assert any("server 1 has not answered for" in note for note in notes)
 
 
-def test_killed_servers_are_started_again_and_answer_the_same(pool, servers, checkpoint, prompts):
-    notes = []
+def test_a_killed_server_is_started_again_and_answers_the_same(pool, servers, checkpoint, prompts):
+    notes = list[str]()
     engine = pool(0, 1, note=notes.append)
     engine.publish(policy_weights(moved(checkpoint)), 4)
     groups = engine.generate(prompts, **LONG)
-    before = [servers[0].child.pid, engine_process(servers[1])]
-
-    def kill():
-        for process in before:
-            os.kill(process, signal.SIGKILL)
-
-    threading.Timer(0.3, kill).start()
+    before = [servers[0].child.pid, engine_process(servers[0])]
+    threading.Timer(0.3, os.kill, (before[0], signal.SIGKILL)).start()
     assert engine.generate(prompts, **LONG) == groups
-    assert len(notes) == 2 and all("is brought back" in note for note in notes)
-    assert not any(Path(f"/proc/{process}").exists() for process in before)
+    assert len(notes) == 1 and notes[0].startswith("server 0 is gone")
+    assert gone(before)
+    assert list(servers[0].private.iterdir()) == []
 
 
-def layout(server, folder):
+def at_address(server, folder):
+    """The context of a stage that is given the server's address."""
     engine = ServerUrls(kind="remote", urls=(server.client.url,), weights_dir=str(folder))
-    return ExecutionConfig(devices=DevicesConfig(engine=engine))
+    return stage_context(folder, execution=ExecutionConfig(devices=DevicesConfig(engine=engine)))
 
 
 def test_a_server_by_address_gets_the_checkpoint(
@@ -252,9 +264,9 @@ def test_a_server_by_address_gets_the_checkpoint(
 ):
     groups = pool(0).generate(prompts, **SAMPLING)
     pool(0).publish(policy_weights(moved(checkpoint)), 9)
-    execution, rest = layout(servers[0], tmp_path), {"folder": tmp_path, "note": print}
+    context = at_address(servers[0], tmp_path)
     monkeypatch.setenv("UPHILL_SERVER_SECRET", servers[0].secret)
-    engine = start_engine(checkpoint, ROLLOUTS, 0, execution, **rest)
+    engine = start_engine(checkpoint, ROLLOUTS, 0, context)
     assert engine.generate(prompts, **SAMPLING) == groups
     assert list(tmp_path.iterdir()) == []
     engine.close()
@@ -269,15 +281,15 @@ def test_a_server_by_address_that_serves_something_else_is_refused(
     save_policy(nano_model(nano_tokenizer(), seed=11), nano_tokenizer(), other)
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 6}))
-    execution, rest = layout(servers[0], tmp_path), {"folder": tmp_path, "note": print}
+    context = at_address(servers[0], tmp_path)
     with pytest.raises(BadInput, match="num_hidden_layers is 4, the stage needs 6"):
-        start_engine(other, ROLLOUTS, 0, execution, **rest)
+        start_engine(other, ROLLOUTS, 0, context)
     longer = RolloutConfig(max_model_len=97)
     with pytest.raises(BadInput, match="max_model_len is 96"):
-        start_engine(checkpoint, longer, 0, execution, **rest)
+        start_engine(checkpoint, longer, 0, context)
     monkeypatch.setenv("UPHILL_SERVER_SECRET", "wrong")
     with pytest.raises(BadInput, match="refuses the secret"):
-        start_engine(checkpoint, ROLLOUTS, 0, execution, **rest)
+        start_engine(checkpoint, ROLLOUTS, 0, context)
 
 
 STARTS = """
@@ -292,20 +304,10 @@ time.sleep(600)
 """
 
 
-def gone(processes, seconds=10.0):
-    """Whether all processes end within some seconds; a zombie has ended."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        states = [Path(f"/proc/{process}/stat") for process in processes]
-        if all(not s.exists() or ") Z " in s.read_text() for s in states):
-            return True
-        time.sleep(0.1)
-    return False
-
-
 def test_a_server_that_starts_ends_with_its_stage(checkpoint, tmp_path):
     command = [sys.executable, "-c", STARTS, str(checkpoint), str(tmp_path / "log")]
     stage = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert stage.stdout is not None
     server = int(stage.stdout.readline())
     while not (started := [c for c in children(server) if "spawn_main" in cmdline(c)]):
         assert Path(f"/proc/{server}").exists()
