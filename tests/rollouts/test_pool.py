@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from builders.contexts import stage_context
-from common.devices import DevicesConfig, InProcess, Servers
+from common.devices import DevicesConfig, InProcess, ServerPlace, Servers
 from common.errors import BadInput, RunFailed
 from common.execution import ExecutionConfig
 from models.checkpoint import save_policy
