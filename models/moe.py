@@ -14,6 +14,8 @@ and plain transformers or vLLM load what we save. What differs is listed here, i
 - `forward(packed=...)` gives the log-probabilities of the completions in packed rows
   (`models/packed.py`). It is part of `forward` because DDP and FSDP hook that method alone."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -93,12 +95,59 @@ def _grouped_mm(rows_SI: Tensor, weight_EIO: Tensor, ends_E: Tensor) -> Tensor:
     strides being 1."""
     width, multiple = weight_EIO.shape[2], 16 // rows_SI.element_size()
     short_I, short_O = (-size % multiple for size in weight_EIO.shape[1:])
-    weight_EIO = weight_EIO.to(rows_SI.dtype)
+    weight_EIO = _in_precision(weight_EIO, rows_SI.dtype)
     if short_I or short_O:
         rows_SI, weight_EIO = pad(rows_SI, (0, short_I)), pad(weight_EIO, (0, short_O, 0, short_I))
     elif 1 not in weight_EIO.stride()[1:]:
         weight_EIO = weight_EIO.contiguous()
     return grouped_mm(rows_SI, weight_EIO, offs=ends_E)[:, :width]
+
+
+_rounded: dict[int, tuple[Tensor, Tensor]] | None = None
+"""Within `weights_rounded_once`: stacked weights by their id, each with its copy in the precision
+of the pass."""
+
+
+@contextmanager
+def weights_rounded_once() -> Iterator[None]:
+    """Round each expert's weights once for all passes within, and not in each pass and once more
+    where gradient checkpointing computes a layer again. The weights must not change within: this
+    goes around the passes of one optimiser step.
+
+    Without it the copies live from a layer's forward pass to its backward pass, with it to the end
+    of the step. Weights that are in the precision of the pass (FSDP2's mixed precision) are never
+    copied."""
+    global _rounded
+    _rounded = {}
+    try:
+        yield
+    finally:
+        _rounded = None
+
+
+def _in_precision(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    if weight.dtype == dtype:
+        return weight
+    if _rounded is None or not weight.is_leaf:
+        return weight.to(dtype)
+    if id(weight) not in _rounded:
+        _rounded[id(weight)] = weight, weight.detach().to(dtype)
+    rounded: Tensor = Rounded.apply(weight, _rounded[id(weight)][1])
+    return rounded
+
+
+class Rounded(torch.autograd.Function):
+    """A copy of a weight in another precision, which passes its gradient on to the weight."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, copy: Tensor) -> Tensor:
+        ctx.dtype = weight.dtype
+        return copy.view_as(copy)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient.to(ctx.dtype), None
 
 
 def _sorted_by_expert(chosen_TK: Tensor, experts: int) -> tuple[Tensor, Tensor]:
@@ -154,6 +203,8 @@ class MoeForCausalLM(Llama4ForCausalLM):
     """Llama 4 text with sparse experts, ready for TRL."""
 
     base_model_prefix = "model"
+    dense_masks: bool | None = None
+    """Whether packed rows get attention masks of the whole row; not set: on a CPU."""
 
     def __init__(self, config: Llama4TextConfig) -> None:
         config.router_aux_loss_coef = 0.0

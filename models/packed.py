@@ -3,8 +3,8 @@
 A packed row is the prompt followed by its completions. The attention mask hides the completions
 from each other, and the positions of every completion continue from the prompt. The
 log-probabilities are therefore those of separate sequences (`tests/models/test_packed.py`).
-Attention is dense over the row, so completions that are longer than their prompt get rows of their
-own."""
+On a CPU attention is dense over the row, so completions that are longer than their prompt get rows
+of their own; on a GPU `models/packed_attention.py` computes it without a mask of the whole row."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypedDict
@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
 from models.nucleus import truncated
+from models.packed_attention import NAME, shared_prompts
 
 PromptCompletions = tuple[list[int], list[list[int]]]
 """Token ids of a prompt, and those of each of its completions."""
@@ -131,6 +132,24 @@ def attention_masks(packed: PackedBatch, chunk: int | None) -> dict[str, Tensor]
     return {"full_attention": seen[:, None], "chunked_attention": near[:, None]}
 
 
+REAL_TOKENS = "real_tokens"
+"""Beside masks that are no tensors: which tokens are not padding (R, L)."""
+
+
+def layer_masks(model: Any, packed: PackedBatch) -> dict[str, Any]:
+    """What Llama 4's full and chunked layers get as their mask."""
+    config, ids = model.config, packed["ids"]
+    dense = not ids.is_cuda if model.dense_masks is None else model.dense_masks
+    chunk = config.attention_chunk_size
+    kernel = config._attn_implementation in ("sdpa", NAME)
+    if dense or not kernel or (chunk is not None and ids.shape[1] > chunk):
+        return {**attention_masks(packed, chunk)}
+    config._attn_implementation = NAME
+    shared = shared_prompts(packed["owner"], packed["row"], packed["targets"].shape[1])
+    real = packed["owner"] >= 0
+    return {"full_attention": shared, "chunked_attention": shared, REAL_TOKENS: real}
+
+
 def token_logprobs(
     model: Any,
     packed: PackedBatch,
@@ -147,7 +166,7 @@ def token_logprobs(
         raise ValueError(f"top_p is {top_p}: the engine's log-probabilities are needed")
     hidden = model.model(
         input_ids=packed["ids"],
-        attention_mask=attention_masks(packed, model.config.attention_chunk_size),
+        attention_mask=layer_masks(model, packed),
         position_ids=packed["positions"],
         use_cache=False,
     )
@@ -161,19 +180,25 @@ def token_logprobs(
         arguments = model.lm_head, flat[part], targets[part], temperature, nucleus
         parts.append(checkpoint(_head, *arguments, use_reentrant=False))
     shape = packed["targets"].shape
-    return TokenLogprobs(*(torch.cat(column).view(shape) for column in zip(*parts, strict=True)))
+    # Copies, as FSDP2 hooks what its modules return, and warns of views.
+    columns = (torch.cat(column).view(shape).clone() for column in zip(*parts, strict=True))
+    return TokenLogprobs(*columns)
 
 
 def _head(
-    lm_head: nn.Module,
+    lm_head: nn.Linear,
     hidden: Tensor,
     targets: Tensor,
     temperature: float,
     nucleus: tuple[float, Tensor] | None,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies (N,) at hidden states (N, D). Checkpointed: the logits over
-    the vocabulary are computed once more in the backward pass."""
-    logits = lm_head(hidden).float() / temperature
+    the vocabulary are computed once more in the backward pass.
+
+    Logits are float32, also where bfloat16 computes the layers: rounded to bfloat16, a logit of 20
+    is wrong by up to 0.06."""
+    with torch.autocast(hidden.device.type, enabled=False):
+        logits = lm_head(hidden.to(lm_head.weight.dtype)).float() / temperature
     logits = logits if nucleus is None else truncated(logits, targets, *nucleus)
     logprobs = logits.log_softmax(-1)
     entropy = -(logprobs.detach().exp() * logprobs.detach()).sum(-1)

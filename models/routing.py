@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
 from models.moe import SparseMoe
+from models.packed import REAL_TOKENS
 
 
 def moe_layers(policy: nn.Module) -> dict[int, SparseMoe]:
@@ -144,6 +145,8 @@ def real_tokens(mask: Tensor | Mapping[str, Tensor] | None) -> Tensor | None:
     From a padding mask (rows, length), or from the boolean masks (rows, 1, length, length) of
     packed rows, where a padded token attends to itself alone and no other attends to it."""
     if isinstance(mask, Mapping):
+        if REAL_TOKENS in mask:
+            return mask[REAL_TOKENS].flatten()
         mask = mask["full_attention"]
     if mask is None or mask.dim() == 2:
         return None if mask is None else mask.flatten().bool()

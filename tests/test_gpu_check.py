@@ -43,6 +43,8 @@ def test_both_sides_agree_where_they_compute_the_same(document):
         assert 1e-4 < figures["sharded"][f"{loss}_bfloat16"]["all"] < 0.3
     for result in figures["repeat"]["plain"].values():
         assert result == {"same_bits": True, "largest": 0}
+    assert 0 < figures["masks"]["equal"]["largest_logprob_gap"] < 1e-5
+    assert figures["masks"]["equal"]["gradients"]["worst_parameter"] < 1e-4
     gaps = figures["precision"]["autocast"]
     assert 0 < gaps["mean"] < gaps["p99"] <= gaps["largest"] < 1
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 PARTS = (
-    *("exactness", "precision", "grouped", "steps", "sharded", "repeat", "memory"),
+    *("exactness", "precision", "grouped", "masks", "steps", "sharded", "repeat", "memory"),
     "trl_steps",
 )
 """Modules of this package with a function `run(setting)`, in the order in which they run."""

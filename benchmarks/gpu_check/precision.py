@@ -4,9 +4,11 @@
 The policy has learnt a little, so that its distributions are sharp: random weights give nearly
 uniform ones, in which nothing can differ. Compared are
 
-- `autocast`: float32 weights, bfloat16 arithmetic (the trainer);
+- `autocast`: float32 weights, bfloat16 arithmetic (the trainer in SFT and DPO);
+- `float32_head`: the same with logits in float32 (the trainer in RL, `models/packed.py`);
 - `engine`: weights rounded to bfloat16 (what an engine in bfloat16 holds);
-- `autocast_to_engine`: the two against each other, which is the gap that a parity check sees."""
+- `float32_head_to_engine`: the two against each other, which is the gap that a parity check
+  sees."""
 
 import copy
 from typing import Any
@@ -29,14 +31,16 @@ def run(setting: Setting) -> dict[str, Any]:
     exact = logits(policy, ids)
     sampled = exact.softmax(-1).flatten(0, 1).multinomial(1)[:, 0]
     with setting.autocast():
-        trainer = logits(policy, ids)
+        trainer, hidden = logits(policy, ids), states(policy, ids)
+    with_head = policy.lm_head(hidden.float()).detach()
     engine = logits(rounded, ids)
     rows = ids[:8].tolist()
     return {
         "loss_first_last": [losses[0], losses[-1]],
         "autocast": gaps(trainer, exact, sampled),
+        "float32_head": gaps(with_head, exact, sampled),
         "engine": gaps(engine, exact, sampled),
-        "autocast_to_engine": gaps(trainer, engine, sampled),
+        "float32_head_to_engine": gaps(with_head, engine, sampled),
         "engine_routing_differs": differing(routing(rounded, rows), routing(policy, rows)),
     }
 
@@ -44,6 +48,13 @@ def run(setting: Setting) -> dict[str, Any]:
 @torch.no_grad()
 def logits(policy: Any, ids: Tensor) -> Tensor:
     result: Tensor = policy(input_ids=ids, use_cache=False).logits.float()
+    return result
+
+
+@torch.no_grad()
+def states(policy: Any, ids: Tensor) -> Tensor:
+    """What goes into the output head."""
+    result: Tensor = policy.model(input_ids=ids, use_cache=False).last_hidden_state
     return result
 
 

@@ -1,15 +1,25 @@
 """Whole training steps: an RL step on packed groups and an SFT step, forward, backward and AdamW,
-in float32 and in bfloat16 arithmetic."""
+in float32 and in bfloat16 arithmetic; and four passes of an RL step that round the experts' weights
+in each pass, or once (`weights_rounded_once`)."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.gpu_check.setting import Setting
-from benchmarks.gpu_check.workload import SMALL, STEP, rl_batch, rl_loss, sequences, sft_loss
+from benchmarks.gpu_check.workload import (
+    SMALL,
+    STEP,
+    RlBatch,
+    rl_batch,
+    rl_loss,
+    sequences,
+    sft_loss,
+)
+from models.moe import weights_rounded_once
 
 
 def run(setting: Setting) -> dict[str, Any]:
@@ -40,4 +50,21 @@ def run(setting: Setting) -> dict[str, Any]:
                 "seconds": seconds,
                 "tokens_a_second": tokens / seconds,
             }
-    return figures
+    return {**figures, "four_passes": _rounding(setting, policy, batch)}
+
+
+def _rounding(setting: Setting, policy: nn.Module, batch: RlBatch) -> dict[str, float]:
+    """Seconds of four passes in bfloat16, by how often weights are rounded."""
+
+    def passes(once: bool) -> None:
+        policy.zero_grad()
+        with weights_rounded_once() if once else nullcontext():
+            for _ in range(4):
+                with setting.autocast():
+                    loss = rl_loss(policy, batch)
+                loss.backward()
+
+    return {
+        "rounded_in_each": setting.seconds(lambda: passes(False), rounds=3),
+        "rounded_once": setting.seconds(lambda: passes(True), rounds=3),
+    }
