@@ -110,16 +110,16 @@ def _trainer(trainer: dict[str, Any] | None) -> str:
     return ", ".join(words)
 
 
-def _engine(engine: dict[str, Any] | None) -> str:
-    if engine is None:
+def _engine(view: dict[str, Any] | None) -> str:
+    if view is None:
         return "-"
-    if engine["kind"] == "remote":
-        return f"at {len(engine['urls'])} URL{'s' if len(engine['urls']) > 1 else ''}"
-    if engine["kind"] != "server":
+    if view["kind"] == "remote":
+        return f"at {len(view['urls'])} URL{'s' if len(view['urls']) > 1 else ''}"
+    if view["kind"] != "server":
         return "in process"
-    words = [f"{engine['replicas']} server{'s' if engine['replicas'] > 1 else ''}"]
-    words += [f"TP {engine['tensor_parallel']}"] if engine["tensor_parallel"] > 1 else []
-    words += [f"{engine['cores']} cores each"] if engine["cores"] else []
+    words = [f"{view['replicas']} server{'s' if view['replicas'] > 1 else ''}"]
+    words += [f"TP {view['tensor_parallel']}"] if view["tensor_parallel"] > 1 else []
+    words += [f"{view['cores']} cores each"] if view["cores"] else []
     return ", ".join(words)
 
 
