@@ -83,7 +83,7 @@ class OwnServer:
 
     @property
     def private(self) -> Path:
-        """The folder of what the server's processes share."""
+        """The folder of the server's temporary files."""
         return self.log.with_suffix(".tmp").absolute()
 
     def start(self) -> None:
