@@ -134,4 +134,5 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except BadInput as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
