@@ -70,7 +70,7 @@ def _on_servers(
         )
         for number in range(layout.replicas)
     ]
-    start_all(servers)
+    start_all(servers, context.note)
     return ServedEngine(servers, checkpoint, config, None, context.note)
 
 

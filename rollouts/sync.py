@@ -2,7 +2,7 @@
 
 Four things fail silently when they are left out:
 
-1. The engine is eager (`engine.py`).
+1. The engine is eager (`vllm_settings.py`).
 2. On a CPU every expert layer forgets its prepared kernel first (`forget_prepared_experts`). vLLM
    repacks the experts only when there is no kernel, and would otherwise read the new weights in the
    old layout.

@@ -13,7 +13,7 @@ from builders.command_line import answered, folder, uphill  # noqa: F401
 from builders.judge_fixtures import impatient_client, own_verdict_cache  # noqa: F401
 from builders.recipe_texts import recipe  # noqa: F401
 
-SLOWEST = ("test_nano_pipeline", "test_fuzz_runs", "test_served_judge")
+SLOWEST = ("test_nano_pipeline", "test_fuzz_runs", "test_served_judge", "test_served")
 """Files that begin first, so that none of them is what everything waits for in the end."""
 
 

@@ -14,5 +14,5 @@ that started it."""
 RUN, PUBLISH, ABOUT = "/uphill/run", "/uphill/publish", "/uphill/about"
 """Paths of the middleware: samples and scores, new weights, what is served."""
 PRIVATE = "UPHILL_SERVER_PRIVATE"
-"""Environment variable of a server: a folder for what its processes share. Files are in it only
-while the server starts."""
+"""Environment variable of a server: its folder for temporary files. The sockets of its processes
+are in it while the server starts."""

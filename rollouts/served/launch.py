@@ -10,8 +10,10 @@ Started by hand for `engine: {kind: remote}`, the secret is in the environment:
 """
 
 import argparse
+import atexit
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -99,7 +101,10 @@ def _words(name: str, value: object) -> list[str]:
 
 def _set_environment(kv_cache_gib: int) -> None:
     """Set what vLLM and torch read on import, here and in the engine's process."""
-    private = os.environ.get(PRIVATE) or tempfile.mkdtemp(prefix="uphill-server-")
+    private = os.environ.get(PRIVATE)
+    if private is None:
+        private = tempfile.mkdtemp(prefix="uphill-server-")
+        atexit.register(shutil.rmtree, private, ignore_errors=True)
     # A socket's name may have 107 characters, so it is relative to this folder.
     os.chdir(private)
     values = {
@@ -129,4 +134,5 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except BadInput as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

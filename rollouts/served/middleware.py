@@ -30,9 +30,10 @@ class Guard:
         self._app = app
         self._expected = f"Bearer {os.environ[SECRET]}".encode()
         self._chunks: Chunks | None = None
-        # The processes of this server are connected by now, and their sockets need no names.
+        # The processes of this server are connected by now: what they met at needs no name.
         for path in Path(os.environ[PRIVATE]).iterdir():
-            path.unlink()
+            if path.is_socket() or path.name.startswith("vllm_dist_"):
+                path.unlink()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle a request, or hand it on to vLLM."""

@@ -39,7 +39,8 @@ class Server(Protocol):
     client: ServerClient
 
     def recover(self) -> None:
-        """Make a server that ended answer again, with whatever weights. RunFailed if it cannot."""
+        """Make a server that ended answer again, with whatever weights. ServerGone if it ended
+        again, RunFailed if it cannot."""
         ...
 
     def close(self) -> None:
@@ -201,7 +202,8 @@ class ServedEngine(RolloutEngine):
         for _ in range(RESTARTS + 1):
             try:
                 if gone is not None:
-                    self._note(f"{server.name} is gone ({gone}) and is brought back")
+                    cause = str(gone).splitlines()[0]
+                    self._note(f"{server.name} is gone ({cause}) and is brought back")
                     server.recover()
                     if self._handover is not None:
                         self._give(server)

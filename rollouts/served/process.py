@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,10 @@ START_SECONDS = 600.0
 TAIL = 2000
 """Characters of a server's log in an error."""
 HOST = "127.0.0.1"
+STARTS = 3
+"""Times that a server is started before it counts as one that cannot be."""
+WRONG_OPTIONS = 2
+"""Exit code of a server whose options are wrong, which another start would not mend."""
 
 
 class Starter:
@@ -83,7 +87,7 @@ class OwnServer:
 
     @property
     def private(self) -> Path:
-        """The folder of what the server's processes share."""
+        """The folder of the server's temporary files."""
         return self.log.with_suffix(".tmp").absolute()
 
     def start(self) -> None:
@@ -115,30 +119,29 @@ class OwnServer:
             )
 
     def wait(self) -> None:
-        """Wait until the server answers. RunFailed, with the end of its log, where it ends before,
-        or takes too long."""
+        """Wait until the server answers. Raises ServerGone where it ends before, and RunFailed
+        where its options are wrong or it takes too long, with the end of its log."""
         assert self.child is not None
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
-            if self.child.poll() is not None:
-                raise RunFailed(
-                    f"{self.name} ended while it started, with code {self.child.returncode}; the"
-                    f" end of {self.log}:\n{self.log_end()}",
-                    "correct what the log says",
-                )
+            if (code := self.child.poll()) is not None:
+                ended = f"it ended while it started, with code {code}"
+                if code == WRONG_OPTIONS:
+                    raise RunFailed(f"{self.name}: {ended}; {self.log_end()}", "read the log")
+                raise ServerGone(f"{ended}; {self.log_end()}")
             try:
                 self.client.ask(ABOUT)
                 return
             except ServerGone:  # it does not listen yet
                 time.sleep(0.2)
         raise RunFailed(
-            f"{self.name} did not answer {START_SECONDS:.0f} s after its start; the end of"
-            f" {self.log}:\n{self.log_end()}",
-            "look at the log",
+            f"{self.name} did not answer {START_SECONDS:.0f} s after its start; {self.log_end()}",
+            "read the log",
         )
 
     def recover(self) -> None:
-        """End what is left of the process, start it again and wait until it answers."""
+        """End what is left of the process, start it again and wait until it answers. Raises what
+        `wait` raises."""
         self.end()
         self.start()
         self.wait()
@@ -156,8 +159,8 @@ class OwnServer:
         self.reserved.close()
 
     def log_end(self) -> str:
-        """The last lines of the server's log."""
-        return self.log.read_text(errors="replace")[-TAIL:].strip()
+        """Where the server's log is, and how it ends."""
+        return f"the end of {self.log}:\n{self.log.read_text(errors='replace')[-TAIL:].strip()}"
 
 
 def _paths() -> list[str]:
@@ -165,15 +168,32 @@ def _paths() -> list[str]:
     return [os.path.abspath(path) for path in given if path]
 
 
-def start_all(servers: Sequence[OwnServer]) -> None:
-    """Start all servers at the same time and wait until all answer; if one fails, all are
-    ended."""
+def start_all(servers: Sequence[OwnServer], note: Callable[[str], None]) -> None:
+    """Start all servers at the same time and wait until all answer. One that ends meanwhile, as it
+    was killed, is started again; if one cannot be started, all are ended."""
     try:
         for server in servers:
             server.start()
         for server in servers:
-            server.wait()
+            _wait_patiently(server, note)
     except BaseException:
         for server in servers:
             server.close()
         raise
+
+
+def _wait_patiently(server: OwnServer, note: Callable[[str], None]) -> None:
+    for _ in range(STARTS - 1):
+        try:
+            server.wait()
+            return
+        except ServerGone as gone:
+            note(f"{server.name}: {str(gone).splitlines()[0]} and is started again")
+            server.end()
+            server.start()
+    try:
+        server.wait()
+    except ServerGone as gone:
+        raise RunFailed(
+            f"{server.name} was started {STARTS} times: {gone}", "read the log"
+        ) from None

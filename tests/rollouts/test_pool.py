@@ -1,11 +1,8 @@
 """The pool of servers, with servers that are scripts: who is asked what, and what happens when one
 ends, is silent, or answers from other weights."""
 
-import json
 import sys
 import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,7 @@ from models.nano import nano_model, nano_tokenizer
 from rollouts.config import RolloutConfig
 from rollouts.interface import RolloutEngine, SeveralCopies
 from rollouts.served import PUBLISH, together
-from rollouts.served.client import ServerClient, ServerGone
+from rollouts.served.client import ServerGone
 from rollouts.served.pool import RESTARTS, ServedEngine
 from rollouts.served.process import OwnServer, Starter, start_all
 from rollouts.start import start_engine
@@ -147,67 +144,6 @@ def test_the_pool_is_an_engine_of_several_copies(pool):
     assert not issubclass(RolloutEngine, SeveralCopies)
 
 
-class Script(BaseHTTPRequestHandler):
-    """`/ok` answers after two beats, `/half` breaks off, `/silent` says nothing more."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        status = 200 if self.headers["Authorization"] == "Bearer good" else 401
-        self.send_response(404 if self.path == "/none" else status)
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        self.part(b"\n")
-        if self.path == "/silent":
-            time.sleep(2)
-        elif self.path != "/half":
-            self.part(
-                json.dumps({"/ok": {"x": 0.1}, "/dead": DEAD}.get(self.path, FAILED)).encode()
-            )
-            self.part(b"")
-        self.close_connection = True
-
-    def part(self, data):
-        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
-
-    def log_message(self, *_):
-        pass
-
-
-DEAD, FAILED = {"error": "its engine ended", "dead": True}, {"error": "KeyError: 'kind'"}
-
-
-@pytest.fixture(scope="module")
-def address():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Script)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-
-
-@pytest.mark.parametrize(
-    ("path", "secret", "raised", "words"),
-    [
-        ("/half", "good", ServerGone, "IncompleteRead"),
-        ("/dead", "good", ServerGone, "its engine ended"),
-        ("/failed", "good", RunFailed, "KeyError: 'kind'"),
-        ("/silent", "good", RunFailed, "did not answer for 1 s"),
-        ("/ok", "bad", BadInput, "refuses the secret"),
-        ("/none", "good", BadInput, "status 404"),
-    ],
-)
-def test_what_a_client_makes_of_answers(address, path, secret, raised, words):
-    client = ServerClient(address, secret, "server 0", 0.7)
-    with pytest.raises(raised, match=words):
-        client.ask(path)
-    assert ServerClient(address, "good", "server 0", 0.7).ask("/ok") == {"x": 0.1}
-
-
-def test_nobody_at_an_address_is_a_server_that_is_gone():
-    with pytest.raises(ServerGone, match="refused"):
-        ServerClient("http://127.0.0.1:9", "good", "server 0", 1.0).ask("/ok")
-
-
 def test_silence_is_told_and_told_again_and_its_end_too(monkeypatch):
     monkeypatch.setattr(together, "LOOK", 0.01)
     silences, notes = iter([1, 16, 17, 31, 2]), list[str]()
@@ -246,10 +182,24 @@ def test_a_server_that_does_not_start_is_reported_with_the_end_of_its_log(tmp_pa
         for n, words in enumerate([["folder"], ["folder", "--nonsense"]])
     ]
     servers.reverse()
-    with pytest.raises(RunFailed, match=r"(?s)server 1 ended while .* arguments: --nonsense"):
-        start_all(servers)
+    with pytest.raises(RunFailed, match=r"(?s)server 1: it ended .* arguments: --nonsense"):
+        start_all(servers, print)
     assert servers[1].child is not None and servers[1].child.poll() is not None
     assert not any(path.is_dir() for path in tmp_path.iterdir())
+
+
+def test_a_server_that_is_killed_while_it_starts_is_started_again(tmp_path, monkeypatch):
+    class Killed(OwnServer):
+        def start(self):
+            super().start()
+            assert self.child is not None
+            self.child.kill()
+
+    notes = list[str]()
+    server = Killed("server 0", ["folder"], "0" * 16, [0], tmp_path / "log", Starter(), 1.0)
+    with pytest.raises(RunFailed, match=r"server 0 was started 3 times: .* with code -9"):
+        start_all([server], notes.append)
+    assert len(notes) == 2 and "started again" in notes[0]
 
 
 def test_the_secret_is_in_no_argument_and_a_missing_one_is_refused(tmp_path, monkeypatch):
