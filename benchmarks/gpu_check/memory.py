@@ -1,5 +1,5 @@
 """Memory on the device against what `uphill plan` computes (`models/memory.py`): what an AdamW step
-leaves behind, and the peak, whose rest are activations and temporary copies."""
+leaves behind, and the peak, which adds activations and the weights' copies in bfloat16."""
 
 import gc
 from typing import Any
@@ -12,10 +12,11 @@ from benchmarks.gpu_check.workload import SMALL, STEP, rl_batch, rl_loss
 
 def run(setting: Setting) -> dict[str, Any]:
     setting.require_cuda()
+    from common.devices import DevicesConfig
     from models import sizes
     from models.adapters import freeze_untrained
     from models.config import LoraConfig
-    from models.memory import training_memory
+    from models.memory import on_rank, training_memory
 
     figures: dict[str, Any] = {}
     for train in ("full", "lora"):
@@ -38,11 +39,14 @@ def run(setting: Setting) -> dict[str, Any]:
             loss.backward()
             optimizer.step()
         held = torch.cuda.memory_allocated() - before
-        planned = training_memory(dimensions, train, lora).total()
+        whole = training_memory(dimensions, train, lora)
+        planned = whole.total()
+        with_copies = on_rank(whole, dimensions, DevicesConfig(precision="bfloat16")).total()
         figures[train] = {
             "planned_gib": planned / 2**30,
             "held_gib": held / 2**30,
             "held_over_planned": held / planned,
+            "planned_with_copies_gib": with_copies / 2**30,
             "peak_gib": (torch.cuda.max_memory_allocated() - before) / 2**30,
         }
         del policy, model, optimizer, batch, loss
