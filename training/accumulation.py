@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
+from models.moe import weights_rounded_once
 from training.processes import dealt
 
 Batch = dict[str, Any]
@@ -54,11 +55,12 @@ class EvenPasses(Trainer):
         self.passes = len(parts)
         if self.processes > 1:
             self._own_figures()
-        for number, part in enumerate(parts, start=1):
-            self.counted = spans[number - 1][1] > 0
-            self.weigh(part, inputs)
-            with gradients_kept(model) if number < len(parts) else nullcontext():
-                losses.append(super().training_step(model, part, num_items_in_batch))
+        with rounded_once(self):
+            for number, part in enumerate(parts, start=1):
+                self.counted = spans[number - 1][1] > 0
+                self.weigh(part, inputs)
+                with gradients_kept(self, model, number):
+                    losses.append(super().training_step(model, part, num_items_in_batch))
         if self.processes == 1:
             self._average([len(part["input_ids"]) for part in parts])
         else:
@@ -167,10 +169,18 @@ def _unshared(accelerator: Any) -> Iterator[None]:
         del accelerator.prepare
 
 
-def gradients_kept(model: Any) -> AbstractContextManager[Any]:
-    """Within a step DDP averages the gradients once, at its last pass. FSDP2 averages them at each
-    one: to keep them, every process would need room for the gradient of the whole model."""
-    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+def rounded_once(trainer: Any) -> AbstractContextManager[Any]:
+    """Around the passes of a step: in bfloat16 the experts' weights are rounded once for all."""
+    again = trainer.passes > 1 or trainer.args.gradient_checkpointing
+    return weights_rounded_once() if trainer.args.bf16 and again else nullcontext()
+
+
+def gradients_kept(trainer: Any, model: Any, number: int) -> AbstractContextManager[Any]:
+    """Around pass `number`, from 1, of a step. DDP averages the gradients once, in the last one.
+    FSDP2 averages them in each: to keep them, every process would need room for the gradient of the
+    whole model."""
+    last = number == trainer.passes or not isinstance(model, DistributedDataParallel)
+    return nullcontext() if last else model.no_sync()
 
 
 def shortened(batch: Batch) -> Batch:

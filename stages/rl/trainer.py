@@ -8,7 +8,6 @@ With several processes, process 0 holds engine, curriculum and ledger. It deals 
 every process takes part in everything that computes with the policy."""
 
 import time
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from stages.rl.passes import Share
 from stages.rl.publish import Probe, proof, prove, publish
 from stages.rl.step_metrics import GAP, RATIO, SQUARED, StepMetrics
 from training import processes
-from training.accumulation import gradients_kept
+from training.accumulation import gradients_kept, rounded_once
 from training.resume import MARKER
 
 
@@ -85,11 +84,12 @@ class RlTrainer(Trainer):
         model.train()
         share = self.share()
         self.lag = share.lag
-        losses = []
-        for number, tensors in enumerate(self.forward_passes(share), start=1):
-            self.counted = "packed" not in tensors or bool(tensors["mask"].any())
-            with gradients_kept(model) if number < self.passes else nullcontext():
-                losses.append(super().training_step(model, tensors, num_items_in_batch))
+        passes, losses = self.forward_passes(share), []
+        with rounded_once(self):
+            for number, tensors in enumerate(passes, start=1):
+                self.counted = "packed" not in tensors or bool(tensors["mask"].any())
+                with gradients_kept(self, model, number):
+                    losses.append(super().training_step(model, tensors, num_items_in_batch))
         self.metrics.update({"step_time": time.perf_counter() - began})
         return torch.stack(losses).sum()
 

@@ -196,7 +196,7 @@ def test_a_server_that_is_killed_while_it_starts_is_started_again(tmp_path, monk
             self.child.kill()
 
     notes = list[str]()
-    server = Killed("server 0", ["folder"], "0" * 16, [0], tmp_path / "log", Starter(), 1.0)
+    server = Killed("server 0", ["folder"], "0" * 16, PLACE, tmp_path / "log", Starter(), 1.0)
     with pytest.raises(RunFailed, match=r"server 0 was started 3 times: .* with code -9"):
         start_all([server], notes.append)
     assert len(notes) == 2 and "started again" in notes[0]

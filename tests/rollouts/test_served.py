@@ -266,9 +266,10 @@ def test_a_server_by_address_that_serves_something_else_is_refused(
 STARTS = """
 import sys, time
 from pathlib import Path
+from common.devices import ServerPlace
 from rollouts.served.process import OwnServer, Starter
-folder = Path(sys.argv[1])
-server = OwnServer("server 0", [sys.argv[1]], "0" * 16, [0], Path(sys.argv[2]), Starter(), 9.0)
+words, log, place = [sys.argv[1]], Path(sys.argv[2]), ServerPlace(1, (0,))
+server = OwnServer("server 0", words, "0" * 16, place, log, Starter(), 9.0)
 server.start()
 print(server.child.pid, flush=True)
 time.sleep(600)
