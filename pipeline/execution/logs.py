@@ -1,11 +1,13 @@
 """The logs of a stage's processes: `stage.log` is that of process 0, `stage-rank-1.log` that of
-process 1."""
+process 1, `server-0.log` that of the first rollout server."""
 
 from pathlib import Path
 
 LOG = "stage.log"
 OTHERS = "stage-rank-"
 """What the names of the logs of the other processes begin with."""
+SERVERS = "server-"
+"""What the names of the servers' logs begin with."""
 
 
 def log_of(folder: Path, rank: int) -> Path:
@@ -15,7 +17,7 @@ def log_of(folder: Path, rank: int) -> Path:
 
 def is_log(name: str) -> bool:
     """Whether a file in a stage's folder is the log of one of its processes."""
-    return name == LOG or (name.startswith(OTHERS) and name.endswith(".log"))
+    return name == LOG or (name.startswith((OTHERS, SERVERS)) and name.endswith(".log"))
 
 
 def end_of(log: Path, lines: int = 15) -> str:

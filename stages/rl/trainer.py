@@ -114,10 +114,12 @@ class RlTrainer(Trainer):
         began = time.perf_counter()
         policy, version = self.policy, self.state.global_step
         publish(self.engine, policy, version)
+        published = time.perf_counter()
         tolerance = self.config.parity_tolerance
         figures = prove(self.context, self.engine, policy, self.probe, tolerance, version)
         self.metrics.update(figures)
-        self.metrics.update({"time/sync": time.perf_counter() - began})
+        times = {"time/sync": published - began, "time/parity": time.perf_counter() - published}
+        self.metrics.update(times)
 
     def proof(self) -> dict[str, Any]:
         """`parity.json`: the final policy and the engine that serves it on the probe. All processes
