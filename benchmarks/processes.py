@@ -27,7 +27,9 @@ WARM_UP = 2
 """Steps at the start that are not timed."""
 CODE = ("rollouts", "stages/rl", "training", "models", str(RECIPE.relative_to(ROOT)))
 """What a measurement depends on."""
-WAITS = ("time/rollouts", "time/waited_for_rollouts", "time/engine_idle", "time/sync", "time/parity")
+WAITS = tuple(
+    f"time/{name}" for name in ("rollouts", "waited_for_rollouts", "engine_idle", "sync", "parity")
+)
 GAPS = ("parity/largest_gap", "parity/probe_gap")
 
 

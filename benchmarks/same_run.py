@@ -55,7 +55,13 @@ def _content(path: Path) -> Any:
     if path.name == "metrics.jsonl":
         rows = read_json_lines(path)
         return [
-            json.dumps({name: value for name, value in row.items() if name not in TIMES})
+            json.dumps(
+                {
+                    name: value
+                    for name, value in row.items()
+                    if name not in TIMES and not name.startswith("time/")
+                }
+            )
             for row in rows
         ]
     return path.read_bytes()

@@ -16,6 +16,9 @@ class InProcess(Config):
     """The rollout engine in the stage's own process."""
 
     kind: Literal["in_process"] = "in_process"
+    memory_share: float = Field(default=0.4, gt=0, lt=1)
+    """Share of a GPU's memory that the engine takes for weights and cache; the trainer has the
+    rest. Not read on a CPU."""
 
 
 class Servers(Config):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from common.devices import InProcess
 from common.execution import ExecutionConfig
 from models.chat import encode_chat, encode_text
 from rollouts import environment, routes, sampling, sync
@@ -41,6 +42,9 @@ class Engine(RolloutEngine):
         settings = vllm_settings(
             str(checkpoint), config.dtype, config.max_model_len, execution.max_num_seqs, seed
         )
+        layout = execution.devices.engine
+        if torch.cuda.is_available() and isinstance(layout, InProcess):
+            settings["gpu_memory_utilization"] = layout.memory_share
         with environment.launched(execution.kv_cache_gib):
             from vllm import LLM
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from common.devices import ServerUrls
 from models.context import context_in, context_of
 from models.sizes import Dimensions, dense_dimensions, dimensions_of
 from pipeline.recipe.declared import Declared, declared, execution_path
@@ -46,7 +47,24 @@ def engine_problems(recipe: Recipe, to_run: bool) -> list[Problem]:
     problems = _experts_problems(recipe)
     for use in uses(recipe):
         problems += [*_length_problems(recipe, use), *_capacity_problems(recipe, use, to_run)]
+        problems += _remote_problems(recipe, use) if to_run else []
     return problems
+
+
+def _remote_problems(recipe: Recipe, use: Use) -> Iterator[Problem]:
+    """What is missing on this machine to ask servers that already run."""
+    layout = use.stage.execution.devices.engine
+    if not isinstance(layout, ServerUrls):
+        return
+    path = execution_path(recipe.runtime, use.stage.config, "devices.engine")
+    if not os.environ.get(layout.secret_env):
+        message = f"the environment variable {layout.secret_env} is not set"
+        remedy = "set it to the secret with which the servers were started"
+        yield Problem((*path, "secret_env"), message, remedy)
+    if not os.path.isdir(layout.weights_dir):
+        message = f"there is no folder {layout.weights_dir}"
+        remedy = "name one that this machine and all servers share"
+        yield Problem((*path, "weights_dir"), message, remedy)
 
 
 def _length_problems(recipe: Recipe, use: Use) -> Iterator[Problem]:
