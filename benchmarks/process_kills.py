@@ -67,16 +67,20 @@ def kind_of(pid: int) -> str | None:
     return next((kind for kind, mark in reversed(VICTIMS.items()) if mark in words), None)
 
 
-def left_behind(folder: Path) -> dict[str, int]:
-    """Processes that name the folder, in their command line or their environment."""
+def left_behind(folder: Path) -> int:
+    """How many processes name the folder, in their command line or their environment, or are
+    servers whose stage is gone."""
     mark, count = str(folder).encode(), 0
     for process in Path("/proc").glob("[0-9]*"):
+        pid = int(process.name)
         try:
             words = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+            orphan = "\nPPid:\t1\n" in (process / "status").read_text()
         except OSError:
             continue
-        count += mark in words and int(process.name) != os.getpid()
-    return {"processes": count, "shared_memory": len(shared_memory())}
+        server = kind_of(pid) in ("server", "engine core")
+        count += pid != os.getpid() and (mark in words or (orphan and server))
+    return count
 
 
 def shared_memory() -> set[str]:
@@ -155,7 +159,7 @@ def disturb(folder: Path, layout: str, draw: random.Random) -> dict[str, Any] | 
         "after_s": round(wait, 2),
         "ended": ended,
         "silent_s": round(silent, 2),
-        "left_processes": left["processes"],
+        "left_processes": left,
         "left_ports": len(ports() - listening),
         "left_shared_memory": len(shared_memory() - shared),
     }

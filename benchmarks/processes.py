@@ -59,11 +59,10 @@ def measured(seed: int, layout: str) -> dict[str, Any]:
     rows = METRICS.read(folder / "04-rl")[WARM_UP:]
     seconds = [row["step_time"] for row in rows]
     waits = {name: median(row.get(name, 0.0) for row in rows) for name in WAITS}
-    score = RESULTS.read(folder / "evals" / "rl")["held_out"]["score"]
     return {
         "seconds_per_step": median(seconds),
-        "score": score,
-        "score_before": RESULTS.read(folder / "evals" / "sft")["held_out"]["score"],
+        "score": score(folder, "rl"),
+        "score_before": score(folder, "sft"),
         "largest_gap": max(row.get(name, 0.0) for row in rows for name in GAPS),
         "sync_share": median(row["time/sync"] / row["step_time"] for row in rows),
         "waits": waits,
@@ -73,6 +72,12 @@ def measured(seed: int, layout: str) -> dict[str, Any]:
             for row in rows
         ],
     }
+
+
+def score(folder: Path, stage: str) -> float:
+    """The held-out score of a stage's checkpoint."""
+    suites = RESULTS.read(folder / "evals" / stage)["suites"]
+    return float(suites["held_out"]["score"])
 
 
 def same_groups(seed: int) -> dict[str, Any]:

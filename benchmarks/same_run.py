@@ -55,13 +55,11 @@ def _content(path: Path) -> Any:
     if path.name == "metrics.jsonl":
         rows = read_json_lines(path)
         return [
-            json.dumps(
-                {
-                    name: value
-                    for name, value in row.items()
-                    if name not in TIMES and not name.startswith("time/")
-                }
-            )
+            json.dumps({name: value for name, value in row.items() if not _measures_time(name)})
             for row in rows
         ]
     return path.read_bytes()
+
+
+def _measures_time(name: str) -> bool:
+    return name in TIMES or name.startswith("time/")

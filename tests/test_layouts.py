@@ -80,7 +80,7 @@ def test_killed_processes_end_in_the_same_bytes_and_leave_nothing_behind(begun):
     assert process.wait(60) == 1
     assert "rank 1 of 2 was killed by SIGKILL" in said(folder)
     time.sleep(1)
-    assert left_behind(folder)["processes"] == 0
+    assert left_behind(folder) == 0
     killed = finished(folder)
     assert differing(whole, killed) == []
     rows = METRICS.read(killed / "04-rl")
