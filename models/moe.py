@@ -26,7 +26,7 @@ from torch.nn.functional import grouped_mm, pad
 from transformers import Llama4ForCausalLM, Llama4TextConfig
 from transformers.models.llama4.modeling_llama4 import Llama4TextExperts, Llama4TextMoe
 
-from models.packed import PackedBatch, token_logprobs
+from models.packed import PackedBatch, TokenHead, token_logprobs
 
 Factors = tuple[Tensor, Tensor, float]
 """Low-rank change of a stacked weight: (experts, in, rank), (experts, rank, out) and the scale of
@@ -214,6 +214,7 @@ class MoeForCausalLM(Llama4ForCausalLM):
                 # Same parameters, another forward: nothing is copied or re-initialised.
                 layer.feed_forward.__class__ = SparseMoe
                 layer.feed_forward.experts.__class__ = SparseExperts
+        self.lm_head.__class__ = TokenHead
 
     # The signature stays stock: generation and trainers read from it which arguments they may pass.
     @wraps(Llama4ForCausalLM.forward)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
@@ -171,22 +172,43 @@ def token_logprobs(
         use_cache=False,
     )
     chosen = hidden.last_hidden_state[packed["row"][:, None], packed["source"]]
-    flat, targets = chosen.flatten(0, 1), packed["targets"].flatten()
     engine = None if engine_logprobs is None or top_p == 1 else engine_logprobs.flatten()
-    parts = []
-    for start in range(0, len(flat), HEAD_TOKENS):
-        part = slice(start, start + HEAD_TOKENS)
-        nucleus = None if engine is None else (top_p, engine[part])
-        arguments = model.lm_head, flat[part], targets[part], temperature, nucleus
-        parts.append(checkpoint(_head, *arguments, use_reentrant=False))
-    shape = packed["targets"].shape
-    # Copies, as FSDP2 hooks what its modules return, and warns of views.
-    columns = (torch.cat(column).view(shape).clone() for column in zip(*parts, strict=True))
-    return TokenLogprobs(*columns)
+    nucleus = None if engine is None else (top_p, engine)
+    targets = packed["targets"]
+    columns = model.lm_head(chosen.flatten(0, 1), targets.flatten(), temperature, nucleus)
+    return TokenLogprobs(*(column.view(targets.shape) for column in columns))
+
+
+class TokenHead(nn.Linear):
+    """The output head, which also gives the log-probabilities of given tokens without holding the
+    logits of all of them at once.
+
+    However many parts that takes, it is one call of `forward`: FSDP2 counts the calls of the
+    modules that it shards, and all processes must make the same."""
+
+    def forward(
+        self,
+        input: Tensor,
+        targets: Tensor | None = None,
+        temperature: float = 1.0,
+        nucleus: tuple[float, Tensor] | None = None,
+    ) -> Any:
+        """Logits; with `targets` (N,) log-probabilities and entropies (N,) at hidden states
+        (N, D)."""
+        if targets is None:
+            return super().forward(input)
+        parts = []
+        for start in range(0, len(input), HEAD_TOKENS):
+            part = slice(start, start + HEAD_TOKENS)
+            drawn = None if nucleus is None else (nucleus[0], nucleus[1][part])
+            arguments = self.weight, input[part], targets[part], temperature, drawn
+            parts.append(checkpoint(_head, *arguments, use_reentrant=False))
+        # Copies, as FSDP2 hooks what its modules return, and warns of views.
+        return tuple(torch.cat(column).clone() for column in zip(*parts, strict=True))
 
 
 def _head(
-    lm_head: nn.Linear,
+    weight: Tensor,
     hidden: Tensor,
     targets: Tensor,
     temperature: float,
@@ -198,7 +220,7 @@ def _head(
     Logits are float32, also where bfloat16 computes the layers: rounded to bfloat16, a logit of 20
     is wrong by up to 0.06."""
     with torch.autocast(hidden.device.type, enabled=False):
-        logits = lm_head(hidden.to(lm_head.weight.dtype)).float() / temperature
+        logits = linear(hidden.to(weight.dtype), weight).float() / temperature
     logits = logits if nucleus is None else truncated(logits, targets, *nucleus)
     logprobs = logits.log_softmax(-1)
     entropy = -(logprobs.detach().exp() * logprobs.detach()).sum(-1)

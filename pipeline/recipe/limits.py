@@ -8,7 +8,9 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from common.devices import Servers
 from models.sizes import dimensions_of
+from pipeline.recipe.declared import declared, execution_path
 from pipeline.recipe.engines import engine_problems
 from pipeline.recipe.problems import Problem
 from pipeline.recipe.schema import Recipe
@@ -18,6 +20,7 @@ MAXIMA: Mapping[str, float] = {
     "attempts": 10_000,
     "batch_size": 100_000,
     "concurrency": 1_000,
+    "cores": 4_096,
     "count": 10_000_000,
     "epochs": 1_000,
     "experts": 1_024,
@@ -32,11 +35,14 @@ MAXIMA: Mapping[str, float] = {
     "parity_tolerance": 1.0,
     "patience_s": 30 * 86_400,
     "probe_attempts": 10_000,
+    "processes": 100_000,
     "prompts_per_step": 100_000,
+    "replicas": 10_000,
     "retries": 100,
     "rows_per_forward": 100_000,
     "steps": 10_000_000,
     "temperature": 10.0,
+    "tensor_parallel": 1_024,
     "timeout_s": 86_400,
 }
 """Field name to the largest accepted value, far above any useful one. More only costs time or
@@ -47,7 +53,7 @@ FREE_SECTIONS = ("settings", "examples", "shares", "extra")
 
 def limit_problems(recipe: Recipe, to_run: bool) -> list[Problem]:
     """Every implausible number of `recipe`. With `to_run` also what does not fit this machine's
-    memory."""
+    memory and CPUs."""
     data = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     return [
         *_no_stages(recipe),
@@ -56,6 +62,7 @@ def limit_problems(recipe: Recipe, to_run: bool) -> list[Problem]:
         *_model_problems(recipe),
         *engine_problems(recipe, to_run),
         *_suite_problems(recipe),
+        *(_process_problems(recipe) if to_run else ()),
     ]
 
 
@@ -87,6 +94,20 @@ def _threads(recipe: Recipe) -> list[Problem]:
         " runtime.threads=N"
     )
     return [Problem(("runtime", "threads"), message, remedy)]
+
+
+def _process_problems(recipe: Recipe) -> Iterator[Problem]:
+    """Stages with more training processes, or more servers, than this machine has CPUs."""
+    for stage in declared(recipe):
+        devices, engine = stage.execution.devices, stage.execution.devices.engine
+        servers = engine.replicas if isinstance(engine, Servers) else 0
+        counts = {"processes": 0 if devices.launcher else devices.processes, "engine": servers}
+        for name, count in counts.items():
+            setting = f"devices.{name}"
+            if count > cores() and setting in stage.config.reads_execution:
+                message = f"{count:,} are to be started, and this process may run on {cores()} CPUs"
+                path = execution_path(recipe.runtime, stage.config, setting)
+                yield Problem(path, f"{message} ({stage.config.id})", "lower it")
 
 
 def _numbers(data: Any, path: DataPath = ()) -> Iterator[tuple[DataPath, float]]:

@@ -12,6 +12,7 @@ import torch
 from builders.contexts import stage_context
 from builders.rl_trainer import STAGE, GivenBatch, SameWeights
 from common.execution import ExecutionConfig
+from models import packed
 from models.adapters import policy_weights
 from models.checkpoint import load_policy, save_policy
 from models.nano import nano_model, nano_tokenizer
@@ -75,6 +76,8 @@ def group(name, policy, prompt, completions):
 
 
 def main(folder: str, rank: str, count: str, sharding: str, train: str, kl_weight: str) -> None:
+    # The head of longer completions is computed in parts: here in another number by each process.
+    packed.HEAD_TOKENS = 4
     work, of = Path(folder), int(count)
     devices = {"processes": of, "sharding": sharding, "engine": {"kind": "server"}}
     execution: Any = {"rows_per_forward": ROWS, "save_every": 100, "devices": devices}

@@ -67,5 +67,5 @@ def test_logits_are_float32_under_autocast():
     targets = torch.arange(5)
     expected = (hidden @ head.weight.T / 0.7).log_softmax(-1).gather(1, targets[:, None])[:, 0]
     with torch.autocast("cpu", torch.bfloat16):
-        found, _ = _head(head, hidden, targets, 0.7, None)
+        found, _ = _head(head.weight, hidden, targets, 0.7, None)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)

@@ -61,7 +61,7 @@ def test_two_processes_train_to_the_weights_of_one(folder, sharding, train):
     for name, weight in one["weights"].items():
         assert (two["weights"][name] - weight).abs().max() <= 1e-7, name
     for ours, theirs in zip(two["rows"], one["rows"], strict=True):
-        for name in {*theirs} - {"step_time", "epoch", "time/sync", "time/rollouts"}:
+        for name in (n for n in theirs if n not in ("step_time", "epoch") and "time/" not in n):
             assert ours[name] == pytest.approx(theirs[name], rel=1e-4, abs=2e-6), name
     moved = torch.cat([(one["weights"][n] - w).abs().flatten() for n, w in start(folder).items()])
     assert moved.max() > 1e-4 and one["rows"][0]["grad_norm"] > 0.01

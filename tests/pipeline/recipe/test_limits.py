@@ -102,6 +102,45 @@ def test_memory_that_is_not_there_ends_a_run_and_no_plan(tmp_path):
         load_recipe(path, setting, to_run=True)
 
 
+@pytest.mark.parametrize(
+    ("devices", "place"),
+    [
+        ("{processes: 5000, sharding: ddp}", "runtime.devices.processes: 5,000 are to be started"),
+        (
+            "{engine: {kind: server, replicas: 900}}",
+            "runtime.devices.engine: 900 are to be started",
+        ),
+    ],
+)
+def test_more_processes_than_cpus_end_a_run_and_no_plan(tmp_path, devices, place):
+    path = tmp_path / "small.yaml"
+    path.write_text(RECIPE.replace("{id: rl,", "{id: rl, rollouts: {max_model_len: 64},"))
+    settings = [f"runtime.devices={devices}", "runtime.stages.rl.devices.engine={kind: server}"]
+    settings = settings[: 2 if "processes" in devices else 1]
+    load_recipe(path, settings)
+    with pytest.raises(BadInput) as caught:
+        load_recipe(path, settings, to_run=True)
+    assert place in caught.value.message
+
+
+def test_servers_that_already_run_need_their_secret_and_a_folder_before_anything_runs(
+    tmp_path, monkeypatch
+):
+    path, folder = tmp_path / "small.yaml", tmp_path / "weights"
+    layout = f"{{kind: remote, urls: ['http://10.0.0.2:8000'], weights_dir: {folder}}}"
+    setting = [f"runtime.devices.engine={layout}"]
+    path.write_text(RECIPE)
+    monkeypatch.delenv("UPHILL_SERVER_SECRET", raising=False)
+    load_recipe(path, setting)
+    with pytest.raises(BadInput) as caught:
+        load_recipe(path, setting, to_run=True)
+    assert "devices.engine.secret_env: the environment variable UPHILL" in caught.value.message
+    assert f"devices.engine.weights_dir: there is no folder {folder}" in caught.value.message
+    folder.mkdir()
+    monkeypatch.setenv("UPHILL_SERVER_SECRET", "0" * 32)
+    load_recipe(path, setting, to_run=True)
+
+
 def test_a_run_from_a_larger_machine_is_evaluated_with_the_cores_that_are_here():
     assert settings(Plan("x", (), runtime={"threads": 99_999}))["threads"] == len(
         os.sched_getaffinity(0)
