@@ -3,7 +3,7 @@ it with FSDP2.
 
     python -m benchmarks.fsdp_memory [--processes 2] [--layers 16]
 
-Prints JSON: for each process the rise of its peak memory over what it held before the stage began
+Writes and prints `results/fsdp_memory.json`: for each process the rise of its peak memory over what it held before the stage began
 (MiB), the largest rise of the several over that of the one, and the largest difference between the
 final weights."""
 
@@ -16,6 +16,9 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from benchmarks.harness import RESULTS, commit, machine
+from common.files import write_json
 
 WIDTH, ROWS, STEPS = 384, 2, 2
 STAGE = {"id": "sft", "kind": "sft", "on": "prompts", "train": "full", "batch_size": ROWS}
@@ -126,7 +129,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.rank is None:
-        print(json.dumps(compare(given.processes, given.layers), indent=2))
+        head = {"command": "python -m benchmarks.fsdp_memory", "commit": commit()}
+        figures = {**head, "machine": machine(), **compare(given.processes, given.layers)}
+        write_json(RESULTS / "fsdp_memory.json", figures)
+        print(json.dumps(figures, indent=2))
     else:
         print(train(given.root, given.folder, given.rank, given.processes))
 

@@ -118,6 +118,27 @@ def summary(found: dict[tuple[int, str], dict[str, Any]]) -> dict[str, Any]:
     return {"layouts": layouts, "overlap": interval(ratios)}
 
 
+def table(figures: dict[str, Any]) -> str:
+    """The layouts as a Markdown table, and the overlap below it."""
+    names = "layout", "seconds a step", "score after, before", "largest gap", "sync", "rollouts"
+    lines = [f"| {' | '.join(names)} | waited |", "| --- " * 7 + "|"]
+    for name, one in figures["layouts"].items():
+        seconds, waits = one["seconds_per_step"], one["waits"]
+        cells = [
+            name,
+            f"{seconds['median']:.2f} [{seconds['low']:.2f}, {seconds['high']:.2f}]",
+            f"{one['score']:.3f}, {one['score_before']:.3f}",
+            f"{one['largest_gap']:.1e}",
+            f"{one['sync_share']:.1%}",
+            f"{waits['time/rollouts']:.2f} s",
+            f"{waits['time/waited_for_rollouts']:.2f} s",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    overlap = figures["overlap"]
+    ratio = f"{overlap['mean']:.2f} [{overlap['low']:.2f}, {overlap['high']:.2f}]"
+    return "\n".join([*lines, "", f"B's seconds over D's: {ratio}"])
+
+
 def main() -> None:
     results = Results("processes", "make bench-processes")
     found: dict[tuple[int, str], dict[str, Any]] = {}
@@ -127,7 +148,7 @@ def main() -> None:
             found[seed, layout] = results.part(name, CODE, lambda: measured(seed, layout))  # noqa: B023
         groups = results.part(f"groups-{seed}", CODE, lambda: same_groups(seed))  # noqa: B023
         results.write({**summary(found), "one_server_and_two": groups})
-    print(summary(found))
+    print(table(summary(found)))
 
 
 if __name__ == "__main__":
