@@ -3,9 +3,9 @@ it with FSDP2.
 
     python -m benchmarks.fsdp_memory [--processes 2] [--layers 16]
 
-Writes and prints `results/fsdp_memory.json`: for each process the rise of its peak memory over what it held before the stage began
-(MiB), the largest rise of the several over that of the one, and the largest difference between the
-final weights."""
+Writes and prints `results/fsdp_memory.json`: for each process the rise of its peak memory over what
+it held before the stage began (MiB), the largest rise of the several over that of the one, and the
+largest difference between the final weights."""
 
 import argparse
 import json
