@@ -15,8 +15,8 @@ from typing import Any, cast
 import numpy as np
 
 from benchmarks.harness import RESULTS, commit, machine
-from benchmarks.sft_step import peak_gib
 from common.files import write_json
+from common.process_memory import peak_memory_mib
 from curriculum.config import Posterior
 from curriculum.curriculum import Curriculum
 from curriculum.ledger import Ledger
@@ -43,13 +43,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "ledger.sqlite") as ledger:
         figures["add_seconds"] = fill(ledger, rng)
         figures["file_mib"] = (Path(folder) / "ledger.sqlite").stat().st_size / 2**20
-        before = peak_gib()
+        before = peak_memory_mib() / 1024
         figures |= measured_steps(ledger, rng)
         start = time.perf_counter()
         ledger.snapshot(Path(folder) / "copy.sqlite")
         figures["snapshot_seconds"] = time.perf_counter() - start
         figures |= first_rollouts(ledger)
-    figures |= {"peak_gib": peak_gib(), "peak_gib_before_opening": before}
+    figures |= {"peak_gib": peak_memory_mib() / 1024, "peak_gib_before_opening": before}
     head = {"command": "python -m benchmarks.million", "commit": commit(), "machine": machine()}
     write_json(RESULTS / "million.json", {**head, **figures})
     print((RESULTS / "million.json").read_text())

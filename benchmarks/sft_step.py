@@ -9,7 +9,6 @@ over float32 weights."""
 import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from peft import get_peft_model
 from torch import nn
 
 from benchmarks.harness import medians
+from common.process_memory import peak_memory_mib
 from models.adapters import adapted
 from models.config import LoraConfig
 from models.packaged import resolve_dense
@@ -68,16 +68,7 @@ def main() -> None:
     train, precision, sides = sys.argv[1:]
     runs = {side: step(model(side, train), precision) for side in sides.split(",")}
     seconds = medians(runs, ROUNDS if len(runs) > 1 else 1)
-    print(json.dumps({"seconds": seconds, "peak_gib": peak_gib()}))
-
-
-def peak_gib() -> float:
-    """Most memory this program held. Not `ru_maxrss`, which begins with that of the process that
-    started it."""
-    line = next(
-        x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM")
-    )
-    return int(line.split()[1]) / 2**20
+    print(json.dumps({"seconds": seconds, "peak_gib": peak_memory_mib() / 1024}))
 
 
 if __name__ == "__main__":

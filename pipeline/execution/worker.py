@@ -7,7 +7,6 @@ that started it. At SIGTERM it stops once the stage has saved its state."""
 import ctypes
 import importlib
 import os
-import resource
 import signal
 import sys
 import traceback
@@ -19,6 +18,7 @@ from common.divergence import DivergenceLimits
 from common.errors import RunFailed, UphillError
 from common.execution import ExecutionConfig, devices_of
 from common.files import read_json
+from common.process_memory import peak_memory_mib
 from common.stage import Outputs, StageContext
 from pipeline.execution.channel import CHANNEL, TOKEN, Channel, connected, inherited, is_json
 from pipeline.execution.faults import fault_of, lost_peer, what_to_lower
@@ -75,7 +75,7 @@ def run_stage(
         metrics=outputs.metrics if context.main else {},
         tokens_generated=outputs.tokens_generated,
         tokens_trained=outputs.tokens_trained,
-        peak_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        peak_memory_mib=peak_memory_mib(),
     )
 
 

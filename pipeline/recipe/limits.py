@@ -98,14 +98,15 @@ def _threads(recipe: Recipe) -> list[Problem]:
 
 def _process_problems(recipe: Recipe) -> Iterator[Problem]:
     """Stages with more training processes, or more servers, than this machine has CPUs."""
+    cpus = os.cpu_count() or 1
     for stage in declared(recipe):
         devices, engine = stage.execution.devices, stage.execution.devices.engine
         servers = engine.replicas if isinstance(engine, Servers) else 0
         counts = {"processes": 0 if devices.launcher else devices.processes, "engine": servers}
         for name, count in counts.items():
             setting = f"devices.{name}"
-            if count > cores() and setting in stage.config.reads_execution:
-                message = f"{count:,} are to be started, and this process may run on {cores()} CPUs"
+            if count > cpus and setting in stage.config.reads_execution:
+                message = f"{count:,} are to be started, and this machine has {cpus} CPUs"
                 path = execution_path(recipe.runtime, stage.config, setting)
                 yield Problem(path, f"{message} ({stage.config.id})", "lower it")
 

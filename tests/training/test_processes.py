@@ -1,5 +1,6 @@
 """What the processes of a stage agree on; in one process nothing is agreed on."""
 
+import os
 from typing import Any
 
 import pytest
@@ -106,6 +107,7 @@ def test_the_trainer_must_have_taken_the_layout(layout, count, model, right):
 @pytest.fixture
 def one_gloo_process(monkeypatch):
     """accelerate as in one of several gloo processes."""
+    before = dict(os.environ)  # accelerate adds variables of its own
     for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -116,6 +118,8 @@ def one_gloo_process(monkeypatch):
     yield
     distributed.destroy_process_group()
     AcceleratorState._reset_state(reset_partial_state=True)
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
 
 
 def kind_of(plugin: Any) -> Any:

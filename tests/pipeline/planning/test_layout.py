@@ -36,7 +36,7 @@ def test_one_process_holds_everything_and_nothing_else_starts(folder):
     for stage in ("filter", "sft", "rl", "dpo", "eval-dpo"):
         assert layouts[stage]["gpus"] == 1 and "by_server_gpu" not in layouts[stage]
         assert layouts[stage]["by_process"]["total_gib"] == gib(memory[stage].total())
-    assert layouts["rl"]["engine"] == {"kind": "in_process"}
+    assert layouts["rl"]["engine"] == {"kind": "in_process", "memory_share": 0.4}
     assert layouts["sft"]["engine"] is None and layouts["filter"]["trainer"] is None
 
 

@@ -84,6 +84,7 @@ FULL: dict[str, Any] = {
     },
     "runtime": {
         "keep": {},
+        "devices": {"engine": {"kind": "in_process"}},
         "stages": {
             "rl": {"devices": {"engine": {"kind": "server"}}},
             "filter": {
