@@ -65,7 +65,8 @@ EXAMPLES = {
     ],
 }
 """Examples (question, answer) per capability for SmolLM2. Nano was trained on the form."""
-CODE = ("judges", "rollouts/engine.py", "benchmarks/judges.py")
+ENGINE = ("rollouts/engine.py", "rollouts/sampling.py", "rollouts/vllm_settings.py")
+CODE = ("judges", *ENGINE, "benchmarks/judges.py")
 MODELS = {
     "smollm2": "smollm2-135m-instruct",
     "nano": str(ROOT / "runs/bench-curriculum/start/bench-curriculum/03-sft/checkpoint"),

@@ -32,11 +32,11 @@ from common.files import read_json, write_json
 RECIPE = ROOT / "benchmarks" / "recipes" / "process-kills.yaml"
 WORK = ROOT / "runs" / "bench-process-kills"
 LAYOUTS = ("C", "D")
-KILLS = 5
+KILLS = 8
 """In a trial."""
 TRIALS = 6
 """Of each layout."""
-WITHIN_S = 45.0
+WITHIN_S = 40.0
 """Kills come at most this long after the RL stage began or went on."""
 VICTIMS = {
     "rank": "pipeline.execution.worker",
