@@ -21,6 +21,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,12 @@ VICTIMS = {
 def below(pid: int) -> Iterator[int]:
     """A process and all that it started, as far as they are still its descendants."""
     yield pid
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except (FileNotFoundError, ProcessLookupError):
-        return
+    children = list[str]()
+    for thread in Path(f"/proc/{pid}/task").glob(
+        "*"
+    ):  # a child belongs to the thread that began it
+        with suppress(FileNotFoundError, ProcessLookupError):
+            children += (thread / "children").read_text().split()
     for child in children:
         yield from below(int(child))
 
