@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ START_SECONDS = 600.0
 TAIL = 2000
 """Characters of a server's log in an error."""
 HOST = "127.0.0.1"
+LAST_SECONDS = 2.0
+"""Time in which what a server started ends after it."""
 STARTS = 3
 """Times that a server is started before it counts as one that cannot be."""
 WRONG_OPTIONS = 2
@@ -147,11 +150,24 @@ class OwnServer:
         self.wait()
 
     def end(self) -> None:
-        """End the process and all that it started, at once: there is nothing that it would save."""
-        if self.child is not None and self.child.poll() is None:
-            os.killpg(self.child.pid, signal.SIGKILL)
+        """End the process and all that it started, at once: there is nothing that it would save.
+
+        Its helper that removes named semaphores from shared memory ends by itself, once the others
+        are gone, and only then has removed them."""
+        if self.child is not None:
+            self.child.kill()
             self.child.wait()
+            self._end_session()
         shutil.rmtree(self.private, ignore_errors=True)
+
+    def _end_session(self) -> None:
+        assert self.child is not None
+        until = time.monotonic() + LAST_SECONDS
+        with suppress(ProcessLookupError):  # nobody is left
+            while time.monotonic() < until:
+                os.killpg(self.child.pid, 0)
+                time.sleep(0.02)
+            os.killpg(self.child.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """End the process and give its port back."""
