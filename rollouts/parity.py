@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import RunFailed
-from models.routing import differing, moe_layers, routing
 from rollouts.interface import RolloutEngine, SeveralCopies
 
 
@@ -93,21 +92,3 @@ def check(
 
 def _flat(rows: Sequence[Sequence[float]]) -> Tensor:
     return torch.tensor([value for row in rows for value in row])
-
-
-def experts_differ(
-    engine: RolloutEngine,
-    policy: nn.Module,
-    prompts: Sequence[list[int]],
-    completions: Sequence[list[int]],
-) -> float | None:
-    """Share of (MoE layer, token) pairs of given sequences (token ids) that engine and policy route
-    to different experts.
-
-    None where the engine does not expose its routing, and for a policy without experts.
-    """
-    sequences = [
-        prompt + completion for prompt, completion in zip(prompts, completions, strict=True)
-    ]
-    chosen = engine.routing(sequences) if moe_layers(policy) else None
-    return None if chosen is None else differing(chosen, routing(policy, sequences))

@@ -56,10 +56,14 @@ class Following(SameWeights):
 class Batches(GivenBatch):
     """Groups in the first and third step, nothing to train on in the second."""
 
+    def __init__(self, engine: Following) -> None:
+        super().__init__(StepBatch(), engine)
+        self.policy = engine.policy
+
     def collect(self, step, version):
         if step == 1:
             return StepBatch(version=version)
-        policy = self.engine.policy  # type: ignore[attr-defined]
+        policy = self.policy
         groups = [group(f"g{n}", policy, *shape) for n, shape in enumerate(SHAPES)]
         rows = self.rows_per_forward
         tokens = sum(one.loss_tokens for one in groups)
@@ -95,7 +99,7 @@ def main(folder: str, rank: str, count: str, sharding: str, train: str, kl_weigh
     reference = reference_of(config, trained.policy, start)
     leader = None
     if context.main:
-        given: Any = Batches(StepBatch(), Following(copy.deepcopy(load_policy(start))))
+        given: Any = Batches(Following(copy.deepcopy(load_policy(start))))
         given.rows_per_forward = ROWS * of
         leader = Leader(StepRollouts(given, ahead=0, steps=3), given, of)
     probe = Probe([[20, 21]], [[22, 23]])

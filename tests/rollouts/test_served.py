@@ -26,6 +26,7 @@ from common.execution import ExecutionConfig
 from models.adapters import policy_weights
 from models.checkpoint import load_policy, load_tokenizer, save_policy
 from models.nano import nano_model, nano_tokenizer
+from models.routing import differing, routing
 from rollouts import parity
 from rollouts.config import RolloutConfig
 from rollouts.served import ABOUT, PUBLISH, RUN, together
@@ -139,7 +140,8 @@ def test_every_server_computes_with_what_was_published(pool, checkpoint, prompts
     assert parity.check(engine, policy, *sequences).mean < 1e-6
     for row, own in zip(engine.score(*sequences), engine.score_each(*sequences)[0], strict=True):
         assert row == pytest.approx(own, abs=1e-5)
-    assert parity.experts_differ(engine, policy, *sequences) == 0.0
+    whole = [p + c for p, c in zip(*sequences, strict=True)]
+    assert differing(engine.routing(whole), routing(policy, whole)) == 0.0
     both = engine.next_token(prompts, [5, 9])
     with torch.no_grad():
         logits = policy(input_ids=torch.tensor([prompts[7]])).logits[0, -1].log_softmax(-1)
