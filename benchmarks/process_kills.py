@@ -22,6 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ RECIPE = ROOT / "benchmarks" / "recipes" / "process-kills.yaml"
 WORK = ROOT / "runs" / "bench-process-kills"
 LAYOUTS = ("C", "D")
 KILLS = 8
-"""In a trial."""
-TRIALS = 6
-"""Of each layout."""
+"""In a trial, at most: a run may end before."""
+OF_EACH = 30
+"""Kills in each layout, at least."""
 WITHIN_S = 40.0
 """Kills come at most this long after the RL stage began or went on."""
 VICTIMS = {
@@ -135,16 +136,16 @@ def disturb(folder: Path, layout: str, draw: random.Random) -> dict[str, Any] | 
     listening, shared = ports(), shared_memory()
     log = folder / "run.log"
     process = start(RECIPE, folder, options(layout), log)
-    wait, victim = draw.uniform(1.0, WITHIN_S), draw.choice(list(VICTIMS))
+    wait = draw.uniform(1.0, WITHIN_S)
     end = time.monotonic() + wait
     while time.monotonic() < end:
         if process.poll() is not None:
             return None
         time.sleep(0.05)
     alive = {pid: kind_of(pid) for pid in below(process.pid)}
-    chosen = [pid for pid, kind in alive.items() if kind == victim] or [process.pid]
-    victim = victim if chosen != [process.pid] else "runner"
-    os.kill(draw.choice(sorted(chosen)), signal.SIGKILL)
+    victim = draw.choice(sorted({kind for kind in alive.values() if kind}))
+    chosen = sorted(pid for pid, kind in alive.items() if kind == victim)
+    os.kill(draw.choice(chosen), signal.SIGKILL)
     began, size = time.monotonic(), log.stat().st_size
     while process.poll() is None and log.stat().st_size == size:
         time.sleep(0.05)
@@ -194,10 +195,16 @@ def summary(trials: Mapping[str, dict[str, Any]]) -> None:
 
 def main() -> None:
     trials: dict[str, dict[str, Any]] = {}
-    for number in range(TRIALS):
+    done = Counter[str]()
+    for number in count():
         for layout in LAYOUTS:
+            if done[layout] >= OF_EACH:
+                continue
             trials[f"{layout}-{number}"] = trial(layout, number)
+            done[layout] += len(trials[f"{layout}-{number}"]["kills"])
             summary(trials)
+        if min(done[layout] for layout in LAYOUTS) >= OF_EACH:
+            break
 
 
 if __name__ == "__main__":
