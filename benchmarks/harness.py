@@ -21,6 +21,8 @@ from common.files import read_json, write_json
 
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parents[1]
+CHANGES = "+changes"
+"""Added to a commit where the working tree differs from it."""
 
 
 def medians(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -80,11 +82,13 @@ def commit() -> str:
         capture_output=True,
         text=True,
     )
-    return run.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
+    return run.stdout.strip() + (CHANGES if changed.stdout.strip() else "")
 
 
 def unchanged(since: str, paths: Sequence[str]) -> bool:
-    """Whether these files are what they were at a commit."""
+    """Whether these files are what they were at a commit, which must be one without `+changes`."""
+    if since.endswith(CHANGES):
+        return False
     return subprocess.run(["git", "diff", "--quiet", since, "--", *paths], cwd=ROOT).returncode == 0
 
 

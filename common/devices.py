@@ -30,8 +30,7 @@ class Servers(Config):
     tensor_parallel: int = Field(default=1, ge=1)
     """GPUs over which each server divides the model; 1 on a CPU."""
     cores: int | None = Field(default=None, ge=1, examples=[1])
-    """CPU cores of each server, which the trainer then leaves alone; not set: an even share. Not
-    read on GPUs."""
+    """CPU cores of each server, which the trainer then leaves alone; not set: an even share."""
     memory_share: float = Field(default=0.9, gt=0, lt=1)
     """Share of a GPU's memory that a server takes for weights and cache. Not read on a CPU."""
 

@@ -7,12 +7,17 @@ cut after its first entry, which may be an index, the name of a GPU (`GPU-...`) 
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from common.devices import DevicesConfig, Servers
+from common.errors import BadInput
+from common.execution import devices_of
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 DRIVER = Path("/proc/driver/nvidia/gpus")
 """Contains one folder per GPU of the machine."""
+SHARED = 0.5
+"""Largest `memory_share` of a server whose GPU a training process uses too."""
 
 
 def first_visible(environ: Mapping[str, str]) -> str:
@@ -42,12 +47,38 @@ def visible(environ: Mapping[str, str], driver: Path = DRIVER) -> list[str]:
     return [] if not entries[0] or entries[0].startswith("-") else entries
 
 
+def require_enough(
+    stage: str,
+    execution: Mapping[str, Any],
+    environ: Mapping[str, str],
+    driver: Path = DRIVER,
+) -> None:
+    """BadInput where a stage with these execution settings needs more GPUs than the runner may use.
+    Servers may share the GPUs of training processes if they leave them memory. Without any GPU
+    everything runs on the CPU."""
+    gpus, devices = visible(environ, driver), devices_of(execution)
+    engine = devices.engine
+    trains = "processes" in execution.get("devices", {}) and not devices.launcher
+    processes = devices.processes if trains else 0
+    servers = engine.replicas * engine.tensor_parallel if isinstance(engine, Servers) else 0
+    shares = isinstance(engine, Servers) and engine.memory_share <= SHARED and servers <= len(gpus)
+    needed = max(processes, servers) if shares else processes + servers
+    if not gpus or needed <= len(gpus):
+        return
+    share = f", or let them share GPUs with memory_share: {SHARED:g} or less" if servers else ""
+    raise BadInput(
+        f"runtime.stages.{stage}.devices: {processes} training processes and {servers} GPUs of"
+        f" servers need {needed} GPUs, and {len(gpus)} may be used ({','.join(gpus)})",
+        f"lower processes, replicas or tensor_parallel{share}",
+    )
+
+
 def divided(
     environ: Mapping[str, str], devices: DevicesConfig, driver: Path = DRIVER
 ) -> tuple[str, tuple[str, ...]]:
     """`CUDA_VISIBLE_DEVICES` of the training processes, of which each takes the one with its local
     number, and of each server. Servers have the last GPUs; they share the others' GPUs if there are
-    not enough."""
+    not enough (`require_enough` says when that is allowed)."""
     gpus, engine = visible(environ, driver), devices.engine
     if not gpus:
         return first_visible(environ), ()

@@ -17,7 +17,7 @@ from pipeline.execution.budget import Budget
 from pipeline.execution.early import run_early_check
 from pipeline.execution.failures import missing_folder
 from pipeline.execution.gate import check_gate_of
-from pipeline.execution.gpus import notice
+from pipeline.execution.gpus import notice, require_enough
 from pipeline.execution.prune import prune
 from pipeline.execution.redo import refuse_stale, set_folder_aside, to_redo
 from pipeline.execution.request import RunRequest
@@ -51,6 +51,7 @@ def run_plan(request: RunRequest) -> None:
         for node in nodes:
             if node.adopts and (node.id in again or states[node.id].state != "done"):
                 require_source(node.id, Path(node.adopts))
+            require_enough(node.id, node.execution, os.environ)
         save_plan(request.run, request.plan)
         alone = all(devices_of(node.execution).alone for node in request.plan.nodes)
         if alone and (message := notice(os.environ)):

@@ -27,14 +27,19 @@ def root(tmp_path_factory):
     inputs = pair_inputs(root / "inputs", PAIRS)
     for name, stage in STAGES.items():
         alone(root, job(f"one-{name}", stage, inputs, sgd=True, rows_per_forward=8))
-    together(
-        root,
-        [
-            job(f"{kind}-{name}", stage, inputs, kind, sgd=True, rows_per_forward=2)
-            for kind in SHARDINGS
-            for name, stage in STAGES.items()
-        ],
-    )
+    jobs = [
+        job(f"{kind}-{name}", stage, inputs, kind, sgd=True, rows_per_forward=2)
+        for kind in SHARDINGS
+        for name, stage in STAGES.items()
+    ]
+    for kind in SHARDINGS:
+        at_once = {"rows_per_forward": 2, "save_every": 1}
+        begun = job(f"{kind}-begun", FULL, inputs, kind, stop=(1, 1), sgd=True, **at_once)
+        again = {**begun, "name": f"{kind}-again", "stop": None}
+        jobs += [begun, again]
+    found = together(root, jobs)
+    for kind in SHARDINGS:
+        assert [one["error"] for one in found[f"{kind}-begun"]] == ["Interrupted"] * 2
     return root
 
 
@@ -59,3 +64,10 @@ def test_the_figures_are_those_of_all_pairs(root, kind, name):
     for row, other in zip(rows, wanted, strict=True):
         assert row == pytest.approx(other, rel=1e-4, abs=1e-6), other["step"]
     assert {"rewards/margins", "logps/chosen", "num_tokens", "grad_norm"} <= rows[0].keys()
+
+
+@pytest.mark.parametrize("kind", SHARDINGS)
+def test_a_stopped_stage_goes_on_in_the_same_bytes(root, kind):
+    for name in ("checkpoint/model.safetensors", "metrics.jsonl", "pairs.jsonl"):
+        begun, whole = root / f"{kind}-begun" / name, root / f"{kind}-full" / name
+        assert begun.read_bytes() == whole.read_bytes(), name

@@ -130,3 +130,16 @@ def test_a_checkpoint_in_parts_is_refused_without_sharding_and_read_by_another_n
     assert result["metrics"]["steps"] == 3 and gap(root, folder, "fsdp2-adam") < 1e-6
     marker = read_sealed(root / folder / "resume" / "checkpoint-3" / "complete.json")
     assert marker["devices"] == {"processes": 1, "sharding": "fsdp2"}
+
+
+def test_three_processes_end_in_the_weights_of_one(root, inputs, found):
+    # 5 rows a step, one at once: in the second of two passes one process has none.
+    jobs = [
+        job(f"three-{kind}", FULL, inputs, kind, sgd=True, rows_per_forward=1) for kind in SHARDINGS
+    ]
+    together(root, jobs, processes=3)
+    for kind in SHARDINGS:
+        assert gap(root, f"three-{kind}", "one-full") < 1e-7
+        assert logged(root, f"three-{kind}")[-1] == pytest.approx(
+            logged(root, "one-full")[-1], rel=1e-4
+        )

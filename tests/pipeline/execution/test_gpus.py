@@ -5,7 +5,8 @@ import pytest
 
 from builders.toy_runs import ONE, TWO
 from common.devices import DevicesConfig
-from pipeline.execution.gpus import VARIABLE, divided, first_visible, notice
+from common.errors import BadInput
+from pipeline.execution.gpus import VARIABLE, divided, first_visible, notice, require_enough
 
 MIG = "MIG-d9a47cfb-d1f2-d08c-b40e-0812b597ae69"
 
@@ -79,3 +80,26 @@ def test_without_the_variable_the_machines_gpus_are_divided(tmp_path):
     for number in range(2):
         (tmp_path / f"0000:{number}:00.0").mkdir()
     assert divided({}, layout, tmp_path) == ("0", ("1",))
+
+
+@pytest.mark.parametrize(
+    ("given", "devices", "needed"),
+    [
+        ("0,1", {"processes": 2, "sharding": "ddp"}, None),
+        ("0,1", {"processes": 3, "sharding": "ddp"}, 3),
+        ("0,1,2", server(processes=2), None),
+        ("0", server(processes=1), 2),
+        ("0", server(processes=1, memory_share=0.4), None),
+        ("0,1", server(processes=2, memory_share=0.4, replicas=3), 5),
+        ("0,1,2,3", server(processes=1, replicas=2, tensor_parallel=2), 5),
+        ("0", {"engine": {"kind": "server"}}, None),
+        ("", server(processes=4), None),
+    ],
+)
+def test_more_gpus_than_there_are_end_the_run_before_it_starts(given, devices, needed):
+    layout = {"devices": devices}
+    if needed is None:
+        require_enough("rl", layout, {VARIABLE: given})
+        return
+    with pytest.raises(BadInput, match=f"stages.rl.devices: .* need {needed} GPUs, and .*{given}"):
+        require_enough("rl", layout, {VARIABLE: given})
