@@ -4,6 +4,7 @@ its routers choose. Importing this module registers the weight transfer of `tran
 from typing import Any
 
 from rollouts import routes
+from rollouts.held import held
 from rollouts.served import transfer
 
 
@@ -16,6 +17,10 @@ class WorkerExtension:
     def uphill_checksum(self) -> str | None:
         """The checksum of the model's weights, as in `SafetensorsEngine.checksum`."""
         return self.weight_transfer_engine.checksum
+
+    def uphill_held(self) -> dict[str, str]:
+        """The digest of every tensor that the model computes with (`rollouts/held.py`)."""
+        return held(self.model_runner.get_model())
 
     def uphill_listen(self) -> None:
         """Begin to collect the experts that routers choose."""

@@ -60,7 +60,7 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
         context,
         start=start,
         probe=router_sequences,
-        shown=("reward", "mixed_share", "parity/rollout_gap"),
+        shown=("reward", "mixed_share", "parity/rollout_gap", "parity/rollout_drift"),
         extra=leader.save if leader else lambda folder: None,
     )
     proof = trainer.proof()
