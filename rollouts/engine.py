@@ -107,15 +107,9 @@ class Engine(RolloutEngine):
         return [sampling.token_scores(output, tokens) for output in outputs]
 
     def routing(self, sequences: Sequence[list[int]]) -> Tensor | None:
-        parts = []
-        for ids in sequences:
-            with routes.listening(self._llm) as chosen:
-                self._run([ids], sampling.prompt_only())
-            experts = routes.stacked(chosen)
-            if experts is None:
-                return None
-            parts.append(experts[:, : len(ids)])
-        return torch.cat(parts, dim=1)
+        with routes.listening(self._llm) as chosen:
+            self._run(sequences, sampling.prompt_only())
+        return routes.stacked(chosen, sum(map(len, sequences)))
 
     def publish(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
         if self._config.exact:

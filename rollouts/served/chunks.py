@@ -93,15 +93,15 @@ class Chunks:
         return [sampling.token_scores(output, tokens) for output in outputs], weights
 
     async def _routing(self, asked: Answer) -> tuple[list[Any], Answer]:
-        answers, weights = list[Any](), await self._weights()
-        for ids in asked["prompts"]:
-            await self._engine.collective_rpc("uphill_listen")
-            try:
-                await self._outputs([ids], [sampling.prompt_only()])
-            finally:
-                heard = await self._engine.collective_rpc("uphill_heard")
-            answers.append(heard[0])
-        return answers, weights
+        sequences = asked["prompts"]
+        await self._engine.collective_rpc("uphill_listen")
+        try:
+            settings = [sampling.prompt_only() for _ in sequences]
+            _, weights = await self._outputs(sequences, settings)
+        finally:
+            lengths = [len(ids) for ids in sequences]
+            heard = await self._engine.collective_rpc("uphill_heard", args=(lengths,))
+        return heard[0], weights
 
     async def _outputs(
         self, prompts: Sequence[list[int]], settings: Sequence[Any]

@@ -131,10 +131,7 @@ class ServedEngine(RolloutEngine):
         heard = self._divided({"kind": "routing"}, prompts=sequences)
         if any(one is None for one in heard):
             return None
-        parts = [
-            torch.tensor(one)[:, : len(ids)] for one, ids in zip(heard, sequences, strict=True)
-        ]
-        return torch.cat(parts, dim=1)
+        return torch.cat([torch.tensor(one) for one in heard], dim=1)
 
     def publish(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
         """Replace the weights of all servers, as the interface says.

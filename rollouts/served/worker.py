@@ -27,9 +27,11 @@ class WorkerExtension:
         self._uphill_chosen = routes.ChosenExperts()
         routes.listen(self._uphill_chosen, self.model_runner.get_model())
 
-    def uphill_heard(self) -> list[list[list[int]]] | None:
-        """What was collected, (layers, tokens, top-k), or None where routers cannot be observed.
-        Ends the collecting."""
+    def uphill_heard(self, lengths: list[int]) -> list[list[list[list[int]]] | None]:
+        """What was collected for sequences of these lengths, each (layers, tokens, top-k), or None
+        where routers cannot be observed. Ends the collecting."""
         routes.listen(None, self.model_runner.get_model())
-        chosen = routes.stacked(self._uphill_chosen)
-        return None if chosen is None else chosen.tolist()
+        chosen = routes.stacked(self._uphill_chosen, sum(lengths))
+        if chosen is None:
+            return [None] * len(lengths)
+        return [part.tolist() for part in chosen.split(lengths, dim=1)]
