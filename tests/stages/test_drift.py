@@ -21,6 +21,7 @@ from stages.rl.groups import Group, Member
 from stages.rl.passes import forward_passes
 
 START = nano_model(nano_tokenizer(), seed=3)
+ROUNDED_START = copy.deepcopy(START).to(torch.bfloat16)
 PROMPT = [20, 21, 22]
 ROUNDED = {"rollouts": {"dtype": "bfloat16"}}
 
@@ -38,13 +39,14 @@ def batch_of(ratio):
 def stepped(folder, ratio, **settings):
     """The trainer after one training step, and its gradient."""
     model = copy.deepcopy(START)
-    trainer = rl_trainer(model, folder, batch_of(ratio), engine=SameWeights(START), **settings)
+    engine = SameWeights(ROUNDED_START if "rollouts" in settings else START)
+    trainer = rl_trainer(model, folder, batch_of(ratio), engine=engine, **settings)
     trainer.training_step(model, {})
     parts = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
     return trainer, torch.cat(parts)
 
 
-@pytest.mark.parametrize(("ratio", "weight"), [(1.02, 1.02), (0.97, 0.97)])
+@pytest.mark.parametrize(("ratio", "weight"), [(1.01, 1.01), (0.99, 0.99)])
 def test_on_policy_rollouts_of_the_rounded_policy_are_weighed_by_their_ratio(
     tmp_path, ratio, weight
 ):
@@ -59,9 +61,17 @@ def test_on_policy_rollouts_of_the_rounded_policy_are_weighed_by_their_ratio(
 
 
 def test_a_drift_past_the_tolerance_stops_the_run_in_words_of_its_own(tmp_path):
-    with pytest.raises(RunFailed, match=r"drift check failed on the rollouts of version 0.*0\.182"):
-        stepped(tmp_path, 1.2, **ROUNDED)
-    stepped(tmp_path, 1.2, **ROUNDED, drift_tolerance=0.3)
+    with pytest.raises(RunFailed, match=r"drift check failed on the rollouts of version 0.*0\.405"):
+        stepped(tmp_path, 1.5, **ROUNDED)
+    with pytest.raises(RunFailed, match=r"failed after publishing version 0.*1e-06, drift_tol"):
+        stepped(tmp_path, 1.0, **ROUNDED, drift_tolerance=1e-6)
+
+
+def test_later_drift_is_held_to_that_of_the_first_publication(tmp_path):
+    tolerance = Tolerance(exact=False, limit=0.1, first=0.001)
+    tolerance.require(gap(torch.tensor([-1.007]), torch.tensor([-1.0])), "now")
+    with pytest.raises(RunFailed, match=r"0\.008, 8 times that of the first publication"):
+        tolerance.require(gap(torch.tensor([-1.009]), torch.tensor([-1.0])), "now")
 
 
 def test_a_gap_of_an_engine_in_float32_stops_as_before(tmp_path):
