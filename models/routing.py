@@ -16,7 +16,8 @@ added up over the layers. It is 1 per layer when load or scores are even. Its gr
 the router, in the backward pass of the trainer's loss."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -174,21 +175,40 @@ def load_metrics(counts: Mapping[int, Tensor]) -> dict[str, float]:
     }
 
 
-@torch.no_grad()
-def routing(policy: nn.Module, sequences: Sequence[list[int]]) -> Tensor:
-    """The experts that every token of the sequences (token ids) chooses: (layers, tokens, K),
-    sorted within a token."""
-    was_training = policy.training
-    policy.eval()
-    blocks, chosen = moe_layers(policy), []
-    logits: dict[int, Tensor] = {}
+@contextmanager
+def listening(policy: nn.Module) -> Iterator[dict[int, list[Tensor]]]:
+    """Collects the experts that the tokens of the forward passes within choose, by layer: one
+    tensor (tokens, K) a pass."""
+    chosen: dict[int, list[Tensor]] = {}
+
+    def hear(layer: int, top_k: int, router: nn.Module, args: Any, output: Any) -> None:
+        chosen.setdefault(layer, []).append(output[1].topk(top_k, dim=1).indices)
+
     hooks = [
-        block.router.register_forward_hook(
-            lambda m, i, out, layer=layer: logits.update({layer: out[1]})
-        )
-        for layer, block in blocks.items()
+        block.router.register_forward_hook(partial(hear, layer, block.top_k))
+        for layer, block in moe_layers(policy).items()
     ]
     try:
+        yield chosen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def stacked(chosen: Mapping[int, Sequence[Tensor]]) -> Tensor:
+    """What `listening` collected, on the CPU: (layers, tokens of all passes, K), sorted within a
+    token."""
+    layers = [torch.cat(list(chosen[layer])) for layer in sorted(chosen)]
+    return torch.stack(layers).sort(-1).values.cpu()
+
+
+@torch.no_grad()
+def routing(policy: nn.Module, sequences: Sequence[list[int]]) -> Tensor:
+    """The experts that every token of the sequences (token ids) chooses, as `stacked` gives
+    them."""
+    was_training = policy.training
+    policy.eval()
+    with listening(policy) as chosen:
         for ids in sequences:
             inputs = torch.tensor([ids], device=next(policy.parameters()).device)
             if isinstance(
@@ -197,15 +217,8 @@ def routing(policy: nn.Module, sequences: Sequence[list[int]]) -> Tensor:
                 policy(input_ids=inputs, use_cache=False, logits_to_keep=1)
             else:
                 plain(policy).model(input_ids=inputs, use_cache=False)
-            tops = [
-                logits[layer].topk(block.top_k, dim=1).indices for layer, block in blocks.items()
-            ]
-            chosen.append(torch.stack(tops).sort(-1).values.cpu())
-    finally:
-        for hook in hooks:
-            hook.remove()
-        policy.train(was_training)
-    return torch.cat(chosen, dim=1)
+    policy.train(was_training)
+    return stacked(chosen)
 
 
 def differing(one: Tensor, other: Tensor) -> float:

@@ -14,7 +14,12 @@ class RolloutConfig(Config):
     """The vLLM engine. Part of a stage's identity: another dtype samples other tokens."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the engine's weights and arithmetic. In RL, bfloat16 with a float32 trainer fails the
-    parity check."""
+    """Type of the engine's weights and arithmetic. In RL, bfloat16 halves the engine's memory, and
+    rollouts are off-policy by its rounding, which `importance` corrects."""
     max_model_len: int = Field(default=512, ge=16)
     """Largest number of tokens of a prompt and its completion together."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the engine computes as the trainer does, up to the order of sums."""
+        return self.dtype == "float32"

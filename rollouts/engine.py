@@ -16,6 +16,7 @@ from common.execution import ExecutionConfig
 from models.chat import encode_chat, encode_text
 from rollouts import environment, routes, sampling, sync
 from rollouts.config import RolloutConfig
+from rollouts.held import Published, held
 from rollouts.interface import UNPUBLISHED, Rollout, RolloutEngine
 from rollouts.vllm_settings import require_one_expert_per_token, vllm_settings
 
@@ -36,7 +37,7 @@ class Engine(RolloutEngine):
         from models.checkpoint import load_tokenizer
 
         self._tokenizer: Any = load_tokenizer(checkpoint)
-        self._max_model_len = config.max_model_len
+        self._config = config
         self._version = UNPUBLISHED
         generator_state = torch.random.get_rng_state()
         settings = vllm_settings(
@@ -54,7 +55,7 @@ class Engine(RolloutEngine):
 
     @property
     def max_model_len(self) -> int:
-        return self._max_model_len
+        return self._config.max_model_len
 
     @property
     def version(self) -> int:
@@ -106,18 +107,17 @@ class Engine(RolloutEngine):
         return [sampling.token_scores(output, tokens) for output in outputs]
 
     def routing(self, sequences: Sequence[list[int]]) -> Tensor | None:
-        parts = []
-        for ids in sequences:
-            with routes.listening(self._llm) as chosen:
-                self._run([ids], sampling.prompt_only())
-            experts = routes.stacked(chosen)
-            if experts is None:
-                return None
-            parts.append(experts[:, : len(ids)])
-        return torch.cat(parts, dim=1)
+        with routes.listening(self._llm) as chosen:
+            self._run(sequences, sampling.prompt_only())
+        return routes.stacked(chosen, sum(map(len, sequences)))
 
     def publish(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
-        sync.load_weights(self._llm, weights)
+        if self._config.exact:
+            sync.load_weights(self._llm, weights)
+        else:
+            published = Published()
+            sync.load_weights(self._llm, published.noting(weights))
+            published.require(self._llm.apply_model(held)[0], "the engine")
         self._version = version
 
     def close(self) -> None:
@@ -131,4 +131,4 @@ class Engine(RolloutEngine):
         return outputs
 
     def _require_room(self, prompt: list[int], new_tokens: int) -> None:
-        sampling.require_room(prompt, new_tokens, self._max_model_len)
+        sampling.require_room(prompt, new_tokens, self._config.max_model_len)

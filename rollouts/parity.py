@@ -1,5 +1,9 @@
-"""Proof that rollouts come from the weights that train: log-probabilities of the engine against
-those of the trainer, token by token."""
+"""Log-probabilities of the engine against those of the trainer, token by token.
+
+Of an engine in float32 they prove that rollouts come from the weights that train: its gap is below
+1e-6 nats, and old weights are far above. An engine in bfloat16 drifts from the trainer by its
+rounding, which is more than an optimiser step. There `held.py` proves the weights, and the drift
+shows that the engine computes what the trainer does with them."""
 
 import math
 from collections.abc import Sequence
@@ -30,6 +34,36 @@ class LogprobGap:
     """Which of several servers was compared; empty for one engine."""
 
 
+DRIFT_FACTOR = 8.0
+"""How many times the drift of the first publication a later one may have."""
+
+
+@dataclass
+class Tolerance:
+    """How far engine and trainer may differ: the one place that decides."""
+
+    exact: bool
+    """Whether the engine computes as the trainer does, up to the order of sums."""
+    limit: float
+    """Largest accepted mean absolute difference, in nats per token."""
+    first: float | None = None
+    """The drift of the first publication, which calibrates that of later ones; not read where the
+    engine is exact."""
+
+    def require(self, measured: LogprobGap, when: str) -> None:
+        """RunFailed when a gap is past the tolerance."""
+        if self.exact:
+            require(measured, self.limit, when)
+        else:
+            limit, why = self._drift_limit()
+            require_drift(measured, limit, why, when)
+
+    def _drift_limit(self) -> tuple[float, str]:
+        if self.first is None or DRIFT_FACTOR * self.first > self.limit:
+            return self.limit, "drift_tolerance"
+        return DRIFT_FACTOR * self.first, f"{DRIFT_FACTOR:g} times that of the first publication"
+
+
 def gap(engine: Tensor, trainer: Tensor) -> LogprobGap:
     """The gap between two flat tensors of log-probabilities of the same tokens."""
     difference = (engine - trainer).abs()
@@ -48,11 +82,30 @@ def require(measured: LogprobGap, tolerance: float, when: str) -> None:
         raise RunFailed(
             f"parity check failed {when}{measured.place}: mean absolute log-probability gap"
             f" {measured.mean:.3g} over {measured.tokens} tokens is past the tolerance"
-            f" {tolerance:g} (engine mean {measured.engine:.6f}, trainer mean"
-            f" {measured.trainer:.6f}, largest gap {measured.largest:.3g})",
+            f" {tolerance:g} ({_means(measured)})",
             "the rollouts do not come from the weights that train: use `rollouts: {dtype:"
             " float32}`; if they are, report this with the stage's log",
         )
+
+
+def require_drift(measured: LogprobGap, limit: float, why: str, when: str) -> None:
+    """RunFailed when an engine in bfloat16 drifts from the trainer by more than `limit`, or by what
+    is not a number; `why` names where the limit comes from."""
+    if not measured.mean <= limit:
+        raise RunFailed(
+            f"drift check failed {when}{measured.place}: mean absolute log-probability gap"
+            f" {measured.mean:.3g} over {measured.tokens} tokens is past {limit:.3g}, {why}"
+            f" ({_means(measured)})",
+            "the engine has the weights that train and computes something else with them than the"
+            " trainer: use `rollouts: {dtype: float32}`, or report this with the stage's log",
+        )
+
+
+def _means(measured: LogprobGap) -> str:
+    return (
+        f"engine mean {measured.engine:.6f}, trainer mean {measured.trainer:.6f}, largest gap"
+        f" {measured.largest:.3g}"
+    )
 
 
 @torch.no_grad()
@@ -60,7 +113,7 @@ def trainer_logprobs(
     policy: nn.Module, prompts: Sequence[list[int]], completions: Sequence[list[int]]
 ) -> Tensor:
     """Log-probability of every completion token (token ids) after its prompt under the trainer's
-    policy: flat, float32, on the CPU."""
+    policy: flat, float32, on the CPU. One forward pass a sequence."""
     was_training = policy.training
     policy.eval()
     rows = []
@@ -80,7 +133,16 @@ def check(
 ) -> LogprobGap:
     """The gap between engine and policy on given sequences (token ids): the largest one where
     several copies of the policy answer."""
-    trainer = trainer_logprobs(policy, prompts, completions)
+    return compare(engine, trainer_logprobs(policy, prompts, completions), prompts, completions)
+
+
+def compare(
+    engine: RolloutEngine,
+    trainer: Tensor,
+    prompts: Sequence[list[int]],
+    completions: Sequence[list[int]],
+) -> LogprobGap:
+    """As `check`, with the trainer's log-probabilities given, flat."""
     if not isinstance(engine, SeveralCopies):
         return gap(_flat(engine.score(prompts, completions)), trainer)
     gaps = [

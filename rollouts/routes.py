@@ -34,11 +34,12 @@ def listening(llm: Any) -> Iterator[ChosenExperts]:
         llm.apply_model(partial(listen, None))
 
 
-def stacked(chosen: ChosenExperts) -> Tensor | None:
-    """What was collected, (layers, tokens, top-k), sorted within a token; None if nothing was."""
-    if not any(chosen.values()):
+def stacked(chosen: ChosenExperts, tokens: int) -> Tensor | None:
+    """What was collected, (layers, tokens, top-k), sorted within a token; None unless it is of as
+    many tokens. vLLM computes sequences in the order in which they are asked."""
+    layers = [torch.cat(chosen[layer]) for layer in sorted(chosen) if chosen[layer]]
+    if not layers or any(len(layer) != tokens for layer in layers):
         return None
-    layers = [torch.cat(chosen[layer]) for layer in sorted(chosen)]
     return torch.stack(layers).long().sort(-1).values
 
 

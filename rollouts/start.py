@@ -11,7 +11,7 @@ from common.execution import ExecutionConfig
 from common.files import read_json
 from common.stage import StageContext
 from rollouts.config import RolloutConfig
-from rollouts.interface import UNPUBLISHED, RolloutEngine
+from rollouts.interface import RolloutEngine
 from rollouts.vllm_settings import require_one_expert_per_token
 
 SILENCE = 600.0
@@ -95,7 +95,6 @@ def _at_addresses(
 ) -> RolloutEngine:
     """Servers of somebody else. They get the checkpoint's weights, whatever they served before."""
     from rollouts.served.client import ServerClient
-    from rollouts.served.handover import checkpoint_tensors
     from rollouts.served.pool import ServedEngine
     from rollouts.served.remote import RemoteServer
 
@@ -113,5 +112,5 @@ def _at_addresses(
     for server in servers:
         server.require(model, config)
     engine = ServedEngine(servers, checkpoint, config, Path(layout.weights_dir), context.note)
-    engine.publish(checkpoint_tensors(checkpoint), UNPUBLISHED)
+    engine.load(checkpoint)
     return engine

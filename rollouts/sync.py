@@ -8,9 +8,10 @@ Four things fail silently when they are left out:
    old layout.
 3. Tied embeddings are sent under both names (`with_tied_head`), or the output head stays old.
 4. The engine's dtype can hold the update: a bfloat16 engine rounds small steps away
-   (`RolloutConfig.dtype`).
+   (`RolloutConfig.dtype`). It has to hold the rounded weights then.
 
-The parity check (`parity.py`) stops the run when one of them fails.
+The parity check (`parity.py`) stops the run when one of them fails, in bfloat16 with the proof of
+the weights (`held.py`).
 """
 
 from collections.abc import Iterable, Iterator

@@ -22,6 +22,7 @@ MAXIMA: Mapping[str, float] = {
     "concurrency": 1_000,
     "cores": 4_096,
     "count": 10_000_000,
+    "drift_tolerance": 1.0,
     "epochs": 1_000,
     "experts": 1_024,
     "group_size": 10_000,

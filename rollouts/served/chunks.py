@@ -43,7 +43,8 @@ class Chunks:
         return {"answers": answers, **weights}
 
     async def publish(self, asked: Answer) -> Answer:
-        """Load the weights of a file; the version and checksum that are served afterwards."""
+        """Load the weights of a file; the version and checksum that are served afterwards. With
+        `prove`, also the digests of what is held."""
         from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
 
         file = {"path": asked["path"], "checksum": asked["checksum"]}
@@ -53,7 +54,7 @@ class Chunks:
                 await self._engine.start_weight_update()
                 await self._engine.update_weights(WeightTransferUpdateRequest(file))
                 await self._engine.finish_weight_update(str(asked["version"]))
-                return await self._weights()
+                return {**await self._weights(), **(await self._held() if asked["prove"] else {})}
             finally:
                 await self._engine.resume_generation()
 
@@ -92,15 +93,15 @@ class Chunks:
         return [sampling.token_scores(output, tokens) for output in outputs], weights
 
     async def _routing(self, asked: Answer) -> tuple[list[Any], Answer]:
-        answers, weights = list[Any](), await self._weights()
-        for ids in asked["prompts"]:
-            await self._engine.collective_rpc("uphill_listen")
-            try:
-                await self._outputs([ids], [sampling.prompt_only()])
-            finally:
-                heard = await self._engine.collective_rpc("uphill_heard")
-            answers.append(heard[0])
-        return answers, weights
+        sequences = asked["prompts"]
+        await self._engine.collective_rpc("uphill_listen")
+        try:
+            settings = [sampling.prompt_only() for _ in sequences]
+            _, weights = await self._outputs(sequences, settings)
+        finally:
+            lengths = [len(ids) for ids in sequences]
+            heard = await self._engine.collective_rpc("uphill_heard", args=(lengths,))
+        return heard[0], weights
 
     async def _outputs(
         self, prompts: Sequence[list[int]], settings: Sequence[Any]
@@ -140,6 +141,16 @@ class Chunks:
             raise RuntimeError(f"the weights are not whole: {checksums}")
         version = await self._engine.get_weight_version()
         return {"version": version, "checksum": checksums.pop()}
+
+    async def _held(self) -> Answer:
+        """The digests of what the model holds. RuntimeError where several GPUs have parts of it."""
+        by_worker = await self._engine.collective_rpc("uphill_held")
+        if len(by_worker) != 1:
+            raise RuntimeError(
+                f"weights in bfloat16 are divided over {len(by_worker)} GPUs and cannot be proven:"
+                " use dtype float32 or one GPU"
+            )
+        return {"held": by_worker[0]}
 
 
 async def _last(queue: Any) -> Any:

@@ -20,10 +20,11 @@ from common.errors import RunFailed
 from models.chat import encode_chat, encode_text
 from rollouts import sampling
 from rollouts.config import RolloutConfig
+from rollouts.held import Published
 from rollouts.interface import UNPUBLISHED, Rollout, RolloutEngine
 from rollouts.served import PUBLISH, RUN
 from rollouts.served.client import Answer, ServerClient, ServerGone
-from rollouts.served.handover import Handover
+from rollouts.served.handover import Handover, checkpoint_tensors
 from rollouts.served.together import together
 
 RESTARTS = 3
@@ -64,14 +65,15 @@ class ServedEngine(RolloutEngine):
 
         self._servers, self._weights_dir, self._note = servers, weights_dir, note
         self._tokenizer: Any = load_tokenizer(checkpoint)
-        self._max_model_len = config.max_model_len
+        self._config = config
         self._version, self._weights = UNPUBLISHED, dict(FROM_CHECKPOINT)
         self._handover: Handover | None = None
+        self._published: Published | None = None
         self._closed = False
 
     @property
     def max_model_len(self) -> int:
-        return self._max_model_len
+        return self._config.max_model_len
 
     @property
     def version(self) -> int:
@@ -129,15 +131,23 @@ class ServedEngine(RolloutEngine):
         heard = self._divided({"kind": "routing"}, prompts=sequences)
         if any(one is None for one in heard):
             return None
-        parts = [
-            torch.tensor(one)[:, : len(ids)] for one, ids in zip(heard, sequences, strict=True)
-        ]
-        return torch.cat(parts, dim=1)
+        return torch.cat([torch.tensor(one) for one in heard], dim=1)
 
     def publish(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
         """Replace the weights of all servers, as the interface says.
 
         The file of the weights is kept until the next: a server that is started again needs it."""
+        self._published = None if self._config.exact else Published()
+        self._hand_over(
+            weights if self._published is None else self._published.noting(weights), version
+        )
+
+    def load(self, checkpoint: Path) -> None:
+        """Give all servers the weights of a checkpoint, which may be of any architecture."""
+        self._published = None
+        self._hand_over(checkpoint_tensors(checkpoint), UNPUBLISHED)
+
+    def _hand_over(self, weights: Iterable[tuple[str, Tensor]], version: int) -> None:
         self._forget()
         self._handover = Handover(self._weights_dir).write(weights)
         self._weights = {"version": str(version), "checksum": self._handover.checksum}
@@ -194,7 +204,12 @@ class ServedEngine(RolloutEngine):
     def _give(self, server: Server) -> Answer:
         assert self._handover is not None
         file = {"path": str(self._handover.path), "checksum": self._handover.checksum}
-        return server.client.ask(PUBLISH, file | {"version": self._weights["version"]})
+        proven, version = self._published, self._weights["version"]
+        question = file | {"version": version, "prove": proven is not None}
+        answer = server.client.ask(PUBLISH, question)
+        if proven is not None:
+            proven.require(answer["held"], f"{server.name} ({server.client.url})")
+        return answer
 
     def _persistently(self, server: Server, ask: Callable[[], Answer]) -> Answer:
         """What `ask` returns, said by the present weights. A server that ends is started again."""
@@ -232,4 +247,4 @@ class ServedEngine(RolloutEngine):
 
     def _require_room(self, prompts: Sequence[list[int]], new_tokens: int) -> None:
         for prompt in prompts:
-            sampling.require_room(prompt, new_tokens, self._max_model_len)
+            sampling.require_room(prompt, new_tokens, self._config.max_model_len)

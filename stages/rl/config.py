@@ -67,12 +67,18 @@ class RlStage(TrainingStage):
     the next step's rollouts while the present step trains, from a policy that is one version old.
     1 needs rollout servers (`devices: {engine: {kind: server}}`)."""
     importance: Literal["truncate", "clip"] = "truncate"
-    """With `ahead: 1`, the correction for rollouts of the older policy, by the ratio of each
-    token's probabilities under the two: `truncate` weighs the token's loss by the ratio, at most 2;
-    `clip` is PPO's objective, whose gradient vanishes for ratios beyond 0.8 to 1.2."""
+    """With `ahead: 1` or rollouts in bfloat16, the correction for rollouts of the older or rounded
+    policy, by the ratio of each token's probabilities under the two: `truncate` weighs the token's
+    loss by the ratio, at most 2; `clip` is PPO's objective, whose gradient vanishes for ratios
+    beyond 0.8 to 1.2."""
     parity_tolerance: float = Field(default=1e-4, gt=0)
     """Largest accepted mean absolute difference of log-probabilities between engine and trainer
-    after publishing the weights, in nats per token. The stage stops beyond it."""
+    after publishing the weights, in nats per token. The stage stops beyond it. With rollouts in
+    bfloat16, `drift_tolerance` takes its place."""
+    drift_tolerance: float = Field(default=0.1, gt=0)
+    """With rollouts in bfloat16, where the weights are proven one by one: largest accepted mean
+    absolute difference of log-probabilities between engine and trainer, in nats per token. After
+    the first publication 8 times that one's difference is the limit, if it is lower."""
     curriculum: CurriculumConfig = Posterior()
     """How the prompts of a step are chosen."""
     system_prompts: tuple[Text, ...] = Field(default=(), examples=[["Be brief.", "Think first."]])
@@ -103,13 +109,34 @@ class RlStage(TrainingStage):
                 " tokens that the newer one never would, whose ratio is 0; give top_p: 1, or"
                 " ahead: 0"
             )
-        default = type(self).model_fields["importance"].default
-        if not self.ahead and self.importance != default:
+        if not self.ahead and self.rollouts.exact and self._set("importance"):
             raise ValueError(
                 f"importance ({self.importance}) has no effect with ahead: 0, as the policy that"
                 " samples is the one that trains"
             )
         return self
+
+    @model_validator(mode="after")
+    def _each_dtype_has_its_tolerance(self) -> "RlStage":
+        dtype = self.rollouts.dtype
+        idle = "drift_tolerance" if self.rollouts.exact else "parity_tolerance"
+        if self._set(idle):
+            other = "parity_tolerance" if self.rollouts.exact else "drift_tolerance"
+            raise ValueError(
+                f"{idle} ({getattr(self, idle):g}) has no effect with rollouts in {dtype}; give"
+                f" {other}"
+            )
+        if not self.rollouts.exact and self.top_p < 1:
+            raise ValueError(
+                f"rollouts in {dtype} with top_p ({self.top_p}): rounding decides which tokens can"
+                " be drawn, and the trainer's ratio of others is 0; give top_p: 1, or rollouts:"
+                " {dtype: float32}"
+            )
+        return self
+
+    def _set(self, field: str) -> bool:
+        """Whether a field has another value than its default."""
+        return bool(getattr(self, field) != type(self).model_fields[field].default)
 
     @model_validator(mode="after")
     def _a_kl_term_needs_the_whole_distribution(self) -> "RlStage":
@@ -149,6 +176,12 @@ class RlStage(TrainingStage):
     def execution_objections(self, execution: ExecutionConfig) -> Iterator[Objection]:
         yield from super().execution_objections(execution)
         devices = execution.devices
+        if not self.rollouts.exact and getattr(devices.engine, "tensor_parallel", 1) > 1:
+            yield Objection(
+                ("devices.engine.tensor_parallel",),
+                "rollouts in bfloat16 are proven on servers of one GPU each",
+                "set tensor_parallel: 1, or `rollouts: {dtype: float32}`",
+            )
         if devices.engine.kind != "in_process":
             return
         remedy = "let the engine be a server: `engine: {kind: server}`"

@@ -28,6 +28,8 @@ RECORDED = (
     "kl",
     "parity/rollout_gap",
     "parity/largest_gap",
+    "parity/rollout_drift",
+    "parity/largest_drift",
     *FIGURES,
     *(PREFIX + name for name in CURRICULUM),
 )

@@ -1,20 +1,30 @@
 """Put the policy into the engine, and prove that the engine computes with it.
 
+An engine in float32 is proven by its log-probabilities. One in bfloat16 proves the weights while
+they are published (`rollouts/held.py`), and its log-probabilities may drift within a tolerance.
+
 Only process 0 has the engine. The others take part in what FSDP2 gathers: the weights, and the
 forward passes of the comparison."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from common.artifacts import METRICS
 from common.stage import StageContext
 from models.adapters import policy_weights
-from models.routing import differing, moe_layers, routing
+from models.routing import differing, listening, stacked
 from rollouts import parity
 from rollouts.interface import RolloutEngine
+from stages.rl.config import RlStage
 from training import processes
+
+PROBE_GAP, PROBE_DRIFT = "parity/probe_gap", "parity/probe_drift"
+"""Mean absolute difference of log-probabilities on the probe, in nats: of an engine in float32, and
+in bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +55,34 @@ def prove(
     engine: RolloutEngine | None,
     policy: nn.Module,
     probe: Probe,
-    tolerance: float,
+    tolerance: parity.Tolerance,
     version: int,
 ) -> dict[str, float]:
-    """Compare engine and policy on the probe; RunFailed where they differ by more than
-    `tolerance`. Returns the figures to log, of process 0."""
-    if engine is None:
-        parity.trainer_logprobs(policy, probe.prompts, probe.completions)
-        if processes.broadcast(context, False):
-            routing(policy, probe.sequences)
-        return {}
-    gap = parity.check(engine, policy, probe.prompts, probe.completions)
-    parity.require(gap, tolerance, f"after publishing version {version}")
-    figures = {"parity/probe_gap": gap.mean}
-    chosen = engine.routing(probe.sequences) if moe_layers(policy) else None
-    processes.broadcast(context, chosen is not None)
-    if chosen is None:
-        return figures
-    return {**figures, "router/engine_differs": differing(chosen, routing(policy, probe.sequences))}
+    """Compare engine and policy on the probe; RunFailed where they differ by more than the
+    tolerance, which the first drift calibrates. Returns the figures to log, of process 0."""
+    with listening(policy) as experts:
+        trainer = parity.trainer_logprobs(policy, probe.prompts, probe.completions)
+    figures: dict[str, float] = {}
+    if engine is not None:
+        gap = parity.compare(engine, trainer, probe.prompts, probe.completions)
+        tolerance.require(gap, f"after publishing version {version}")
+        figures[PROBE_GAP if tolerance.exact else PROBE_DRIFT] = gap.mean
+        chosen = engine.routing(probe.sequences) if experts else None
+        if chosen is not None:
+            figures["router/engine_differs"] = differing(chosen, stacked(experts))
+    if not tolerance.exact:
+        first = figures.get(PROBE_DRIFT) if tolerance.first is None else tolerance.first
+        tolerance.first = processes.broadcast(context, first)
+    return figures
+
+
+def tolerance_of(config: RlStage, folder: Path) -> parity.Tolerance:
+    """What a stage allows. A stage that resumes was calibrated by its first step."""
+    if config.rollouts.exact:
+        return parity.Tolerance(exact=True, limit=config.parity_tolerance)
+    rows = METRICS.read(folder)
+    first = rows[0][PROBE_DRIFT] if rows else None
+    return parity.Tolerance(exact=False, limit=config.drift_tolerance, first=first)
 
 
 def proof(engine: RolloutEngine | None, policy: nn.Module, probe: Probe) -> dict[str, Any]:

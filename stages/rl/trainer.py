@@ -27,7 +27,7 @@ from stages.rl.kl import Reference
 from stages.rl.leader import Leader
 from stages.rl.loss import LARGEST_WEIGHT, dapo_loss, importance, no_loss
 from stages.rl.passes import Share
-from stages.rl.publish import Probe, proof, prove, publish
+from stages.rl.publish import Probe, proof, prove, publish, tolerance_of
 from stages.rl.step_metrics import GAP, RATIO, SQUARED, StepMetrics
 from training import processes
 from training.accumulation import gradients_kept, rounded_once
@@ -61,6 +61,7 @@ class RlTrainer(Trainer):
         self.probe, self.reference = probe, reference
         self.pad: int = tokenizer.pad_token_id
         self.metrics = StepMetrics()
+        self.tolerance = tolerance_of(config, context.folder)
         self.lag = 0
         """Versions between the policy that sampled the present step's rollouts and the one that
         trains."""
@@ -115,8 +116,7 @@ class RlTrainer(Trainer):
         policy, version = self.policy, self.state.global_step
         publish(self.engine, policy, version)
         published = time.perf_counter()
-        tolerance = self.config.parity_tolerance
-        figures = prove(self.context, self.engine, policy, self.probe, tolerance, version)
+        figures = prove(self.context, self.engine, policy, self.probe, self.tolerance, version)
         self.metrics.update(figures)
         times = {"time/sync": published - began, "time/parity": time.perf_counter() - published}
         self.metrics.update(times)
@@ -188,8 +188,9 @@ class RlTrainer(Trainer):
 
     def _correction(self, logprobs: Tensor, engine: Tensor) -> tuple[Tensor, Tensor | None]:
         """The log-probabilities that the ratio of the loss is taken to (B, C), and the weights of
-        its terms. On-policy rollouts need none; they are the policy's own up to rounding."""
-        if not self.lag:
+        its terms. On-policy rollouts of an engine in float32 need none: they are the policy's own
+        up to the order of sums. One in bfloat16 samples from the rounded policy."""
+        if not self.lag and self.tolerance.exact:
             return logprobs, None
         if self.config.importance == "clip":
             return engine, None
@@ -207,17 +208,20 @@ class RlTrainer(Trainer):
             if values is not None:
                 mean = ((values * mask).sum() / mask.sum()).item()
                 self.metrics.add_mean(name, mean, gap.tokens)
-        if self.lag:
-            # The policy has moved since: the gap is its drift and proves nothing about the engine.
+        exact = self.tolerance.exact
+        if self.lag or not exact:
             ratio = importance(logprobs[real], engine[real])
             self.metrics.add_mean(GAP, gap.mean, gap.tokens)
             self.metrics.add_mean(RATIO, ratio.mean().item(), gap.tokens)
             self.metrics.add_mean(SQUARED, ratio.square().mean().item(), gap.tokens)
+        if self.lag:
+            # The policy has moved since: the gap is that and proves nothing about the engine.
             return
         version = self.state.global_step
-        parity.require(gap, self.config.parity_tolerance, f"on the rollouts of version {version}")
-        self.metrics.add_mean("parity/rollout_gap", gap.mean, gap.tokens)
-        self.metrics.add_largest("parity/largest_gap", gap.largest)
+        self.tolerance.require(gap, f"on the rollouts of version {version}")
+        kind = "gap" if exact else "drift"
+        self.metrics.add_mean(f"parity/rollout_{kind}", gap.mean, gap.tokens)
+        self.metrics.add_largest(f"parity/largest_{kind}", gap.largest)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Trainer's figures of a step, and ours."""
