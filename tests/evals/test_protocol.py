@@ -10,10 +10,18 @@ from common.intervals import wilson
 from evals.protocol import ask, remarks, summary
 from prompts.schema import Prompt
 from rewards.grade import VERIFIERS
+from rewards.kinds import KINDS
+from rewards.plain import Plain
+
+
+def break_down(monkeypatch):
+    """A verifier named `broken` that raises."""
+    monkeypatch.setitem(VERIFIERS, "broken", lambda *a: 1 / 0)
+    monkeypatch.setitem(KINDS, "broken", Plain("broken"))
 
 
 def test_every_prompt_is_asked_once_and_counted(monkeypatch):
-    monkeypatch.setitem(VERIFIERS, "broken", lambda *a: 1 / 0)
+    break_down(monkeypatch)
     prompts = [prompt(1), prompt(2), prompt("far too long for this context"), prompt(4, "d")]
     prompts.append(Prompt("p5", prompts[0].messages, "a", "broken", "c", "s", None, {}))
     engine = ScriptedAnswers({"q 1": "a1", "q 2": "a" * 8, "q 4": "a4"})
@@ -52,7 +60,7 @@ def test_a_prompt_counts_as_wrong_unless_the_longest_answer_fits_behind_it(lengt
 
 
 def test_nothing_about_one_prompt_ends_an_evaluation(monkeypatch):
-    monkeypatch.setitem(VERIFIERS, "broken", lambda *a: 1 / 0)
+    break_down(monkeypatch)
     bad = [replace(prompt(2), verifier="broken"), replace(prompt(3), verifier="gone")]
     bad += [
         replace(prompt(4), messages=[{"role": "system", "content": "q 4"}]),

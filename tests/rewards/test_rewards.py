@@ -11,8 +11,7 @@ from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from prompts.config import ReasoningGymSource
 from prompts.sources import load_source
-from rewards import grade as grade_module
-from rewards import verifiers
+from rewards import plain, verifiers
 from rewards.answers import final_answer, read_answer
 from rewards.grade import VERIFIERS, check_prompt, check_verifier, grade
 from rewards.limits import TimeLimit, time_limit
@@ -190,7 +189,7 @@ def test_crash_and_timeout_are_faults(monkeypatch):
     result = grade(prompt("a"), "a")
     assert (result.fault, result.correct, result.answer) == ("verifier_crash", False, None)
     monkeypatch.setitem(VERIFIERS, "exact", lambda *a: time.sleep(5))
-    monkeypatch.setattr(grade_module, "SECONDS", 0.05)
+    monkeypatch.setattr(plain, "SECONDS", 0.05)
     assert grade(prompt("a"), "a").fault == "timeout"
 
 

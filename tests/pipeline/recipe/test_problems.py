@@ -40,6 +40,7 @@ FULL: dict[str, Any] = {
             "count": 9,
             "graded_by": ["n"],
             "question": "{a}",
+            "rewards": [{"verifier": "reasoning_gym"}],
         },
         *(
             {"source": name, "path": "x", "capability": "c"}

@@ -1,0 +1,15 @@
+"""The grader of a stage: every verifier there is, with the stage's cores, folder and voice."""
+
+from common.stage import StageContext
+from rewards.grader import Grader
+from rewards.interface import Resources
+from rewards.kinds import KINDS, Kinds
+
+ALL: Kinds = {**KINDS}
+"""The verifiers of `rewards/`, and those that ask a judge."""
+
+
+def open_grader(context: StageContext) -> Grader:
+    """A grader for a stage. Close it in the end."""
+    resources = Resources(context.threads, context.note, context.folder, context)
+    return Grader(ALL, resources)
