@@ -159,9 +159,12 @@ def first_part(prompt: Prompt) -> Prompt:
     return replace(prompt, rewards=prompt.rewards[:1])
 
 
-def distinct(prompts: Iterable[Prompt]) -> Iterable[Prompt]:
-    """One prompt for each reward that the prompts have."""
-    return {json.dumps([prompt.verifier, prompt.rewards]): prompt for prompt in prompts}.values()
+def distinct(prompts: Iterable[Prompt]) -> list[Prompt]:
+    """The first prompt of each reward that the prompts have."""
+    first: dict[str, Prompt] = {}
+    for prompt in prompts:
+        first.setdefault(json.dumps([prompt.verifier, prompt.rewards]), prompt)
+    return list(first.values())
 
 
 def _results(
