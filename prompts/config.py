@@ -3,10 +3,11 @@
 from string import Formatter
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from common.config import Config, InvalidValue, Text
 from common.user_files import UserFile
+from prompts.parts import Part, RewardPart
 
 PromptFile = Annotated[Text, UserFile("prompts")]
 """A file or folder with the user's rows."""
@@ -22,6 +23,26 @@ class _Source(Config):
     max_prompt_tokens: int | None = Field(default=None, ge=1, examples=[256])
     """Longest prompt, in tokens of the recipe's model with its chat template. Longer prompts are
     dropped and listed in `too_long.jsonl`; not set: no limit."""
+    rewards: tuple[Part, ...] = Field(
+        default=(), examples=[[{"verifier": "math"}, {"verifier": "exact", "weight": 0.1}]]
+    )
+    """The parts of the reward, a verifier with its settings each. The first one grades the
+    reference answer. Empty: the verifier alone that the source or the row names."""
+
+    @field_validator("rewards")
+    @classmethod
+    def _labels_differ(cls, value: tuple[RewardPart, ...]) -> tuple[RewardPart, ...]:
+        labels = [part.label for part in value]
+        twice = next((label for label in labels if labels.count(label) > 1), None)
+        if twice is not None:
+            raise InvalidValue(
+                f"two parts are named {twice!r}", "give them names: `{verifier: ..., name: ...}`"
+            )
+        return value
+
+    def stored_rewards(self) -> tuple[dict[str, Any], ...]:
+        """The parts as the prompts hold them."""
+        return tuple(part.stored() for part in self.rewards)
 
 
 class ReasoningGymSource(_Source):
@@ -79,6 +100,12 @@ class _RowSource(_Source):
     """Capability of the rows that name none."""
     verifier: Text | None = Field(default=None, examples=["number"])
     """Verifier of the rows that name none."""
+
+    @model_validator(mode="after")
+    def _one_way_to_grade(self) -> "_RowSource":
+        if self.verifier is not None and self.rewards:
+            raise ValueError("name the verifier in `verifier` or in `rewards`, not in both")
+        return self
 
 
 class JsonlSource(_RowSource):

@@ -119,7 +119,7 @@ def _prompt(config: ReasoningGymSource, entry: dict[str, Any], index: int) -> Pr
         id=content_id(source, config.settings, messages, entry["answer"]),
         messages=messages,
         answer=entry["answer"],
-        verifier="reasoning_gym",
+        verifier=config.rewards[0].verifier if config.rewards else "reasoning_gym",
         capability=config.group(),
         source=source,
         solution=None,
@@ -131,6 +131,7 @@ def _prompt(config: ReasoningGymSource, entry: dict[str, Any], index: int) -> Pr
         }
         | graded(config, entry),
         place=f"{source}, item {index}",
+        rewards=config.stored_rewards(),
     )
 
 

@@ -8,6 +8,7 @@
   message are ignored. They may be different tasks, so all are kept, but training on one leaks the
   other."""
 
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -74,9 +75,11 @@ def messages_key(prompt: Prompt) -> MessagesKey:
     return tuple((message["role"], _plain(message["content"])) for message in prompt.messages)
 
 
-def content_key(prompt: Prompt) -> tuple[MessagesKey, str, str]:
-    """Messages, answer and verifier: two prompts with an equal key are duplicates."""
-    return messages_key(prompt), _plain(prompt.answer), prompt.verifier
+def content_key(prompt: Prompt) -> tuple[MessagesKey, str, str, str]:
+    """Messages, answer, verifier and the reward's parts: two prompts with an equal key are
+    duplicates."""
+    parts = json.dumps(prompt.rewards, sort_keys=True)
+    return messages_key(prompt), _plain(prompt.answer), prompt.verifier, parts
 
 
 def contradictions(

@@ -46,7 +46,13 @@ def load(config: RowSource) -> list[Prompt]:
 
 
 def _prompt(config: RowSource, name: str, where: str, place: str, row: PromptRow) -> Prompt:
-    verifier, capability = row.verifier or config.verifier, row.capability or config.capability
+    if row.verifier and config.rewards:
+        raise BadInput(
+            f"{where}: names a verifier, and the source has `rewards`",
+            "remove the row's verifier, or the source's `rewards`",
+        )
+    first = config.rewards[0].verifier if config.rewards else config.verifier
+    verifier, capability = row.verifier or first, row.capability or config.capability
     for field, value in (("verifier", verifier), ("capability", capability)):
         if not value:
             raise BadInput(
@@ -64,6 +70,7 @@ def _prompt(config: RowSource, name: str, where: str, place: str, row: PromptRow
         solution=row.solution,
         metadata=row.metadata or {},
         place=place,
+        rewards=config.stored_rewards(),
     )
 
 

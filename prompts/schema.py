@@ -9,6 +9,7 @@ from typing import Any
 
 from common.errors import BadInput
 from common.fingerprint import fingerprint
+from prompts.parts import RewardPart, read_part
 
 COLUMNS = (
     "id",
@@ -20,7 +21,10 @@ COLUMNS = (
     "solution",
     "metadata",
     "place",
+    "rewards",
 )
+ADDED = ("rewards",)
+"""Columns that the files of earlier versions lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,15 @@ class Prompt:
     place: str = ""
     """Where it comes from: file and line or row, or the generator and its item. Without the file's
     folder, so that a moved file gives the same prompts."""
+    rewards: tuple[dict[str, Any], ...] = ()
+    """The parts of the reward as plain JSON values (`prompts.parts`); empty: `verifier` alone,
+    without settings."""
+
+    @property
+    def parts(self) -> list[RewardPart]:
+        """The parts of the reward; the first is `verifier`."""
+        stored = self.rewards or ({"verifier": self.verifier},)
+        return [read_part(part) for part in stored]
 
     @property
     def named(self) -> str:
@@ -89,7 +102,8 @@ def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
     kinds = {"messages": pa.list_(message)}
     rows = [{name: getattr(prompt, name) for name in COLUMNS} for prompt in prompts]
     for row in rows:
-        row["metadata"] = json.dumps(row["metadata"], ensure_ascii=False, allow_nan=False)
+        for name in ("metadata", "rewards"):
+            row[name] = json.dumps(row[name], ensure_ascii=False, allow_nan=False)
     table = pa.Table.from_pylist(
         rows, schema=pa.schema([(name, kinds.get(name, text)) for name in COLUMNS])
     )
@@ -111,7 +125,7 @@ def read_prompts(path: Path, *, may_be_empty: bool = False) -> list[Prompt]:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise BadInput(f"{path}: not a readable prompts file: {error}", remedy) from error
-    missing = sorted(set(COLUMNS) - set(table.column_names))
+    missing = sorted(set(COLUMNS) - set(ADDED) - set(table.column_names))
     if missing:
         raise BadInput(f"{path}: not a prompts file, it has no column {', '.join(missing)}", remedy)
     if not table.num_rows and not may_be_empty:
@@ -119,8 +133,13 @@ def read_prompts(path: Path, *, may_be_empty: bool = False) -> list[Prompt]:
             f"{path}: holds no prompts",
             "ask for more prompts in the recipe's `prompts` (count, held_out)",
         )
-    rows = table.select(list(COLUMNS)).to_pylist()
+    rows = table.select([name for name in COLUMNS if name in table.column_names]).to_pylist()
     try:
-        return [Prompt(**{**row, "metadata": json.loads(row["metadata"])}) for row in rows]
+        return [_prompt(row) for row in rows]
     except (TypeError, ValueError) as error:
         raise BadInput(f"{path}: not a prompts file: {error}", remedy) from error
+
+
+def _prompt(row: dict[str, Any]) -> Prompt:
+    metadata, rewards = json.loads(row["metadata"]), json.loads(row.get("rewards", "[]"))
+    return Prompt(**{**row, "metadata": metadata, "rewards": tuple(rewards)})

@@ -10,27 +10,19 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
-from common.errors import BadInput
 from prompts import reasoning_gym_source
 from prompts.schema import Prompt
 from rewards.answers import read_answer
 from rewards.choices import letter_of, options_of, read_choice
 from rewards.exact import normalise
 from rewards.expressions import words
+from rewards.interface import BadReference
 from rewards.mathematics import is_mathematics, same
 from rewards.numbers import plain, read_number, read_reference
 from rewards.structures import structure_of
 
 VerifierResult = tuple[float, str]
 Verifier = Callable[[Prompt, str], VerifierResult]
-
-
-class BadReference(ValueError):
-    """A reference answer that a verifier cannot use."""
-
-    def __init__(self, reason: str, remedy: str) -> None:
-        super().__init__(reason)
-        self.reason, self.remedy = reason, remedy
 
 
 _PARSED_AS_PYTHON = frozenset(
@@ -124,14 +116,6 @@ VERIFIERS: dict[str, Verifier] = {
     "number": number,
     "reasoning_gym": reasoning_gym,
 }
-
-
-def check_verifier(name: str) -> None:
-    """Raise BadInput unless `name` is a verifier."""
-    if name not in VERIFIERS:
-        raise BadInput(
-            f"no verifier is named {name!r}", f"the verifiers are: {', '.join(sorted(VERIFIERS))}"
-        )
 
 
 def _bare_number(reference: str) -> Fraction | None:

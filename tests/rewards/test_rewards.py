@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,8 +12,7 @@ from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from prompts.config import ReasoningGymSource
 from prompts.sources import load_source
-from rewards import grade as grade_module
-from rewards import verifiers
+from rewards import plain, verifiers
 from rewards.answers import final_answer, read_answer
 from rewards.grade import VERIFIERS, check_prompt, check_verifier, grade
 from rewards.limits import TimeLimit, time_limit
@@ -137,10 +137,14 @@ def test_reasoning_gym_numbers_are_read_as_numbers():
     assert grade(sum_, str(value + 1)).reward < 1
 
 
-def test_reasoning_gym_partial_credit_is_not_correct():
+def test_reasoning_gym_partial_credit_counts_where_a_recipe_asks_for_it():
     word = task("spell_backward", min_word_len=5, max_word_len=5)
-    result = grade(word, word.answer[:-1] + "?")
+    text = word.answer[:-1] + "?"
+    assert grade(word, text).reward == 0 and grade(word, word.answer).reward == 1
+    partial = replace(word, rewards=({"verifier": "reasoning_gym", "partial": True},))
+    result = grade(partial, text)
     assert result.fault is None and 0 < result.reward < 1 and not result.correct
+    assert grade(partial, word.answer).reward == 1
 
 
 def test_reasoning_gym_score_uses_the_settings_and_the_whole_item():
@@ -190,7 +194,7 @@ def test_crash_and_timeout_are_faults(monkeypatch):
     result = grade(prompt("a"), "a")
     assert (result.fault, result.correct, result.answer) == ("verifier_crash", False, None)
     monkeypatch.setitem(VERIFIERS, "exact", lambda *a: time.sleep(5))
-    monkeypatch.setattr(grade_module, "SECONDS", 0.05)
+    monkeypatch.setattr(plain, "SECONDS", 0.05)
     assert grade(prompt("a"), "a").fault == "timeout"
 
 
