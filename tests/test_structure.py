@@ -49,6 +49,7 @@ PIPELINE_ALSO = {
     "models.sizes",
     "prompts.config",
     "prompts.shards",
+    "rewards.function.source",
     "rewards.verifiers",
     "rollouts.config",
     "rollouts.heads",
