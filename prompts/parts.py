@@ -120,9 +120,8 @@ def _text(path: Path, changed_ns: int, size: int) -> str:
 
 
 def _unset(verifier: str, error: ValidationError) -> BadInput:
-    first = error.errors()[0]
+    field = ".".join(map(str, error.errors()[0]["loc"]))
     return BadInput(
-        f"the verifier {verifier} cannot be used as it is named:"
-        f" {'.'.join(map(str, first['loc']))}: {first['msg']}",
-        "name it under `rewards`, with its settings",
+        f"the verifier {verifier!r} needs settings, {field!r} among them",
+        f"name it under `rewards`: `rewards: [{{verifier: {verifier}, {field}: ...}}]`",
     )

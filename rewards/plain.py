@@ -60,7 +60,8 @@ class Plain(Verifier):
                 VERIFIERS[self.name](prompt, "")
         except TimeLimit:
             raise BadReference(
-                f"is not read within {SECONDS:g} s", "write it more simply, or take another verifier"
+                f"is not read within {SECONDS:g} s",
+                "write it more simply, or take another verifier",
             ) from None
         result = graded(self.name, prompt, prompt.answer, SECONDS)
         if result.fault is None and result.reward >= 1.0:

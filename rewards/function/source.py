@@ -5,6 +5,7 @@ loads it."""
 
 import ast
 import difflib
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,9 +32,8 @@ def file_problem(path: Path, function: str) -> Problem | None:
     return problem_of(name, text, function, path.parent)
 
 
-def problem_of(
-    name: str, text: str, function: str, folder: Path | None = None
-) -> Problem | None:
+@lru_cache(maxsize=16)  # every prompt asks
+def problem_of(name: str, text: str, function: str, folder: Path | None = None) -> Problem | None:
     """What is wrong with the text of the file `name`; `folder` is where it is."""
     if len(text) > LARGEST:
         message = f"{name} has {len(text)} characters, at most {LARGEST} are allowed"

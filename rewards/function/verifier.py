@@ -34,13 +34,10 @@ class Function(Verifier):
 
     def check(self, prompt: Prompt, part: RewardPart) -> None:
         """The reference answer is not tried: a function need not give it the full reward."""
-        part = _stored(part)
-        problem = problem_of(part.file, part.source, part.function)
-        if problem is not None:
-            raise BadInput(*problem)
+        _checked(part)
 
     def open(self, part: RewardPart, resources: Resources) -> OpenVerifier:
-        part = _stored(part)
+        part = _checked(part)
         program = Program(part.file, part.source, part.function, PARAMETERS)
         pool = Pool(program, max(1, resources.threads))
         try:
@@ -130,6 +127,10 @@ def _fault(outcome: Outcome) -> tuple[str, str]:
     return NO_REWARD, f"it returned {value:.200}, which is no number from 0 to 1"
 
 
-def _stored(part: RewardPart) -> StoredFunction:
+def _checked(part: RewardPart) -> StoredFunction:
+    """The part. Raises BadInput where its file is seen to be wrong."""
     assert isinstance(part, StoredFunction), part
+    problem = problem_of(part.file, part.source, part.function)
+    if problem is not None:
+        raise BadInput(*problem)
     return part

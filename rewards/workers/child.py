@@ -130,7 +130,9 @@ def line_in(name: str, error: BaseException) -> int | None:
     """The line of the program in which it failed to load."""
     if isinstance(error, SyntaxError) and error.filename == name:
         return error.lineno
-    lines = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == name]
+    lines = [
+        one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == name
+    ]
     return lines[-1] if lines else None
 
 

@@ -122,7 +122,7 @@ class Worker:
     def kill(self) -> None:
         """End the process and all that it started in its session, at once."""
         with suppress(ProcessLookupError):
-            # Before it is waited for: until then its number cannot be another process's.
+            # Before it is waited for: until then no other process can have its number.
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._socket.close()
@@ -174,12 +174,16 @@ class Worker:
 
     def _ending(self) -> str:
         """How the process ended. Its socket is closed, so it ends now or is as good as ended."""
-        try:
-            code = self._process.wait(timeout=1.0)
-        except subprocess.TimeoutExpired:
-            return "its process closed the connection"
-        signals = {one.value: one.name for one in signal.Signals}
-        return f"its process ended with {signals.get(-code, f'exit code {code}')}"
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            # It stays a zombie: until `kill`, its number cannot become another process's.
+            how = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if how is not None and how.si_code == os.CLD_EXITED:
+                return f"its process ended with exit code {how.si_status}"
+            if how is not None:
+                return f"its process ended with {signal.Signals(how.si_status).name}"
+            time.sleep(0.01)
+        return "its process closed the connection"
 
 
 def _length(got: Sequence[int]) -> int:
