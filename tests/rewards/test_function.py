@@ -206,7 +206,10 @@ def test_its_process_dies_with_the_one_that_grades(tmp_path):
     ("source", "words"),
     [
         ("x = 1\ny = {}['a']\ndef score(p, a): return 1", "my_reward.py:2: .*KeyError: 'a'"),
-        ("try:\n    import nothing_of_the_kind\nfinally:\n    pass\nscore = max", "No module named"),
+        (
+            "try:\n    import nothing_of_the_kind\nfinally:\n    pass\nscore = max",
+            "No module named",
+        ),
         ("score = 5", "'score' is no function but int"),
         ("score = lambda answer: 1", r"cannot be called with \(prompt, answer\)"),
         ("import os\nscore = min\nos._exit(7)", "its process ended with exit code 7 while"),
