@@ -11,36 +11,36 @@ from common.faults import remedy_of
 from evals.pairs import Pair
 from prompts.schema import Prompt
 from rewards.grader import Grade, Grader
-from rewards.interface import BAD_REFERENCE, BadReference, Resources
+from rewards.interface import BAD_REFERENCE, BadReference
 from rewards.kinds import KINDS, Kinds, kind_of
 
 Row = dict[str, Any]
 
 
-def grade_pairs(
-    pairs: Sequence[Pair], kinds: Kinds = KINDS, resources: Resources | None = None
-) -> dict[str, Any]:
+def grade_pairs(pairs: Sequence[Pair], grader: Grader | None = None) -> dict[str, Any]:
     """One row per pair, and the counts of false rights and wrongs among those with `expected`.
-    BadInput where a verifier cannot be opened.
+    BadInput where a verifier cannot be opened. Without a grader, one without a judge.
 
     A right answer with a fault counts as a false wrong, as it is not rewarded."""
+    if grader is None:
+        with Grader() as own:
+            return grade_pairs(pairs, own)
     groups: dict[str, list[int]] = {}
     for number, pair in enumerate(pairs):
         groups.setdefault(pair.prompt_key, []).append(number)
     prompts = [pairs[members[0]].as_prompt() for members in groups.values()]
-    with Grader(kinds, resources) as grader:
-        grader.prepare(prompts)
-        begin = perf_counter()
-        waiting = [
-            grader.submit(prompt, [pairs[number].answer for number in members])
-            for prompt, members in zip(prompts, groups.values(), strict=True)
-        ]
-        graded = {
-            number: grade
-            for members, grades in zip(groups.values(), waiting, strict=True)
-            for number, grade in zip(members, grades(), strict=True)
-        }
-        seconds = perf_counter() - begin
+    grader.prepare(prompts)
+    begin = perf_counter()
+    waiting = [
+        grader.submit(prompt, [pairs[number].answer for number in members])
+        for prompt, members in zip(prompts, groups.values(), strict=True)
+    ]
+    graded = {
+        number: grade
+        for members, grades in zip(groups.values(), waiting, strict=True)
+        for number, grade in zip(members, grades(), strict=True)
+    }
+    seconds = perf_counter() - begin
     rows = [_row(pair, graded[number]) for number, pair in enumerate(pairs)]
     return {
         "rows": rows,

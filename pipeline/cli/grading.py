@@ -1,6 +1,5 @@
 """`uphill grade`: grades answers from the command line or from a file."""
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,10 +97,8 @@ def grade_answers(
 
 def _graded(pairs: "Sequence[Pair]") -> Graded:
     from evals.grading import fault_remarks, grade_pairs
-    from rewards.interface import Resources
-    from stages.grading import ALL
+    from stages.grading import ALL, open_grader
 
-    cores = len(os.sched_getaffinity(0))
-    resources = Resources(threads=cores, note=lambda text: print(text, file=sys.stderr))
-    document = grade_pairs(pairs, ALL, resources)
+    with open_grader() as grader:
+        document = grade_pairs(pairs, grader)
     return Graded(document, tuple(fault_remarks(pairs, document["rows"], ALL)))

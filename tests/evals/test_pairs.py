@@ -9,6 +9,7 @@ from evals.grading import fault_remarks, grade_pairs
 from evals.pairs import read_pairs
 from prompts.config import ReasoningGymSource
 from prompts.sources import load_source
+from rewards.grader import Grader
 from rewards.interface import BadReference, Result
 from rewards.kinds import KINDS
 
@@ -87,7 +88,8 @@ def test_the_answers_to_a_prompt_are_graded_together_and_in_order(write):
         {**one, "answer": "abcd", "expected": True},
     )
     kinds = {**KINDS, "ranking": ranking}
-    graded = grade_pairs(read_pairs(file, kinds), kinds)
+    with Grader(kinds) as grader:
+        graded = grade_pairs(read_pairs(file, kinds), grader)
     assert [row["reward"] for row in graded["rows"]] == [0.5, 1.0, 1.0]
     assert sorted(ranking.groups) == [["ab", "abcd"], ["abcd"]]
 
@@ -95,7 +97,8 @@ def test_the_answers_to_a_prompt_are_graded_together_and_in_order(write):
 def test_what_a_verifier_lacks_is_said(write):
     kinds = {**KINDS, "ranking": Ranking()}
     pairs = read_pairs(write({"verifier": "ranking", "metadata": {"a": 1}, "answer": "x"}), kinds)
-    rows = grade_pairs(pairs, kinds)["rows"]
+    with Grader(kinds) as grader:
+        rows = grade_pairs(pairs, grader)["rows"]
     assert list(fault_remarks(pairs, rows, kinds)) == [
         "reference '' comes without a rubric: give it `metadata: {rubric: ...}`"
     ]

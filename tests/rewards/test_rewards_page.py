@@ -26,6 +26,6 @@ def test_the_example_runs_and_prints_what_the_page_says(tmp_path, monkeypatch, u
     assert [line.split() for line in out.splitlines()] == [
         line.split() for line in block("text").splitlines()
     ]
-    write_rows(Path("questions.jsonl"), "ab", metadata={"most_words": 3})
+    write_rows(Path("my_prompts.jsonl"), "ab", metadata={"most_words": 3})
     Path("short.yaml").write_text(block("yaml"))
     assert [node.id for node in build_plan(load_recipe(Path("short.yaml"))).nodes][-1] == "rl"
