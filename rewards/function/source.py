@@ -5,7 +5,6 @@ loads it."""
 
 import ast
 import difflib
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,7 +31,6 @@ def file_problem(path: Path, function: str) -> Problem | None:
     return problem_of(name, text, function, path.parent)
 
 
-@lru_cache(maxsize=16)  # every prompt asks
 def problem_of(name: str, text: str, function: str, folder: Path | None = None) -> Problem | None:
     """What is wrong with the text of the file `name`; `folder` is where it is."""
     if len(text) > LARGEST:

@@ -8,6 +8,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -33,25 +34,47 @@ class Function(Verifier):
     slow = True
 
     def check(self, prompt: Prompt, part: RewardPart) -> None:
-        """The reference answer is not tried: a function need not give it the full reward."""
-        _checked(part)
+        """Load the file, once for all prompts. The reference answer is not tried: a function need
+        not give it the full reward."""
+        part = _stored(part)
+        problem = _load_problem(part.file, part.source, part.function)
+        if problem is not None:
+            raise BadInput(*problem)
 
     def open(self, part: RewardPart, resources: Resources) -> OpenVerifier:
-        part = _checked(part)
+        part = _stored(part)
         program = Program(part.file, part.source, part.function, PARAMETERS)
-        pool = Pool(program, max(1, resources.threads))
-        try:
-            pool.open()
-        except LoadFailed as error:
-            pool.close()
-            if error.trace:
-                _log.warning("%s cannot be loaded\n%s", part.file, error.trace)
-            place = f"{part.file}:{error.line}" if error.line else part.file
-            raise BadInput(
-                f"{place}: cannot be loaded: {error.reason}",
-                f"correct the file; it has to define `{EXAMPLE.format(part.function)}`",
-            ) from error
-        return OpenFunction(part, pool)
+        return OpenFunction(part, _opened(program, max(1, resources.threads)))
+
+
+def _opened(program: Program, size: int) -> Pool:
+    """Processes that have loaded the program. BadInput where it cannot be loaded."""
+    problem = problem_of(program.name, program.source, program.function)
+    if problem is not None:
+        raise BadInput(*problem)
+    pool = Pool(program, size)
+    try:
+        pool.open()
+    except LoadFailed as error:
+        pool.close()
+        if error.trace:
+            _log.warning("%s cannot be loaded\n%s", program.name, error.trace)
+        place = f"{program.name}:{error.line}" if error.line else program.name
+        raise BadInput(
+            f"{place}: cannot be loaded: {error.reason}",
+            f"correct the file; it has to define `{EXAMPLE.format(program.function)}`",
+        ) from error
+    return pool
+
+
+@lru_cache(maxsize=16)  # every prompt of a source asks
+def _load_problem(name: str, source: str, function: str) -> tuple[str, str] | None:
+    """Why a file cannot be loaded, and the remedy; None if it can."""
+    try:
+        _opened(Program(name, source, function, PARAMETERS), 1).close()
+    except BadInput as error:
+        return error.message, error.remedy
+    return None
 
 
 class OpenFunction(OpenVerifier):
@@ -127,10 +150,6 @@ def _fault(outcome: Outcome) -> tuple[str, str]:
     return NO_REWARD, f"it returned {value:.200}, which is no number from 0 to 1"
 
 
-def _checked(part: RewardPart) -> StoredFunction:
-    """The part. Raises BadInput where its file is seen to be wrong."""
+def _stored(part: RewardPart) -> StoredFunction:
     assert isinstance(part, StoredFunction), part
-    problem = problem_of(part.file, part.source, part.function)
-    if problem is not None:
-        raise BadInput(*problem)
     return part

@@ -2,12 +2,13 @@
 their content is what counts."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from builders.functions import stored_part
+from builders.functions import stored_part, workers
 from builders.recipe_texts import refusal, refused
 from builders.single_prompts import prompt_of
 from common.errors import BadInput
@@ -128,7 +129,8 @@ def test_prompts_hold_what_grades_them_wherever_the_file_is_later(mine, tmp_path
     source = load_recipe(mine).prompts[0]
     write_prompts(tmp_path / "prompts.parquet", load_source(source))
     (tmp_path / "my_reward.py").unlink()
-    [prompt, _] = read_prompts(tmp_path / "prompts.parquet")
+    [prompt, other] = read_prompts(tmp_path / "prompts.parquet")
+    assert prompt.rewards is other.rewards  # one text, however many prompts there are
     assert str(tmp_path) not in json.dumps(prompt.rewards)
     check_prompt(prompt)
     with Grader() as grader:
@@ -158,3 +160,7 @@ def test_a_file_that_cannot_be_loaded_is_refused_before_anything_is_graded(tmp_p
     prompt = replace(prompt_of("p", "q"), rewards=(part.stored(),))
     with Grader() as grader, pytest.raises(BadInput, match=r"my_reward\.py:2: cannot be loaded"):
         grader.prepare([prompt])
+    for _ in range(2):  # what is loaded once is said of every prompt
+        said = refused(check_prompt, prompt).message
+        assert said.startswith("prompt p: my_reward.py:2: cannot be loaded: KeyError: 'NOT_THERE'")
+    assert workers(os.getpid()) == []
