@@ -55,8 +55,10 @@ def _opened(program: Program, size: int) -> Pool:
     pool = Pool(program, size)
     try:
         pool.open()
-    except LoadFailed as error:
+    except BaseException as error:
         pool.close()
+        if not isinstance(error, LoadFailed):
+            raise
         if error.trace:
             _log.warning("%s cannot be loaded\n%s", program.name, error.trace)
         place = f"{program.name}:{error.line}" if error.line else program.name

@@ -103,7 +103,7 @@ def test_a_verifier_that_needs_settings_is_named_under_rewards(recipe):
     assert ":5: prompts[0].verifier: the verifier 'function' needs settings, 'file'" in said
     assert "rewards: [{verifier: function, file: ...}]" in said
     error = refused(check_prompt, prompt_of("p", "q", verifier="function"))
-    assert "needs settings" in error.message
+    assert error.message.startswith("prompt p: the verifier 'function' needs settings")
 
 
 def test_the_fingerprint_changes_with_the_content_and_only_with_it(mine, tmp_path):
@@ -158,9 +158,10 @@ def test_a_function_may_be_one_part_of_several(tmp_path):
 def test_a_file_that_cannot_be_loaded_is_refused_before_anything_is_graded(tmp_path):
     part = stored_part(tmp_path, "import os\nos.environ['NOT_THERE']\ndef score(p, a): return 1")
     prompt = replace(prompt_of("p", "q"), rewards=(part.stored(),))
+    others = workers(os.getpid())
     with Grader() as grader, pytest.raises(BadInput, match=r"my_reward\.py:2: cannot be loaded"):
         grader.prepare([prompt])
     for _ in range(2):  # what is loaded once is said of every prompt
         said = refused(check_prompt, prompt).message
         assert said.startswith("prompt p: my_reward.py:2: cannot be loaded: KeyError: 'NOT_THERE'")
-    assert workers(os.getpid()) == []
+    assert workers(os.getpid()) == others
