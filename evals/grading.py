@@ -3,7 +3,7 @@
 Answers to the same prompt are graded together, as a stage would: a verifier may compare them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -32,7 +32,7 @@ def grade_pairs(pairs: Sequence[Pair], grader: Grader | None = None) -> dict[str
     grader.prepare(prompts)
     begin = perf_counter()
     waiting = [
-        grader.submit(prompt, [pairs[number].answer for number in members])
+        _submitted(grader, prompt, [pairs[number] for number in members])
         for prompt, members in zip(prompts, groups.values(), strict=True)
     ]
     graded = {
@@ -49,6 +49,12 @@ def grade_pairs(pairs: Sequence[Pair], grader: Grader | None = None) -> dict[str
         "faults": sum(row["fault"] is not None for row in rows),
         "seconds_per_1000": 1000 * seconds / len(rows),
     }
+
+
+def _submitted(grader: Grader, prompt: Prompt, pairs: Sequence[Pair]) -> Callable[[], list[Grade]]:
+    lengths = [pair.tokens for pair in pairs if pair.tokens is not None]
+    known = lengths if len(lengths) == len(pairs) else None
+    return grader.submit(prompt, [pair.answer for pair in pairs], known)
 
 
 def grade_table(graded: Mapping[str, Any]) -> list[list[str]]:

@@ -36,6 +36,8 @@ class Pair(BaseModel):
     reference: str = ""
     """Needed where the verifier reads no `metadata` instead."""
     answer: str
+    tokens: int | None = None
+    """Length of the answer, for verifiers that look at it."""
     expected: bool | None = None
     """The grade a person gave: right or wrong; None: unknown."""
     prompt: str = ""
@@ -60,7 +62,7 @@ class Pair(BaseModel):
     @property
     def prompt_key(self) -> str:
         """Equal for answers to the same prompt."""
-        return self.model_dump_json(exclude={"answer", "expected"})
+        return self.model_dump_json(exclude={"answer", "tokens", "expected"})
 
     def as_prompt(self) -> Prompt:
         """The prompt that the answer is for."""

@@ -29,7 +29,7 @@ class Ranking:
     slow = True
 
     def __init__(self):
-        self.groups = []
+        self.groups, self.tokens = [], []
 
     def check(self, prompt, part):
         if "rubric" not in prompt.metadata:
@@ -42,6 +42,7 @@ class Ranking:
         if "rubric" not in prompt.metadata:
             return [Result(fault="bad_reference")] * len(answers)
         self.groups.append([answer.text for answer in answers])
+        self.tokens += [answer.tokens for answer in answers]
         longest = max(len(answer.text) for answer in answers)
         return [Result(len(answer.text) / longest) for answer in answers]
 
@@ -83,15 +84,16 @@ def test_the_answers_to_a_prompt_are_graded_together_and_in_order(write):
     row = {"verifier": "ranking", "metadata": {"rubric": "longer"}}
     one, other = {**row, "prompt": "one"}, {**row, "messages": [{"role": "user", "content": "2"}]}
     file = write(
-        {**one, "answer": "ab"},
+        {**one, "answer": "ab", "tokens": 3},
         {**other, "answer": "abcd"},
-        {**one, "answer": "abcd", "expected": True},
+        {**one, "tokens": 5, "answer": "abcd", "expected": True},
     )
     kinds = {**KINDS, "ranking": ranking}
     with Grader(kinds) as grader:
         graded = grade_pairs(read_pairs(file, kinds), grader)
     assert [row["reward"] for row in graded["rows"]] == [0.5, 1.0, 1.0]
     assert sorted(ranking.groups) == [["ab", "abcd"], ["abcd"]]
+    assert sorted(map(str, ranking.tokens)) == ["3", "5", "None"]
 
 
 def test_what_a_verifier_lacks_is_said(write):
