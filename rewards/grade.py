@@ -2,8 +2,6 @@
 
 A fault (the verifier crashed or exceeded its time limit) is not a reward of zero."""
 
-from pydantic import ValidationError
-
 from common.errors import BadInput
 from common.faults import CUT_OFF
 from prompts.parts import RewardPart
@@ -30,28 +28,22 @@ def check_verifier(name: str) -> None:
 
 def check_prompt(prompt: Prompt, kinds: Kinds = KINDS) -> None:
     """Raise BadInput unless the verifiers of the prompt exist and can grade it."""
-    for part in _parts(prompt):
-        try:
-            kind_of(part.verifier, kinds).check(prompt, part)
-        except BadInput as error:
-            raise BadInput(f"{prompt.named}: {error.message}", error.remedy) from error
-        except BadReference as error:
-            message = (
-                f"{prompt.named}: verifier {part.verifier} does not accept its reference answer"
-                f" {prompt.answer!r:.80}: it {error.reason}"
-            )
-            raise BadInput(message, error.remedy) from error
-
-
-def _parts(prompt: Prompt) -> list[RewardPart]:
     try:
-        return prompt.parts
-    except ValidationError as error:  # a recipe's own parts are valid: a row names the verifier
-        raise BadInput(
-            f"{prompt.named}: the verifier {prompt.verifier!r} needs settings, and a row has none",
-            "leave the verifier out of the rows, and name it with its settings in the source's"
-            " `rewards`",
-        ) from error
+        for part in prompt.parts:
+            _check_part(prompt, part, kinds)
+    except BadInput as error:
+        raise BadInput(f"{prompt.named}: {error.message}", error.remedy) from error
+
+
+def _check_part(prompt: Prompt, part: RewardPart, kinds: Kinds) -> None:
+    try:
+        kind_of(part.verifier, kinds).check(prompt, part)
+    except BadReference as error:
+        message = (
+            f"verifier {part.verifier} does not accept its reference answer"
+            f" {prompt.answer!r:.80}: it {error.reason}"
+        )
+        raise BadInput(message, error.remedy) from error
 
 
 def reference_problem(prompt: Prompt) -> tuple[str, str]:

@@ -84,13 +84,14 @@ class Verifier(Protocol):
 
     def check(self, prompt: Prompt, part: RewardPart) -> None:
         """Raise BadReference where the prompt lacks what the verifier needs, or where the verifier
-        does not accept the prompt's own reference answer. Starts nothing."""
+        does not accept the prompt's own reference answer. Leaves nothing running."""
         ...
 
     def require(self, part: RewardPart) -> None:
         """Raise BadInput where a tool, a file or a service is missing that `open` would miss. The
         early check asks hours before `open`: this is quick and leaves nothing running. By default
         nothing is needed."""
+        return
 
     def open(self, part: RewardPart, resources: Resources) -> OpenVerifier:
         """Start what grading needs. BadInput where something is missing, with how to get it."""

@@ -5,6 +5,7 @@
 from collections.abc import Mapping
 
 from common.errors import BadInput
+from rewards.function.verifier import Function
 from rewards.interface import Verifier
 from rewards.length import Length
 from rewards.plain import Plain, ReasoningGym
@@ -15,6 +16,7 @@ KINDS: dict[str, Verifier] = {
     **{name: Plain(name) for name in VERIFIERS},
     "reasoning_gym": ReasoningGym(),
     "length": Length(),
+    "function": Function(),
 }
 
 

@@ -1,5 +1,6 @@
 """The grader of a stage: every verifier there is, with the stage's cores, folder and voice."""
 
+import os
 import sys
 
 from common.stage import StageContext
@@ -14,6 +15,7 @@ ALL: Kinds = {**KINDS}
 def open_grader(context: StageContext | None = None) -> Grader:
     """A grader for a stage, or for a command without one. Close it in the end."""
     if context is None:
-        return Grader(ALL, Resources(note=lambda text: print(text, file=sys.stderr)))
+        cores = len(os.sched_getaffinity(0))
+        return Grader(ALL, Resources(cores, lambda text: print(text, file=sys.stderr)))
     resources = Resources(context.threads, context.note, context.folder, context)
     return Grader(ALL, resources)

@@ -50,6 +50,7 @@ PIPELINE_ALSO = {
     "prompts.config",
     "prompts.parts",
     "prompts.shards",
+    "rewards.function.source",
     "rollouts.config",
     "rollouts.heads",
 }
