@@ -1,0 +1,264 @@
+"""A sandbox for one program: bubblewrap around a Python that runs its tests.
+
+Inside there are no network, no environment, no processes of others and no files but Python, the
+system's libraries (both read-only) and a scratch folder of limited size."""
+
+import importlib.util
+import itertools
+import os
+import platform
+import select
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import BadInput
+from rewards.code import seccomp
+from rewards.code.inside.wire import message, write
+from rewards.code.outcomes import Ran
+from rewards.code.usage import memory_of
+
+INSTALL = "install bubblewrap: apt-get install bubblewrap (or dnf, pacman, zypper), as root"
+START = 30.0
+"""Seconds that a sandbox may take to start, on a busy machine."""
+LATE = 10.0
+"""Seconds after its limit when a test is stopped from outside."""
+LOOK = 0.1
+"""Seconds between looks at the memory of all of a sandbox's processes."""
+MODULES = ("inside.wire", "inside.program", "inside.tester", "inside.first")
+BOOT = """
+import marshal, os, sys, types
+def take(count):
+    data = b""
+    while len(data) < count:
+        part = os.read(0, count - len(data))
+        if not part:
+            os._exit(1)
+        data += part
+    return data
+modules, order = marshal.loads(take(int.from_bytes(take(8), "little")))
+for name in ("rewards", "rewards.code", "rewards.code.inside"):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = []
+for name, code in modules:
+    sys.modules[name] = types.ModuleType(name)
+    setattr(sys.modules["rewards.code.inside"], name.rpartition(".")[2], sys.modules[name])
+    exec(code, sys.modules[name].__dict__)
+sys.modules["rewards.code.inside.first"].main(order)
+"""
+"""What Python runs first: it takes our modules from standard input, as no file of ours is inside."""
+_numbers = itertools.count()
+
+
+class SandboxBroken(RuntimeError):
+    """The sandbox itself does not work, or died."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one program may use."""
+
+    seconds: float
+    """CPU seconds of a process, for one test."""
+    memory: int
+    """Bytes, of one process and of all together."""
+    processes: int
+    """Processes and threads at once."""
+    output: int
+    """Bytes printed."""
+    scratch: int
+    """Bytes of files."""
+
+    @property
+    def wall(self) -> float:
+        """Seconds by the clock for one test: more, as the machine's cores are busy."""
+        return 3 * self.seconds
+
+
+class Sandbox:
+    """One running sandbox. `run` does one test; SandboxBroken if it does not work."""
+
+    def __init__(self, kind: str, program: str, limits: Limits) -> None:
+        """`kind`: `script`, whose tests are texts for standard input, or `functions`, whose tests
+        are messages for `inside.tester`."""
+        self.limits = limits
+        command, uid = command_line(limits)
+        filter_read, filter_write = os.pipe()
+        with os.fdopen(filter_write, "wb") as out:
+            out.write(seccomp.program())
+        try:
+            self._process = subprocess.Popen(
+                [*command[:1], "--seccomp", str(filter_read), *command[1:]],
+                **{name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")},
+                pass_fds=[filter_read],
+                bufsize=0,
+                env={},
+            )
+        finally:
+            os.close(filter_read)
+        order = {
+            **{"kind": kind, "program": program, "uid": uid, "wall": limits.wall},
+            **{name: getattr(limits, name) for name in Limits.__dataclass_fields__},
+        }
+        try:
+            self._send(message((_modules(), order)))
+            if self._line(time.monotonic() + START) != b"ready":
+                raise SandboxBroken(self._errors())
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, test: Any) -> Ran:
+        """Run one test. Where it had to be stopped from outside, the sandbox is closed."""
+        self._send(message(test))
+        try:
+            line = self._line(time.monotonic() + self.limits.wall + LATE)
+            words = line.decode(errors="replace").split(" ")
+            if len(words) != 5:
+                raise SandboxBroken(self._errors())
+            passed, total, output, text = map(int, words[1:])
+            rest = self._exactly(output + text)
+        except _Stopped as stopped:
+            self.close()
+            return Ran(str(stopped))
+        return Ran(words[0], passed, total, rest[:output], rest[output:].decode(errors="replace"))
+
+    @property
+    def closed(self) -> bool:
+        """Whether it can run no more tests."""
+        return self._process.returncode is not None
+
+    def close(self) -> None:
+        """Kill it whole and wait until nothing is left."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            pipe.close()
+
+    def _send(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        try:
+            write(self._process.stdin.fileno(), data)
+        except BrokenPipeError as error:
+            raise SandboxBroken(self._errors()) from error
+
+    def _line(self, end: float) -> bytes:
+        self._end, line = end, b""
+        while not line.endswith(b"\n"):
+            line += self._exactly(1)
+        return line[:-1]
+
+    def _exactly(self, count: int) -> bytes:
+        """That many bytes from inside. Looks at time and memory while it waits."""
+        assert self._process.stdout is not None
+        fd, data = self._process.stdout.fileno(), bytearray()
+        while len(data) < count:
+            if not select.select([fd], [], [], LOOK)[0]:
+                self._look()
+                continue
+            part = os.read(fd, count - len(data))
+            if not part:
+                raise SandboxBroken(self._errors())
+            data += part
+        return bytes(data)
+
+    def _look(self) -> None:
+        if time.monotonic() > self._end:
+            raise _Stopped("timeout")
+        if memory_of(self._process.pid) > self.limits.memory:
+            raise _Stopped("memory")
+
+    def _errors(self) -> str:
+        """What bubblewrap or the first process said before it ended."""
+        self._process.kill()
+        assert self._process.stderr is not None
+        text = os.read(self._process.stderr.fileno(), 1 << 14).decode(errors="replace").strip()
+        return text.splitlines()[-1] if text else "it ended without a word"
+
+
+class _Stopped(Exception):
+    """The test is stopped from outside; the text is its outcome."""
+
+
+def require() -> None:
+    """Raise BadInput, with the remedy, where no sandbox can be started."""
+    if platform.machine() != "x86_64":
+        raise BadInput(
+            f"the verifier `code` runs on x86-64, and this is {platform.machine()}",
+            "grade code on an x86-64 machine",
+        )
+    if shutil.which("bwrap") is None:
+        raise BadInput("the verifier `code` needs bubblewrap: there is no command `bwrap`", INSTALL)
+    trial = Limits(5.0, 1 << 29, 4, 1 << 16, 1 << 20)
+    try:
+        sandbox = Sandbox("script", "print(input())", trial)
+        try:
+            ran = sandbox.run(b"works")
+        finally:
+            sandbox.close()
+        if ran.output != b"works\n":
+            raise SandboxBroken(ran.text or ran.outcome)
+    except SandboxBroken as error:
+        raise BadInput(
+            f"bubblewrap cannot make a sandbox here: {error}",
+            "allow user namespaces (docs/code.md, section Install, says how), or run as root",
+        ) from error
+
+
+def command_line(limits: Limits) -> tuple[list[str], int | None]:
+    """The command of a sandbox, and the user that its first process must become: root starts it
+    without a user namespace, since the kernel does not limit root's processes."""
+    root = os.geteuid() == 0
+    uid = 10_000 + (os.getpid() * 64 + next(_numbers)) % 50_000 if root else None
+    rights = ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    command = [
+        *("bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
+        *("--unshare-cgroup-try", "--as-pid-1", "--die-with-parent", "--new-session"),
+        *(rights if root else ["--unshare-user"]),
+        *("--clearenv", "--setenv", "MALLOC_ARENA_MAX", "1", "--hostname", "sandbox"),
+        *_binds(),
+        *("--perms", "1777", "--size", str(limits.scratch), "--tmpfs", "/scratch"),
+        *("--remount-ro", "/", "--chdir", "/scratch"),
+        *(_python(), "-I", "-S", "-E", "-X", "utf8", "-c", BOOT),
+    ]
+    return command, uid
+
+
+def _python() -> str:
+    """This Python, outside of any virtual environment."""
+    return os.path.realpath(sys.executable)
+
+
+def _binds() -> list[str]:
+    """What is visible inside, read-only: Python and the system's libraries, each in its place."""
+    python, library = Path(_python()), Path(os.__file__).parent
+    shared = sorted(python.parents[1].glob("lib*/libpython*.so*"))
+    paths = [Path("/usr/lib"), Path("/usr/lib64"), python, library, *shared]
+    folders = {parent for path in paths for parent in path.parents}
+    binds = []
+    for folder in sorted(folders - {Path("/")}):
+        binds += ["--perms", "0755", "--dir", str(folder)]
+    for path in paths:
+        binds += ["--ro-bind-try", str(path), str(path)]
+    for path in (Path("/lib"), Path("/lib64")):
+        target = ["--symlink", os.readlink(path)] if path.is_symlink() else ["--ro-bind-try", path]
+        binds += [str(word) for word in (*target, path)]
+    binds += ["--perms", "0755", "--dir", "/dev"]
+    for device in ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"):
+        binds += ["--dev-bind", device, device]
+    return binds
+
+
+def _modules() -> list[tuple[str, Any]]:
+    """Our modules that run inside, compiled."""
+    found = []
+    for name in MODULES:
+        spec = importlib.util.find_spec(f"rewards.code.{name}")
+        assert spec is not None and spec.loader is not None
+        found.append((spec.name, spec.loader.get_code(spec.name)))  # type: ignore[attr-defined]
+    return found
