@@ -5,12 +5,16 @@
 from collections.abc import Mapping
 
 from common.errors import BadInput
+from rewards.code.verifier import Code
 from rewards.interface import Verifier
 from rewards.plain import Plain
 from rewards.verifiers import VERIFIERS
 
 Kinds = Mapping[str, Verifier]
-KINDS: dict[str, Verifier] = {name: Plain(name) for name in VERIFIERS}
+KINDS: dict[str, Verifier] = {
+    **{name: Plain(name) for name in VERIFIERS},
+    "code": Code(),
+}
 
 
 def kind_of(name: str, kinds: Kinds = KINDS) -> Verifier:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from rewards.code.inside.wire import Wire, message, receive, write
 
 SCRATCH = "/scratch"
-EXITS = {"error": 1, "memory": 101, "processes": 102, "denied": 103, "output": 104}
+EXITS = {"error": 1, "memory": 101, "processes": 102, "denied": 103, "output": 104, "syntax": 105}
 """Exit statuses by outcome."""
 _AGAIN, _READ_ONLY, _NO_MEMORY, _TOO_BIG, _FULL = 11, 30, 12, 27, 28  # errno
 
@@ -22,6 +22,8 @@ def outcome_of(error: BaseException) -> str:
     """The outcome that an exception of the program stands for."""
     if isinstance(error, MemoryError):
         return "memory"
+    if isinstance(error, SyntaxError):
+        return "syntax"
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return "processes"
     if not isinstance(error, OSError):
