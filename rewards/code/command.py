@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from importlib.abc import InspectLoader
@@ -63,7 +64,13 @@ def command_line(limits: Limits) -> tuple[list[str], int | None]:
     uid = 10_000 + (os.getpid() * 64 + next(_numbers)) % 50_000 if root else None
     rights = ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     command = [
-        *("bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
+        *(
+            shutil.which("bwrap") or "bwrap",
+            "--unshare-pid",
+            "--unshare-net",
+            "--unshare-ipc",
+            "--unshare-uts",
+        ),
         *("--unshare-cgroup-try", "--as-pid-1", "--die-with-parent", "--new-session"),
         *(rights if root else ["--unshare-user"]),
         *("--clearenv", "--setenv", "MALLOC_ARENA_MAX", "1", "--hostname", "sandbox"),

@@ -125,13 +125,13 @@ def _completed(code: str, names: frozenset[str], prelude: str) -> str:
 
 
 def _continued(code: str, prelude: str) -> str:
-    """The prelude with the code as the body of its last function. The first line may have lost its
-    indent alone, as texts are often stripped."""
-    lines = code.strip("\n").splitlines()
-    rest = [line for line in lines[1:] if line.strip()]
-    if lines and not lines[0][:1].isspace():
-        if rest and all(line[:1].isspace() for line in rest) and not lines[0].endswith(":"):
-            lines[0] = "    " + lines[0]
-        else:
-            lines = textwrap.indent("\n".join(lines), "    ").splitlines()
-    return f"{prelude.rstrip()}\n" + "\n".join(lines) + "\n"
+    """The prelude with the code as the body of its last function. As texts are often stripped, the
+    first line or all lines may have lost their indent."""
+    body = code.strip("\n")
+    ways = [body, f"    {body}", textwrap.indent(body, "    ")]
+    if any(not line[0].isspace() for line in body.splitlines()[1:] if line):
+        ways = ways[2:]
+    elif not body[:1].isspace():
+        ways = ways[1:]
+    programs = [f"{prelude.rstrip()}\n{way}\n" for way in ways]
+    return next((one for one in programs if parsed(one) is not None), programs[-1])

@@ -52,6 +52,8 @@ class Sandbox:
                 bufsize=0,
                 env={},
             )
+        except OSError as error:
+            raise SandboxBroken(f"{command[0]}: {error}") from error
         finally:
             os.close(filter_read)
         order = {

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from prompts.parts import CodePart, RewardPart
 from prompts.schema import Prompt
@@ -108,7 +109,12 @@ class OpenCode(OpenVerifier):
         return verdict.result(self._partial)
 
     def _verdict(self, tests: Tests, program: str | None) -> Verdict:
-        units = tests.units if isinstance(tests, FunctionTests) else tests.inputs
+        kind = "functions" if isinstance(tests, FunctionTests) else "script"
+        units: Sequence[Any] = (
+            tests.units
+            if isinstance(tests, FunctionTests)
+            else [text.encode(errors="replace") for text in tests.inputs]
+        )
         verdict = Verdict(len(units))
         if program is None or parsed(program) is None:
             verdict.outcome = "no_code" if program is None else "syntax"
@@ -118,7 +124,6 @@ class OpenCode(OpenVerifier):
         try:
             for number, unit in enumerate(units):
                 if sandbox is None or sandbox.closed:
-                    kind = "functions" if isinstance(tests, FunctionTests) else "script"
                     sandbox = Sandbox(kind, program, self._limits)
                 ran = _compared(sandbox.run(unit), tests, number)
                 verdict.add(ran)

@@ -16,11 +16,11 @@ def test_every_answer_has_the_reward_that_a_person_gives(task):
     answers = [pair["answer"] for pair in pairs]
     results = code_grades(task["tests"], *answers, partial=task.get("partial", False))
     wrong = [
-        (pair["answer"], pair["expected"], result)
+        f"expected {pair['expected']}: {pair['answer']}\n{result.reward} {result.read}"
         for pair, result in zip(pairs, results, strict=True)
         if result.fault is not None or result.reward != pytest.approx(pair["expected"])
     ]
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_pairs_are_many_and_different_with_right_and_wrong_answers():

@@ -69,9 +69,10 @@ def square(n):
 """,
     "looks for the tests in memory": """
 import gc
+SECOND = chr(100) + 'ate('
 def square(n):
     for one in gc.get_objects():
-        if isinstance(one, (list, tuple, dict)) and 'candidate' in repr(one)[:10000]:
+        if isinstance(one, (list, tuple, dict)) and 'candi' + SECOND in repr(one):
             return n * n
     return 0
 """,
@@ -89,7 +90,7 @@ def ask(value):
     os.write(4, len(data).to_bytes(8, "little") + data)
 def square(n):
     ask(("ask", "getattr", ("plain", ("", "__class__"))))
-    ask(("ask", "call", ("plain", (exit, (), {})))) if False else None
+    ask(("ask", "call", ("list", "tuple", [("yours", 0), ("plain", ()), ("plain", {})])))
     return 0
 """,
     "leaves a process behind": "import os\nif os.fork():\n    os._exit(0)\ndef square(n): return 0",
@@ -103,7 +104,7 @@ def test_the_honest_program_is_right():
 
 @pytest.mark.parametrize("partial", [False, True])
 def test_no_cheat_passes_a_test_of_a_function(partial):
-    results = code_grades(HUMAN_EVAL, *CHEATS.values(), partial=partial)
+    results = code_grades(HUMAN_EVAL, *CHEATS.values(), partial=partial, seconds=0.5)
     fooled = {name: one for name, one in zip(CHEATS, results, strict=True) if one.reward > 0}
     assert fooled == {}
     assert [one.fault for one in results] == [None] * len(results)
@@ -112,22 +113,23 @@ def test_no_cheat_passes_a_test_of_a_function(partial):
 def test_no_cheat_passes_a_test_of_a_program():
     programs = [f"{program}\nsquare(2)" for program in CHEATS.values()]
     programs += ["import os\nprint(4)\nos.abort()", "print(4)\nraise KeyError", "print('4' * 2)"]
-    results = code_grades(CONTEST, *programs)
+    results = code_grades(CONTEST, *programs, seconds=0.5)
     assert [one.reward for one in results] == [0.0] * len(programs)
     assert [one.fault for one in results] == [None] * len(programs)
 
 
 def test_expected_outputs_never_enter_the_sandbox():
     program = """
-import gc, sys
+import gc
 seen = repr([one for one in gc.get_objects() if isinstance(one, (list, tuple, dict))])
-print('424242' if '4242' + '42' in seen.replace("'4242' + '42'", '') else 'nothing')
+wanted = str(int(input()) * 10101)
+print(wanted if wanted in seen else 'not there')
 """
-    tests = {"inputs": ["1"], "outputs": ["424242"]}
-    assert outcomes(code_grades(tests, program.replace("'424242'", "'42' * 3"))) == ["wrong"]
+    (result,) = code_grades({"inputs": ["42"], "outputs": ["424242"]}, program)
+    assert result.reward == 0.0 and "not there" in str(result.read)
 
 
 def test_programs_know_nothing_of_each_other():
     writes = "open('/scratch/note', 'w').write('4')\nprint(4)"
     reads = "print(open('/scratch/note').read())"
-    assert outcomes(code_grades(CONTEST, writes, reads)) == ["passed", "denied"]
+    assert outcomes(code_grades(CONTEST, writes, reads)) == ["passed", "error"]
