@@ -212,3 +212,11 @@ def test_a_bubblewrap_that_may_make_no_sandbox_is_named(monkeypatch, tmp_path):
     with pytest.raises(BadInput) as caught:
         Code().open(CodePart(verifier="code"), Resources())
     assert "No permissions to create new namespace" in caught.value.message
+
+
+def test_a_user_who_is_not_root_has_the_same_sandbox(monkeypatch, nothing_left):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    answers = ["print('safe')", ATTACKS["read outside"][0], ATTACKS["10 GB of memory"][0]]
+    answers += [ATTACKS["socket"][0], ATTACKS["a namespace of its own"][0]]
+    expected = ["passed", "denied", "memory", "denied", "denied"]
+    assert outcomes(code_grades(TESTS, *answers, **SMALL)) == expected
