@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from common.errors import BadInput
 from rewards.code.verifier import Code
 from rewards.interface import Verifier
-from rewards.plain import Plain
+from rewards.length import Length
+from rewards.plain import Plain, ReasoningGym
 from rewards.verifiers import VERIFIERS
 
 Kinds = Mapping[str, Verifier]
 KINDS: dict[str, Verifier] = {
     **{name: Plain(name) for name in VERIFIERS},
     "code": Code(),
+    "reasoning_gym": ReasoningGym(),
+    "length": Length(),
 }
 
 
