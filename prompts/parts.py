@@ -46,7 +46,7 @@ class CodePart(RewardPart):
     partial: bool = False
     """The reward is the share of the tests that pass; off: 1 if all pass, else 0."""
     seconds: float = Field(default=5.0, gt=0, le=600)
-    """CPU time of one test, in seconds. By the clock it may take three times that."""
+    """CPU time of one test, in seconds. By the clock it may take four times that."""
     memory_mib: int = Field(default=512, ge=64)
     """Memory of a program with all its processes, in MiB."""
     processes: int = Field(default=16, ge=1, le=1000)

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib.abc import InspectLoader
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ sys.modules["rewards.code.inside.first"].main(order)
 """
 """What Python runs first: it takes our modules from standard input, as no file of ours is
 inside."""
+WALL = 4
+"""Seconds by the clock for each CPU second of a limit."""
 _numbers = itertools.count()
 
 
@@ -54,7 +57,7 @@ class Limits:
     @property
     def wall(self) -> float:
         """Seconds by the clock for one test: more, as the machine's cores are busy."""
-        return 3 * self.seconds
+        return WALL * self.seconds
 
 
 def command_line(limits: Limits) -> tuple[list[str], int | None]:
@@ -62,22 +65,27 @@ def command_line(limits: Limits) -> tuple[list[str], int | None]:
     without a user namespace, since the kernel does not limit root's processes."""
     root = os.geteuid() == 0
     uid = 10_000 + (os.getpid() * 64 + next(_numbers)) % 50_000 if root else None
+    bwrap = shutil.which("bwrap") or "bwrap"
     rights = ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     command = [
-        *(
-            shutil.which("bwrap") or "bwrap",
-            "--unshare-pid",
-            "--unshare-net",
-            "--unshare-ipc",
-            "--unshare-uts",
-        ),
+        *(bwrap, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
         *("--unshare-cgroup-try", "--as-pid-1", "--die-with-parent", "--new-session"),
         *(rights if root else ["--unshare-user"]),
-        *("--clearenv", "--setenv", "MALLOC_ARENA_MAX", "1", "--hostname", "sandbox"),
+        *(
+            "--clearenv",
+            "--setenv",
+            "MALLOC_ARENA_MAX",
+            "1",
+            "--setenv",
+            "PYTHONHASHSEED",
+            "0",
+            "--hostname",
+            "sandbox",
+        ),
         *_binds(),
         *("--perms", "1777", "--size", str(limits.scratch), "--tmpfs", "/scratch"),
         *("--remount-ro", "/", "--chdir", "/scratch"),
-        *(_python(), "-I", "-S", "-E", "-X", "utf8", "-c", BOOT),
+        *(_python(), "-s", "-S", "-P", "-X", "utf8", "-c", BOOT),
     ]
     return command, uid
 
@@ -87,6 +95,7 @@ def _python() -> str:
     return os.path.realpath(sys.executable)
 
 
+@cache
 def _binds() -> list[str]:
     """What is visible inside, read-only: Python and the system's libraries, each in its place."""
     python, library = Path(_python()), Path(os.__file__).parent
@@ -107,6 +116,7 @@ def _binds() -> list[str]:
     return binds
 
 
+@cache
 def modules() -> list[tuple[str, Any]]:
     """Our modules that run inside, compiled."""
     found = []

@@ -7,7 +7,7 @@ OUTCOMES = {
     PASSED: "every test passed",
     "wrong": "a test got another result than it expects",
     "error": "the program raised, or exited with an error",
-    "timeout": "it used more CPU time than `seconds`, or three times that by the clock",
+    "timeout": "it used more CPU time than `seconds`, or four times that by the clock",
     "memory": "it needed more memory than `memory_mib`",
     "output": "it printed or wrote more than `output_kib` or `scratch_mib`",
     "processes": "it started more processes or threads than `processes`",

@@ -115,8 +115,10 @@ class Sandbox:
         """That many bytes from inside. Looks at time and memory while it waits."""
         assert self._process.stdout is not None
         fd, data = self._process.stdout.fileno(), bytearray()
+        poller = select.poll()  # `select` takes no file descriptor above 1023
+        poller.register(fd, select.POLLIN)
         while len(data) < count:
-            if not select.select([fd], [], [], LOOK)[0]:
+            if not poller.poll(1000 * LOOK):
                 self._look()
                 continue
             part = os.read(fd, count - len(data))
@@ -142,7 +144,7 @@ class _Stopped(Exception):
     """The test is stopped from outside; the text is its outcome."""
 
 
-def require() -> None:
+def require_sandbox() -> None:
     """Raise BadInput, with the remedy, where no sandbox can be started."""
     if platform.machine() != "x86_64":
         raise BadInput(

@@ -12,7 +12,7 @@ from rewards.code.compare import same_output
 from rewards.code.extract import parsed, program_of
 from rewards.code.formats import FunctionTests, ScriptTests, Tests, read_tests
 from rewards.code.outcomes import OUTCOMES, PASSED, Ran
-from rewards.code.sandbox import Limits, Sandbox, SandboxBroken, require
+from rewards.code.sandbox import Limits, Sandbox, SandboxBroken, require_sandbox
 from rewards.interface import Answer, BadReference, OpenVerifier, Resources, Result, Verifier
 
 STOPS = 3
@@ -38,9 +38,12 @@ class Code(Verifier):
                 "correct the solution, or leave the answer empty: tests are enough",
             )
 
+    def require(self, part: RewardPart) -> None:
+        require_sandbox()
+
     def open(self, part: RewardPart, resources: Resources) -> OpenVerifier:
         assert isinstance(part, CodePart)
-        require()
+        require_sandbox()
         return OpenCode(part, resources.threads)
 
 
