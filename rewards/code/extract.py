@@ -97,7 +97,7 @@ def _is_code(text: str, names: frozenset[str], prelude: str) -> bool:
     tree = parsed(text)
     if tree is not None and any(not _is_value(node) for node in tree.body):
         return True
-    return bool(prelude) and names and parsed(_continued(text, prelude)) is not None
+    return bool(prelude and names) and parsed(_continued(text, prelude)) is not None
 
 
 def _is_value(node: ast.stmt) -> bool:

@@ -8,11 +8,12 @@ from typing import Any
 
 from prompts.parts import CodePart, RewardPart
 from prompts.schema import Prompt
+from rewards.code.command import Limits
 from rewards.code.compare import same_output
 from rewards.code.extract import parsed, program_of
 from rewards.code.formats import FunctionTests, ScriptTests, Tests, read_tests
 from rewards.code.outcomes import OUTCOMES, PASSED, Ran
-from rewards.code.sandbox import Limits, Sandbox, SandboxBroken, require_sandbox
+from rewards.code.sandbox import Sandbox, SandboxBroken, require_sandbox
 from rewards.interface import Answer, BadReference, OpenVerifier, Resources, Result, Verifier
 
 STOPS = 3

@@ -146,7 +146,7 @@ class Kept:
         return self._ask("mul", other)
 
 
-BUILTIN = {"call": lambda f, args, named: f(*args, **named), "getattr": getattr}
+BUILTIN: dict[str, Any] = {"call": lambda f, args, named: f(*args, **named), "getattr": getattr}
 BUILTIN |= {"setattr": setattr, "iter": iter, "len": len, "str": str, "repr": repr, "float": float}
 
 
