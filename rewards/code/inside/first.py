@@ -115,8 +115,12 @@ class Run:
             self._drain(fd)
             os.close(fd)
         text = bytes(self.errors[-ERRORS:])
-        if self.order["kind"] == "script" or self.outcome or self.found is None:
+        if self.order["kind"] == "script":
             return self.outcome or ended, 0, 1, bytes(self.output), text
+        if self.outcome or self.found is None:
+            # Without a verdict nothing has passed, however the program ended.
+            stopped = self.outcome or ("crash" if ended == "passed" else ended)
+            return stopped, 0, 1, b"", text
         passed, total, outcome, said = self.found
         if outcome == "ended" and ended != "passed":
             outcome = ended
@@ -127,8 +131,9 @@ class Run:
         os.set_blocking(self.given, False)
         child = os.fork()
         if not child:
-            self._confine([given, self._out, self._err])
-            program.run_script(self.order["program"])
+            with _Forked():
+                self._confine([given, self._out, self._err])
+                program.run_script(self.order["program"])
         os.close(given)
         return child
 
@@ -139,15 +144,17 @@ class Run:
         asked, ask = os.pipe()
         replies, reply = os.pipe()
         if not os.fork():
-            self._confine([0, self._out, self._err, verdict, replies, ask])
-            tester.run(3, 4, 5)
+            with _Forked():
+                self._confine([0, self._out, self._err, verdict, replies, ask])
+                tester.run(3, 4, 5)
         os.close(verdict)
         os.read(self.verdict, 1)
         child = os.fork()
         if not child:
-            nothing = os.open("/dev/null", os.O_RDONLY)
-            self._confine([nothing, self._out, self._err, asked, reply])
-            program.serve(self.order["program"], 3, 4)
+            with _Forked():
+                nothing = os.open("/dev/null", os.O_RDONLY)
+                self._confine([nothing, self._out, self._err, asked, reply])
+                program.serve(self.order["program"], 3, 4)
         for fd in (asked, ask, replies, reply):
             os.close(fd)
         return child
@@ -245,6 +252,16 @@ class Run:
             return "passed" if code == 0 else known.get(code, "error")
         late = used.ru_utime + used.ru_stime >= 0.9 * self.order["seconds"]
         return "timeout" if os.WTERMSIG(status) in (KILL, XCPU) and late else "crash"
+
+
+class _Forked:
+    """What a new process does: it ends here, and never goes on as a second first process."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        os._exit(program.EXITS["error"])
 
 
 def _cannot_fork() -> bool:

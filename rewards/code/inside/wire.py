@@ -138,9 +138,6 @@ class Kept:
     def __setitem__(self, key: Any, value: Any) -> None:
         self._ask("setitem", key, value)
 
-    def __contains__(self, item: Any) -> bool:
-        return self._ask("contains", item) is True
-
     def __add__(self, other: Any) -> Any:
         return self._ask("add", other)
 

@@ -73,6 +73,19 @@ def test_programs_cannot_stand_in_for_modules_and_built_ins_of_the_tests():
     assert code_grades(tests, program)[0].reward == 0.0
 
 
+def test_an_object_that_claims_to_hold_everything_holds_what_it_lists():
+    program = """
+class Everything:
+    def __contains__(self, item): return True
+    def __iter__(self): return iter([1, 2])
+def f(x): return Everything()
+"""
+    results = [
+        code_grades({"test_list": [f"assert {n} in f(0)"]}, program)[0].reward for n in (2, 3)
+    ]
+    assert results == [1.0, 0.0]
+
+
 WORDS = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=8)
 
 
