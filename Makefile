@@ -7,9 +7,16 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-cut bench-resume bench-processes bench-process-kills bench-rewards gpu-check gpu-check-full fuzz clean
+.PHONY: setup bubblewrap quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-cut bench-resume bench-processes bench-process-kills bench-rewards gpu-check gpu-check-full fuzz clean
 
-setup: $(STAMP)
+setup: $(STAMP) bubblewrap
+
+# The sandbox for the verifier `code`, whose tests fail without it; everything else works.
+bubblewrap:
+	@command -v bwrap > /dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+	  && { apt-get install -qq -y bubblewrap || { apt-get update -qq && apt-get install -qq -y bubblewrap; }; }; } \
+	|| echo "The verifier code needs bubblewrap. Install it as root: apt-get install bubblewrap (docs/code.md)" >&2
 
 $(STAMP): $(LOCK) pyproject.toml
 	$(PYTHON) -m venv $(VENV)

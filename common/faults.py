@@ -24,6 +24,10 @@ REMEDIES = {
     "verifier_crash": (
         "look at the verifier: it crashes on these answers, and the stage's log has the tracebacks"
     ),
+    "sandbox": (
+        "look at the stage's log: the sandbox for model code broke, and docs/code.md says what it"
+        " needs"
+    ),
     "bad_reference": (
         "correct the reference answers, or take another verifier: it cannot compare with them"
     ),

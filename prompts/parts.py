@@ -43,6 +43,24 @@ class PlainPart(RewardPart):
     verifier: Literal["choice", "exact", "math", "number"]
 
 
+class CodePart(RewardPart):
+    """The program in the answer passes the prompt's tests, in a sandbox."""
+
+    verifier: Literal["code"]
+    partial: bool = False
+    """The reward is the share of the tests that pass; off: 1 if all pass, else 0."""
+    seconds: float = Field(default=5.0, gt=0, le=600)
+    """CPU time of one test, in seconds. By the clock it may take four times that."""
+    memory_mib: int = Field(default=512, ge=64)
+    """Memory of a program with all its processes, in MiB."""
+    processes: int = Field(default=16, ge=1, le=1000)
+    """Processes and threads that a program may have at once."""
+    output_kib: int = Field(default=1024, ge=1)
+    """What a program may print for one test, in KiB."""
+    scratch_mib: int = Field(default=64, ge=1)
+    """Files that a program may write, in MiB. They are gone when it has ended."""
+
+
 class ReasoningGymPart(RewardPart):
     """The family's own scorer."""
 
@@ -108,11 +126,13 @@ CLASSES: tuple[type[RewardPart], ...] = (
     ReasoningGymPart,
     LengthPart,
     StoredFunction,
+    CodePart,
 )
 """The classes of all parts as prompts hold them. A verifier with settings adds its class here and
 to `Part`."""
 Part = Annotated[
-    PlainPart | ReasoningGymPart | LengthPart | FunctionPart, Field(discriminator="verifier")
+    PlainPart | ReasoningGymPart | LengthPart | FunctionPart | CodePart,
+    Field(discriminator="verifier"),
 ]
 """One part of a reward, as a recipe gives it."""
 

@@ -5,6 +5,7 @@
 from collections.abc import Mapping
 
 from common.errors import BadInput
+from rewards.code.verifier import Code
 from rewards.function.verifier import Function
 from rewards.interface import Verifier
 from rewards.length import Length
@@ -14,6 +15,7 @@ from rewards.verifiers import VERIFIERS
 Kinds = Mapping[str, Verifier]
 KINDS: dict[str, Verifier] = {
     **{name: Plain(name) for name in VERIFIERS},
+    "code": Code(),
     "reasoning_gym": ReasoningGym(),
     "length": Length(),
     "function": Function(),

@@ -1,0 +1,32 @@
+"""Tests whose assertions are counted one by one, instead of ending at the first that fails."""
+
+import ast
+
+_TEMPLATE = """
+try:
+    pass
+except Exception as _error:
+    _broke(_error, {text!r})
+else:
+    _held()
+"""
+LONGEST = 200
+"""Characters of an assertion that a message shows."""
+
+
+def recorded(tree: ast.Module) -> ast.Module:
+    """The tests, with `_held()` called after each assertion that holds and `_broke(error, text)`
+    after each other one. An assertion inside `try` stays as it is: it may be meant to be caught."""
+    return ast.fix_missing_locations(_Recorded().visit(tree))
+
+
+class _Recorded(ast.NodeTransformer):
+    def visit_Try(self, node: ast.Try) -> ast.AST:
+        return node
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        text = ast.unparse(node.test)[:LONGEST]
+        (guarded,) = ast.parse(_TEMPLATE.format(text=text)).body
+        assert isinstance(guarded, ast.Try)
+        guarded.body = [node]
+        return guarded
