@@ -99,8 +99,8 @@ class Grader:
         lengths = tokens if tokens is not None else [None] * len(completions)
         texts = [_without_thinking(prompt, completion) for completion in completions]
         answers = [
-            Answer(text, length)
-            for text, length in zip(texts, lengths, strict=True)
+            Answer(text, length, completion)
+            for text, length, completion in zip(texts, lengths, completions, strict=True)
             if text is not None
         ]
         graded = iter(self._answers(prompt, answers) if answers else [])

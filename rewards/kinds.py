@@ -5,12 +5,18 @@
 from collections.abc import Mapping
 
 from common.errors import BadInput
+from rewards.format import Format
 from rewards.interface import Verifier
+from rewards.language import Language
 from rewards.plain import Plain
 from rewards.verifiers import VERIFIERS
 
 Kinds = Mapping[str, Verifier]
-KINDS: dict[str, Verifier] = {name: Plain(name) for name in VERIFIERS}
+KINDS: dict[str, Verifier] = {
+    **{name: Plain(name) for name in VERIFIERS},
+    "format": Format(),
+    "language": Language(),
+}
 
 
 def kind_of(name: str, kinds: Kinds = KINDS) -> Verifier:
