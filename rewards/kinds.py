@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from common.errors import BadInput
 from rewards.format import Format
+from rewards.instructions.verifier import Instructions
 from rewards.interface import Verifier
 from rewards.language import Language
 from rewards.plain import Plain
@@ -15,6 +16,7 @@ Kinds = Mapping[str, Verifier]
 KINDS: dict[str, Verifier] = {
     **{name: Plain(name) for name in VERIFIERS},
     "format": Format(),
+    "instructions": Instructions(),
     "language": Language(),
 }
 
