@@ -9,12 +9,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from prompts.schema import Prompt
-from rewards.instructions import keywords, lengths, structure, wording
+from rewards.instructions import keywords, lengths, letters, structure, wording
 from rewards.instructions.constraint import Constraint
 from rewards.interface import BadReference
 
 CONSTRAINTS: dict[str, type[Constraint]] = {
-    kind.id: kind for kind in (*lengths.ALL, *keywords.ALL, *structure.ALL, *wording.ALL)
+    kind.id: kind
+    for module in (lengths, keywords, letters, structure, wording)
+    for kind in module.ALL
 }
 """Every kind of constraint by its id."""
 _EXAMPLE = (

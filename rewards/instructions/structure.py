@@ -173,7 +173,8 @@ class Template(Constraint):
 
 
 class MarkedList(Constraint):
-    """A list whose items begin with `sep` instead of a bullet: two items or more, and no bullet."""
+    """A list with `sep` before each item instead of a bullet, on lines of their own or in one text
+    that begins with it: two items or more, and no bullet."""
 
     id = "format:list"
     example = '"sep": "..."'
@@ -181,9 +182,10 @@ class MarkedList(Constraint):
 
     def followed(self, text: str) -> bool:
         mark = self.sep.strip()
-        items = [line for line in lines(text) if line.strip().startswith(mark)]
-        other = [line for line in bullets(text) if not line.strip().startswith(mark)]
-        return len(items) >= 2 and not other
+        items = sum(line.strip().startswith(mark) for line in lines(text))
+        if text.strip().startswith(mark):
+            items = max(items, text.count(mark))
+        return items >= 2 and all(line.strip().startswith(mark) for line in bullets(text))
 
 
 class SubBullets(Constraint):

@@ -71,7 +71,7 @@ def _phrase(phrase: str) -> "regex.Pattern[str]":
     spaced = r"\s+".join(map(regex.escape, phrase.split()))
     before, after = (
         "" if regex.match(_NO_SPACES, sign) or not regex.match(r"[\w]", sign) else look
-        for sign, look in ((phrase[:1], r"(?<![\p{L}\p{N}_])"), (phrase[-1:], r"(?![\p{L}\p{N}_])"))
+        for sign, look in ((phrase[:1], r"(?<![\p{L}\p{N}])"), (phrase[-1:], r"(?![\p{L}\p{N}])"))
     )
     return regex.compile(before + spaced.replace("'", "['’]") + after, regex.IGNORECASE)
 

@@ -47,13 +47,19 @@ class CapitalWords(Constraint):
 
 
 class TitleCase(Constraint):
-    """Each word begins with a capital and goes on in small letters."""
+    """Each word begins with a capital. Some may have a second one, or be an abbreviation in
+    capitals; not most."""
 
     id = "format:title_case"
 
     def followed(self, text: str) -> bool:
         parts = [part for word in words(text) for part in regex.split(r"[^\p{L}\p{N}'’]+", word)]
-        return all(part[:1].upper() + part[1:].lower() == part for part in parts)
+        parts = [part for part in parts if regex.search(r"\p{L}", part)]
+        in_capitals = [part for part in parts if len(part) > 1 and part.isupper()]
+        others = [part for part in parts if part not in in_capitals]
+        return len(in_capitals) <= len(parts) / 2 and all(
+            not part[0].islower() and sum(map(str.isupper, part[1:])) < 2 for part in others
+        )
 
 
 class NoComma(Constraint):
@@ -186,7 +192,7 @@ class EmojiAtEnds(Constraint):
     id = "format:emoji"
 
     def followed(self, text: str) -> bool:
-        joined = regex.sub(rf"([.!?…]+)\s*((?:{_EMOJI}\s*)+)", r" \2\1 ", text)
+        joined = regex.sub(rf"([.!?…]+[\"'”’)]*)\s*((?:{_EMOJI}\s*)+)", r" \2\1 ", text)
         ends = [regex.sub(r"[\s.!?…\"'”’)]+$", "", sentence) for sentence in sentences(joined)]
         return bool(ends) and all(regex.search(rf"{_EMOJI}$", end) for end in ends)
 
