@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from functools import cache
 
-from prompts.parts import FormatPart, RewardPart, compiled
+from prompts.parts import FormatPart, RewardPart
+from prompts.text_settings import compiled
 from prompts.schema import Prompt
 from rewards.interface import Answer, OpenVerifier, Resources, Result, Verifier
 

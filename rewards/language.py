@@ -11,7 +11,7 @@ from typing import Any
 import regex
 
 from common.errors import BadInput
-from prompts.languages import code_of
+from prompts.languages import NAMES, code_of
 from prompts.parts import LanguagePart, RewardPart
 from prompts.schema import Prompt
 from rewards.interface import (
@@ -30,8 +30,12 @@ PASSAGE = 24
 """Weighted letters from which a passage is classified by itself; shorter ones join the next."""
 SURE = 0.5
 """Probability from which a passage shorter than `PASSAGE` is in its likeliest language."""
-POSSIBLE = 0.05
+POSSIBLE = 0.2
 """Probability up to which such a passage is not in the asked language, whichever it is in."""
+NAMES_ONLY = 4
+"""Words up to which a passage of names is in no language."""
+SURE_OF_NAMES = 0.95
+"""Probability from which a longer passage of names is in its likeliest language."""
 CONTEXT = 0.05
 """Added to a language's probability in the whole text, before a passage's is multiplied by it: what
 is close to one language (Galician to Portuguese) is judged in context, and another language is
@@ -50,10 +54,17 @@ _DETECTED_AS = {
     "nn": "no",
     **dict.fromkeys(("yue", "wuu"), "zh"),
     **dict.fromkeys(("arz", "ary"), "ar"),
-    **dict.fromkeys(("ms", "jv"), "id"),
+    "ms": "id",
 }
-"""Labels of the detector that count as one of our languages: written forms of it, and those that it
-takes short Indonesian texts for."""
+"""Labels of the detector that count as one of our languages: written forms of it, and Malay."""
+_OTHERS = (
+    *("af", "am", "az", "be", "bs", "cy", "eu", "ga", "gl", "hr", "hy", "is", "ka", "kk", "km"),
+    *("ky", "lo", "mk", "mn", "my", "or", "ps", "si", "so", "sq", "sr", "tg", "tl", "uz"),
+)
+"""Languages that a text may be found to be in besides `NAMES`. The detector's rarer ones are left
+out: it takes lists of names for them."""
+_UNSPACED = ("Han", "Kana", "Thai")
+"""Scripts that are written without spaces."""
 _LETTERS = {
     "Kana": regex.compile(r"[\p{Hiragana}\p{Katakana}]"),
     **{
@@ -177,16 +188,22 @@ def _passages(text: str) -> Iterator[str]:
 def _language_of(passage: str, asked: str, context: dict[str, float]) -> str | None:
     """The language of a passage; None where it cannot be told."""
     script, wanted = _script(passage), _SCRIPTS.get(asked, ("Latin",))
-    if _is_name(passage) and script in ("Latin", *wanted):
+    words, size = _WORD.findall(passage), _size(passage)
+    names = _are_names(words)
+    if names and len(words) <= NAMES_ONLY and script in ("Latin", *wanted):
         return None
-    alone, size = _probabilities(passage), _size(passage)
+    alone = _probabilities(passage)
     weighed = {label: p * (CONTEXT + context.get(label, 0.0)) for label, p in alone.items()}
     likeliest = max(weighed, key=lambda label: weighed[label])
-    if script not in wanted:
+    if script not in wanted and not (names and script == "Latin"):
         return likeliest if likeliest != asked else "*"
+    if size < ENOUGH or (len(words) == 1 and script not in _UNSPACED):
+        return None
+    if names and (likeliest not in NAMES or alone[likeliest] < SURE_OF_NAMES):
+        return None
     total = sum(weighed.values())
     unsure = weighed[likeliest] < SURE * total and weighed[asked] > POSSIBLE * total
-    return None if size < ENOUGH or (size < PASSAGE and unsure) else likeliest
+    return None if size < PASSAGE and unsure else likeliest
 
 
 def _probabilities(text: str) -> dict[str, float]:
@@ -198,20 +215,24 @@ def _probabilities(text: str) -> dict[str, float]:
     return found
 
 
-def _is_name(passage: str) -> bool:
-    """Whether at most four words all begin with a capital, as names do."""
-    words = _WORD.findall(passage)
-    return len(words) <= 4 and all(word[0].isupper() for word in words)
+def _are_names(words: Sequence[str]) -> bool:
+    """Whether most of the words begin with a capital, as names do. Text in capitals does not
+    count."""
+    capitals = sum(word[0].isupper() for word in words)
+    in_capitals = sum(len(word) > 1 and word.isupper() for word in words)
+    return capitals >= 0.75 * len(words) and (
+        len(words) <= NAMES_ONLY or in_capitals < capitals / 2
+    )
 
 
 def _script(passage: str) -> str:
     """The script of most letters. Latin words among letters of another script are names or terms,
-    and count a third."""
+    and count half."""
     sizes = _sizes(passage)
     if "Kana" in sizes and "Han" in sizes:  # Japanese is written in both
         sizes["Kana"] += sizes.pop("Han")
     if len(sizes) > 1 and "Latin" in sizes:
-        sizes["Latin"] /= 3
+        sizes["Latin"] /= 2
     return max(sizes, key=lambda script: sizes[script]) if sizes else "*"
 
 
@@ -233,8 +254,9 @@ def _sizes(passage: str) -> dict[str, float]:
 
 @cache
 def _detector() -> Any:
-    """py3langid with all of its languages; loads in half a second. Classifying changes nothing in
-    it, so threads share it."""
+    """py3langid; loads in half a second. Classifying changes nothing in it, so threads share it."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    detector = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    detector.set_languages([*NAMES, *_DETECTED_AS, *_OTHERS])
+    return detector
