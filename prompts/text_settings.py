@@ -55,7 +55,7 @@ FLAGS: dict[str, int] = {
 class FormatSettings(Config):
     """Settings of `format`."""
 
-    pattern: Text | None = Field(default=None, examples=[r".*\\\\boxed\{[^{}]+\}\.?"])
+    pattern: Text | None = Field(default=None, examples=[r".*\\boxed\{[^{}]+\}\.?"])
     """Regular expression for the answer without the space around it, as the package `regex` reads
     it. Give either this or `tags`."""
     flags: tuple[Flag, ...] = Field(default=(), examples=[["dot_all"]])

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from functools import cache
 
 from prompts.parts import FormatPart, RewardPart
-from prompts.text_settings import compiled
 from prompts.schema import Prompt
+from prompts.text_settings import compiled
 from rewards.interface import Answer, OpenVerifier, Resources, Result, Verifier
 
 SECONDS = 1.0

@@ -9,13 +9,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from prompts.schema import Prompt
-from rewards.instructions import keywords, lengths, letters, structure, wording
+from rewards.instructions import keywords, lengths, letters, lists, structure, wording
 from rewards.instructions.constraint import Constraint
 from rewards.interface import BadReference
 
 CONSTRAINTS: dict[str, type[Constraint]] = {
     kind.id: kind
-    for module in (lengths, keywords, letters, structure, wording)
+    for module in (lengths, keywords, letters, lists, structure, wording)
     for kind in module.ALL
 }
 """Every kind of constraint by its id."""
