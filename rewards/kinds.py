@@ -9,7 +9,8 @@ from rewards.format import Format
 from rewards.instructions.verifier import Instructions
 from rewards.interface import Verifier
 from rewards.language import Language
-from rewards.plain import Plain
+from rewards.length import Length
+from rewards.plain import Plain, ReasoningGym
 from rewards.verifiers import VERIFIERS
 
 Kinds = Mapping[str, Verifier]
@@ -18,6 +19,8 @@ KINDS: dict[str, Verifier] = {
     "format": Format(),
     "instructions": Instructions(),
     "language": Language(),
+    "reasoning_gym": ReasoningGym(),
+    "length": Length(),
 }
 
 

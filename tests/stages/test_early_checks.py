@@ -26,7 +26,7 @@ from pipeline.execution.request import RunRequest
 from pipeline.execution.runner import run_plan
 from pipeline.planning.plan import make_node
 from pipeline.recipe.load import load_recipe
-from rewards.verifiers import VERIFIERS
+from prompts.parts import NAMES
 from rollouts.heads import ON_CPU, head_sizes
 
 
@@ -37,7 +37,7 @@ from rollouts.heads import ON_CPU, head_sizes
             "verifier: exact",
             "verifier: my_rewards.py:score",
             ":4: prompts[0].verifier: no verifier is named 'my_rewards.py:score'",
-            f"known are: {', '.join(sorted(VERIFIERS))}",
+            f"known are: {', '.join(sorted(NAMES))}",
         ),
         (
             "{preset: nano}",
