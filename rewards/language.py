@@ -114,7 +114,7 @@ class OpenLanguage(OpenVerifier):
         return [self._graded(asked, answer.text) for answer in answers]
 
     def close(self) -> None:
-        """The detector stays loaded for the next stage of this process; it is 20 MB."""
+        """The detector (90 MB) stays loaded: prompts of other parts use it too."""
 
     def _graded(self, asked: str, text: str) -> Result:
         found = languages_of(text, asked)

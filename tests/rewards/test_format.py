@@ -106,8 +106,7 @@ def test_an_escaped_text_matches_itself_alone(text, other):
 def test_a_pattern_of_exponential_time_is_a_fault_in_time(monkeypatch):
     monkeypatch.setattr(form, "SECONDS", 0.1)
     begin = time.perf_counter()
-    result = grade(asking(pattern=r"(?:a|a?)+(?:b|c)\1?(x+x+)+y"), "a" * 40 + "x" * 40)
-    result = grade(asking(pattern=r"(x+x+)+y"), "x" * 60) if result.fault is None else result
+    result = grade(asking(pattern="(a|aa)+"), "a" * 60 + "b")
     assert result.fault == "timeout" and time.perf_counter() - begin < 2
 
 

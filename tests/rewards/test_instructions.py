@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from rewards.instructions.units import paragraphs, sentences, times, words
 from rewards.instructions.verifier import Instructions, loosened
 from rewards.interface import Answer, Resources
 
+ROOT = Path(__file__).parents[2]
 NO_COMMA = {"id": "punctuation:no_comma"}
 THREE_WORDS = {"id": "length_constraints:number_words", "relation": "exactly", "num_words": 3}
 PLAIN = st.text(st.sampled_from("abcdefgh"), min_size=1, max_size=8)
@@ -54,6 +56,13 @@ def test_every_example_is_valid():
         assert kind.model_validate(arguments).model_dump(mode="json")
         required = {name for name, field in kind.model_fields.items() if field.is_required()}
         assert required <= set(arguments), kind.id
+
+
+def test_the_page_has_every_constraint_with_its_example():
+    page = (ROOT / "docs/instructions.md").read_text(encoding="utf-8")
+    for kind in CONSTRAINTS.values():
+        example = f"`{kind.example}`" if kind.example else ""
+        assert f"| `{kind.id}` | {example} | " in page, kind.id
 
 
 def test_all_constraints_must_be_followed():
@@ -124,7 +133,7 @@ def test_thinking_is_not_counted():
 @pytest.mark.parametrize(
     ("metadata", "problem", "remedy"),
     [
-        ({}, "no `instructions`", '"instructions": \\[{"id"'),
+        ({}, "no `instructions`", '"instructions": [{"id"'),
         ({"instructions": []}, "no list", '"id"'),
         ({"instructions": ["x"]}, "instruction 1 without an `id`: 'x'", '"id"'),
         (
@@ -146,7 +155,7 @@ def test_thinking_is_not_counted():
         (
             {"instructions": [{"id": "keywords:existence"}]},
             "`keywords` is missing",
-            '"keywords": \\["river", "bridge"\\]',
+            '"keywords": ["river", "bridge"]',
         ),
         ({"instructions": [{**NO_COMMA, "words": 1}]}, "it has no `words`", "no_comma"),
         (
@@ -165,9 +174,7 @@ def test_wrong_instructions_are_refused_with_place_value_and_example(metadata, p
     prompt = asking(metadata=metadata)
     with pytest.raises(BadInput, match=problem) as caught:
         check_prompt(prompt)
-    assert pytest.raises(BadInput, match=remedy) and __import__("re").search(
-        remedy, caught.value.remedy
-    )
+    assert remedy in caught.value.remedy
     assert grade(prompt, "a").fault == "bad_reference"
 
 
