@@ -35,6 +35,11 @@ def answer_part(text: str) -> str | None:
     return None if depth else kept + text[start:]
 
 
+def has_thinking_mark(text: str) -> bool:
+    """Whether `text` names a mark of thinking, such as `<think>`."""
+    return _MARK.search(text) is not None
+
+
 def opened_by(rendered: str) -> str:
     """The opening mark that a rendered prompt ends with, so that the completion begins with
     thinking; empty if none."""

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from common.config import Config, InvalidValue, Text
 from common.errors import BadInput
 from common.user_files import UserFile
+from prompts.text_settings import FormatSettings, InstructionsSettings, LanguageSettings
 
 
 class RewardPart(Config):
@@ -121,17 +122,45 @@ class StoredFunction(_Function):
     """Its text."""
 
 
+class InstructionsPart(InstructionsSettings, RewardPart):
+    """Whether an answer follows the constraints in its prompt's `metadata.instructions`."""
+
+    verifier: Literal["instructions"]
+
+
+class LanguagePart(LanguageSettings, RewardPart):
+    """Whether an answer is written in the asked language."""
+
+    verifier: Literal["language"]
+
+
+class FormatPart(FormatSettings, RewardPart):
+    """Whether an answer has a form: a regular expression, or tags."""
+
+    verifier: Literal["format"]
+
+
 CLASSES: tuple[type[RewardPart], ...] = (
     PlainPart,
     ReasoningGymPart,
     LengthPart,
     StoredFunction,
     CodePart,
+    InstructionsPart,
+    LanguagePart,
+    FormatPart,
 )
 """The classes of all parts as prompts hold them. A verifier with settings adds its class here and
 to `Part`."""
 Part = Annotated[
-    PlainPart | ReasoningGymPart | LengthPart | FunctionPart | CodePart,
+    PlainPart
+    | ReasoningGymPart
+    | LengthPart
+    | FunctionPart
+    | CodePart
+    | InstructionsPart
+    | LanguagePart
+    | FormatPart,
     Field(discriminator="verifier"),
 ]
 """One part of a reward, as a recipe gives it."""
@@ -191,8 +220,11 @@ def _text(path: Path, changed_ns: int, size: int) -> str:
 
 
 def _unset(verifier: str, error: ValidationError) -> BadInput:
-    field = ".".join(map(str, error.errors()[0]["loc"]))
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    setting = f", {field}: ..." if field else ", ..."
+    why = f"{field!r} among them" if field else first["msg"].removeprefix("Value error, ")
     return BadInput(
-        f"the verifier {verifier!r} needs settings, {field!r} among them",
-        f"name it under `rewards`: `rewards: [{{verifier: {verifier}, {field}: ...}}]`",
+        f"the verifier {verifier!r} needs settings, {why}",
+        f"name it under `rewards`: `rewards: [{{verifier: {verifier}{setting}}}]`",
     )

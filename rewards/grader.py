@@ -98,8 +98,8 @@ class Grader:
         lengths = tokens if tokens is not None else [None] * len(completions)
         texts = [_without_thinking(prompt, completion) for completion in completions]
         answers = [
-            Answer(text, length)
-            for text, length in zip(texts, lengths, strict=True)
+            Answer(text, length, completion)
+            for text, length, completion in zip(texts, lengths, completions, strict=True)
             if text is not None
         ]
         parts = prompt.parts if answers else []

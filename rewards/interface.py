@@ -29,6 +29,13 @@ class Answer:
     """Without thinking and special tokens."""
     tokens: int | None = None
     """Length as it was sampled, thinking included; None where it is unknown."""
+    sampled: str | None = None
+    """The text with its thinking; None where that is `text`."""
+
+    @property
+    def completion(self) -> str:
+        """The text as it was sampled, thinking included."""
+        return self.text if self.sampled is None else self.sampled
 
 
 @dataclass(frozen=True, slots=True)

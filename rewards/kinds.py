@@ -6,8 +6,11 @@ from collections.abc import Mapping
 
 from common.errors import BadInput
 from rewards.code.verifier import Code
+from rewards.format import Format
 from rewards.function.verifier import Function
+from rewards.instructions.verifier import Instructions
 from rewards.interface import Verifier
+from rewards.language import Language
 from rewards.length import Length
 from rewards.plain import Plain, ReasoningGym
 from rewards.verifiers import VERIFIERS
@@ -16,6 +19,9 @@ Kinds = Mapping[str, Verifier]
 KINDS: dict[str, Verifier] = {
     **{name: Plain(name) for name in VERIFIERS},
     "code": Code(),
+    "format": Format(),
+    "instructions": Instructions(),
+    "language": Language(),
     "reasoning_gym": ReasoningGym(),
     "length": Length(),
     "function": Function(),

@@ -1,0 +1,1 @@
+"""Constraints on an answer that code can verify, in the manner of IFEval and IFBench."""
