@@ -7,16 +7,26 @@ from typing import Any, Protocol
 
 from common.errors import BadInput
 
+SHOWN = 5
+"""Reasons that a sentence names."""
+
 
 class BadRow(BadInput):
     """A row that cannot be used."""
 
     def __init__(
-        self, where: str, reason: str, remedy: str, *, field: str = "", detail: str = ""
+        self,
+        where: str,
+        problem: str,
+        remedy: str,
+        *,
+        field: str = "",
+        detail: str = "",
+        reason: str = "",
     ) -> None:
-        reason = f"{field}: {reason}" if field else reason
-        super().__init__(f"{where}: {reason}{detail}", remedy)
-        self.reason = reason
+        problem = f"{field}: {problem}" if field else problem
+        super().__init__(f"{where}: {problem}{detail}", remedy)
+        self.reason = reason or problem
         """What is wrong, without the place and the value: rows are counted by it."""
 
 
@@ -38,14 +48,18 @@ class BadRows:
         """Gets the row as an object of a JSON line."""
         self.counts: Counter[tuple[str, str]] = Counter()
         """Number of skipped rows by source and reason."""
+        self.first: dict[str, str] = {}
+        """The message of the first skipped row, by source."""
 
-    def meet(self, source: Skips, place: str, row: Any, error: BadInput) -> None:
-        """Raise `error`, or count and keep the row, if the source skips bad rows."""
+    def meet(self, source: Skips, place: str, row: Any, error: BadInput, reason: str = "") -> None:
+        """Raise `error`, or count and keep the row, if the source skips bad rows. `reason` is what
+        rows are counted by; of a BadRow it is known."""
         if source.on_bad_row == "stop":
             skip = "or set `on_bad_row: skip` in the source to leave out such rows"
             raise BadInput(error.message, f"{error.remedy}; {skip}") from error
-        reason = error.reason if isinstance(error, BadRow) else error.message
+        reason = reason or (error.reason if isinstance(error, BadRow) else error.message)
         self.counts[source.name, reason] += 1
+        self.first.setdefault(source.name, error.message)
         if self._keep is not None:
             told = {"place": place, "source": source.name, "reason": reason}
             self._keep({**told, "message": error.message, "row": _plain(row)})
@@ -53,6 +67,24 @@ class BadRows:
     def skipped(self, source: Skips) -> int:
         """Number of rows of a source that were skipped."""
         return sum(count for (name, _), count in self.counts.items() if name == source.name)
+
+    def notes(self) -> list[str]:
+        """One sentence per source that has bad rows."""
+        by_source: dict[str, list[str]] = {}
+        for (name, reason), count in self.counts.most_common():
+            by_source.setdefault(name, []).append(f"{reason} ({count})")
+        return [
+            f"{name}: bad rows are left out: {'; '.join(reasons[:SHOWN])}"
+            f"{'; ...' if len(reasons) > SHOWN else ''}: bad_rows.jsonl"
+            for name, reasons in by_source.items()
+        ]
+
+    def metrics(self) -> dict[str, object]:
+        """Number of bad rows, also by reason."""
+        by_reason: Counter[str] = Counter()
+        for (_, reason), count in self.counts.items():
+            by_reason[reason] += count
+        return {"bad_rows": by_reason.total(), "bad_rows_by_reason": dict(by_reason)}
 
 
 def _plain(row: Any) -> Any:

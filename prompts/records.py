@@ -62,9 +62,8 @@ def require_rows(source: Source, good: int, bad_rows: BadRows) -> None:
         return
     if not bad:
         raise BadInput(f"{source.described}: holds no rows", "put at least two rows into it")
-    reasons = [f"{reason} ({count})" for (name, reason), count in bad_rows.counts.most_common()]
     raise BadInput(
-        f"{source.described}: all {bad} rows are bad: {'; '.join(reasons[:3])}",
+        f"{source.described}: all {bad} rows are bad, the first: {bad_rows.first[source.name]}",
         "correct `fields` of the source, or its rows",
     )
 

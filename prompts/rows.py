@@ -37,10 +37,9 @@ def _read(config: RowSource, place: str, raw: dict[str, Any], known: dict[str, P
     if row.id is not None and other is not prompt:
         raise BadRow(
             at,
-            "is already used",
+            f"id {row.id!r} is already used at {where(config, other.place)}",
             "give rows unique ids",
-            field="id",
-            detail=f" at {where(config, other.place)}: {row.id!r}",
+            reason="its id is already used",
         )
     if other.verifier != prompt.verifier:
         # The same task with another verifier is another prompt. The first one keeps its id.
