@@ -118,7 +118,7 @@ def write(path: Path) -> None:
         return
     packers: dict[str, Callable[[], Any]] = {
         ".zst": lambda: pa.CompressedOutputStream(pa.OSFile(str(path), "wb"), "zstd"),
-        ".gz": lambda: gzip.open(path, "wb", 1),
+        ".gz": lambda: gzip.GzipFile(path, "wb", 1),
     }
     with packers.get(path.suffix, lambda: path.open("wb"))() as sink:
         for number, rows in enumerate(batches()):

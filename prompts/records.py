@@ -13,6 +13,7 @@ config of its source from `FileRows` and that of its field mapping from `RowFiel
 A row of a source with `fields` has what they name, and no more; of one without, what the file
 has."""
 
+import os
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -52,7 +53,7 @@ def records(
 
 def where(source: Source, place: str) -> str:
     """A row's place in messages: with the folder of its file."""
-    return place if isinstance(source, HubRows) else str(root_of(Path(source.path)) / place)
+    return place if isinstance(source, HubRows) else os.path.join(root_of(Path(source.path)), place)
 
 
 def require_rows(source: Source, good: int, bad_rows: BadRows) -> None:

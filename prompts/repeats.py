@@ -108,7 +108,9 @@ def _messages(prompt: Prompt) -> list[str]:
 
 
 def _digest(*texts: str) -> Key:
-    return hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).digest()
+    # Lengths, so that no text can run into the next one.
+    joined = "".join(f"{len(text)}:{text}" for text in texts)
+    return hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _plain(text: str) -> str:
