@@ -1,5 +1,6 @@
 """A user's own prompts: the rows of files in any format, or of a data set on the hub."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,13 @@ def load(config: RowSource, bad_rows: BadRows | None = None) -> list[Prompt]:
     """The prompts of a source. Raises BadInput with file and line (or row) of the first problem;
     where the source skips bad rows, `bad_rows` gets them, and it is a problem if all are bad."""
     bad_rows = BadRows() if bad_rows is None else bad_rows
-    prompts: list[Prompt] = []
+    prompts = list(read(config, bad_rows))
+    require_rows(config, len(prompts), bad_rows)
+    return prompts
+
+
+def read(config: RowSource, bad_rows: BadRows) -> Iterator[Prompt]:
+    """The prompts of a source one by one, as `load` has them."""
     known: dict[str, Prompt] = {}
     for place, row in records(config, bad_rows):
         try:
@@ -24,9 +31,7 @@ def load(config: RowSource, bad_rows: BadRows | None = None) -> list[Prompt]:
         except BadInput as error:
             bad_rows.meet(config, place, row, error)
         else:
-            prompts.append(prompt)
-    require_rows(config, len(prompts), bad_rows)
-    return prompts
+            yield prompt
 
 
 def _read(config: RowSource, place: str, raw: dict[str, Any], known: dict[str, Prompt]) -> Prompt:

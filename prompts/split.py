@@ -61,6 +61,11 @@ def split(sources: Sequence[tuple[Sequence[Prompt], float]], seed: int) -> Split
     return result
 
 
+def held_out_ids(prompts: Sequence[Prompt], share: float, seed: int) -> set[str]:
+    """Ids of the prompts of one source that `split` holds out."""
+    return _draw(_without_repeats(prompts, []), share, seed)
+
+
 def _without_repeats(prompts: Sequence[Prompt], repeats: list[Repeat]) -> list[Prompt]:
     kept: dict[Key, Prompt] = {}
     for prompt in prompts:
