@@ -67,11 +67,13 @@ def _object(line: bytes, number: int, where: str) -> dict[str, Any] | BadRow:
         row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError as error:
         detail = f": {error.reason} (byte {error.start})"
-        return BadRow(where, "not UTF-8", "save it as UTF-8 text", detail=detail)
+        given = line.decode("utf-8", "backslashreplace")
+        return BadRow(where, "not UTF-8", "save it as UTF-8 text", detail=detail, row=given)
     except (ValueError, RecursionError) as error:
-        return BadRow(where, "not JSON", remedy, detail=f": {error}")
+        given = line.decode("utf-8-sig").rstrip("\r\n")
+        return BadRow(where, "not JSON", remedy, detail=f": {error}", row=given)
     if not isinstance(row, dict):
-        return BadRow(where, f"not a JSON object but {type(row).__name__}", remedy)
+        return BadRow(where, f"not a JSON object but {type(row).__name__}", remedy, row=row)
     return row
 
 
@@ -103,6 +105,7 @@ def _table(file: Path, stream: BinaryIO, ending: str) -> Iterator[PlacedRow]:
                         "not as many cells as there are columns",
                         f'quote cells that contain {delimiter!r} or line breaks as "..."',
                         detail=f": {len(cells)} for {len(header)}",
+                        row=cells,
                     ),
                 )
     except UnicodeDecodeError as error:

@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from common.errors import BadInput
 from prompts.bad_rows import BadRow, BadRows
 from prompts.config import RowSource
+from prompts.parts import PlainPart
 from prompts.records import records, require_rows, where
 from prompts.row import PromptRow, read_row
 from prompts.schema import Prompt, content_id, with_system
 from prompts.shape import shaped
+
+COMPARING: frozenset[str] = frozenset(get_args(PlainPart.model_fields["verifier"].annotation))
+"""The verifiers that compare an answer with the reference answer."""
 
 
 def load(config: RowSource, bad_rows: BadRows | None = None) -> list[Prompt]:
@@ -36,7 +40,8 @@ def read(config: RowSource, bad_rows: BadRows) -> Iterator[Prompt]:
 
 def _read(config: RowSource, place: str, raw: dict[str, Any], known: dict[str, Prompt]) -> Prompt:
     at = where(config, place)
-    row = read_row(at, shaped(at, raw, config))
+    shape = shaped(at, raw, config)
+    row = read_row(at, shape, answered=_compared(config, shape.get("verifier")))
     prompt = _prompt(config, at, place, row)
     other = known.setdefault(prompt.id, prompt)
     if row.id is not None and other is not prompt:
@@ -51,6 +56,13 @@ def _read(config: RowSource, place: str, raw: dict[str, Any], known: dict[str, P
         content = (prompt.messages, prompt.answer, prompt.verifier)
         prompt = replace(prompt, id=content_id(config.name, *content))
     return prompt
+
+
+def _compared(config: RowSource, named: Any) -> bool:
+    """Whether a verifier compares answers with the reference answer. Others read their tests,
+    rubric or constraints in the metadata."""
+    names: list[str] = [part.verifier for part in config.rewards] or [str(named or config.verifier)]
+    return any(name in COMPARING for name in names)
 
 
 def _prompt(config: RowSource, at: str, place: str, row: PromptRow) -> Prompt:

@@ -46,6 +46,11 @@ FULL: dict[str, Any] = {
             {"source": name, "path": "x", "capability": "c"}
             for name in ("jsonl", "parquet", "datasets")
         ),
+        {
+            "source": "file",
+            "path": "x",
+            "fields": {"prompt": "q", "answer": "a", "choices": "c", "labels": "l"},
+        },
     ],
     "stages": [
         {
@@ -265,5 +270,9 @@ def test_one_wrong_value_is_one_problem(path, value, message, remedy):
 
 def test_true_is_no_number():
     taken = [path for path, _ in FIELDS if not refused(changed(path, True))]
-    assert {path[-1] for path in taken} == {"stratified", "gradient_checkpointing"}
+    assert {path[-1] for path in taken} == {
+        "stratified",
+        "gradient_checkpointing",
+        "answer_boxed",
+    }
     assert refused(changed(("stages", 6, "curriculum", "band"), [True, 1.0]))
