@@ -1,9 +1,13 @@
 """Field mapping: paths, templates, options, conversations, and bad rows."""
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from builders.prompt_files import gather, own, rows, text, write_recipe
@@ -170,6 +174,41 @@ def test_only_verifiers_that_compare_need_an_answer(tmp_path):
         load_source(own(tmp_path / "mine.jsonl", "file", verifier="number"))
     prompts = load_source(own(tmp_path / "mine.jsonl", "file", verifier="instructions"))
     assert [prompt.answer for prompt in prompts] == ["", ""]
+
+
+NAMES = (
+    *("prompt", "messages", "conversations", "answer", "choices", "labels", "id", "metadata"),
+    *("role", "content", "from", "value", "mapping", "current_node", "message", "author", "a", "0"),
+)
+NAMED = st.sampled_from(NAMES)
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | NAMED,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMED, inner, max_size=5),
+    max_leaves=12,
+)
+PATH = st.lists(NAMED, min_size=1, max_size=3).map(".".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.dictionaries(NAMED, ANY, max_size=6),
+    st.none() | st.dictionaries(st.sampled_from(("answer", "choices", "system", "id")), PATH),
+    PATH,
+    st.sampled_from(({}, {"answer_after": "a"}, {"answer_boxed": True})),
+)
+def test_any_row_gives_a_prompt_or_a_refusal_with_its_place(row, fields, question, options):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "mine.jsonl"
+        path.write_text(json.dumps(row) + "\n")
+        mapping = None if fields is None else {"prompt": question, **fields}
+        source = own(path, "file", fields=mapping, **options)
+        try:
+            (prompt,) = load_source(source)
+        except BadInput as error:
+            assert "mine.jsonl:1: " in error.message and error.remedy
+        else:
+            assert all(isinstance(message["content"], str) for message in prompt.messages)
+            assert isinstance(prompt.answer, str)
 
 
 BAD = [

@@ -1,6 +1,7 @@
 """Data sets in the shapes in which they are published, read by the lines of the documentation."""
 
 import gzip
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,33 @@ def test_chats_give_the_last_turn_as_the_answer():
         {"role": "user", "content": "Good morning!"},
     ]
     assert japanese.answer == "おはようございます。"
+
+
+def test_an_export_of_chatgpt_gives_the_branch_that_is_shown():
+    (prompt,) = load("chatgpt.json")
+    assert [message["content"] for message in prompt.messages] == [
+        "Why are there tides?",
+        "Because the Moon and the Sun pull at the sea.",
+        "Which pulls more?",
+    ]
+    assert prompt.answer == "The Moon."
+
+
+def test_an_export_of_chatgpt_with_tools_or_images_is_refused(tmp_path):
+    for changed, problem in (
+        ({"recipient": "browser"}, "a turn with tools"),
+        ({"content": {"content_type": "multimodal_text", "parts": [{}]}}, "type multimodal_text"),
+    ):
+        (row,) = json.loads((SAMPLES / "chatgpt.json").read_text())
+        row["mapping"]["a2"]["message"] |= changed
+        (tmp_path / "chatgpt.json").write_text(json.dumps([row]))
+        with pytest.raises(BadInput, match=rf"chatgpt\.json: row 1: .*{problem}"):
+            load("chatgpt.json", tmp_path / "chatgpt.json")
+        del row["mapping"]["root"]
+        row["mapping"]["a2"]["message"] = None
+        (tmp_path / "chatgpt.json").write_text(json.dumps([row]))
+        with pytest.raises(BadInput, match="no way to the node 'root'"):
+            load("chatgpt.json", tmp_path / "chatgpt.json")
 
 
 def test_a_spreadsheet_has_quoted_cells_of_several_lines():
