@@ -29,20 +29,27 @@ def load(config: RowSource, bad_rows: BadRows | None = None) -> list[Prompt]:
 def read(config: RowSource, bad_rows: BadRows) -> Iterator[Prompt]:
     """The prompts of a source one by one, as `load` has them."""
     known: dict[str, Prompt] = {}
+    rewards = config.stored_rewards()  # one for all prompts
     for place, row in records(config, bad_rows):
         try:
-            prompt = _read(config, place, row, known)
+            prompt = _read(config, rewards, place, row, known)
         except BadInput as error:
             bad_rows.meet(config, place, row, error)
         else:
             yield prompt
 
 
-def _read(config: RowSource, place: str, raw: dict[str, Any], known: dict[str, Prompt]) -> Prompt:
+def _read(
+    config: RowSource,
+    rewards: tuple[dict[str, Any], ...],
+    place: str,
+    raw: dict[str, Any],
+    known: dict[str, Prompt],
+) -> Prompt:
     at = where(config, place)
     shape = shaped(at, raw, config)
     row = read_row(at, shape, answered=_compared(config, shape.get("verifier")))
-    prompt = _prompt(config, at, place, row)
+    prompt = _prompt(config, rewards, at, place, row)
     other = known.setdefault(prompt.id, prompt)
     if row.id is not None and other is not prompt:
         raise BadRow(
@@ -65,7 +72,9 @@ def _compared(config: RowSource, named: Any) -> bool:
     return any(name in COMPARING for name in names)
 
 
-def _prompt(config: RowSource, at: str, place: str, row: PromptRow) -> Prompt:
+def _prompt(
+    config: RowSource, rewards: tuple[dict[str, Any], ...], at: str, place: str, row: PromptRow
+) -> Prompt:
     if row.verifier and config.rewards:
         raise BadRow(
             at,
@@ -94,5 +103,5 @@ def _prompt(config: RowSource, at: str, place: str, row: PromptRow) -> Prompt:
         solution=row.solution,
         metadata=row.metadata or {},
         place=place,
-        rewards=config.stored_rewards(),
+        rewards=rewards,
     )
