@@ -21,7 +21,7 @@ PlacedRow = tuple[str, "dict[str, Any] | BadRow"]
 BATCH = 1024
 """Rows that are read from parquet at once."""
 LONGEST_ROW = 16 << 20
-"""Bytes. A `.json` file whose first line is longer is one document."""
+"""Bytes of a cell. A `.json` file whose first line is longer is one document."""
 
 
 def file_rows(file: Path, kind: str, split: str | None) -> Iterator[PlacedRow]:
@@ -79,8 +79,10 @@ def _object(line: bytes, number: int, where: str) -> dict[str, Any] | BadRow:
 
 def _table(file: Path, stream: BinaryIO, ending: str) -> Iterator[PlacedRow]:
     """Rows with `:line`, of the first line of a cell that has several. All values are texts."""
-    csv.field_size_limit(2**31 - 1)  # the default refuses cells of more than 128 KiB
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+    # The default refuses cells of more than 128 KiB; without a limit, a quote that is not closed
+    # would take the rest of the file into memory.
+    csv.field_size_limit(LONGEST_ROW)
+    text, start = io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), 1
     try:
         first = text.readline()
         delimiter = "\t" if ending == ".tsv" else max(",;\t", key=first.count)
@@ -113,7 +115,8 @@ def _table(file: Path, stream: BinaryIO, ending: str) -> Iterator[PlacedRow]:
             f"{file}: not UTF-8: {error.reason}", "save the table as UTF-8 text"
         ) from error
     except csv.Error as error:
-        raise BadInput(f"{file}: not a table: {error}", "write it again as CSV") from error
+        remedy = "close the quotes of every cell, or write it again as CSV"
+        raise BadInput(f"{file}:{start}: not a table: {error}", remedy) from error
 
 
 def _chained(first: str, rest: io.TextIOWrapper) -> Iterator[str]:

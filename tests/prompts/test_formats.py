@@ -191,6 +191,14 @@ def test_a_table_needs_names_and_as_many_cells_as_columns(tmp_path):
         load_source(own(path, "file"))
 
 
+def test_a_quote_that_is_not_closed_does_not_take_the_rest_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("prompts.formats.LONGEST_ROW", 1000)
+    lines = "".join(f"q{n},a\n" for n in range(1000))
+    (tmp_path / "mine.csv").write_text(f'prompt,answer\nq,a\n"open,a\n{lines}')
+    with pytest.raises(BadInput, match=r"mine\.csv:3: not a table: field larger"):
+        load_source(own(tmp_path / "mine.csv", "file"))
+
+
 def test_long_cells_and_column_marks_in_the_first_line(tmp_path):
     (tmp_path / "mine.csv").write_text(f"prompt;answer\n{'x, ' * 100_000};a\n")
     (prompt,) = load_source(own(tmp_path / "mine.csv", "file"))
