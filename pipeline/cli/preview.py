@@ -82,6 +82,8 @@ def _show_prompt(prompt: dict[str, Any]) -> None:
     print(LINE)
     _print(f"{prompt['place']}: {prompt['tokens']} tokens, {prompt['capability']}{part}")
     _print(prompt["text"])
+    if prompt["as_text"]:
+        _print(f"text of the messages, no special tokens: {' '.join(prompt['as_text'])}")
     _print(f"reference: {_short(prompt['answer'])}")
     if prompt["solution"] is not None:
         _print(f"solution: {_short(prompt['solution'])}")

@@ -2,6 +2,7 @@
 the rows that cannot be used. Loads the tokenizer and nothing else of the model."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -23,8 +24,19 @@ from stages.grading import ALL
 SCANNED = 5_000
 """Prompts of a source that are examined. Of a longer one it is not known which are held out."""
 
-Tokenize = Callable[[Prompt], tuple[str, int]]
-"""The text that the model sees, special tokens included, and its length in tokens."""
+
+@dataclass(frozen=True)
+class Seen:
+    """A prompt as the model sees it."""
+
+    text: str
+    """With its special tokens."""
+    tokens: int
+    as_text: tuple[str, ...] = ()
+    """Special tokens that the messages spell; they stay text."""
+
+
+Tokenize = Callable[[Prompt], Seen]
 
 
 def preview(
@@ -34,9 +46,13 @@ def preview(
     the `prompts` stage. Raises BadInput if a source cannot be read at all."""
     tokenizer = tokenizer_of(model)
 
-    def tokenize(prompt: Prompt) -> tuple[str, int]:
+    words = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+
+    def tokenize(prompt: Prompt) -> Seen:
         ids = encode_chat(tokenizer, prompt.messages)
-        return str(tokenizer.decode(ids, skip_special_tokens=False)), len(ids)
+        spelt = {w for w in words for message in prompt.messages if w in message["content"]}
+        text = str(tokenizer.decode(ids, skip_special_tokens=False))
+        return Seen(text, len(ids), tuple(sorted(spelt)))
 
     return [_source(source, tokenize, seed, limit) for source in sources]
 
@@ -83,7 +99,7 @@ def _problem(source: PromptSource, prompt: Prompt, tokenize: Tokenize) -> str:
     longest = source.max_prompt_tokens
     try:
         check_prompt(prompt, ALL)
-        if longest is not None and (tokens := tokenize(prompt)[1]) > longest:
+        if longest is not None and (tokens := tokenize(prompt).tokens) > longest:
             return f"has {tokens} tokens, more than max_prompt_tokens {longest}: it is dropped"
     except TemplateError as error:
         return f"the chat template of the model refuses it: {error}"
@@ -98,14 +114,15 @@ def _prompt(
     from jinja2.exceptions import TemplateError
 
     try:
-        text, tokens = tokenize(prompt)
+        seen = tokenize(prompt)
     except TemplateError as error:
-        text, tokens, problem = "", 0, f"the chat template of the model refuses it: {error}"
+        seen, problem = Seen("", 0), f"the chat template of the model refuses it: {error}"
     return {
         "id": prompt.id,
         "place": prompt.place,
-        "text": text,
-        "tokens": tokens,
+        "text": seen.text,
+        "as_text": list(seen.as_text),
+        "tokens": seen.tokens,
         "capability": prompt.capability,
         "held_out": None if held is None or problem else prompt.id in held,
         "answer": prompt.answer,

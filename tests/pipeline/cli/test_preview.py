@@ -53,6 +53,7 @@ def test_a_prompt_is_shown_as_the_model_sees_it(uphill):
     first, second, *_ = source["prompts"]
     assert code == 0 and first["place"] == "mine.jsonl:1"
     assert first["text"] == ("<|system|>Be brief.<|user|>What is 2 + 3? <|user|><|assistant|>")
+    assert first["as_text"] == ["<|user|>"] and second["as_text"] == []
     assert first["tokens"] > 10 and (first["answer"], first["problem"]) == ("5", None)
     assert first["rewards"] == [
         {"name": "number", "verifier": "number", "weight": 1.0, "reads": "5"}
@@ -102,6 +103,7 @@ def test_all_sources_are_shown_in_words(uphill):
     assert code == 0 and err == ""
     assert "mine.jsonl: 5 prompts, 3 of these usable; 25% are held out; at most 200 tokens" in out
     assert "gcd: 4 prompts" in out and "verifier: reasoning_gym, weight 1, reads '" in out
+    assert "text of the messages, no special tokens: <|user|>" in out
     assert "bad rows: 2, left out (on_bad_row: skip)" in out
     assert "CANNOT BE USED: has " in out
     assert "\x1b" not in out and "\u202e" not in out
