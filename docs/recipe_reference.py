@@ -103,6 +103,7 @@ class Page:
         for models, bases in shared.items():
             wider = [labels[other] for other in shared if set(other) > set(models)]
             fields = {name: info for base in bases for name, info in own_fields(base)}
+            fields.pop(tag_field(models[0]), None)
             section = Section(labels[models], 3, docstring(bases[-1]), [*fields.items()])
             section.shared = wider
             self._visit_fields(self._add(section), "", level=3)

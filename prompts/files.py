@@ -33,15 +33,11 @@ class Rows(Config):
 class FileRows(Rows):
     """Rows of files."""
 
+    source: str
     path: PromptFile = Field(examples=["my_prompts.jsonl"])
     """File, folder of files, or pattern such as `data/train-*.parquet`."""
     split: Text | None = Field(default=None, examples=["train"])
     """The split to read, of a saved `DatasetDict` or of a JSON object with several lists."""
-
-    @property
-    def kind(self) -> str:
-        """How the files are read: the value of its field `source`."""
-        return str(getattr(self, "source", "file"))
 
     @property
     def name(self) -> str:

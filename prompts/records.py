@@ -74,7 +74,7 @@ def _placed(source: Source) -> Iterator[PlacedRow]:
     if isinstance(source, HubRows):
         name = source.described
         return ((f"{name}{place}", row) for place, row in hub_rows(source))
-    path, kind = Path(source.path), source.kind
+    path, kind = Path(source.path), source.source
     if not path.exists():
         shards(path, "file")  # raises unless it is a pattern
     saved = kind == "file" and is_saved_dataset(path)
@@ -84,11 +84,11 @@ def _placed(source: Source) -> Iterator[PlacedRow]:
 
 
 def _shard(file: Path, source: FileRows) -> Iterator[PlacedRow]:
-    if source.split is not None and (source.kind != "file" or bare_ending(file.name) != ".json"):
+    if source.split is not None and (source.source != "file" or bare_ending(file.name) != ".json"):
         raise BadInput(
             f"{file}: has no splits, and the source names {source.split!r}",
             "remove `split`, and name the files of one split in `path`",
         )
     name = file.relative_to(root_of(Path(source.path)))
-    for place, row in file_rows(file, source.kind, source.split):
+    for place, row in file_rows(file, source.source, source.split):
         yield f"{name}{place}", row
