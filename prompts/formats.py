@@ -18,8 +18,8 @@ from prompts.unpack import unpacked
 
 PlacedRow = tuple[str, "dict[str, Any] | BadRow"]
 """Where in its file a row is, such as `:17` or `: row 17`, and the row or what is wrong with it."""
-BATCH = 1024
-"""Rows that are read from parquet at once."""
+BATCH = 256
+"""Rows that are read from parquet at once; with images in other columns they are large."""
 LONGEST_ROW = 16 << 20
 """Bytes of a cell. A `.json` file whose first line is longer is one document."""
 

@@ -113,7 +113,10 @@ def _remedy(field: str, value: Any, example: str) -> str:
         return f"write it as {example}"
     if isinstance(value, float):
         why = "3.50 and 3.5 are the same number, so only a text says which is meant"
-        return f'write it in quotes: "{value}" (in a parquet file: as a column of texts); {why}'
+        how = (
+            'in parquet as a column of texts, or with the template `answer: "{answer}"` in `fields`'
+        )
+        return f'write it in quotes: "{value}" ({how}); {why}'
     if isinstance(value, bool):
         return f'write it in quotes: "{shown(value)}"'
     if value is None:
