@@ -189,7 +189,7 @@ ANY = st.recursive(
 PATH = st.lists(NAMED, min_size=1, max_size=3).map(".".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     st.dictionaries(NAMED, ANY, max_size=6),
     st.none() | st.dictionaries(st.sampled_from(("answer", "choices", "system", "id")), PATH),
