@@ -65,8 +65,10 @@ def in_a_process(what: str, path: Path) -> dict[str, float]:
 
 
 def measured(what: str, path: Path) -> dict[str, float]:
-    """Seconds by the clock and of the processor, peak memory in MiB and the memory before. `reader` maps the rows and drops them,
-    `prompts` keeps them as prompts, `stage` is the whole stage."""
+    """Seconds by the clock and of the processor, peak memory in MiB and the memory before.
+
+    `reader` maps the rows and drops them, `prompts` keeps them as prompts, `stage` is the whole
+    stage."""
     values = {"path": str(path), "capability": "arithmetic", "verifier": "number", "fields": FIELDS}
     source = FileSource.model_validate({"source": "file", **values})
     before, start, worked = peak_memory_mib(), time.perf_counter(), time.process_time()
