@@ -172,6 +172,9 @@ def sharers_words(models: Classes, classes: Classes) -> str:
     """Which kinds share fields, for the heading."""
     if len(models) == len(classes):
         return "fields of all"
+    others = [model for model in classes if model not in models]
+    if len(others) == 1 and len(models) > 3:
+        return f"fields of all but `{tags(others[0])[0]}`"
     return f"fields of {listed([f'`{tag}`' for model in models for tag in tags(model)], 'and')}"
 
 

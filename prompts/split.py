@@ -4,10 +4,11 @@ text."""
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from heapq import nsmallest
 
 from common.errors import BadInput
 from common.seeds import derive
-from prompts.repeats import Repeat, RepeatKind, content_key, normalised
+from prompts.repeats import Key, Repeat, RepeatKind, content_key, text_key
 from prompts.schema import Prompt
 
 
@@ -41,15 +42,15 @@ def split(sources: Sequence[tuple[Sequence[Prompt], float]], seed: int) -> Split
         if prompt.id in ids
     ]
     result.held_out.extend(_without_repeats(held, result.repeats))
-    held_texts = {normalised(prompt): prompt for prompt in reversed(held)}
-    seen: dict[object, Prompt] = {}
+    held_texts = {text_key(prompt): prompt for prompt in reversed(held)}
+    seen: dict[Key, Prompt] = {}
     for number, ((pool, share), ids) in enumerate(zip(pools, chosen, strict=True)):
         before = len(result.training)
         for prompt in pool:
             if prompt.id in ids:
                 continue
             key = content_key(prompt)
-            if other := held_texts.get(normalised(prompt)):
+            if other := held_texts.get(text_key(prompt)):
                 result.repeats.append(Repeat.between(prompt, other, "held_out"))
             elif other := seen.get(key):
                 result.repeats.append(Repeat.between(prompt, other, "duplicate"))
@@ -61,8 +62,13 @@ def split(sources: Sequence[tuple[Sequence[Prompt], float]], seed: int) -> Split
     return result
 
 
+def held_out_ids(prompts: Sequence[Prompt], share: float, seed: int) -> set[str]:
+    """Ids of the prompts of one source that `split` holds out."""
+    return _draw(_without_repeats(prompts, []), share, seed)
+
+
 def _without_repeats(prompts: Sequence[Prompt], repeats: list[Repeat]) -> list[Prompt]:
-    kept: dict[object, Prompt] = {}
+    kept: dict[Key, Prompt] = {}
     for prompt in prompts:
         key = content_key(prompt)
         if other := kept.get(key):
@@ -76,28 +82,33 @@ def _draw(pool: Sequence[Prompt], share: float, seed: int) -> set[str]:
 
     Texts are drawn, each with all prompts whose texts are nearly equal. A text belongs to the
     capability of the first of these in the order of the draw."""
-    texts: dict[str, list[Prompt]] = {}
-    for prompt in pool:
-        texts.setdefault(normalised(prompt), []).append(prompt)
-    groups: dict[str, list[tuple[tuple[int, str], list[Prompt]]]] = {}
-    for similar in texts.values():
-        rank, capability = min(
-            ((derive(seed, "held_out", one.id), one.id), one.capability) for one in similar
-        )
-        groups.setdefault(capability, []).append((rank, similar))
-    chosen: set[str] = set()
+    if not share:
+        return set()
+
+    def rank(prompt: Prompt) -> tuple[int, str]:
+        return derive(seed, "held_out", prompt.id), prompt.id
+
+    keys = [text_key(prompt) for prompt in pool]
+    first: dict[Key, Prompt] = {}
+    for key, prompt in zip(keys, pool, strict=True):
+        other = first.setdefault(key, prompt)
+        if other is not prompt and rank(prompt) < rank(other):
+            first[key] = prompt
+    groups: dict[str, list[Key]] = {}
+    for key, prompt in first.items():
+        groups.setdefault(prompt.capability, []).append(key)
+    drawn: set[Key] = set()
     for group in groups.values():
-        count = min(len(group) - 1, max(1, round(share * len(group)))) if share else 0
-        drawn = sorted(group, key=lambda entry: entry[0])[:count]
-        chosen.update(prompt.id for _, similar in drawn for prompt in similar)
-    return chosen
+        count = min(len(group) - 1, max(1, round(share * len(group))))
+        drawn.update(nsmallest(count, group, key=lambda key: rank(first[key])))
+    return {prompt.id for key, prompt in zip(keys, pool, strict=True) if key in drawn}
 
 
 def _check_ids(prompts: Sequence[Prompt]) -> None:
     known: dict[str, Prompt] = {}
     for prompt in prompts:
         other = known.setdefault(prompt.id, prompt)
-        if content_key(other) != content_key(prompt):
+        if other is not prompt and content_key(other) != content_key(prompt):
             raise BadInput(
                 f"prompts: id {prompt.id!r} names two different prompts, at {other.place} and"
                 f" {prompt.place}",

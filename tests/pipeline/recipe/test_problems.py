@@ -50,6 +50,11 @@ FULL: dict[str, Any] = {
             {"source": name, "path": "x", "capability": "c"}
             for name in ("jsonl", "parquet", "datasets")
         ),
+        {
+            "source": "file",
+            "path": "x",
+            "fields": {"prompt": "q", "answer": "a", "choices": "c", "labels": "l"},
+        },
     ],
     "stages": [
         {
@@ -273,5 +278,10 @@ def test_one_wrong_value_is_one_problem(path, value, message, remedy):
 
 def test_true_is_no_number():
     taken = [path for path, _ in FIELDS if not refused(changed(path, True))]
-    assert {path[-1] for path in taken} == {"stratified", "gradient_checkpointing", "partial"}
+    assert {path[-1] for path in taken} == {
+        "stratified",
+        "gradient_checkpointing",
+        "answer_boxed",
+        "partial",
+    }
     assert refused(changed(("stages", 6, "curriculum", "band"), [True, 1.0]))
