@@ -12,6 +12,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Self
 
+from common.errors import UphillError
 from common.faults import CUT_OFF
 from common.thinking import answer_part
 from prompts.parts import RewardPart
@@ -95,7 +96,8 @@ class Grader:
         self, prompt: Prompt, completions: Sequence[str], tokens: Sequence[int] | None = None
     ) -> list[Grade]:
         """The grades of completions of one prompt, which may hold thinking; `tokens` are their
-        lengths. Raises only BadInput: for an unknown verifier, or one that cannot be opened."""
+        lengths. Raises BadInput for an unknown verifier or one that cannot be opened, and what
+        ends a run, such as a judge that is gone."""
         lengths = tokens if tokens is not None else [None] * len(completions)
         texts = [_without_thinking(prompt, completion) for completion in completions]
         answers = [
@@ -124,6 +126,8 @@ class Grader:
         verifier = self._opened(part)
         try:
             results = verifier.grade(prompt, answers)
+        except UphillError:  # what every further answer would meet, such as a judge that is gone
+            raise
         except Exception:  # a mistake in a verifier ends no run: the answers count as ungraded
             _log.warning("verifier %s crashed on %s", part.verifier, prompt.named, exc_info=True)
             return [Result(fault="verifier_crash")] * len(answers)

@@ -1,11 +1,16 @@
 """The grader of a stage: every verifier there is, with the stage's cores, folder and voice."""
 
 from common.stage import StageContext
+from judges.cache import Cache, cache_path
+from judges.open_judge import Judges
+from judges.reward_compare import Compare
+from judges.reward_rubric import Rubric
 from rewards.grader import Grader
 from rewards.interface import Resources
 from rewards.kinds import KINDS, Kinds
 
-ALL: Kinds = {**KINDS}
+_JUDGES = Judges(lambda: Cache(cache_path()))
+ALL: Kinds = {**KINDS, "rubric": Rubric(_JUDGES), "compare": Compare(_JUDGES)}
 """The verifiers of `rewards/`, and those that ask a judge."""
 
 

@@ -14,6 +14,7 @@ from common.stage import Inputs, Outputs, StageContext
 from prompts.schema import read_prompts
 from rewards.grade import grade
 from rollouts.start import start_engine
+from stages.rl.agreement import check_agreement
 from stages.rl.ahead import StepRollouts
 from stages.rl.collector import RolloutCollector
 from stages.rl.config import RlStage
@@ -96,6 +97,8 @@ def lead(config: RlStage, inputs: Inputs, context: StageContext, start: Path | N
         derive(context.seed, "practice"),
         context.execution.rows_per_forward * count,
     )
+    if start is None:
+        check_agreement(collector, context)
     rollouts = StepRollouts(collector, ahead=config.ahead, steps=config.steps, start=start)
     return Leader(rollouts, StepRecorder(collector, context), count)
 

@@ -13,7 +13,7 @@ from common.intervals import wilson
 from judges.audit import (
     MIN_PROMPTS,
     AuditedPrompt,
-    _estimate,
+    estimate,
     auc,
     audit,
     calibration,
@@ -132,7 +132,7 @@ def test_intervals_contain_their_value_and_order_changes_nothing(pairs, random):
 
 def test_an_interval_is_widened_to_contain_its_value():
     beside = np.linspace(0.2, 0.4, 41)
-    above, below = (_estimate(np.append(value, beside), chance=0.0) for value in (0.9, 0.1))
+    above, below = (estimate(np.append(value, beside), chance=0.0) for value in (0.9, 0.1))
     assert above is not None and below is not None
     assert (above.low, above.high) == pytest.approx((0.205, 0.9))
     assert (below.low, below.high) == pytest.approx((0.1, 0.395))
