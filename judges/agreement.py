@@ -22,6 +22,7 @@ from rewards.grader import Grade
 Floats = NDArray[np.float64]
 VERIFIABLE = ("choice", "code", "exact", "instructions", "math", "number", "reasoning_gym")
 """The verifiers that know which answers are right. The others look at form, or ask a judge."""
+JUDGES = ("compare", "rubric")
 Conclusion = Literal["agrees", "untrustworthy", "unknown"]
 
 
@@ -62,8 +63,8 @@ class Agreement:
 
 def has_both(prompt: Prompt) -> bool:
     """Whether its reward has a judge's part and one that a judge can be compared with."""
-    judges, verifiers = _parts(prompt)
-    return bool(judges and verifiers)
+    names = {part["verifier"] for part in prompt.rewards}
+    return bool(names & set(JUDGES) and names & set(VERIFIABLE))
 
 
 def agreements(graded: Iterable[tuple[Prompt, Sequence[Grade]]], seed: int) -> list[Agreement]:

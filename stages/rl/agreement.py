@@ -23,8 +23,8 @@ def check_agreement(collector: RolloutCollector, context: StageContext) -> None:
     """Write `reward_agreement.jsonl`, and tell the user what it says; nothing where no prompt has
     a judge's reward and a verifier's."""
     both = [prompt for prompt in collector.prompts.values() if has_both(prompt)]
-    usable = [prompt for prompt in both if not collector.encoder.unusable(prompt.id)]
-    chosen = sample(usable, PROMPTS, derive(context.seed, "agreement"))
+    drawn = sample(both, PROMPTS, derive(context.seed, "agreement"))
+    chosen = [prompt for prompt in drawn if not collector.encoder.unusable(prompt.id)]
     if not chosen:
         return
     context.progress(0, collector.config.steps, unit="step")

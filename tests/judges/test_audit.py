@@ -13,10 +13,10 @@ from common.intervals import wilson
 from judges.audit import (
     MIN_PROMPTS,
     AuditedPrompt,
-    estimate,
     auc,
     audit,
     calibration,
+    estimate,
     resamples,
     spearman,
 )
@@ -121,11 +121,8 @@ def test_intervals_contain_their_value_and_order_changes_nothing(pairs, random):
         result.control,
         result.false_drop_difference,
     )
-    for least, estimate in zip((-1, 0, 0, 0, -1), estimates, strict=True):
-        assert (
-            estimate is None
-            or least <= estimate.low <= estimate.value <= estimate.high <= 1 + 1e-12
-        )
+    for least, found in zip((-1, 0, 0, 0, -1), estimates, strict=True):
+        assert found is None or least <= found.low <= found.value <= found.high <= 1 + 1e-12
     random.shuffle(measured)
     assert of(measured, rates=True) == result
 
