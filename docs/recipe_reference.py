@@ -103,12 +103,15 @@ class Page:
         for models, bases in shared.items():
             wider = [labels[other] for other in shared if set(other) > set(models)]
             fields = {name: info for base in bases for name, info in own_fields(base)}
+            fields.pop(tag_field(models[0]), None)
             section = Section(labels[models], 3, docstring(bases[-1]), [*fields.items()])
             section.shared = wider
             self._visit_fields(self._add(section), "", level=3)
         for member in classes:
             tag = tag_field(member)
-            label = f"{group_label}: `{tag}: {tags(member)[0]}`"
+            names = tags(member)
+            others = " and others" if len(names) > 1 else ""
+            label = f"{group_label}: `{tag}: {names[0]}`{others}"
             group.kinds.append(label)
             apart = {base for bases in shared.values() for base in bases}
             fields = {
@@ -116,7 +119,9 @@ class Page:
                 for name, info in fields_of(member)
                 if name != tag and _owner(member, info) not in apart
             }
-            section = Section(label, 3, docstring(member), [*fields.items()])
+            text = docstring(member)
+            text += f"\n\n`{tag}` is {listed(names)}." if others else ""
+            section = Section(label, 3, text, [*fields.items()])
             section.shared = [labels[models] for models in shared if member in models]
             self._visit_fields(self._add(section), "", level=3)
 

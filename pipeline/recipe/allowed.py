@@ -15,6 +15,8 @@ SECTION_EXAMPLES: Mapping[str, Any] = {
     "ModelConfig": {"upcycle": "smollm2-135m-instruct"},
     "AttemptsJudge": {"kind": "attempts", "model": "smollm2-135m-instruct"},
     "SuiteConfig": "held_out",
+    "RubricPart": {"verifier": "rubric", "model": "smollm2-135m-instruct"},
+    "ComparePart": {"verifier": "compare", "model": "smollm2-135m-instruct"},
     "Uniform": {"kind": "posterior"},
 }
 """Class name to an example, where the required fields alone do not make one."""
@@ -86,16 +88,16 @@ def tags(model: type[BaseModel]) -> list[Any]:
 
 
 def tag_field(model: type[BaseModel]) -> str:
-    """The name of the discriminator: the field whose type is a literal with one value."""
-    annotations = {name: field.annotation for name, field in model.model_fields.items()}
-    return next(
-        (
-            n
-            for n, kind in annotations.items()
-            if get_origin(kind) is Literal and len(get_args(kind)) == 1
-        ),
-        "",
-    )
+    """The name of the discriminator: the field whose type is a literal with one value, otherwise
+    the required one that has several."""
+    literals = {
+        name: field
+        for name, field in model.model_fields.items()
+        if get_origin(field.annotation) is Literal
+    }
+    single = [name for name, one in literals.items() if len(get_args(one.annotation)) == 1]
+    required = [name for name, one in literals.items() if one.is_required()]
+    return next(iter([*single, *required]), "")
 
 
 def describe(slot: Slot) -> str:

@@ -40,7 +40,11 @@ FULL: dict[str, Any] = {
             "count": 9,
             "graded_by": ["n"],
             "question": "{a}",
-            "rewards": [{"verifier": "reasoning_gym"}],
+            "rewards": [
+                {"verifier": "reasoning_gym"},
+                {"verifier": "rubric", "model": "m", "items": [{"item": "states the unit"}]},
+                {"verifier": "compare", "url": "http://x", "model_name": "m"},
+            ],
         },
         *(
             {"source": name, "path": "x", "capability": "c"}
@@ -265,5 +269,7 @@ def test_one_wrong_value_is_one_problem(path, value, message, remedy):
 
 def test_true_is_no_number():
     taken = [path for path, _ in FIELDS if not refused(changed(path, True))]
-    assert {path[-1] for path in taken} == {"stratified", "gradient_checkpointing"}
+    assert {path[-1] for path in taken} == {
+        *("stratified", "gradient_checkpointing", "show_reference")
+    }
     assert refused(changed(("stages", 6, "curriculum", "band"), [True, 1.0]))
