@@ -1,12 +1,15 @@
 """What the verifiers that ask a judge have in common."""
 
 import os
+from functools import cache
 
 from common.errors import BadInput
 from judges.backend import Choice
 from models.context import context_in
+from models.sizes import dense_dimensions
 from prompts.parts import JudgePart
 from prompts.schema import Prompt
+from rollouts.heads import head_sizes
 
 
 def check_judge(prompt: Prompt, part: JudgePart) -> None:
@@ -17,18 +20,27 @@ def check_judge(prompt: Prompt, part: JudgePart) -> None:
             f"{part.label}.api_key_env names {part.api_key_env}, which is not set",
             f"export {part.api_key_env} or leave it out",
         )
-    context = context_in(part.model) if part.model is not None else None
-    if context is not None and part.max_model_len > context:
-        raise BadInput(
-            f"{part.label}.max_model_len is {part.max_model_len}, longer than the context of"
-            f" {context} tokens of its model",
-            f"use at most {context}",
-        )
+    if part.model is not None and (found := _engine_problem(part.model, part.max_model_len)):
+        raise BadInput(f"{part.label}.{found[0]}", found[1])
     if part.show_reference and not prompt.answer.strip():
         raise BadInput(
             f"{part.label} has show_reference: true, and the prompt has no reference answer",
             "give it an `answer`, or set show_reference: false",
         )
+
+
+@cache
+def _engine_problem(model: str, length: int) -> tuple[str, str] | None:
+    """Why vLLM would not start for a judge, and what to do; None if nothing speaks against it."""
+    context, dimensions, sizes = context_in(model), dense_dimensions(model), head_sizes()
+    if context is not None and length > context:
+        message = f"max_model_len is {length}, longer than the model's context of {context} tokens"
+        return message, f"use at most {context}"
+    if sizes and dimensions is not None and dimensions.head_dim not in sizes:
+        known = ", ".join(map(str, sizes))
+        message = f"model has attention heads of {dimensions.head_dim}, and vLLM supports {known}"
+        return f"{message} on a CPU", "take another judge, or run it elsewhere and give its `url`"
+    return None
 
 
 def reference_part(name: str, prompt: Prompt, part: JudgePart) -> tuple[str, dict[str, str]]:

@@ -59,7 +59,7 @@ def test_a_missing_key_a_missing_reference_and_a_short_context_are_known_beforeh
         part = judge_part(URL, verifier, show_reference=True)
         assert "has no reference answer" in problem(part, answer="")
     long = {"verifier": "compare", "model": "smollm2-135m-instruct", "max_model_len": 9000}
-    assert "longer than the context of 8192 tokens" in problem(long)
+    assert "longer than the model's context of 8192 tokens" in problem(long)
 
 
 def test_a_rubric_without_a_judge_is_refused_with_an_example():
