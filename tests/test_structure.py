@@ -48,6 +48,7 @@ PIPELINE_ALSO = {
     "models.presets",
     "models.sizes",
     "prompts.config",
+    "prompts.parts",
     "prompts.shards",
     "rewards.verifiers",
     "rollouts.config",
