@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from common.errors import BadInput
@@ -16,7 +17,7 @@ from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG
 from common.intervals import wilson
 from evals.config import SuiteConfig
 from prompts.schema import Prompt
-from rewards.grade import grade
+from rewards.grader import Grade, Grader
 from rollouts.interface import Rollout, RolloutEngine
 
 UNKNOWN_VERIFIER = "unknown_verifier"
@@ -58,23 +59,27 @@ def ask(
     prompts: Sequence[Prompt],
     batch: int,
     asked: Callable[[int], None],
+    grader: Grader,
 ) -> list[Answer]:
     """One answer per prompt, in the prompts' order.
 
     The engine gets `batch` prompts at a time; `asked(count)` is called after each batch. What it
-    raises ends the evaluation.
+    raises ends the evaluation. Slow verifiers grade a batch while the next one is sampled.
     """
     answers: list[Answer] = []
+    graded: list[Callable[[], Answer]] = []
     for start in range(0, len(prompts), batch):
         part = prompts[start : start + batch]
-        answers += _ask_batch(engine, suite, part)
+        new = list(_ask_batch(engine, suite, part, grader))
+        answers += [answer() for answer in graded]
+        graded = new
         asked(len(part))
-    return answers
+    return answers + [answer() for answer in graded]
 
 
 def _ask_batch(
-    engine: RolloutEngine, suite: SuiteConfig, prompts: Sequence[Prompt]
-) -> Iterator[Answer]:
+    engine: RolloutEngine, suite: SuiteConfig, prompts: Sequence[Prompt], grader: Grader
+) -> Iterator[Callable[[], Answer]]:
     encoded = [_encoded(engine, prompt) for prompt in prompts]
     room = engine.max_model_len - suite.answer_length()
     askable = [tokens for tokens in encoded if tokens and len(tokens) <= room]
@@ -90,11 +95,13 @@ def _ask_batch(
     rollouts = iter(groups)
     for prompt, tokens in zip(prompts, encoded, strict=True):
         if not tokens:
-            yield _unasked(suite.name, prompt, NOT_ENCODED)
+            yield partial(_unasked, suite.name, prompt, NOT_ENCODED)
         elif len(tokens) > room:
-            yield _unasked(suite.name, prompt, TOO_LONG)
+            yield partial(_unasked, suite.name, prompt, TOO_LONG)
         else:
-            yield _graded(suite.name, prompt, next(rollouts)[0])
+            rollout = next(rollouts)[0]
+            grade = _begun(grader, prompt, rollout)
+            yield partial(_graded, suite.name, prompt, rollout, grade)
 
 
 def _encoded(engine: RolloutEngine, prompt: Prompt) -> list[int]:
@@ -107,30 +114,31 @@ def _encoded(engine: RolloutEngine, prompt: Prompt) -> list[int]:
         return []
 
 
-def _graded(suite: str, prompt: Prompt, rollout: Rollout) -> Answer:
-    correct, fault, answer = _grade(prompt, rollout.text)
+def _begun(grader: Grader, prompt: Prompt, rollout: Rollout) -> Callable[[], list[Grade]]:
+    """Begin to grade an answer."""
+    try:
+        return grader.submit(prompt, [rollout.text], [len(rollout.token_ids)])
+    except BadInput as error:
+        _log.warning("prompt %s cannot be graded: %s", prompt.id, error.message)
+        return lambda: [Grade(0.0, UNKNOWN_VERIFIER, None)]
+
+
+def _graded(
+    suite: str, prompt: Prompt, rollout: Rollout, grades: Callable[[], list[Grade]]
+) -> Answer:
+    (grade,) = grades()
     return Answer(
         suite=suite,
         id=prompt.id,
         capability=prompt.capability,
-        correct=correct,
-        fault=fault,
-        answer=answer,
+        correct=grade.correct,
+        fault=grade.fault,
+        answer=grade.answer,
         reference=prompt.answer,
         text=rollout.text,
         tokens=len(rollout.token_ids),
         finish=rollout.finish,
     )
-
-
-def _grade(prompt: Prompt, text: str) -> tuple[bool, str | None, str | None]:
-    """(correct, fault, what the verifier read)."""
-    try:
-        result = grade(prompt, text)
-    except BadInput as error:
-        _log.warning("prompt %s cannot be graded: %s", prompt.id, error.message)
-        return False, UNKNOWN_VERIFIER, None
-    return result.correct, result.fault, result.answer
 
 
 def _unasked(suite: str, prompt: Prompt, fault: str) -> Answer:

@@ -11,7 +11,7 @@ from common.errors import BadInput
 from evals.config import SuiteConfig
 from evals.suites import load_suite
 from prompts.schema import Prompt, read_prompts
-from rewards.grade import Grade, grade
+from rewards.grader import Grade, Grader
 
 EXAMPLES = 10
 """Changed answers of a stage that are shown."""
@@ -23,6 +23,7 @@ class StoredAnswer:
 
     prompt: Prompt
     text: str
+    tokens: int
     right: bool
     fault: str | None
 
@@ -34,7 +35,13 @@ def rollouts(folder: Path) -> Iterator[StoredAnswer]:
         for member in group["members"]:
             if member["finish"] != "length":
                 prompt = prompts[group["prompt_id"]]
-                yield StoredAnswer(prompt, member["text"], member["reward"] >= 1.0, member["fault"])
+                yield StoredAnswer(
+                    prompt,
+                    member["text"],
+                    len(member["token_ids"]),
+                    member["reward"] >= 1.0,
+                    member["fault"],
+                )
 
 
 def answers(folder: Path, prompts_folder: Path | None) -> Iterator[StoredAnswer]:
@@ -46,12 +53,16 @@ def answers(folder: Path, prompts_folder: Path | None) -> Iterator[StoredAnswer]
         }
         for row in rows:
             if row["suite"] == suite:
-                yield StoredAnswer(prompts[row["id"]], row["text"], row["correct"], row["fault"])
+                yield StoredAnswer(
+                    prompts[row["id"]], row["text"], row["tokens"], row["correct"], row["fault"]
+                )
 
 
-def regrade(stage: str, stored: Sequence[StoredAnswer]) -> dict[str, Any]:
+def regrade(stage: str, stored: Sequence[StoredAnswer], grader: Grader) -> dict[str, Any]:
     """How many of a stage's answers have another grade now, and the first of them."""
-    changed = [(one, now) for one in stored if _differs(one, now := grade(one.prompt, one.text))]
+    begun = [grader.submit(one.prompt, [one.text], [one.tokens]) for one in stored]
+    graded = [(one, grades()[0]) for one, grades in zip(stored, begun, strict=True)]
+    changed = [(one, now) for one, now in graded if _differs(one, now)]
     return {
         "stage": stage,
         "answers": len(stored),

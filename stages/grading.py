@@ -1,5 +1,7 @@
 """The grader of a stage: every verifier there is, with the stage's cores, folder and voice."""
 
+import sys
+
 from common.stage import StageContext
 from judges.cache import Cache, cache_path
 from judges.open_judge import Judges
@@ -14,7 +16,9 @@ ALL: Kinds = {**KINDS, "rubric": Rubric(_JUDGES), "compare": Compare(_JUDGES)}
 """The verifiers of `rewards/`, and those that ask a judge."""
 
 
-def open_grader(context: StageContext) -> Grader:
-    """A grader for a stage. Close it in the end."""
+def open_grader(context: StageContext | None = None) -> Grader:
+    """A grader for a stage, or for a command without one. Close it in the end."""
+    if context is None:
+        return Grader(ALL, Resources(note=lambda text: print(text, file=sys.stderr)))
     resources = Resources(context.threads, context.note, context.folder, context)
     return Grader(ALL, resources)

@@ -3,6 +3,7 @@ those that overlap evaluation suites."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 
 from common.artifacts import CONTAMINATED, HELD_OUT, PROMPTS, REPEATED, TOO_LONG
 from common.errors import BadInput
@@ -15,7 +16,10 @@ from prompts.room import TooLong, drop_too_long
 from prompts.schema import Prompt, write_prompts
 from prompts.sources import load_source
 from prompts.split import split
-from rewards.grade import check_prompt, grade
+from rewards.grade import check_prompt
+from rewards.grader import Grader, first_part
+from rewards.kinds import kind_of
+from stages.grading import ALL, open_grader
 from stages.prompts.config import PromptsStage
 from stages.prompts.summary import metrics_of, note_dropped
 
@@ -35,7 +39,8 @@ def run(config: PromptsStage, inputs: Inputs, context: StageContext) -> Outputs:
     result, evaluation = split(loaded, context.seed), packaged_prompts()
     kept, findings = decontaminate(result.training, evaluation)
     _refuse_emptied([prompts for prompts, _ in loaded], kept, findings)
-    contradicting = contradictions([*kept, *result.held_out], _accepts)
+    with open_grader(context) as grader:
+        contradicting = contradictions([*kept, *result.held_out], partial(_accepts, grader))
     result = replace(result, training=kept)
     note_dropped(result, too_long, findings, contradicting, context.note)
     write_prompts(PROMPTS.path(context.folder), result.training)
@@ -98,7 +103,7 @@ def _check(prompts: Sequence[Prompt]) -> None:
     refused: list[BadInput] = []
     for prompt in prompts:
         try:
-            check_prompt(prompt)
+            check_prompt(prompt, ALL)
         except BadInput as error:
             refused.append(error)
     if refused:
@@ -110,10 +115,12 @@ def _check(prompts: Sequence[Prompt]) -> None:
         )
 
 
-def _accepts(prompt: Prompt, answer: str) -> bool:
-    """Whether the prompt's verifier accepts the answer. A fault of the verifier counts as
-    accepted."""
-    graded = grade(prompt, answer)
+def _accepts(grader: Grader, prompt: Prompt, answer: str) -> bool:
+    """Whether the prompt's verifier accepts the answer. A fault of the verifier counts as accepted,
+    and so does the answer to a slow one: gathering prompts starts no model and runs no code."""
+    if kind_of(prompt.verifier, ALL).slow:
+        return True
+    graded = grader(first_part(prompt), answer)
     return graded.correct or graded.fault is not None
 
 

@@ -11,8 +11,7 @@ from common.stage import StageContext
 from judges.agreement import agreements, has_both
 from prompts.sample import sample
 from prompts.schema import Prompt
-from rewards.grader import Grade
-from stages.grading import open_grader
+from rewards.grader import Grade, Grader
 from stages.rl.collector import RolloutCollector
 
 PROMPTS = 64
@@ -29,7 +28,8 @@ def check_agreement(collector: RolloutCollector, context: StageContext) -> None:
         return
     context.progress(0, collector.config.steps, unit="step")
     texts = _rolled_out(collector, chosen, context.seed)
-    found = agreements(_graded(chosen, texts, context), derive(context.seed, "agreement"))
+    graded = _graded(collector.grader, chosen, texts)
+    found = agreements(graded, derive(context.seed, "agreement"))
     REWARD_AGREEMENT.write(context.folder, [one.to_json() for one in found])
     for one in found:
         context.note(one.sentence)
@@ -52,8 +52,7 @@ def _rolled_out(
 
 
 def _graded(
-    prompts: Sequence[Prompt], texts: Sequence[Sequence[str]], context: StageContext
+    grader: Grader, prompts: Sequence[Prompt], texts: Sequence[Sequence[str]]
 ) -> list[tuple[Prompt, Sequence[Grade]]]:
-    with open_grader(context) as grader:
-        waiting = [grader.submit(prompt, own) for prompt, own in zip(prompts, texts, strict=True)]
-        return [(prompt, grades()) for prompt, grades in zip(prompts, waiting, strict=True)]
+    waiting = [grader.submit(prompt, own) for prompt, own in zip(prompts, texts, strict=True)]
+    return [(prompt, grades()) for prompt, grades in zip(prompts, waiting, strict=True)]

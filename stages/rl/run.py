@@ -12,8 +12,9 @@ from common.faults import NOT_ENCODED
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
 from prompts.schema import read_prompts
-from rewards.grade import grade
+from rewards.grader import Grader
 from rollouts.start import start_engine
+from stages.grading import open_grader
 from stages.rl.agreement import check_agreement
 from stages.rl.ahead import StepRollouts
 from stages.rl.collector import RolloutCollector
@@ -46,9 +47,14 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/`, `ledger.sqlite`, `groups.jsonl`, `parity.json`, `prompts.parquet`,
     `metrics.jsonl`, and of the curriculum `curriculum.png` and `reliability.json`."""
     processes.join(context)
+    with open_grader(context) as grader:
+        return _train(config, inputs, context, grader)
+
+
+def _train(config: RlStage, inputs: Inputs, context: StageContext, grader: Grader) -> Outputs:
     start = go_on(context)
     checkpoint = CHECKPOINT.path(inputs["checkpoint"])
-    leader = lead(config, inputs, context, start) if context.main else None
+    leader = lead(config, inputs, context, start, grader) if context.main else None
     trained = load(config, checkpoint, context.seed)
     reference = reference_of(config, trained.policy, checkpoint)
     probe, router_sequences = processes.broadcast(context, probes(leader))
@@ -81,10 +87,13 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     )
 
 
-def lead(config: RlStage, inputs: Inputs, context: StageContext, start: Path | None) -> Leader:
-    """Start the engine, and open the ledger and the curriculum; only process 0 does."""
+def lead(
+    config: RlStage, inputs: Inputs, context: StageContext, start: Path | None, grader: Grader
+) -> Leader:
+    """Start verifiers and engine, and open the ledger and the curriculum; only process 0 does."""
     source, checkpoint = inputs["prompts"], CHECKPOINT.path(inputs["checkpoint"])
     prompts = read_prompts(PROMPTS.path(source))
+    grader.prepare(prompts)
     ledger = open_ledger(prompts, start or source, LEDGER.path(context.folder), start is None)
     engine = start_engine(checkpoint, config.rollouts, derive(context.seed, "engine"), context)
     count = context.execution.devices.processes
@@ -93,7 +102,7 @@ def lead(config: RlStage, inputs: Inputs, context: StageContext, start: Path | N
         {p.id: p for p in prompts},
         ledger,
         engine,
-        grade,
+        grader,
         derive(context.seed, "practice"),
         context.execution.rows_per_forward * count,
     )

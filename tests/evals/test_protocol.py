@@ -10,6 +10,7 @@ from common.intervals import wilson
 from evals.protocol import ask, remarks, summary
 from prompts.schema import Prompt
 from rewards.grade import VERIFIERS
+from rewards.grader import Grader
 from rewards.kinds import KINDS
 from rewards.plain import Plain
 
@@ -26,7 +27,7 @@ def test_every_prompt_is_asked_once_and_counted(monkeypatch):
     prompts.append(Prompt("p5", prompts[0].messages, "a", "broken", "c", "s", None, {}))
     engine = ScriptedAnswers({"q 1": "a1", "q 2": "a" * 8, "q 4": "a4"})
     asked: list[int] = []
-    answers = ask(engine, suite(max_tokens=8), prompts, 2, asked.append)
+    answers = ask(engine, suite(max_tokens=8), prompts, 2, asked.append, Grader())
     assert asked == [2, 2, 1]
     assert [a.correct for a in answers] == [True, False, False, True, False]
     assert [a.fault for a in answers] == [None, None, "too_long", None, "verifier_crash"]
@@ -49,6 +50,7 @@ def test_a_prompt_counts_as_wrong_unless_the_longest_answer_fits_behind_it(lengt
         [prompt(1), long],
         8,
         lambda n: None,
+        Grader(),
     )
     assert [a.fault for a in answers] == [None, fault] and all(a.counts for a in answers)
     assert summary(answers)["score"] == (0.5 if fault else 1.0)
@@ -67,7 +69,7 @@ def test_nothing_about_one_prompt_ends_an_evaluation(monkeypatch):
         replace(prompt(5), messages=[]),
     ]
     engine = ScriptedAnswers({f"q {n}": f"a{n}" for n in range(6)})
-    answers = ask(engine, suite(max_tokens=8), [prompt(1), *bad], 8, lambda n: None)
+    answers = ask(engine, suite(max_tokens=8), [prompt(1), *bad], 8, lambda n: None, Grader())
     faults = ["verifier_crash", "unknown_verifier", "not_encoded", "not_encoded"]
     assert [a.fault for a in answers] == [None, *faults]
     result = summary(answers)
@@ -78,7 +80,12 @@ def test_nothing_about_one_prompt_ends_an_evaluation(monkeypatch):
 def test_a_suite_without_a_single_grade_has_no_score_and_says_so(monkeypatch):
     monkeypatch.setitem(VERIFIERS, "exact", lambda *a: 1 / 0)
     answers = ask(
-        ScriptedAnswers({"q 1": "a1"}), suite(max_tokens=8), [prompt(1)], 8, lambda n: None
+        ScriptedAnswers({"q 1": "a1"}),
+        suite(max_tokens=8),
+        [prompt(1)],
+        8,
+        lambda n: None,
+        Grader(),
     )
     result = summary(answers)
     assert (result["score"], result["low"], result["high"]) == (None, 0.0, 1.0)
