@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from builders.contexts import stage_context
-from builders.judged_rewards import judge_part, quoted, says
+from builders.judged_rewards import grader_with, judge_part, quoted, says
 from builders.scripted_collector import RIGHT, WRONG, collector
 from builders.scripted_endpoint import endpoint
 from common.artifacts import REWARD_AGREEMENT
 from stages.rl.agreement import PROMPTS, check_agreement
 
-pytestmark = pytest.mark.usefixtures("impatient_client", "own_verdict_cache")
+pytestmark = pytest.mark.usefixtures("impatient_client")
 
 
 def checked(folder, judge, prompts=30, parts=True):
@@ -23,7 +23,8 @@ def checked(folder, judge, prompts=30, parts=True):
         rewards = ({"verifier": "exact"}, judge_part(url))
         for id, prompt in own.prompts.items() if parts else ():
             own.prompts[id] = replace(prompt, answer=RIGHT, rewards=rewards)
-        check_agreement(own, stage_context(folder, note=notes.append))
+        with grader_with() as own.grader:
+            check_agreement(own, stage_context(folder, note=notes.append))
     return notes, REWARD_AGREEMENT.read(folder), engine, requests
 
 
