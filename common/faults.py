@@ -8,6 +8,8 @@ TOO_LONG = "too_long"
 """A prompt that leaves no room for the longest answer."""
 NOT_ENCODED = "not_encoded"
 """A prompt on which the tokenizer or its chat template raised, or that has no tokens."""
+NO_REWARD = "no_reward"
+"""A function of the user's that returned anything but a number from 0 to 1."""
 UNFIT = frozenset({TOO_LONG, NOT_ENCODED})
 """Faults of a prompt itself, which another attempt would repeat."""
 REMEDIES = {
@@ -24,6 +26,9 @@ REMEDIES = {
     ),
     "bad_reference": (
         "correct the reference answers, or take another verifier: it cannot compare with them"
+    ),
+    NO_REWARD: (
+        "let your function return a number from 0 to 1; the stage's log has what it returned"
     ),
     "unreadable": "take a judge that answers in the requested form",
     "refused": "take a judge that answers such prompts",

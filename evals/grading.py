@@ -1,49 +1,47 @@
-"""`uphill grade`: grades given answers, and counts differences to the grades a person gave."""
+"""`uphill grade`: grades given answers, and counts differences to the grades a person gave.
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+Answers to the same prompt are graded together, as a stage would: a verifier may compare them."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from common.errors import BadInput
+from common.faults import remedy_of
+from evals.pairs import Pair
 from prompts.schema import Prompt
-from rewards.grade import BAD_REFERENCE, check_verifier, grade, reference_problem
+from rewards.grader import Grade, Grader
+from rewards.interface import BAD_REFERENCE, BadReference
+from rewards.kinds import KINDS, Kinds, kind_of
 
 Row = dict[str, Any]
 
 
-class Pair(BaseModel):
-    """One line of a file of answers to grade."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-    verifier: str
-    reference: str
-    answer: str
-    expected: bool | None = None
-    """The grade a person gave: right or wrong; None: unknown."""
-    prompt: str = ""
-    """The question, from which `choice` reads the options."""
-
-
-def read_pairs(path: Path) -> list[Pair]:
-    """The pairs in a JSON lines file. Raises BadInput with file and line if it is invalid."""
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file", "give a file with one JSON object per line")
-    pairs = [_pair(f"{path}:{number}", line) for number, line in _lines(path)]
-    if not pairs:
-        raise BadInput(f"{path}: holds no pairs", _EXAMPLE)
-    return pairs
-
-
-def grade_pairs(pairs: Sequence[Pair]) -> dict[str, Any]:
+def grade_pairs(pairs: Sequence[Pair], grader: Grader | None = None) -> dict[str, Any]:
     """One row per pair, and the counts of false rights and wrongs among those with `expected`.
+    BadInput where a verifier cannot be opened. Without a grader, one without a judge.
 
     A right answer with a fault counts as a false wrong, as it is not rewarded."""
+    if grader is None:
+        with Grader() as own:
+            return grade_pairs(pairs, own)
+    groups: dict[str, list[int]] = {}
+    for number, pair in enumerate(pairs):
+        groups.setdefault(pair.prompt_key, []).append(number)
+    prompts = [pairs[members[0]].as_prompt() for members in groups.values()]
+    grader.prepare(prompts)
     begin = perf_counter()
-    rows = [_row(pair) for pair in pairs]
+    waiting = [
+        grader.submit(prompt, [pairs[number].answer for number in members])
+        for prompt, members in zip(prompts, groups.values(), strict=True)
+    ]
+    graded = {
+        number: grade
+        for members, grades in zip(groups.values(), waiting, strict=True)
+        for number, grade in zip(members, grades(), strict=True)
+    }
     seconds = perf_counter() - begin
+    rows = [_row(pair, graded[number]) for number, pair in enumerate(pairs)]
     return {
         "rows": rows,
         "false_right": sum(row["expected"] is False and row["reward"] >= 1.0 for row in rows),
@@ -53,7 +51,7 @@ def grade_pairs(pairs: Sequence[Pair]) -> dict[str, Any]:
     }
 
 
-def grade_table(graded: dict[str, Any]) -> list[list[str]]:
+def grade_table(graded: Mapping[str, Any]) -> list[list[str]]:
     """The rows as a table of texts, the header first."""
     body = [
         [
@@ -68,91 +66,50 @@ def grade_table(graded: dict[str, Any]) -> list[list[str]]:
     return [["verifier", "reference", "answer", "read", "reward"], *body]
 
 
-def refusals(rows: Sequence[Row]) -> list[str]:
-    """One line per reference that its verifier cannot use: why, and what to do."""
-    refused = [row for row in rows if row["fault"] == BAD_REFERENCE]
-    lines = {}
-    for row in refused:
-        reason, remedy = reference_problem(
-            _prompt(Pair(**{key: row[key] for key in ("verifier", "reference", "answer")}))
-        )
-        lines[row["verifier"], row["reference"]] = (
-            f"reference {row['reference']!r} {reason}: {remedy}"
-        )
-    return list(lines.values())
+def fault_remarks(
+    pairs: Sequence[Pair], rows: Sequence[Row], kinds: Kinds = KINDS
+) -> Iterator[str]:
+    """One line per reference that its verifier cannot use, and per other fault: what to do."""
+    lines = dict.fromkeys(
+        _refusal(pair.as_prompt(), kinds)
+        for pair, row in zip(pairs, rows, strict=True)
+        if row["fault"] == BAD_REFERENCE
+    )
+    yield from lines
+    counts = Counter(row["fault"] for row in rows if row["fault"] not in (None, BAD_REFERENCE))
+    for fault, count in counts.most_common():
+        yield f"{count} {fault}: {remedy_of(fault)}"
+
+
+def _refusal(prompt: Prompt, kinds: Kinds) -> str:
+    for part in prompt.parts:
+        try:
+            kind_of(part.verifier, kinds).check(prompt, part)
+        except BadReference as error:
+            return f"reference {prompt.answer!r} {error.reason}: {error.remedy}"
+    return f"{BAD_REFERENCE}: {remedy_of(BAD_REFERENCE)}"
 
 
 def _grade_text(row: Row) -> str:
     text = row["fault"] or f"{row['reward']:g}"
+    if parts := row.get("parts"):
+        text += f" ({', '.join(f'{name} {reward:g}' for name, reward in parts.items())})"
     if row["expected"] is None or row["expected"] == (row["reward"] >= 1.0):
         return text
     return f"{text} ({'false wrong' if row['expected'] else 'FALSE RIGHT'})"
 
 
-def _row(pair: Pair) -> Row:
-    result = grade(_prompt(pair), pair.answer)
-    return {
-        "verifier": pair.verifier,
+def _row(pair: Pair, grade: Grade) -> Row:
+    row = {
+        "verifier": ", ".join(part.label for part in pair.as_prompt().parts),
         "reference": pair.reference,
         "answer": pair.answer,
-        "read": result.answer,
-        "reward": result.reward,
-        "fault": result.fault,
+        "read": grade.answer,
+        "reward": grade.reward,
+        "fault": grade.fault,
         "expected": pair.expected,
     }
-
-
-def _prompt(pair: Pair) -> Prompt:
-    return Prompt(
-        id="given",
-        messages=[{"role": "user", "content": pair.prompt}],
-        answer=pair.reference,
-        verifier=pair.verifier,
-        capability="given",
-        source="given",
-        solution=None,
-        metadata={},
-    )
-
-
-_EXAMPLE = (
-    'a line is {"verifier": "number", "reference": "12", "answer": "12 apples", "expected": true}'
-)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: not UTF-8 (byte {error.start})", "save it as UTF-8") from error
-    yield from (
-        (number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()
-    )
-
-
-def _pair(where: str, line: str) -> Pair:
-    try:
-        pair = Pair.model_validate_json(line)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise BadInput(
-            f"{where}: {field + ': ' if field else ''}{first['msg']}", _EXAMPLE
-        ) from error
-    return check_pair(where, pair)
-
-
-def check_pair(where: str, pair: Pair) -> Pair:
-    """The pair, if its verifier works outside a run. Raises BadInput with `where` if not."""
-    if pair.verifier == "reasoning_gym":
-        raise BadInput(
-            f"{where}: reasoning_gym grades only its own generated tasks", "name another verifier"
-        )
-    try:
-        check_verifier(pair.verifier)
-    except BadInput as error:
-        raise BadInput(f"{where}: {error.message}", error.remedy) from error
-    return pair
+    return {**row, "parts": grade.parts} if grade.parts else row
 
 
 def _short(text: str | None) -> str:

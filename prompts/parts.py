@@ -4,6 +4,8 @@ A reward is the weighted mean of its parts. Each part is a verifier with its set
 `code` is described by `CodePart`, and so on. A verifier without settings is a `PlainPart`."""
 
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator
@@ -11,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from common.config import Config, InvalidValue, Text
 from common.errors import BadInput
 from common.judge_settings import JudgeSettings
+from common.user_files import UserFile
 
 
 class RewardPart(Config):
@@ -102,24 +105,95 @@ def require_different(items: tuple[RubricItem, ...]) -> None:
         raise InvalidValue(f"two items are {twice!r:.80}", "give one of them the whole weight")
 
 
-CLASSES: tuple[type[RewardPart], ...] = (PlainPart, RubricPart, ComparePart)
-"""The classes of all parts. A verifier with settings adds its class here and to `Part`."""
-Part = Annotated[PlainPart | RubricPart | ComparePart, Field(discriminator="verifier")]
+class _Function(RewardPart):
+    """Fields of a function of the user's, in a recipe and with a prompt."""
+
+    verifier: Literal["function"]
+    function: Text = Field(default="score", examples=["score"])
+    """Name of the function: `score(prompt: dict, answer: str) -> float`, a number from 0 to 1."""
+    time_limit_s: float = Field(default=10.0, gt=0)
+    """Longest time for one answer, in seconds; after it the answer has the fault `timeout`."""
+
+
+class FunctionPart(_Function):
+    """A function of the user's, as a recipe names it."""
+
+    file: Annotated[Text, UserFile("function")] = Field(examples=["my_reward.py"])
+    """A Python file. It runs with your own rights, and it has to be complete in itself: what it
+    imports is installed."""
+
+    def stored(self) -> dict[str, Any]:
+        """With the file's text, so that a prompt is graded by what its stage's identity holds, and
+        wherever the file is by then. Raises BadInput."""
+        name, text = read_text(Path(self.file))
+        return {**super().stored(), "file": name, "source": text}
+
+
+class StoredFunction(_Function):
+    """A function of the user's, as prompts hold it."""
+
+    file: str
+    """The file's name, for messages."""
+    source: str
+    """Its text."""
+
+
+CLASSES: tuple[type[RewardPart], ...] = (PlainPart, StoredFunction, RubricPart, ComparePart)
+"""The classes of all parts as prompts hold them. A verifier with settings adds its class here and
+to `Part`."""
+Part = Annotated[
+    PlainPart | FunctionPart | RubricPart | ComparePart, Field(discriminator="verifier")
+]
 """One part of a reward, as a recipe gives it."""
 
 
 def read_part(data: Mapping[str, Any]) -> RewardPart:
     """The part that `RewardPart.stored` wrote. A name that no class has is a part without
-    settings. Raises BadInput where a verifier is named that needs some."""
+    settings. Raises BadInput where a verifier is named without settings that it needs."""
     for kind in CLASSES:
         if data["verifier"] in get_args(kind.model_fields["verifier"].annotation):
             try:
                 return kind.model_validate(data)
             except ValidationError as error:
-                why = error.errors()[0]["msg"].removeprefix("Value error, ")
-                raise BadInput(
-                    f"verifier {data['verifier']!r} cannot be used with the settings that it has:"
-                    f" {why}",
-                    f"give them in the source: `rewards: [{{verifier: {data['verifier']}, ...}}]`",
-                ) from None
+                raise _unset(data["verifier"], error) from error
     return RewardPart.model_validate(data)
+
+
+def located(part: RewardPart, folder: Path) -> RewardPart:
+    """The part with the paths of its files resolved against `folder`."""
+    files = {
+        name: str(folder / getattr(part, name))
+        for name, field in type(part).model_fields.items()
+        if any(isinstance(mark, UserFile) for mark in field.metadata)
+    }
+    return part.model_copy(update=files)
+
+
+def read_text(path: Path) -> tuple[str, str]:
+    """Name and text of a file of the user's. Raises BadInput. A text that was read is kept, as
+    every row of a source asks for it."""
+    try:
+        stat = path.stat()
+        return path.name, _text(path, stat.st_mtime_ns, stat.st_size)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: cannot be read: {error}", "give a file in UTF-8") from error
+
+
+@lru_cache(maxsize=16)
+def _text(path: Path, changed_ns: int, size: int) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _unset(verifier: str, error: ValidationError) -> BadInput:
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"]))
+    if first["type"] == "missing":
+        return BadInput(
+            f"the verifier {verifier!r} needs settings, {field!r} among them",
+            f"name it under `rewards`: `rewards: [{{verifier: {verifier}, {field}: ...}}]`",
+        )
+    why = first["msg"].removeprefix("Value error, ")
+    return BadInput(
+        f"the verifier {verifier!r} has wrong settings: {f'{field}: ' if field else ''}{why}",
+        f"correct them under `rewards`: `rewards: [{{verifier: {verifier}, ...}}]`",
+    )

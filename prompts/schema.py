@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -141,5 +142,10 @@ def read_prompts(path: Path, *, may_be_empty: bool = False) -> list[Prompt]:
 
 
 def _prompt(row: dict[str, Any]) -> Prompt:
-    metadata, rewards = json.loads(row["metadata"]), json.loads(row.get("rewards", "[]"))
-    return Prompt(**{**row, "metadata": metadata, "rewards": tuple(rewards)})
+    metadata, rewards = json.loads(row["metadata"]), _rewards(row.get("rewards", "[]"))
+    return Prompt(**{**row, "metadata": metadata, "rewards": rewards})
+
+
+@lru_cache(maxsize=64)  # a source's prompts share their rewards, which may hold a function's text
+def _rewards(text: str) -> tuple[dict[str, Any], ...]:
+    return tuple(json.loads(text))

@@ -4,6 +4,7 @@ A fault (the verifier crashed or exceeded its time limit) is not a reward of zer
 
 from common.errors import BadInput
 from common.faults import CUT_OFF
+from prompts.parts import RewardPart
 from prompts.schema import Prompt
 from rewards.grader import Grade, Grader
 from rewards.interface import BAD_REFERENCE, BadReference
@@ -27,17 +28,22 @@ def check_verifier(name: str) -> None:
 
 def check_prompt(prompt: Prompt, kinds: Kinds = KINDS) -> None:
     """Raise BadInput unless the verifiers of the prompt exist and can grade it."""
-    for part in prompt.parts:
-        try:
-            kind_of(part.verifier, kinds).check(prompt, part)
-        except BadInput as error:
-            raise BadInput(f"{prompt.named}: {error.message}", error.remedy) from error
-        except BadReference as error:
-            message = (
-                f"{prompt.named}: verifier {part.verifier} does not accept its reference answer"
-                f" {prompt.answer!r:.80}: it {error.reason}"
-            )
-            raise BadInput(message, error.remedy) from error
+    try:
+        for part in prompt.parts:
+            _check_part(prompt, part, kinds)
+    except BadInput as error:
+        raise BadInput(f"{prompt.named}: {error.message}", error.remedy) from error
+
+
+def _check_part(prompt: Prompt, part: RewardPart, kinds: Kinds) -> None:
+    try:
+        kind_of(part.verifier, kinds).check(prompt, part)
+    except BadReference as error:
+        message = (
+            f"verifier {part.verifier} does not accept its reference answer"
+            f" {prompt.answer!r:.80}: it {error.reason}"
+        )
+        raise BadInput(message, error.remedy) from error
 
 
 def reference_problem(prompt: Prompt) -> tuple[str, str]:

@@ -84,7 +84,7 @@ class Verifier(Protocol):
 
     def check(self, prompt: Prompt, part: RewardPart) -> None:
         """Raise BadReference where the prompt lacks what the verifier needs, or where the verifier
-        does not accept the prompt's own reference answer. Starts nothing."""
+        does not accept the prompt's own reference answer. Leaves nothing running."""
         ...
 
     def open(self, part: RewardPart, resources: Resources) -> OpenVerifier:

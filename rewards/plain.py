@@ -1,7 +1,16 @@
-"""Verifiers that are a function of prompt and text, in the calling thread and with a time limit."""
+"""Verifiers that are a function of prompt and text, with a time limit.
+
+In the main thread the verifier is called here, and a signal ends what takes too long. No signal
+reaches another thread: there, as while rollouts are collected beside training, a process of its own
+is asked, which is killed where a library holds on to it beyond its own limit."""
 
 import logging
+import sys
 from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from threading import Lock, current_thread, main_thread
+from typing import Any
 
 from prompts.parts import RewardPart
 from prompts.schema import Prompt
@@ -16,14 +25,25 @@ from rewards.interface import (
 )
 from rewards.limits import TimeLimit, time_limit
 from rewards.verifiers import VERIFIERS
+from rewards.workers.pool import Pool
+from rewards.workers.worker import Program
 
 SECONDS = 10.0
 """Time limit of a verifier for one answer."""
+LONGER = 5.0
+"""Seconds that a process has beyond the limit, to end what it does by itself."""
+PROGRAM = Program(
+    "plain",
+    "from rewards.plain import in_process",
+    "in_process",
+    ("verifier", "prompt", "text", "seconds"),
+    (str(Path(__file__).parents[1]),),
+)
 _log = logging.getLogger(__name__)
 
 
-class Plain(Verifier, OpenVerifier):
-    """One of `rewards.verifiers.VERIFIERS`. It is always open."""
+class Plain(Verifier):
+    """One of `rewards.verifiers.VERIFIERS`."""
 
     slow = False
 
@@ -31,14 +51,19 @@ class Plain(Verifier, OpenVerifier):
         self.name = name
 
     def open(self, part: RewardPart, resources: Resources) -> OpenVerifier:
-        return self
-
-    def close(self) -> None:
-        """Nothing was started."""
+        return OpenPlain(self.name, max(1, resources.threads))
 
     def check(self, prompt: Prompt, part: RewardPart) -> None:
-        VERIFIERS[self.name](prompt, "")
-        result = self._graded(prompt, prompt.answer)
+        """In the main thread."""
+        try:
+            with time_limit(SECONDS):
+                VERIFIERS[self.name](prompt, "")
+        except TimeLimit:
+            raise BadReference(
+                f"is not read within {SECONDS:g} s",
+                "write it more simply, or take another verifier",
+            ) from None
+        result = graded(self.name, prompt, prompt.answer, SECONDS)
         if result.fault is None and result.reward >= 1.0:
             return
         why = result.fault or f"reward {result.reward:g}"
@@ -47,18 +72,56 @@ class Plain(Verifier, OpenVerifier):
             "correct the answer or take another verifier",
         )
 
-    def grade(self, prompt: Prompt, answers: Sequence[Answer]) -> list[Result]:
-        return [self._graded(prompt, answer.text) for answer in answers]
 
-    def _graded(self, prompt: Prompt, text: str) -> Result:
-        try:
-            with time_limit(SECONDS):
-                reward, read = VERIFIERS[self.name](prompt, text)
-        except TimeLimit:
+class OpenPlain(OpenVerifier):
+    """A verifier that can be called in any thread. Processes are started when they are needed."""
+
+    def __init__(self, name: str, processes: int) -> None:
+        self._name, self._processes = name, processes
+        self._pool: Pool | None = None
+        self._lock = Lock()
+
+    def grade(self, prompt: Prompt, answers: Sequence[Answer]) -> list[Result]:
+        if current_thread() is main_thread():
+            return [graded(self._name, prompt, answer.text, SECONDS) for answer in answers]
+        with self._lock:
+            self._pool = self._pool or Pool(PROGRAM, self._processes)
+        given = asdict(replace(prompt, rewards=()))
+        return [self._elsewhere(self._pool, given, answer.text) for answer in answers]
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+        self._pool = None
+
+    def _elsewhere(self, pool: Pool, given: dict[str, Any], text: str) -> Result:
+        outcome = pool.call([self._name, given, text, SECONDS], SECONDS + LONGER)
+        if outcome.printed:  # the traceback of a crash
+            print(outcome.printed, file=sys.stderr)
+        if outcome.wrong is None:
+            return Result(*outcome.value)
+        if outcome.wrong == "timeout":
             return Result(fault="timeout")
-        except BadReference:
-            return Result(fault=BAD_REFERENCE)
-        except Exception:  # any crash of a verifier, ours or a library's, is a fault, no end
-            _log.warning("verifier %s crashed on %s", self.name, prompt.named, exc_info=True)
-            return Result(fault="verifier_crash")
-        return Result(min(1.0, max(0.0, reward)), read)
+        _log.warning("verifier %s crashed on %s: %s", self._name, given["id"], outcome.detail)
+        return Result(fault="verifier_crash")
+
+
+def in_process(name: str, given: dict[str, Any], text: str, seconds: float) -> list[Any]:
+    """What `graded` says, as plain JSON; called in a process of its own."""
+    result = graded(name, Prompt(**given), text, seconds)
+    return [result.reward, result.read, result.fault]
+
+
+def graded(name: str, prompt: Prompt, text: str, seconds: float) -> Result:
+    """What a verifier says of a text, or the fault that it came to."""
+    try:
+        with time_limit(seconds):
+            reward, read = VERIFIERS[name](prompt, text)
+    except TimeLimit:
+        return Result(fault="timeout")
+    except BadReference:
+        return Result(fault=BAD_REFERENCE)
+    except Exception:  # any crash of a verifier, ours or a library's, is a fault, no end
+        _log.warning("verifier %s crashed on %s", name, prompt.named, exc_info=True)
+        return Result(fault="verifier_crash")
+    return Result(min(1.0, max(0.0, reward)), read)

@@ -10,6 +10,7 @@ from common.errors import BadInput
 from common.execution import ExecutionConfig
 from common.files import read_json
 from common.stage import StageContext
+from common.starter import Starter
 from rollouts.config import RolloutConfig
 from rollouts.interface import UNPUBLISHED, RolloutEngine
 from rollouts.vllm_settings import require_one_expert_per_token
@@ -47,7 +48,7 @@ def _on_servers(
     import torch
 
     from rollouts.served.pool import ServedEngine
-    from rollouts.served.process import OwnServer, Starter, start_all
+    from rollouts.served.process import OwnServer, start_all
 
     if layout.tensor_parallel > 1 and not torch.cuda.is_available():
         raise BadInput(
@@ -57,7 +58,7 @@ def _on_servers(
         )
     options = _options(config, seed, context.execution, layout)
     words = [str(checkpoint.absolute()), *options]
-    secret, starter = secrets.token_hex(32), Starter()
+    secret, starter = secrets.token_hex(32), Starter("server-starter")
     servers = [
         OwnServer(
             f"server {number}",

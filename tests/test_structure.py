@@ -50,6 +50,7 @@ PIPELINE_ALSO = {
     "prompts.config",
     "prompts.parts",
     "prompts.shards",
+    "rewards.function.source",
     "rewards.verifiers",
     "rollouts.config",
     "rollouts.heads",

@@ -4,10 +4,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.errors import BadInput
 from pipeline.cli.output import print_table
+
+if TYPE_CHECKING:
+    from evals.pairs import Pair
 
 
 @dataclass(frozen=True)
@@ -16,11 +19,14 @@ class Graded:
 
     document: dict[str, Any]
     """The document of `grade --json`."""
+    remarks: tuple[str, ...]
+    """What is wrong with references, what to do about other faults, and whether judges agree with
+    verifiers."""
 
     def show(self) -> None:
         """Print the table on stdout and counts on stderr. Of the answers with an expected verdict,
         the table shows only those that were graded differently."""
-        from evals.grading import grade_table, refusals
+        from evals.grading import grade_table
 
         rows = self.document["rows"]
         expected = [row for row in rows if row["expected"] is not None]
@@ -40,7 +46,7 @@ class Graded:
                 f"false wrong: {self.document['false_wrong']} of"
                 f" {sum(row['expected'] for row in expected)}"
             )
-        for line in refusals(rows):
+        for line in self.remarks:
             print(line, file=sys.stderr)
         seconds = self.document["seconds_per_1000"]
         print(
@@ -58,7 +64,8 @@ def grade_answers(
 ) -> Graded:
     """Grade the pairs of `file`, or `answers` against one reference. BadInput if neither, or both,
     are given."""
-    from evals.grading import Pair, check_pair, grade_pairs, read_pairs
+    from evals.pairs import Pair, check_pair, read_pairs
+    from stages.grading import ALL
 
     given = verifier is not None or reference is not None or bool(answers)
     if (file is None) != given:
@@ -68,7 +75,7 @@ def grade_answers(
             "uphill grade --verifier number --reference 12 '12 apples', or --file PAIRS.jsonl",
         )
     if file is not None:
-        return Graded(grade_pairs(read_pairs(file)))
+        return _graded(read_pairs(file, ALL))
     for name, value in (
         ("--verifier", verifier),
         ("--reference", reference),
@@ -82,7 +89,21 @@ def grade_answers(
         check_pair(
             "--verifier",
             Pair(verifier=str(verifier), reference=str(reference), answer=answer, prompt=prompt),
+            ALL,
         )
         for answer in answers
     ]
-    return Graded(grade_pairs(pairs))
+    return _graded(pairs)
+
+
+def _graded(pairs: "Sequence[Pair]") -> Graded:
+    from evals.grading import fault_remarks, grade_pairs
+    from stages.grading import ALL, agreement_of, open_grader
+
+    with open_grader() as grader:
+        document = grade_pairs(pairs, grader)
+    found = agreement_of(pairs, document["rows"])
+    remarks = [*fault_remarks(pairs, document["rows"], ALL), *(one.sentence for one in found)]
+    if found:
+        document["agreement"] = [one.to_json() for one in found]
+    return Graded(document, tuple(remarks))

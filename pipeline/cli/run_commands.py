@@ -151,7 +151,7 @@ def grade(
         typer.Option(
             "--file",
             metavar="PAIRS.JSONL",
-            help="Fields verifier, reference, answer, expected, prompt.",
+            help="Fields answer, expected, and those of its prompt: reference, verifier, ...",
         ),
     ] = None,
     as_json: Json = False,

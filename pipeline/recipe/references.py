@@ -10,12 +10,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from common.artifacts import CHECKPOINT, Artifact
+from common.errors import BadInput
 from models.presets import NOTES
 from models.sizes import dimensions_of
 from pipeline.recipe.declared import Declared, declared, execution_path
 from pipeline.recipe.problems import Problem, nearest
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.yaml_lines import DataPath
+from prompts.parts import read_part
 from rewards.verifiers import VERIFIERS
 from stages.declaration import BASE, PROMPTS_STAGE
 from stages.evaluate.config import PREFIX, EvaluateStage
@@ -42,10 +44,15 @@ def _verifier_problems(recipe: Recipe) -> Iterator[Problem]:
     """Sources whose verifier does not exist."""
     for index, source in enumerate(recipe.prompts):
         name = getattr(source, "verifier", None)
+        path = ("prompts", index, "verifier")
         if name is not None and name not in VERIFIERS:
-            message = f"no verifier is named {name!r}"
-            path = ("prompts", index, "verifier")
-            yield Problem(path, message, nearest(name, sorted(VERIFIERS)))
+            try:
+                read_part({"verifier": name})
+            except BadInput as error:
+                yield Problem(path, error.message, error.remedy)
+            else:
+                message = f"no verifier is named {name!r}"
+                yield Problem(path, message, nearest(name, sorted(VERIFIERS)))
 
 
 def _id_problems(recipe: Recipe) -> Iterator[Problem]:

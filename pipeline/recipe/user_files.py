@@ -24,6 +24,7 @@ from pipeline.store.adopted import adoption_problem
 from pipeline.store.record import record_checksum
 from prompts.config import DatasetsSource
 from prompts.shards import shards
+from rewards.function.source import file_problem
 
 ReadChecksum = Callable[[Path], str]
 """Returns the checksum of a file."""
@@ -122,12 +123,18 @@ def _file_problem(named: NamedFile) -> tuple[str, str] | None:
     match named.mark.what:
         case "prompts":
             return _prompts_problem(named.owner, named.place)
+        case "function":
+            return file_problem(named.place, _function_of(named.owner))
         case "template":
             return _template_problem(named.place)
         case "stage":
             return adoption_problem(named.place)
         case "model":
             return model_problem(named.place)
+
+
+def _function_of(part: Any) -> str:
+    return str(part.function)
 
 
 def _prompts_problem(source: Any, place: Path) -> tuple[str, str] | None:

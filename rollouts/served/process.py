@@ -5,22 +5,20 @@ started again gets the same one and no other program takes it. It belongs to a s
 ends with this process however that ends (`lifetime.py`), and writes to a log file of its own."""
 
 import os
-import queue
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from common.devices import ServerPlace
 from common.errors import RunFailed
+from common.starter import Starter
 from rollouts.served import ABOUT, PRIVATE, SECRET, STARTER
 from rollouts.served.client import ServerClient, ServerGone
 
@@ -36,34 +34,6 @@ STARTS = 3
 """Times that a server is started before it counts as one that cannot be."""
 WRONG_OPTIONS = 2
 """Exit code of a server whose options are wrong, which another start would not mend."""
-
-
-class Starter:
-    """Starts processes from one thread that lives as long as this process: the kernel's death
-    signal follows the thread that started a process, and a caller's thread may end early."""
-
-    def __init__(self) -> None:
-        self._asked: queue.SimpleQueue[tuple[dict[str, Any], queue.SimpleQueue[Any]]] = (
-            queue.SimpleQueue()
-        )
-        threading.Thread(target=self._serve, name="server-starter", daemon=True).start()
-
-    def start(self, **arguments: Any) -> "subprocess.Popen[bytes]":
-        """`subprocess.Popen(**arguments)`, and its errors."""
-        answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._asked.put((arguments, answer))
-        started = answer.get()
-        if isinstance(started, BaseException):
-            raise started
-        return started
-
-    def _serve(self) -> None:
-        while True:
-            arguments, answer = self._asked.get()
-            try:
-                answer.put(subprocess.Popen(**arguments))
-            except OSError as error:
-                answer.put(error)
 
 
 @dataclass

@@ -66,6 +66,8 @@ def test_a_rubric_without_a_judge_is_refused_with_an_example():
     with pytest.raises(BadInput, match="name exactly one of model and url; got neither") as caught:
         read_part({"verifier": "rubric"})
     assert "rewards: [{verifier: rubric, ...}]" in caught.value.remedy
+    with pytest.raises(BadInput, match="wrong settings: concurrency: "):
+        read_part({"verifier": "rubric", "concurrency": 0})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 
 from common.errors import BadInput
 from common.thinking import answer_part, opened_by
-from evals.grading import grade_pairs, read_pairs
+from evals.grading import grade_pairs
+from evals.pairs import read_pairs
 
 FILES = sorted((Path(__file__).parent / "grading").glob("*.jsonl"))
 

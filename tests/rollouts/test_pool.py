@@ -13,6 +13,7 @@ from builders.contexts import stage_context
 from common.devices import DevicesConfig, InProcess, ServerPlace, Servers
 from common.errors import BadInput, RunFailed
 from common.execution import ExecutionConfig
+from common.starter import Starter
 from models.checkpoint import save_policy
 from models.nano import nano_model, nano_tokenizer
 from rollouts.config import RolloutConfig
@@ -20,7 +21,7 @@ from rollouts.interface import RolloutEngine, SeveralCopies
 from rollouts.served import PUBLISH, together
 from rollouts.served.client import ServerGone
 from rollouts.served.pool import RESTARTS, ServedEngine
-from rollouts.served.process import OwnServer, Starter, start_all
+from rollouts.served.process import OwnServer, start_all
 from rollouts.start import start_engine
 
 PLACE = ServerPlace(1, (0,))

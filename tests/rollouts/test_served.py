@@ -269,7 +269,8 @@ STARTS = """
 import sys, time
 from pathlib import Path
 from common.devices import ServerPlace
-from rollouts.served.process import OwnServer, Starter
+from common.starter import Starter
+from rollouts.served.process import OwnServer
 words, log, place = [sys.argv[1]], Path(sys.argv[2]), ServerPlace(1, (0,))
 server = OwnServer("server 0", words, "0" * 16, place, log, Starter(), 9.0)
 server.start()

@@ -44,6 +44,7 @@ FULL: dict[str, Any] = {
                 {"verifier": "reasoning_gym"},
                 {"verifier": "rubric", "model": "m", "items": [{"item": "states the unit"}]},
                 {"verifier": "compare", "url": "http://x", "model_name": "m"},
+                {"verifier": "function", "file": "my_reward.py"},
             ],
         },
         *(
@@ -167,6 +168,7 @@ def test_the_whole_recipe_is_covered():
         return {section}.union(*(below(one) for one in section.__subclasses__()))
 
     from common.config import Config
+    from prompts.parts import StoredFunction
     from stages import questions
     from stages.base.config import BaseStage
     from stages.evaluate.config import EvaluateStage
@@ -176,7 +178,9 @@ def test_the_whole_recipe_is_covered():
     bases = {one for one in below(Config) if one.__subclasses__()}
     ours = {one for one in below(Config) if one.__module__.split(".")[0] in PACKAGES}
     asks = {one for one in ours if one.__module__ == questions.__name__}
-    assert ours - bases - covered - asks <= {BaseStage, EvaluateStage, PreflightStage, PromptsStage}
+    implicit = {BaseStage, EvaluateStage, PreflightStage, PromptsStage}
+    in_prompts = {StoredFunction}
+    assert ours - bases - covered - asks - in_prompts <= implicit
 
 
 @pytest.mark.parametrize("value", WRONG, ids=repr)

@@ -1,0 +1,1 @@
+"""The verifier `function`: a function of the user's, in processes of its own."""
