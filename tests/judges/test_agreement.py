@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from builders.judged_rewards import judge_part, judged
-from judges.agreement import JUDGES, VERIFIABLE, agreements, has_both, preferred
+from common.intervals import Estimate
+from judges.agreement import JUDGES, VERIFIABLE, agreements, conclude, has_both, preferred
 from prompts.parts import CLASSES, JudgePart
 from rewards.grader import Grade
 
@@ -66,6 +67,14 @@ def test_too_few_prompts_tell_nothing():
     assert found.conclusion == "unknown" and "20 are needed" in found.sentence
     nobody = agreement(lambda rng, right, ease: float(right), right=0.0)
     assert nobody.conclusion == "unknown" and nobody.telling == 0 and nobody.agreement is None
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "conclusion"),
+    [(0.72, 0.49, "untrustworthy"), (0.72, 0.55, "agrees"), (0.65, 0.6, "untrustworthy")],
+)
+def test_value_and_interval_both_have_to_speak_for_the_judge(value, low, conclusion):
+    assert conclude("rubric", "math", 25, Estimate(value, low, 0.9))[0] == conclusion
 
 
 def test_faults_are_left_out_and_counted():

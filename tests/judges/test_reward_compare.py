@@ -56,8 +56,10 @@ def test_the_reward_is_the_mean_probability_of_being_better_than_another_answer(
 def test_both_orders_cancel_what_the_judge_thinks_of_the_first_place():
     with endpoint(lambda request: prefers_larger(request, bias=2.0)) as (url, _):
         low, high, equal, like_it = compared(url, ["1", "2", "1.5", "1.50"])
+        two = compared(url, ["1", "1.0"])
     assert low.reward < equal.reward == pytest.approx(like_it.reward, abs=0.02)
     assert like_it.reward < high.reward
+    assert [one.reward for one in two] == pytest.approx([0.5, 0.5])
 
 
 def test_two_answers_are_one_pair_and_equal_answers_need_none():
