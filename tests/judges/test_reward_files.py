@@ -3,6 +3,8 @@ of the prompts."""
 
 from pathlib import Path
 
+import pytest
+
 from builders.memory_recipes import RECIPE
 from common.errors import BadInput
 from pipeline.planning.identity import identity_of
@@ -30,12 +32,9 @@ def prompts_of(folder, model="judge"):
 
 
 def test_a_missing_folder_is_named_with_its_place(tmp_path):
-    try:
+    with pytest.raises(BadInput, match="no such model folder") as caught:
         recipe(tmp_path, "judge")
-        message = ""
-    except BadInput as error:
-        message = str(error)
-    assert "prompts[0].rewards[1].model" in message and "no such model folder" in message
+    assert "prompts[0].rewards[1].model" in str(caught.value)
 
 
 def test_the_content_counts_and_not_the_place(tmp_path):
@@ -52,3 +51,15 @@ def test_a_prompt_holds_the_folders_whole_path(tmp_path):
     judge(tmp_path / "judge")
     (_, stored) = prompts_of(tmp_path).sources[0].stored_rewards()
     assert Path(stored["model"]) == tmp_path / "judge"
+
+
+def test_a_pilot_is_graded_apart_and_so_refused_beside_comparisons(tmp_path):
+    judge(tmp_path / "judge")
+    text = RECIPE.replace("verifier: exact", "rewards: [{verifier: compare, model: judge}]")
+    (tmp_path / "mine.jsonl").write_text('{"prompt": "a", "answer": "a"}\n')
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(BadInput) as caught:
+        load_recipe(tmp_path / "r.yaml")
+    assert "stages[2].curriculum.pilot: 2 answers of a group are graded apart" in str(caught.value)
+    assert "set stages[2].curriculum.pilot: 0" in str(caught.value)
+    load_recipe(tmp_path / "r.yaml", ["stages.rl.curriculum.pilot=0"])
