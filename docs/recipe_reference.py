@@ -109,9 +109,7 @@ class Page:
             self._visit_fields(self._add(section), "", level=3)
         for member in classes:
             tag = tag_field(member)
-            names = tags(member)
-            others = " and others" if len(names) > 1 else ""
-            label = f"{group_label}: `{tag}: {names[0]}`{others}"
+            label = f"{group_label}: `{tag}: {', '.join(tags(member))}`"
             group.kinds.append(label)
             apart = {base for bases in shared.values() for base in bases}
             fields = {
@@ -119,9 +117,7 @@ class Page:
                 for name, info in fields_of(member)
                 if name != tag and _owner(member, info) not in apart
             }
-            text = docstring(member)
-            text += f"\n\n`{tag}` is {listed(names)}." if others else ""
-            section = Section(label, 3, text, [*fields.items()])
+            section = Section(label, 3, docstring(member), [*fields.items()])
             section.shared = [labels[models] for models in shared if member in models]
             self._visit_fields(self._add(section), "", level=3)
 
@@ -172,7 +168,7 @@ def sharers_words(models: Classes, classes: Classes) -> str:
     """Which kinds share fields, for the heading."""
     if len(models) == len(classes):
         return "fields of all"
-    return f"fields of {listed([f'`{tags(model)[0]}`' for model in models], 'and')}"
+    return f"fields of {listed([f'`{tag}`' for model in models for tag in tags(model)], 'and')}"
 
 
 def docstring(model: type[BaseModel]) -> str:

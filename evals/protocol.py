@@ -8,8 +8,9 @@ as it stands; thinking without an end is wrong."""
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 from common.errors import BadInput
@@ -46,6 +47,20 @@ class Answer:
     """Tokens generated."""
     finish: str | None
     """`stop` or `length`; None for a prompt that was not asked."""
+    reward: float = 0.0
+    """0 to 1; 0 with a fault."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """The reward's parts by label; empty where there is one only."""
+
+    @property
+    def graded(self) -> bool:
+        """Whether the reward says more than `correct` does."""
+        return bool(self.parts) or self.reward not in (0.0, 1.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """The line, without the reward where `correct` says it all."""
+        line = asdict(self)
+        return line if self.graded else {k: line[k] for k in line if k not in ("reward", "parts")}
 
     @property
     def counts(self) -> bool:
@@ -101,7 +116,7 @@ def _ask_batch(
         else:
             rollout = next(rollouts)[0]
             grade = _begun(grader, prompt, rollout)
-            yield partial(_graded, suite.name, prompt, rollout, grade)
+            yield partial(_graded, suite, prompt, rollout, grade)
 
 
 def _encoded(engine: RolloutEngine, prompt: Prompt) -> list[int]:
@@ -124,20 +139,22 @@ def _begun(grader: Grader, prompt: Prompt, rollout: Rollout) -> Callable[[], lis
 
 
 def _graded(
-    suite: str, prompt: Prompt, rollout: Rollout, grades: Callable[[], list[Grade]]
+    suite: SuiteConfig, prompt: Prompt, rollout: Rollout, grades: Callable[[], list[Grade]]
 ) -> Answer:
     (grade,) = grades()
     return Answer(
-        suite=suite,
+        suite=suite.name,
         id=prompt.id,
         capability=prompt.capability,
-        correct=grade.correct,
+        correct=grade.passes(suite.pass_at),
         fault=grade.fault,
         answer=grade.answer,
         reference=prompt.answer,
         text=rollout.text,
         tokens=len(rollout.token_ids),
         finish=rollout.finish,
+        reward=grade.reward,
+        parts=grade.parts,
     )
 
 
@@ -173,7 +190,19 @@ def _counts(answers: Sequence[Answer]) -> dict[str, Any]:
         "faults": len(answers) - n,
         "too_long": sum(answer.fault == TOO_LONG for answer in answers),
         "cut_off": sum(answer.finish == "length" or answer.fault == CUT_OFF for answer in answers),
+        **_rewards(graded),
     }
+
+
+def _rewards(answers: Sequence[Answer]) -> dict[str, Any]:
+    """The mean reward and that of each part, where a reward says more than the score does."""
+    if not any(answer.graded for answer in answers):
+        return {}
+    labels = dict.fromkeys(label for answer in answers for label in answer.parts)
+    parts = {
+        label: fmean(one.parts[label] for one in answers if label in one.parts) for label in labels
+    }
+    return {"reward": fmean(one.reward for one in answers), "rewards": parts}
 
 
 def remarks(suite: SuiteConfig, answers: Sequence[Answer], max_model_len: int) -> list[str]:
@@ -216,6 +245,7 @@ def protocol(suites: Sequence[SuiteConfig]) -> dict[str, Any]:
                 "limit": suite.limit,
                 "max_tokens": suite.answer_length(),
                 "system": suite.system,
+                **({} if suite.pass_at == 1.0 else {"pass_at": suite.pass_at}),
             }
             for suite in suites
         },

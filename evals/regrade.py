@@ -1,7 +1,8 @@
 """Grades a finished run's stored answers again with the current verifiers, and counts the
 changes."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ class StoredAnswer:
     tokens: int
     right: bool
     fault: str | None
+    reward: float | None = None
+    """None where only right or wrong was stored."""
 
 
 def rollouts(folder: Path) -> Iterator[StoredAnswer]:
@@ -34,14 +37,7 @@ def rollouts(folder: Path) -> Iterator[StoredAnswer]:
     for group in GROUPS.read(folder):
         for member in group["members"]:
             if member["finish"] != "length":
-                prompt = prompts[group["prompt_id"]]
-                yield StoredAnswer(
-                    prompt,
-                    member["text"],
-                    len(member["token_ids"]),
-                    member["reward"] >= 1.0,
-                    member["fault"],
-                )
+                yield _stored(prompts[group["prompt_id"]], member, len(member["token_ids"]))
 
 
 def answers(folder: Path, prompts_folder: Path | None) -> Iterator[StoredAnswer]:
@@ -53,9 +49,15 @@ def answers(folder: Path, prompts_folder: Path | None) -> Iterator[StoredAnswer]
         }
         for row in rows:
             if row["suite"] == suite:
-                yield StoredAnswer(
-                    prompts[row["id"]], row["text"], row["tokens"], row["correct"], row["fault"]
-                )
+                yield _stored(prompts[row["id"]], row, row["tokens"])
+
+
+def _stored(prompt: Prompt, row: Mapping[str, Any], tokens: int) -> StoredAnswer:
+    """A line of a file; one without a reward says only whether the answer was correct."""
+    if "reward" not in row:
+        return StoredAnswer(prompt, row["text"], tokens, row["correct"], row["fault"])
+    first = row.get("parts", {}).get(prompt.parts[0].label, row["reward"])
+    return StoredAnswer(prompt, row["text"], tokens, first >= 1.0, row["fault"], row["reward"])
 
 
 def regrade(stage: str, stored: Sequence[StoredAnswer], grader: Grader) -> dict[str, Any]:
@@ -71,6 +73,7 @@ def regrade(stage: str, stored: Sequence[StoredAnswer], grader: Grader) -> dict[
         "wrong_to_right": sum(one.fault is None and now.correct for one, now in changed),
         "fault_to_graded": sum(one.fault is not None and now.fault is None for one, now in changed),
         "graded_to_fault": sum(one.fault is None and now.fault is not None for one, now in changed),
+        "other_reward": sum(_another_reward(one, now) for one, now in graded),
         "examples": [_example(one, now) for one, now in changed[:EXAMPLES]],
     }
 
@@ -85,6 +88,7 @@ def regrade_table(regraded: dict[str, Any]) -> list[list[str]]:
         "wrong_to_right",
         "fault_to_graded",
         "graded_to_fault",
+        "other_reward",
     ]
     rows = [[str(row[column]) for column in columns] for row in regraded["stages"]]
     return [[column.replace("_", " ") for column in columns], *rows]
@@ -101,6 +105,12 @@ def require_answers(stages: Sequence[Any], name: str) -> None:
 
 def _differs(one: StoredAnswer, now: Grade) -> bool:
     return (one.right, one.fault) != (now.correct, now.fault)
+
+
+def _another_reward(one: StoredAnswer, now: Grade) -> bool:
+    """Whether a stored reward is another one now."""
+    known = one.reward is not None and one.fault is None and now.fault is None
+    return known and not math.isclose(one.reward or 0.0, now.reward, abs_tol=1e-6)
 
 
 def _example(one: StoredAnswer, now: Grade) -> dict[str, Any]:

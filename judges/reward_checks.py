@@ -1,7 +1,6 @@
 """What the verifiers that ask a judge have in common."""
 
 import os
-from functools import cache
 
 from common.errors import BadInput
 from judges.backend import Choice
@@ -12,9 +11,9 @@ from prompts.schema import Prompt
 from rollouts.heads import head_sizes
 
 
-def check_judge(prompt: Prompt, part: JudgePart) -> None:
-    """Raise BadInput where the judge of a part cannot be asked about a prompt, as far as is known
-    before it is started."""
+def require_judge(part: JudgePart) -> None:
+    """Raise BadInput where the judge of a part cannot be asked, as far as is known before it is
+    started."""
     if part.api_key_env is not None and not os.environ.get(part.api_key_env):
         raise BadInput(
             f"{part.label}.api_key_env names {part.api_key_env}, which is not set",
@@ -22,6 +21,10 @@ def check_judge(prompt: Prompt, part: JudgePart) -> None:
         )
     if part.model is not None and (found := _engine_problem(part.model, part.max_model_len)):
         raise BadInput(f"{part.label}.{found[0]}", found[1])
+
+
+def check_reference(prompt: Prompt, part: JudgePart) -> None:
+    """Raise BadInput where the judge would see a reference answer that is not there."""
     if part.show_reference and not prompt.answer.strip():
         raise BadInput(
             f"{part.label} has show_reference: true, and the prompt has no reference answer",
@@ -29,7 +32,6 @@ def check_judge(prompt: Prompt, part: JudgePart) -> None:
         )
 
 
-@cache
 def _engine_problem(model: str, length: int) -> tuple[str, str] | None:
     """Why vLLM would not start for a judge, and what to do; None if nothing speaks against it."""
     context, dimensions, sizes = context_in(model), dense_dimensions(model), head_sizes()

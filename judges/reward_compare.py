@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from judges.backend import Choice, Question
 from judges.open_judge import Judges
-from judges.reward_checks import check_judge, fault_of, reference_part
+from judges.reward_checks import check_reference, fault_of, reference_part, require_judge
 from judges.texts import question, task
 from prompts.parts import ComparePart, RewardPart
 from prompts.schema import Prompt
@@ -39,9 +39,14 @@ class Compare(Verifier):
         self._judges = judges
 
     def check(self, prompt: Prompt, part: RewardPart) -> None:
-        """BadInput where the judge cannot be asked about the prompt."""
+        """BadInput where the judge would see a reference answer that is missing."""
         assert isinstance(part, ComparePart)
-        check_judge(prompt, part)
+        check_reference(prompt, part)
+
+    def require(self, part: RewardPart) -> None:
+        """BadInput where the judge cannot be asked."""
+        assert isinstance(part, ComparePart)
+        require_judge(part)
 
     def open(self, part: RewardPart, resources: Resources) -> OpenVerifier:
         assert isinstance(part, ComparePart)

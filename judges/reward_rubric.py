@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from common.errors import BadInput
 from judges.backend import Choice, Question
 from judges.open_judge import Judges
-from judges.reward_checks import check_judge, fault_of, reference_part
+from judges.reward_checks import check_reference, fault_of, reference_part, require_judge
 from judges.texts import question, task
 from prompts.parts import RewardPart, RubricItem, RubricPart
 from prompts.schema import Prompt
@@ -34,8 +34,13 @@ class Rubric(Verifier):
     def check(self, prompt: Prompt, part: RewardPart) -> None:
         """BadInput where the prompt has no rubric, or a wrong one."""
         assert isinstance(part, RubricPart)
-        check_judge(prompt, part)
+        check_reference(prompt, part)
         items_of(prompt, part)
+
+    def require(self, part: RewardPart) -> None:
+        """BadInput where the judge cannot be asked."""
+        assert isinstance(part, RubricPart)
+        require_judge(part)
 
     def open(self, part: RewardPart, resources: Resources) -> OpenVerifier:
         assert isinstance(part, RubricPart)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from common.config import Config, InvalidValue, Text
 from common.errors import BadInput
@@ -20,6 +20,7 @@ class RewardPart(Config):
     """Fields of every part."""
 
     verifier: str
+    """Name of the verifier."""
     weight: float = Field(default=1.0, gt=0)
     """Weight of the part in the reward, which is the weighted mean of all parts."""
     name: Text | None = Field(default=None, examples=["unit_tests"])
@@ -40,7 +41,34 @@ class RewardPart(Config):
 class PlainPart(RewardPart):
     """A verifier without settings."""
 
-    verifier: Literal["choice", "exact", "math", "number", "reasoning_gym"]
+    verifier: Literal["choice", "exact", "math", "number"]
+
+
+class ReasoningGymPart(RewardPart):
+    """The family's own scorer."""
+
+    verifier: Literal["reasoning_gym"]
+    partial: bool = False
+    """Whether the family's partial credit is the reward; else the reward is 1 for a full score and
+    0 for any other."""
+
+
+class LengthPart(RewardPart):
+    """Soft penalty of long answers (DAPO): 1 up to `limit` tokens, from there falling linearly to 0
+    at `cut_off`."""
+
+    verifier: Literal["length"]
+    limit: int = Field(ge=1, examples=[384])
+    """Tokens up to which an answer, its thinking included, is not penalised."""
+    cut_off: int = Field(ge=2, examples=[512])
+    """Tokens from which the penalty is full."""
+
+    @model_validator(mode="after")
+    def _the_penalty_falls(self) -> "LengthPart":
+        if self.limit >= self.cut_off:
+            message = f"limit ({self.limit}) is not less than cut_off ({self.cut_off})"
+            raise InvalidValue(message, f"write for example `cut_off: {self.limit + 128}`")
+        return self
 
 
 class RubricItem(Config):
@@ -138,20 +166,43 @@ class StoredFunction(_Function):
     """Its text."""
 
 
-CLASSES: tuple[type[RewardPart], ...] = (PlainPart, StoredFunction, RubricPart, ComparePart)
+CLASSES: tuple[type[RewardPart], ...] = (
+    *(PlainPart, ReasoningGymPart, LengthPart, StoredFunction, RubricPart, ComparePart),
+)
 """The classes of all parts as prompts hold them. A verifier with settings adds its class here and
 to `Part`."""
 Part = Annotated[
-    PlainPart | FunctionPart | RubricPart | ComparePart, Field(discriminator="verifier")
+    PlainPart | ReasoningGymPart | LengthPart | FunctionPart | RubricPart | ComparePart,
+    Field(discriminator="verifier"),
 ]
 """One part of a reward, as a recipe gives it."""
+
+
+def names_of(kind: type[RewardPart]) -> tuple[str, ...]:
+    """The verifiers that a class of parts describes."""
+    return get_args(kind.model_fields["verifier"].annotation)
+
+
+NAMES = tuple(name for kind in CLASSES for name in names_of(kind))
+"""The verifiers that a recipe can name."""
+
+
+def needed_settings(verifier: str) -> list[str]:
+    """The settings that a verifier cannot do without; `verifier` is one of NAMES. Of a judge, which
+    has a model or a URL, the model."""
+    named: tuple[type[RewardPart], ...] = get_args(get_args(Part)[0])
+    kind = next(kind for kind in named if verifier in names_of(kind))
+    if issubclass(kind, JudgePart):
+        return ["model"]
+    fields = kind.model_fields
+    return [name for name, field in fields.items() if field.is_required() and name != "verifier"]
 
 
 def read_part(data: Mapping[str, Any]) -> RewardPart:
     """The part that `RewardPart.stored` wrote. A name that no class has is a part without
     settings. Raises BadInput where a verifier is named without settings that it needs."""
     for kind in CLASSES:
-        if data["verifier"] in get_args(kind.model_fields["verifier"].annotation):
+        if data["verifier"] in names_of(kind):
             try:
                 return kind.model_validate(data)
             except ValidationError as error:

@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from common.errors import BadInput
 from rewards.function.verifier import Function
 from rewards.interface import Verifier
-from rewards.plain import Plain
+from rewards.length import Length
+from rewards.plain import Plain, ReasoningGym
 from rewards.verifiers import VERIFIERS
 
 Kinds = Mapping[str, Verifier]
-KINDS: dict[str, Verifier] = {name: Plain(name) for name in VERIFIERS}
-KINDS["function"] = Function()
+KINDS: dict[str, Verifier] = {
+    **{name: Plain(name) for name in VERIFIERS},
+    "reasoning_gym": ReasoningGym(),
+    "length": Length(),
+    "function": Function(),
+}
 
 
 def kind_of(name: str, kinds: Kinds = KINDS) -> Verifier:

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock, current_thread, main_thread
 from typing import Any
 
-from prompts.parts import RewardPart
+from prompts.parts import ReasoningGymPart, RewardPart
 from prompts.schema import Prompt
 from rewards.interface import (
     BAD_REFERENCE,
@@ -125,3 +125,29 @@ def graded(name: str, prompt: Prompt, text: str, seconds: float) -> Result:
         _log.warning("verifier %s crashed on %s", name, prompt.named, exc_info=True)
         return Result(fault="verifier_crash")
     return Result(min(1.0, max(0.0, reward)), read)
+
+
+class ReasoningGym(Plain):
+    """The scorers of reasoning-gym, with partial credit if the part asks for it."""
+
+    def __init__(self) -> None:
+        super().__init__("reasoning_gym")
+
+    def open(self, part: RewardPart, resources: Resources) -> OpenVerifier:
+        assert isinstance(part, ReasoningGymPart)
+        opened = super().open(part, resources)
+        return opened if part.partial else _FullScore(opened)
+
+
+class _FullScore(OpenVerifier):
+    """Another verifier without its partial credit."""
+
+    def __init__(self, opened: OpenVerifier) -> None:
+        self._opened = opened
+
+    def grade(self, prompt: Prompt, answers: Sequence[Answer]) -> list[Result]:
+        results = self._opened.grade(prompt, answers)
+        return [replace(result, reward=float(result.reward >= 1.0)) for result in results]
+
+    def close(self) -> None:
+        self._opened.close()

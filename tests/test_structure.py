@@ -51,7 +51,6 @@ PIPELINE_ALSO = {
     "prompts.parts",
     "prompts.shards",
     "rewards.function.source",
-    "rewards.verifiers",
     "rollouts.config",
     "rollouts.heads",
 }

@@ -88,16 +88,15 @@ def tags(model: type[BaseModel]) -> list[Any]:
 
 
 def tag_field(model: type[BaseModel]) -> str:
-    """The name of the discriminator: the field whose type is a literal with one value, otherwise
-    the required one that has several."""
+    """The name of the discriminator: the field whose type is a literal with one value, or else a
+    required literal."""
     literals = {
-        name: field
+        name: len(get_args(field.annotation)) > 1
         for name, field in model.model_fields.items()
         if get_origin(field.annotation) is Literal
+        and (len(get_args(field.annotation)) == 1 or field.is_required())
     }
-    single = [name for name, one in literals.items() if len(get_args(one.annotation)) == 1]
-    required = [name for name, one in literals.items() if one.is_required()]
-    return next(iter([*single, *required]), "")
+    return min(literals, key=lambda name: literals[name], default="")
 
 
 def describe(slot: Slot) -> str:

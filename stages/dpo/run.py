@@ -34,9 +34,10 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
     join(context)
     start = go_on(context)
     groups = read_groups(GROUPS.path(inputs["pairs"]))
-    pairs = mine(groups, config.max_pairs, config.max_length_ratio, context.seed)
+    ratio, margin = config.max_length_ratio, config.min_margin
+    pairs = mine(groups, config.max_pairs, ratio, context.seed, margin)
     if not pairs:
-        why, remedy = why_none(groups)
+        why, remedy = why_none(groups, margin)
         raise RunFailed(f"no pair in {len(groups)} groups of stage {config.pairs!r}: {why}", remedy)
     messages = {
         prompt.id: prompt.messages for prompt in read_prompts(PROMPTS.path(inputs["pairs"]))

@@ -1,7 +1,6 @@
 """Evaluate a checkpoint on the recipe's suites: every answer and every score."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from common.artifacts import ANSWERS, CHECKPOINT, RESULTS
@@ -33,7 +32,7 @@ def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs
             grader.prepare(prompts)
         checkpoint = CHECKPOINT.path(inputs["checkpoint"])
         answers = _answers(config, checkpoint, loaded, grader, context)
-    ANSWERS.write(context.folder, (asdict(one) for part in answers.values() for one in part))
+    ANSWERS.write(context.folder, (one.to_json() for part in answers.values() for one in part))
     for suite in config.suites:
         for remark in remarks(suite, answers[suite.name], config.rollouts.max_model_len):
             context.note(remark)

@@ -189,8 +189,15 @@ class RolloutCollector:
                 self._member(one, None if one.finish == "length" else next(graded))
                 for one in completions
             ]
-            probe, system = request.purpose == "probe", self.encoder.system_of(request.id, step)
-            return Group(request.id, prompt.capability, tokens, members, probe, system)
+            return Group(
+                request.id,
+                prompt.capability,
+                tokens,
+                members,
+                probe=request.purpose == "probe",
+                system=self.encoder.system_of(request.id, step),
+                pass_at=self.config.pass_at,
+            )
 
         return group
 
@@ -199,7 +206,7 @@ class RolloutCollector:
         if grade is None or grade.fault == CUT_OFF:
             fault = CUT_OFF if self.config.cut_off == "mask" else None
             return Member(rollout, 0.0, fault, cut_off=True)
-        return Member(rollout, 1.0 if grade.correct else 0.0, grade.fault)
+        return Member(rollout, grade.reward, grade.fault, parts=grade.parts)
 
     def _by_system_prompt(self, groups: Sequence[Group]) -> dict[str, float]:
         """Pass rate by system prompt, where there are several. A prompt with a system message of
@@ -217,4 +224,5 @@ class RolloutCollector:
 def _result(group: Group) -> RolloutResult:
     cut_off = sum(member.cut_off for member in group.usable)
     fails = len(group.usable) - group.passes
-    return RolloutResult(group.passes, fails, group.faults, group.tokens, cut_off)
+    rewards = tuple(member.reward for member in group.usable)
+    return RolloutResult(group.passes, fails, group.faults, group.tokens, cut_off, rewards)

@@ -43,6 +43,7 @@ def test_changed_grades_of_rollouts_are_counted_by_kind(tmp_path):
         "wrong_to_right": 1,
         "fault_to_graded": 1,
         "graded_to_fault": 1,
+        "other_reward": 2,
     }
     grades = [example["is"] for example in regraded["examples"]]
     assert grades == ["wrong", "right", "right", "cut_off"]

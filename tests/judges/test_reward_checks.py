@@ -52,14 +52,24 @@ def test_a_prompt_without_any_rubric_is_refused():
     assert "there is no rubric" in problem(judge_part(URL, items=[]))
 
 
-def test_a_missing_key_a_missing_reference_and_a_short_context_are_known_beforehand(monkeypatch):
-    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
-    assert "NO_SUCH_KEY, which is not set" in problem(judge_part(URL, api_key_env="NO_SUCH_KEY"))
+def test_a_missing_reference_that_the_judge_would_see_is_refused():
     for verifier in KINDS:
         part = judge_part(URL, verifier, show_reference=True)
         assert "has no reference answer" in problem(part, answer="")
-    long = {"verifier": "compare", "model": "smollm2-135m-instruct", "max_model_len": 9000}
-    assert "longer than the model's context of 8192 tokens" in problem(long)
+
+
+@pytest.mark.parametrize("verifier", KINDS)
+def test_a_missing_key_and_a_short_context_are_known_before_the_judge_starts(verifier, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    kind, keyed = KINDS[verifier], read_part(judge_part(URL, verifier, api_key_env="NO_SUCH_KEY"))
+    with pytest.raises(BadInput, match="NO_SUCH_KEY, which is not set"):
+        kind.require(keyed)
+    monkeypatch.setenv("NO_SUCH_KEY", "secret")
+    kind.require(keyed)
+    local = {"verifier": verifier, "model": "smollm2-135m-instruct"}
+    kind.require(read_part(local))
+    with pytest.raises(BadInput, match="longer than the model's context of 8192 tokens"):
+        kind.require(read_part({**local, "max_model_len": 9000}))
 
 
 def test_a_rubric_without_a_judge_is_refused_with_an_example():
