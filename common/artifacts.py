@@ -109,6 +109,8 @@ REPEATED = JsonLines("repeated prompts", "repeated.jsonl")
 """Duplicate, near-duplicate and contradictory prompts (`prompts.repeats.Repeat`)."""
 CONTAMINATED = JsonLines("contaminated prompts", "contaminated.jsonl")
 """Training prompts that overlap an evaluation suite (`prompts.decontaminate.Finding`)."""
+REWARD_AGREEMENT = JsonLines("reward agreement", "reward_agreement.jsonl")
+"""The rewards of judges compared with those of verifiers (`judges.agreement.Agreement`)."""
 RELIABILITY = JsonFile("reliability", "reliability.json")
 """Pass rates predicted by the curriculum, compared with the observed ones."""
 CURRICULUM_PLOT = Artifact("curriculum plot", "curriculum.png")

@@ -36,6 +36,20 @@ REMEDIES = {
     ),
     "unreadable": "take a judge that answers in the requested form",
     "refused": "take a judge that answers such prompts",
+    "judge_unreadable": "take a judge that answers in the requested form",
+    "judge_empty_reply": "take a judge that answers in the requested form",
+    "judge_refused": "take a judge that answers such questions",
+    "judge_cut_off": "raise the judge's thinking_tokens: it does not reach its answer",
+    "judge_too_long": (
+        "raise the judge's max_model_len, or take one with a longer context: task, answer and"
+        " question do not fit"
+    ),
+    "judge_endpoint_timeout": "raise the judge's timeout_s",
+    "judge_endpoint_unreachable": "check that the judge's endpoint runs",
+    "judge_endpoint_error": "look at the log of the judge's endpoint",
+    "judge_endpoint_refuses": (
+        "change the judge's request (leave_out, length_parameter, top_logprobs, extra)"
+    ),
 }
 OTHER_REMEDY = "look at `fault` in the stage's files and at its log"
 

@@ -4,7 +4,7 @@ A marked field is resolved against the recipe's folder and checked. The stage's 
 the file's content in place of its path (`pipeline/recipe/user_files.py`)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 
 @dataclass(frozen=True)
@@ -18,3 +18,7 @@ class UserFile:
 @dataclass(frozen=True)
 class TokenizerOnly:
     """Marks a model of which a stage does not read the weights."""
+
+
+ModelFolder = Annotated[str, UserFile("model")]
+"""A checkpoint folder of the user, or the name of a packaged model."""

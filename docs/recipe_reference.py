@@ -119,9 +119,7 @@ class Page:
                 for name, info in fields_of(member)
                 if name != tag and _owner(member, info) not in apart
             }
-            text = docstring(member)
-            text += f"\n\n`{tag}` is {listed(names)}." if others else ""
-            section = Section(label, 3, text, [*fields.items()])
+            section = Section(label, 3, docstring(member), [*fields.items()])
             section.shared = [labels[models] for models in shared if member in models]
             self._visit_fields(self._add(section), "", level=3)
 

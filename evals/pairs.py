@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from common.errors import BadInput
-from prompts.parts import Part, located
+from prompts.function_part import located
+from prompts.parts import Part
 from prompts.schema import Prompt
 from rewards.kinds import KINDS, Kinds, kind_of
 

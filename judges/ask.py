@@ -17,7 +17,7 @@ from common.fingerprint import fingerprint
 from judges.backend import Backend, BackendMonitor, Likelihood
 from judges.cache import Cache
 from judges.config import JudgeConfig
-from judges.texts import FOLDER, template
+from judges.texts import template
 from judges.verdict import (
     TRANSPORT_FAULTS,
     UNCACHED_FAULTS,
@@ -35,6 +35,9 @@ honoured. An engine drains at the end of each chunk, so large chunks keep it bus
 MAX_LOST_SHARE = 0.25
 """Largest share of questions that may stay without an answer after a second attempt. Above it the
 judge counts as unreachable and the stage fails."""
+
+TEXTS = ("grader", "pairwise", "rubric")
+"""The questions about prompts, by the names of their templates."""
 
 RawReplies = dict[str, Any]
 """What is cached per question: `replies`, a list of dicts. `fault` in each is None, or why there is
@@ -155,15 +158,15 @@ def _answers(
                 replies = ask([items[key] for key in missing])
                 new = dict(zip(missing, replies, strict=True))
                 session.cache.put(
-                    {key: raw for key, raw in new.items() if not _has_fault(raw, UNCACHED_FAULTS)}
+                    {key: raw for key, raw in new.items() if not has_fault(raw, UNCACHED_FAULTS)}
                 )
                 if session.monitor.failure is not None:
                     raise session.monitor.failure
-                if any(_has_fault(raw, {"not_asked"}) for raw in new.values()):
+                if any(has_fault(raw, {"not_asked"}) for raw in new.values()):
                     raise _stopped(answers | new, keys)
                 answers |= new
-                missing = [key for key in missing if _has_fault(answers[key], TRANSPORT_FAULTS)]
-        _require_reachable(answers)
+                missing = [key for key in missing if has_fault(answers[key], TRANSPORT_FAULTS)]
+        require_reachable(answers.values())
         session.progress(end, len(keys), unit="question")
     return answers, asked
 
@@ -184,7 +187,7 @@ def _progress_reporter(
 
 
 def _stopped(answers: Mapping[str, RawReplies], keys: Sequence[str]) -> Interrupted:
-    known = sum(key in answers and not _has_fault(answers[key], UNCACHED_FAULTS) for key in keys)
+    known = sum(key in answers and not has_fault(answers[key], UNCACHED_FAULTS) for key in keys)
     return Interrupted(
         f"stopped with {known} of {len(keys)} questions asked", "run the same command again"
     )
@@ -202,8 +205,8 @@ def _open_keys(open_now: list[str], questions: str, path: Path) -> list[str]:
 
 
 def texts_checksum() -> str:
-    """A checksum over the wording of the questions."""
-    return fingerprint({path.stem: template(path.stem) for path in FOLDER.glob("*.txt")})
+    """A checksum over the wording of the questions about prompts."""
+    return fingerprint({name: template(name) for name in TEXTS})
 
 
 def _content(prompt: Prompt, kind: JudgeKind | None = None) -> list[Any]:
@@ -214,22 +217,20 @@ def _content(prompt: Prompt, kind: JudgeKind | None = None) -> list[Any]:
     return [prompt.messages, prompt.answer, *graded]
 
 
-def _has_fault(raw: RawReplies, faults: Collection[str]) -> bool:
+def has_fault(raw: RawReplies, faults: Collection[str]) -> bool:
     """Whether any of the replies has one of the faults."""
     return any(reply["fault"] in faults for reply in raw["replies"])
 
 
-def _require_reachable(answers: Mapping[str, RawReplies]) -> None:
+def require_reachable(answers: Collection[RawReplies]) -> None:
     """Raise RunFailed if the judge stopped answering or never answered. Otherwise every further
-    prompt would cost a time-out."""
-    lost = sum(_has_fault(raw, TRANSPORT_FAULTS) for raw in answers.values())
-    refused = sum(_has_fault(raw, UNCACHED_FAULTS - TRANSPORT_FAULTS) for raw in answers.values())
+    question would cost a time-out."""
+    lost = sum(has_fault(raw, TRANSPORT_FAULTS) for raw in answers)
+    refused = sum(has_fault(raw, UNCACHED_FAULTS - TRANSPORT_FAULTS) for raw in answers)
     if lost <= MAX_LOST_SHARE * len(answers) and not 0 < refused == len(answers):
         return
     replies = [
-        (reply["fault"], reply.get("text", ""))
-        for raw in answers.values()
-        for reply in raw["replies"]
+        (reply["fault"], reply.get("text", "")) for raw in answers for reply in raw["replies"]
     ]
     faults = Counter(fault for fault, _ in replies if fault in UNCACHED_FAULTS)
     counts = ", ".join(f"{fault} {n} times" for fault, n in sorted(faults.items()))

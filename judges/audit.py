@@ -96,8 +96,8 @@ def audit(audited: Sequence[AuditedPrompt], share: float, rates: bool, seed: int
     dropped_N = np.array([prompt.dropped for prompt in known], dtype=bool)
     solved_N, medium_N = rate_N > SOLVED, (rate_N >= MEDIUM[0]) & (rate_N <= MEDIUM[1])
     weights_RN = resamples(len(known), seed)
-    rho = _estimate(spearman(ease_N, rate_N, weights_RN), CHANCE["rank correlation"])
-    area = _estimate(auc(ease_N, solved_N, weights_RN), CHANCE["AUC"])
+    rho = estimate(spearman(ease_N, rate_N, weights_RN), CHANCE["rank correlation"])
+    area = estimate(auc(ease_N, solved_N, weights_RN), CHANCE["AUC"])
     error, curve = calibration(ease_N, rate_N) if rates and known else (None, None)
     drops = _false_drops(dropped_N, medium_N, weights_RN)
     by_auc = rho is not None and 2 * min(solved_N.sum(), (~solved_N).sum()) >= MIN_PROMPTS
@@ -197,7 +197,7 @@ def _false_drops(
         weights_RN @ medium_N, weights_RN.sum(1)
     )
     false_drop = share_of(int((dropped_N & medium_N).sum()), int(dropped_N.sum()))
-    return false_drop, share_of(int(medium_N.sum()), len(medium_N)), _estimate(excess_R, chance=0.0)
+    return false_drop, share_of(int(medium_N.sum()), len(medium_N)), estimate(excess_R, chance=0.0)
 
 
 def _by_value(value_N: Floats, weights_RN: Floats) -> tuple[Floats, NDArray[np.intp]]:
@@ -218,7 +218,7 @@ def _ratio(one_R: Floats, other_R: Floats) -> Floats:
     return np.divide(one_R, other_R, out=np.full(len(other_R), np.nan), where=other_R > 0)
 
 
-def _estimate(value_R: Floats, chance: float) -> Estimate | None:
+def estimate(value_R: Floats, chance: float) -> Estimate | None:
     """The value of row 0 with the percentile interval of the other rows, widened to contain it. A
     resample without a value counts as `chance`."""
     if np.isnan(value_R[0]):

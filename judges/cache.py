@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +18,7 @@ from common.checksums import Stamp
 from common.errors import RunFailed
 from common.files import checksum, files_below
 from common.fingerprint import fingerprint
+from models.packaged import cache_folder
 
 _TABLES = (
     (
@@ -32,18 +34,29 @@ _AT_ONCE = 500
 """Keys per query."""
 _WAIT_S = 60.0
 """Longest wait for another run's write, in seconds."""
+VERDICTS = "verdicts.sqlite"
+"""File name of the cache, in the folder of the converted models."""
+
+
+def cache_path() -> Path:
+    """The cache's file on this machine."""
+    return cache_folder() / VERDICTS
 
 
 class Cache:
-    """An open cache; in memory if `path` is None. Several runs may share one file."""
+    """An open cache; in memory if `path` is None. Several runs may share one file, and several
+    threads one cache."""
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
+        self._path, self._lock = path, RLock()
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._db = sqlite3.connect(
-                str(path or ":memory:"), isolation_level=None, timeout=_WAIT_S
+                str(path or ":memory:"),
+                isolation_level=None,
+                timeout=_WAIT_S,
+                check_same_thread=False,  # `_lock` keeps threads apart
             )
             self._db.execute("PRAGMA journal_mode = WAL")
             for table in _TABLES:
@@ -60,6 +73,10 @@ class Cache:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._db.close()
 
     def get(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -82,13 +99,14 @@ class Cache:
             key: json.dumps(value, ensure_ascii=True, allow_nan=False)
             for key, value in entries.items()
         }
-        self._run("BEGIN IMMEDIATE")
-        for key, text in texts.items():
-            self._run(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
-                [key, text, fingerprint([key, text])],
-            )
-        self._run("COMMIT")
+        with self._lock:
+            self._run("BEGIN IMMEDIATE")
+            for key, text in texts.items():
+                self._run(
+                    "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
+                    [key, text, fingerprint([key, text])],
+                )
+            self._run("COMMIT")
 
     def folder_sum(self, folder: Path) -> str:
         """A checksum over a checkpoint's files. A file is read again only if its size, times or
@@ -106,7 +124,8 @@ class Cache:
 
     def _run(self, statement: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         try:
-            return self._db.execute(statement, tuple(values)).fetchall()
+            with self._lock:
+                return self._db.execute(statement, tuple(values)).fetchall()
         except sqlite3.DatabaseError as error:
             raise self._broken(str(error)) from error
 

@@ -11,8 +11,8 @@ import time
 from typing import Any
 
 from common.errors import BadInput, RunFailed
+from common.judge_settings import JudgeSettings
 from judges.backend import BackendMonitor
-from judges.config import JudgeConfig
 from judges.parameters import ChatRequest, Parameters, parameters_of
 from judges.refusal import NoReply, refusal, shortened
 from judges.response import Response, parse_response
@@ -28,7 +28,7 @@ NO_LOGPROBS = "no_logprobs"
 class Client:
     """One endpoint. Raises BadInput if the environment variable named for the key is not set."""
 
-    def __init__(self, config: JudgeConfig, monitor: BackendMonitor) -> None:
+    def __init__(self, config: JudgeSettings, monitor: BackendMonitor) -> None:
         import openai
 
         self._config, self._monitor = config, monitor
@@ -160,7 +160,7 @@ class Client:
             )
 
 
-def _api_key(config: JudgeConfig) -> str | None:
+def _api_key(config: JudgeSettings) -> str | None:
     if config.api_key_env is None:
         return None
     key = os.environ.get(config.api_key_env)

@@ -7,9 +7,11 @@ extension. Without it there are no likelihoods, and ties are broken by seed."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from threading import BoundedSemaphore
 from typing import TypeVar
 
 from common.errors import UphillError
+from common.judge_settings import JudgeSettings
 from common.seeds import derive
 from common.thinking import answer_part
 from judges.backend import (
@@ -22,7 +24,7 @@ from judges.backend import (
 )
 from judges.client import NO_LOGPROBS, Client
 from judges.concurrency import ask_concurrently
-from judges.config import ROOM, JudgeConfig
+from judges.config import ROOM
 from judges.engine import mean_logprob
 from judges.labels import has_alternatives, label_probabilities, written_label
 from judges.parameters import ChatRequest
@@ -37,15 +39,16 @@ _Answer = TypeVar("_Answer")
 
 class EndpointBackend:
     """Replies from a chat endpoint. Raises BadInput if the environment variable named for the key
-    is not set.
+    is not set. It may be asked from several threads: `concurrency` limits their requests together.
 
     An error that every further request would meet is raised. With a `monitor` it is stored there
     instead, and nothing is asked from then on."""
 
-    def __init__(self, config: JudgeConfig, monitor: BackendMonitor | None = None) -> None:
+    def __init__(self, config: JudgeSettings, monitor: BackendMonitor | None = None) -> None:
         self._config, self._raises = config, monitor is None
         self._monitor = monitor or BackendMonitor()
         self._client = Client(config, self._monitor)
+        self._slots = BoundedSemaphore(config.concurrency)
         self._no_likelihoods: str | None = None
         """Why the endpoint gives no likelihoods, once known."""
 
@@ -81,8 +84,13 @@ class EndpointBackend:
         monitor = self._monitor
         if monitor.failure is not None:
             return [None] * len(items)
+
+        def ask_in_turn(item: _Item) -> _Answer:
+            with self._slots:
+                return ask(item)
+
         answers, failure = ask_concurrently(
-            ask, items, self._config.concurrency, monitor.on_answers, monitor.stop_requested
+            ask_in_turn, items, self._config.concurrency, monitor.on_answers, monitor.stop_requested
         )
         if failure is not None and (self._raises or not isinstance(failure, UphillError)):
             raise failure

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from common.judge_settings import JudgeSettings
 from judges.backend import Messages
-from judges.config import JudgeConfig
 from judges.refusal import NoReply
 
 _LENGTHS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
@@ -116,7 +116,7 @@ class Parameters:
         return ", ".join(settings)
 
 
-def parameters_of(config: JudgeConfig) -> Parameters:
+def parameters_of(config: JudgeSettings) -> Parameters:
     return Parameters(config.length_parameter, frozenset(config.leave_out), config.top_logprobs)
 
 

@@ -5,10 +5,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from common.config import Config
-from common.user_files import UserFile
+from common.user_files import ModelFolder, UserFile
 
-ModelFolder = Annotated[str, UserFile("model")]
-"""A checkpoint folder of the user, or the name of a packaged model."""
 ChatTemplate = Annotated[str, UserFile("template")]
 """A Jinja file of the user, or the text of a template."""
 UPCYCLE_DEFAULTS = {"experts": 4, "experts_per_token": 1, "moe_every": 3, "init": "zero_output"}

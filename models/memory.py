@@ -39,6 +39,8 @@ class Memory:
     """The engine's own copy of the weights."""
     kv_cache_at_most: int = 0
     """Key-value cache of as many and as long sequences as the engine may hold at once."""
+    judges: int = 0
+    """Weights and cache of the judges that reward answers, in servers of their own."""
     copies: int = 0
     """What a process holds for the time of a pass: layers that FSDP2 puts together, or the weights
     in bfloat16."""

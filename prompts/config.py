@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from common.config import Config, InvalidValue, Text
 from prompts.files import FileRows, HubRows, Rows
 from prompts.mapping import RowField, RowFields, RowSection
-from prompts.parts import Part, RewardPart
+from prompts.part import RewardPart
+from prompts.parts import Part
 
 
 class _Source(Config):

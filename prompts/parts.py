@@ -4,38 +4,16 @@ A reward is the weighted mean of its parts. Each part is a verifier with its set
 `code` is described by `CodePart`, and so on. A verifier without settings is a `PlainPart`."""
 
 from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
-from common.config import Config, InvalidValue, Text
+from common.config import InvalidValue
 from common.errors import BadInput
-from common.user_files import UserFile
+from prompts.function_part import FunctionPart, StoredFunction
+from prompts.judge_parts import ComparePart, JudgePart, RubricPart
+from prompts.part import RewardPart
 from prompts.text_settings import FormatSettings, InstructionsSettings, LanguageSettings
-
-
-class RewardPart(Config):
-    """Fields of every part."""
-
-    verifier: str
-    """Name of the verifier."""
-    weight: float = Field(default=1.0, gt=0)
-    """Weight of the part in the reward, which is the weighted mean of all parts."""
-    name: Text | None = Field(default=None, examples=["unit_tests"])
-    """Name of the part in metrics and tables; not set: the verifier's. Needed where a verifier
-    occurs twice."""
-
-    @property
-    def label(self) -> str:
-        """Its name in metrics and tables."""
-        return self.name or self.verifier
-
-    def stored(self) -> dict[str, Any]:
-        """The part as plain JSON values, without what has its default."""
-        data = self.model_dump(mode="json", exclude_defaults=True)
-        return {"verifier": self.verifier, **data}
 
 
 class PlainPart(RewardPart):
@@ -89,39 +67,6 @@ class LengthPart(RewardPart):
         return self
 
 
-class _Function(RewardPart):
-    """Fields of a function of the user's, in a recipe and with a prompt."""
-
-    verifier: Literal["function"]
-    function: Text = Field(default="score", examples=["score"])
-    """Name of the function: `score(prompt: dict, answer: str) -> float`, a number from 0 to 1."""
-    time_limit_s: float = Field(default=10.0, gt=0)
-    """Longest time for one answer, in seconds; after it the answer has the fault `timeout`."""
-
-
-class FunctionPart(_Function):
-    """A function of the user's, as a recipe names it."""
-
-    file: Annotated[Text, UserFile("function")] = Field(examples=["my_reward.py"])
-    """A Python file. It runs with your own rights, and it has to be complete in itself: what it
-    imports is installed."""
-
-    def stored(self) -> dict[str, Any]:
-        """With the file's text, so that a prompt is graded by what its stage's identity holds, and
-        wherever the file is by then. Raises BadInput."""
-        name, text = read_text(Path(self.file))
-        return {**super().stored(), "file": name, "source": text}
-
-
-class StoredFunction(_Function):
-    """A function of the user's, as prompts hold it."""
-
-    file: str
-    """The file's name, for messages."""
-    source: str
-    """Its text."""
-
-
 class InstructionsPart(InstructionsSettings, RewardPart):
     """Whether an answer follows the constraints in its prompt's `metadata.instructions`."""
 
@@ -149,6 +94,8 @@ CLASSES: tuple[type[RewardPart], ...] = (
     InstructionsPart,
     LanguagePart,
     FormatPart,
+    RubricPart,
+    ComparePart,
 )
 """The classes of all parts as prompts hold them. A verifier with settings adds its class here and
 to `Part`."""
@@ -160,7 +107,9 @@ Part = Annotated[
     | CodePart
     | InstructionsPart
     | LanguagePart
-    | FormatPart,
+    | FormatPart
+    | RubricPart
+    | ComparePart,
     Field(discriminator="verifier"),
 ]
 """One part of a reward, as a recipe gives it."""
@@ -176,9 +125,13 @@ NAMES = tuple(name for kind in CLASSES for name in names_of(kind))
 
 
 def needed_settings(verifier: str) -> list[str]:
-    """The settings that a verifier cannot do without; `verifier` is one of NAMES."""
-    kinds = get_args(get_args(Part)[0])
-    fields = next(kind for kind in kinds if verifier in names_of(kind)).model_fields
+    """The settings that a verifier cannot do without; `verifier` is one of NAMES. Of a judge, which
+    has a model or a URL, the model."""
+    named: tuple[type[RewardPart], ...] = get_args(get_args(Part)[0])
+    kind = next(kind for kind in named if verifier in names_of(kind))
+    if issubclass(kind, JudgePart):
+        return ["model"]
+    fields = kind.model_fields
     return [name for name, field in fields.items() if field.is_required() and name != "verifier"]
 
 
@@ -194,37 +147,16 @@ def read_part(data: Mapping[str, Any]) -> RewardPart:
     return RewardPart.model_validate(data)
 
 
-def located(part: RewardPart, folder: Path) -> RewardPart:
-    """The part with the paths of its files resolved against `folder`."""
-    files = {
-        name: str(folder / getattr(part, name))
-        for name, field in type(part).model_fields.items()
-        if any(isinstance(mark, UserFile) for mark in field.metadata)
-    }
-    return part.model_copy(update=files)
-
-
-def read_text(path: Path) -> tuple[str, str]:
-    """Name and text of a file of the user's. Raises BadInput. A text that was read is kept, as
-    every row of a source asks for it."""
-    try:
-        stat = path.stat()
-        return path.name, _text(path, stat.st_mtime_ns, stat.st_size)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: cannot be read: {error}", "give a file in UTF-8") from error
-
-
-@lru_cache(maxsize=16)
-def _text(path: Path, changed_ns: int, size: int) -> str:
-    return path.read_text(encoding="utf-8")
-
-
 def _unset(verifier: str, error: ValidationError) -> BadInput:
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
-    setting = f", {field}: ..." if field else ", ..."
-    why = f"{field!r} among them" if field else first["msg"].removeprefix("Value error, ")
+    field = ".".join(map(str, first["loc"]))
+    if first["type"] == "missing":
+        return BadInput(
+            f"the verifier {verifier!r} needs settings, {field!r} among them",
+            f"name it under `rewards`: `rewards: [{{verifier: {verifier}, {field}: ...}}]`",
+        )
+    why = first["msg"].removeprefix("Value error, ")
     return BadInput(
-        f"the verifier {verifier!r} needs settings, {why}",
-        f"name it under `rewards`: `rewards: [{{verifier: {verifier}{setting}}}]`",
+        f"the verifier {verifier!r} has wrong settings: {f'{field}: ' if field else ''}{why}",
+        f"correct them under `rewards`: `rewards: [{{verifier: {verifier}, ...}}]`",
     )

@@ -11,7 +11,8 @@ from typing import Any
 
 from common.errors import BadInput
 from common.fingerprint import fingerprint
-from prompts.parts import RewardPart, read_part
+from prompts.part import RewardPart
+from prompts.parts import read_part
 
 COLUMNS = (
     "id",

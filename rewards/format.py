@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from functools import cache
 
-from prompts.parts import FormatPart, RewardPart
+from prompts.part import RewardPart
+from prompts.parts import FormatPart
 from prompts.schema import Prompt
 from prompts.text_settings import compiled
 from rewards.interface import Answer, OpenVerifier, Resources, Result, Verifier

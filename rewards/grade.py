@@ -4,7 +4,7 @@ A fault (the verifier crashed or exceeded its time limit) is not a reward of zer
 
 from common.errors import BadInput
 from common.faults import CUT_OFF
-from prompts.parts import RewardPart
+from prompts.part import RewardPart
 from prompts.schema import Prompt
 from rewards.grader import Grade, Grader
 from rewards.interface import BAD_REFERENCE, BadReference

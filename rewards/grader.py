@@ -12,9 +12,10 @@ from threading import Lock
 from types import TracebackType
 from typing import Self
 
+from common.errors import UphillError
 from common.faults import CUT_OFF
 from common.thinking import answer_part
-from prompts.parts import RewardPart
+from prompts.part import RewardPart
 from prompts.schema import Prompt
 from rewards.interface import Answer, OpenVerifier, Resources, Result
 from rewards.kinds import KINDS, Kinds, kind_of
@@ -93,8 +94,8 @@ class Grader:
 
         `completions` may hold thinking; `tokens` are their lengths. Slow verifiers grade beside
         this thread, the others at once and in it: only the main thread has a time limit. Raises
-        BadInput for an unknown verifier, or one that cannot be opened; the result raises
-        nothing."""
+        BadInput for an unknown verifier, or one that cannot be opened; the result raises what
+        ends a run, such as a judge that is gone."""
         lengths = tokens if tokens is not None else [None] * len(completions)
         texts = [_without_thinking(prompt, completion) for completion in completions]
         answers = [
@@ -176,6 +177,8 @@ def _results(
             raise ValueError(f"{len(results)} results of {len(answers)} answers")
         if wrong := [one for one in results if one.fault is None and not 0 <= one.reward <= 1]:
             raise ValueError(f"a reward is from 0 to 1, got {wrong[0].reward}")
+    except UphillError:  # what every further answer would meet, such as a judge that is gone
+        raise
     except Exception:  # a mistake in a verifier ends no run: the answers count as ungraded
         _log.warning("verifier %s crashed on %s", part.verifier, prompt.named, exc_info=True)
         return [Result(fault="verifier_crash")] * len(answers)

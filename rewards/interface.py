@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from prompts.parts import RewardPart
+from prompts.part import RewardPart
 from prompts.schema import Prompt
 
 BAD_REFERENCE = "bad_reference"

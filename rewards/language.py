@@ -12,7 +12,8 @@ import regex
 
 from common.errors import BadInput
 from prompts.languages import NAMES, code_of
-from prompts.parts import LanguagePart, RewardPart
+from prompts.part import RewardPart
+from prompts.parts import LanguagePart
 from prompts.schema import Prompt
 from rewards.interface import (
     BAD_REFERENCE,

@@ -6,7 +6,8 @@ that it lies between 0 and 1: with cut_off = L_max and limit = L_max - L_cache i
 
 from collections.abc import Sequence
 
-from prompts.parts import LengthPart, RewardPart
+from prompts.part import RewardPart
+from prompts.parts import LengthPart
 from prompts.schema import Prompt
 from rewards.interface import Answer, OpenVerifier, Resources, Result, Verifier
 

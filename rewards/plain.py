@@ -12,7 +12,8 @@ from pathlib import Path
 from threading import Lock, current_thread, main_thread
 from typing import Any
 
-from prompts.parts import ReasoningGymPart, RewardPart
+from prompts.part import RewardPart
+from prompts.parts import ReasoningGymPart
 from prompts.schema import Prompt
 from rewards.interface import (
     BAD_REFERENCE,

@@ -92,6 +92,8 @@ class StageConfig(Config):
     """The artifacts in the stage's finished folder."""
     reads_execution: ClassVar[tuple[str, ...]] = ()
     """The settings of `common/execution.py` that the stage reads."""
+    grades: ClassVar[bool] = False
+    """Whether the stage grades answers, for which it may start the judges that rewards name."""
     execution_group: ClassVar[str] = ""
     """The name in `runtime.stages` that addresses all stages of this kind; empty for none."""
 

@@ -20,7 +20,8 @@ class Graded:
     document: dict[str, Any]
     """The document of `grade --json`."""
     remarks: tuple[str, ...]
-    """What is wrong with references, and what to do about other faults."""
+    """What is wrong with references, what to do about other faults, and whether judges agree with
+    verifiers."""
 
     def show(self) -> None:
         """Print the table on stdout and counts on stderr. Of the answers with an expected verdict,
@@ -97,8 +98,12 @@ def grade_answers(
 
 def _graded(pairs: "Sequence[Pair]") -> Graded:
     from evals.grading import fault_remarks, grade_pairs
-    from stages.grading import ALL, open_grader
+    from stages.grading import ALL, agreement_of, open_grader
 
     with open_grader() as grader:
         document = grade_pairs(pairs, grader)
-    return Graded(document, tuple(fault_remarks(pairs, document["rows"], ALL)))
+    found = agreement_of(pairs, document["rows"])
+    remarks = [*fault_remarks(pairs, document["rows"], ALL), *(one.sentence for one in found)]
+    if found:
+        document["agreement"] = [one.to_json() for one in found]
+    return Graded(document, tuple(remarks))

@@ -9,12 +9,14 @@ from dataclasses import asdict
 from typing import Any
 
 from common.errors import BadInput
-from models.memory import Memory
+from common.execution import ExecutionConfig
+from models.memory import Memory, engine_memory
 from models.presets import NOTES
-from models.sizes import Dimensions, active, dimensions_of, routed, routers, total
+from models.sizes import Dimensions, active, dense_dimensions, dimensions_of, routed, routers, total
 from pipeline.planning.layout import GIB, layout_of
 from pipeline.recipe.declared import declared
 from pipeline.recipe.schema import Recipe
+from prompts.judge_parts import JudgePart
 
 GPUS = {"a100-40gb": 39, "a100-80gb": 79, "h100-80gb": 79, "h200-141gb": 139, "b200-180gb": 178}
 """GPU name to the GiB that a program can use, rounded down."""
@@ -50,10 +52,30 @@ def _usable(gpu: str) -> float:
 
 def memory_of(recipe: Recipe, policy: Dimensions | None) -> dict[str, Memory]:
     """Stage id to memory, for stages that hold a model of known dimensions."""
-    memories = {
-        stage.config.id: stage.config.memory(policy, stage.execution) for stage in declared(recipe)
+    memories = dict[str, Memory]()
+    for stage in declared(recipe):
+        memory = stage.config.memory(policy, stage.execution)
+        if memory is not None:
+            judges = reward_judges(recipe, stage.execution) if stage.config.grades else 0
+            memories[stage.config.id] = memory + Memory(judges=judges)
+    return memories
+
+
+def reward_judges(recipe: Recipe, execution: ExecutionConfig) -> int:
+    """Bytes of the judges that the prompts' rewards name by their folder; those with the same
+    engine are one."""
+    parts = [part for source in recipe.prompts for part in source.rewards]
+    engines = {
+        (part.model, part.dtype, part.max_model_len)
+        for part in parts
+        if isinstance(part, JudgePart) and part.model is not None
     }
-    return {id: memory for id, memory in memories.items() if memory is not None}
+    found = [
+        engine_memory(dimensions, dtype, execution.max_num_seqs * length).total()
+        for model, dtype, length in engines
+        if (dimensions := dense_dimensions(model)) is not None
+    ]
+    return sum(found)
 
 
 def _model(policy: Dimensions, note: str | None) -> dict[str, Any]:
@@ -101,6 +123,10 @@ def assumptions(gpu: str) -> list[str]:
             " it takes `kv_cache_gib` instead"
         ),
         (
+            "a judge whose folder a reward names is a server beside the others in every stage that"
+            " grades, with the weights and at most the cache of such an engine"
+        ),
+        (
             "activations, libraries and merged adapters during a sync are not counted:"
             f" {LEFT_FREE:.0%} of the {GPUS[gpu]} GiB of each {gpu} is left free"
         ),
@@ -133,8 +159,12 @@ def memory_table(view: dict[str, Any]) -> list[list[str]]:
         "reference",
         "engine",
         "kv_cache_at_most",
+        "judges",
         "total",
     ]
+    known = [stage["memory"] for stage in view["stages"] if stage["memory"]]
+    if not any(memory["judges_gib"] for memory in known):
+        names.remove("judges")
     rows = [["GiB", *(name.replace("_", " ") for name in names), f"{view['gpu']['name']} GPUs"]]
     for stage in view["stages"]:
         if memory := stage["memory"]:

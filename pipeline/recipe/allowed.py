@@ -15,6 +15,8 @@ SECTION_EXAMPLES: Mapping[str, Any] = {
     "ModelConfig": {"upcycle": "smollm2-135m-instruct"},
     "AttemptsJudge": {"kind": "attempts", "model": "smollm2-135m-instruct"},
     "SuiteConfig": "held_out",
+    "RubricPart": {"verifier": "rubric", "model": "smollm2-135m-instruct"},
+    "ComparePart": {"verifier": "compare", "model": "smollm2-135m-instruct"},
     "Uniform": {"kind": "posterior"},
 }
 """Class name to an example, where the required fields alone do not make one."""

@@ -17,6 +17,7 @@ from pipeline.recipe.declared import Declared, declared, execution_path
 from pipeline.recipe.problems import Problem, nearest
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.yaml_lines import DataPath, dotted
+from prompts.judge_parts import ComparePart
 from prompts.parts import NAMES, LengthPart, needed_settings
 from stages.declaration import BASE, PROMPTS_STAGE
 from stages.evaluate.config import PREFIX, EvaluateStage
@@ -32,6 +33,7 @@ def reference_problems(recipe: Recipe) -> list[Problem]:
     """Every reference in `recipe` that does not hold."""
     return [
         *_verifier_problems(recipe),
+        *_comparison_problems(recipe),
         *_length_problems(recipe),
         *_id_problems(recipe),
         *_input_problems(recipe),
@@ -76,6 +78,22 @@ def _length_problems(recipe: Recipe) -> Iterator[Problem]:
                 f" cuts its rollouts off at {stage.max_tokens} (max_tokens)"
             )
             yield Problem(path, message, "lower limit, or raise the stage's max_tokens")
+
+
+def _comparison_problems(recipe: Recipe) -> Iterator[Problem]:
+    """Pilots where rewards compare the answers of a group."""
+    parts = [part for source in recipe.prompts for part in source.rewards]
+    if not any(isinstance(part, ComparePart) for part in parts):
+        return
+    for index, stage in enumerate(recipe.stages):
+        pilot = getattr(getattr(stage, "curriculum", None), "pilot", 0)
+        if pilot:
+            message = (
+                f"{pilot} answers of a group are graded apart from the rest, and `compare` ranks"
+                " only answers that are graded together"
+            )
+            path = ("stages", index, "curriculum", "pilot")
+            yield Problem(path, message, f"set {dotted(path)}: 0")
 
 
 def _id_problems(recipe: Recipe) -> Iterator[Problem]:

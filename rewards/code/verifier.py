@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from prompts.parts import CodePart, RewardPart
+from prompts.part import RewardPart
+from prompts.parts import CodePart
 from prompts.schema import Prompt
 from rewards.code.command import Limits
 from rewards.code.compare import same_output

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from common.errors import BadInput
-from prompts.parts import read_text
+from prompts.function_part import read_text
 
 PARAMETERS = ("prompt", "answer")
 """What the function is called with."""

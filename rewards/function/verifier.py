@@ -14,7 +14,8 @@ from typing import Any
 
 from common.errors import BadInput
 from common.faults import NO_REWARD
-from prompts.parts import RewardPart, StoredFunction
+from prompts.function_part import StoredFunction
+from prompts.part import RewardPart
 from prompts.schema import Prompt
 from rewards.function.source import EXAMPLE, PARAMETERS, problem_of
 from rewards.interface import Answer, OpenVerifier, Resources, Result, Verifier

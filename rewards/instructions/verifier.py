@@ -4,7 +4,8 @@ Strict and loose are those of IFEval (Zhou et al. 2023, arXiv:2311.07911, sectio
 
 from collections.abc import Sequence
 
-from prompts.parts import InstructionsPart, RewardPart
+from prompts.part import RewardPart
+from prompts.parts import InstructionsPart
 from prompts.schema import Prompt
 from rewards.instructions.constraint import Constraint
 from rewards.instructions.registry import constraints_of

@@ -21,6 +21,7 @@ class EvaluateStage(StageConfig):
 
     produces: ClassVar[tuple[Artifact, ...]] = (RESULTS, ANSWERS)
     reads_execution: ClassVar[tuple[str, ...]] = ENGINE
+    grades: ClassVar[bool] = True
     execution_group: ClassVar[str] = "evaluate"
 
     kind: Literal["evaluate"] = "evaluate"

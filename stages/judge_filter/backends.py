@@ -2,7 +2,6 @@
 the verdict cache knows, no model is loaded."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from common.seeds import derive
 from common.stage import StageContext
@@ -21,12 +20,9 @@ from judges.cache import Cache
 from judges.config import AttemptsJudge, JudgeConfig, RubricJudge
 from judges.pairwise import Pairwise
 from judges.rubric import Rubric
-from models.packaged import cache_folder, resolve_dense
+from models.packaged import resolve_dense
 from prompts.schema import Prompt
 from rewards.grader import Grader
-
-VERDICTS = "verdicts.sqlite"
-"""File name of the verdict cache, in the folder of the converted models."""
 
 
 class LazyBackend:
@@ -55,11 +51,6 @@ class LazyBackend:
         if self._opened is not None:
             self._opened.close()
         self._opened = None
-
-
-def cache_path() -> Path:
-    """The verdict cache's file on this machine."""
-    return cache_folder() / VERDICTS
 
 
 def backend_of(

@@ -62,6 +62,7 @@ class JudgeFilterStage(StageConfig):
         *(PROMPTS, LEDGER, DROPPED, REASONS, VERDICTS, AUDIT),
     )
     reads_execution: ClassVar[tuple[str, ...]] = ENGINE
+    grades: ClassVar[bool] = True
 
     kind: Literal["judge_filter"]
     judges: tuple[JudgeConfig, ...] = Field(min_length=1)

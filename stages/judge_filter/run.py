@@ -14,7 +14,7 @@ from curriculum.ledger import Ledger
 from judges.ask import CHUNK, Judge, JudgeSession, JudgingResult, judge_prompts, likelihoods
 from judges.audit import Audit
 from judges.backend import Backend, BackendMonitor, Likelihood
-from judges.cache import Cache
+from judges.cache import Cache, cache_path
 from judges.config import JudgeConfig
 from judges.filtering import (
     Decision,
@@ -29,7 +29,7 @@ from prompts.schema import Prompt, read_prompts, write_prompts
 from rewards.grader import Grader, first_part
 from stages.grading import open_grader
 from stages.judge_filter.audit import Rates, audits, holdout, measured_rates
-from stages.judge_filter.backends import backend_of, cache_path, judge_of
+from stages.judge_filter.backends import backend_of, judge_of
 from stages.judge_filter.config import JudgeFilterStage
 from stages.judge_filter.judged_prompts import (
     VerdictsByJudge,

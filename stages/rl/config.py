@@ -33,6 +33,7 @@ class RlStage(TrainingStage):
         *(GROUPS, PROMPTS, LEDGER, PARITY, RELIABILITY, CURRICULUM_PLOT),
     )
     reads_execution: ClassVar[tuple[str, ...]] = (*TrainingStage.reads_execution, *ENGINE)
+    grades: ClassVar[bool] = True
 
     kind: Literal["rl"]
     on: str = Field(examples=["filter"])

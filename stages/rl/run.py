@@ -15,6 +15,7 @@ from prompts.schema import read_prompts
 from rewards.grader import Grader
 from rollouts.start import start_engine
 from stages.grading import open_grader
+from stages.rl.agreement import check_agreement
 from stages.rl.ahead import StepRollouts
 from stages.rl.collector import RolloutCollector
 from stages.rl.config import RlStage
@@ -105,6 +106,8 @@ def lead(
         derive(context.seed, "practice"),
         context.execution.rows_per_forward * count,
     )
+    if start is None:
+        check_agreement(collector, context)
     rollouts = StepRollouts(collector, ahead=config.ahead, steps=config.steps, start=start)
     return Leader(rollouts, StepRecorder(collector, context), count)
 

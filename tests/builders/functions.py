@@ -3,7 +3,8 @@
 from contextlib import contextmanager
 
 from builders.processes import children, cmdline
-from prompts.parts import FunctionPart, read_part
+from prompts.function_part import FunctionPart
+from prompts.parts import read_part
 from rewards.function.verifier import Function
 from rewards.interface import Answer, Resources
 

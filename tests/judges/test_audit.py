@@ -13,10 +13,10 @@ from common.intervals import wilson
 from judges.audit import (
     MIN_PROMPTS,
     AuditedPrompt,
-    _estimate,
     auc,
     audit,
     calibration,
+    estimate,
     resamples,
     spearman,
 )
@@ -121,18 +121,15 @@ def test_intervals_contain_their_value_and_order_changes_nothing(pairs, random):
         result.control,
         result.false_drop_difference,
     )
-    for least, estimate in zip((-1, 0, 0, 0, -1), estimates, strict=True):
-        assert (
-            estimate is None
-            or least <= estimate.low <= estimate.value <= estimate.high <= 1 + 1e-12
-        )
+    for least, found in zip((-1, 0, 0, 0, -1), estimates, strict=True):
+        assert found is None or least <= found.low <= found.value <= found.high <= 1 + 1e-12
     random.shuffle(measured)
     assert of(measured, rates=True) == result
 
 
 def test_an_interval_is_widened_to_contain_its_value():
     beside = np.linspace(0.2, 0.4, 41)
-    above, below = (_estimate(np.append(value, beside), chance=0.0) for value in (0.9, 0.1))
+    above, below = (estimate(np.append(value, beside), chance=0.0) for value in (0.9, 0.1))
     assert above is not None and below is not None
     assert (above.low, above.high) == pytest.approx((0.205, 0.9))
     assert (below.low, below.high) == pytest.approx((0.1, 0.395))

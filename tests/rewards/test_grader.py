@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from builders.single_prompts import prompt_of
 from common.errors import BadInput
-from prompts.parts import LengthPart, RewardPart
+from prompts.part import RewardPart
+from prompts.parts import LengthPart
 from rewards.grade import check_prompt
 from rewards.grader import Grader, first_part
 from rewards.interface import OpenVerifier, Result, Verifier

@@ -77,6 +77,21 @@ def test_a_kl_term_holds_the_policy_once_more_unless_adapters_train(folder, trai
     assert memory_of(plain, nano)["rl"].reference == 0
 
 
+def test_a_judge_that_rewards_is_held_by_the_stages_that_grade(folder):
+    judge = "{verifier: rubric, model: smollm2-135m-instruct, max_model_len: 1024"
+    parts = f"rewards: [{{verifier: exact}}, {judge}}}, {judge}, name: again}}]"
+    recipe = loaded(RECIPE.replace("verifier: exact", parts))
+    nano, dense = sizes.dimensions_of(recipe.model), sizes.dense_dimensions("smollm2-135m-instruct")
+    assert nano is not None and dense is not None
+    held = {id: memory.judges for id, memory in memory_of(recipe, nano).items()}
+    one = 4 * sizes.total(dense) + 128 * 1024 * sizes.cache_bytes(dense, 4)
+    assert held == {
+        **dict.fromkeys(["eval-base", "filter", "rl", "eval-dpo"], one),
+        **dict.fromkeys(["sft", "dpo"], 0),
+    }
+    assert memory_of(loaded(RECIPE), nano)["rl"].judges == 0
+
+
 def test_an_audits_policy_counts_where_it_is_larger_than_the_judge(folder):
     alone = memory_of(loaded(RECIPE), None)["filter"]
     recipe = loaded(RECIPE.replace("drop_easiest: 0.5", "drop_easiest: 0.5, audit: {}"))

@@ -43,6 +43,8 @@ FULL: dict[str, Any] = {
             "question": "{a}",
             "rewards": [
                 {"verifier": "reasoning_gym"},
+                {"verifier": "rubric", "model": "m", "items": [{"item": "states the unit"}]},
+                {"verifier": "compare", "url": "http://x", "model_name": "m"},
                 {"verifier": "function", "file": "my_reward.py"},
             ],
         },
@@ -173,7 +175,7 @@ def test_the_whole_recipe_is_covered():
         return {section}.union(*(below(one) for one in section.__subclasses__()))
 
     from common.config import Config
-    from prompts.parts import StoredFunction
+    from prompts.function_part import StoredFunction
     from stages import questions
     from stages.base.config import BaseStage
     from stages.evaluate.config import EvaluateStage
@@ -279,9 +281,6 @@ def test_one_wrong_value_is_one_problem(path, value, message, remedy):
 def test_true_is_no_number():
     taken = [path for path, _ in FIELDS if not refused(changed(path, True))]
     assert {path[-1] for path in taken} == {
-        "stratified",
-        "gradient_checkpointing",
-        "answer_boxed",
-        "partial",
+        *("stratified", "gradient_checkpointing", "answer_boxed", "show_reference", "partial")
     }
     assert refused(changed(("stages", 6, "curriculum", "band"), [True, 1.0]))
