@@ -25,6 +25,8 @@ COLUMNS = (
 )
 ADDED = ("rewards",)
 """Columns that the files of earlier versions lack."""
+NOT_GRADED = "none"
+"""The verifier of a demonstration. Its `answer` is the assistant's last turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,11 @@ class Prompt:
         """The parts of the reward; the first is `verifier`."""
         stored = self.rewards or ({"verifier": self.verifier},)
         return [read_part(part) for part in stored]
+
+    @property
+    def is_demonstration(self) -> bool:
+        """Whether it is a conversation to learn from, whose answers nothing grades."""
+        return self.verifier == NOT_GRADED
 
     @property
     def named(self) -> str:
