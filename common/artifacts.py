@@ -103,6 +103,8 @@ AUDIT = JsonFile("audit", "audit.json")
 """A judge's verdicts compared with the pass rates of a policy (`judges.audit.Audit`)."""
 TOO_LONG = JsonLines("long prompts", "too_long.jsonl")
 """Prompts dropped because they exceed `max_prompt_tokens`."""
+BAD_ROWS = JsonLines("bad rows", "bad_rows.jsonl")
+"""Rows of a person's files that could not be used (`prompts.bad_rows.BadRows`)."""
 REPEATED = JsonLines("repeated prompts", "repeated.jsonl")
 """Duplicate, near-duplicate and contradictory prompts (`prompts.repeats.Repeat`)."""
 CONTAMINATED = JsonLines("contaminated prompts", "contaminated.jsonl")

@@ -3,14 +3,12 @@
 from string import Formatter
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from common.config import Config, InvalidValue, Text
-from common.user_files import UserFile
+from prompts.files import FileRows, HubRows, Rows
+from prompts.mapping import RowField, RowFields
 from prompts.parts import Part, RewardPart
-
-PromptFile = Annotated[Text, UserFile("prompts")]
-"""A file or folder with the user's rows."""
 
 
 class _Source(Config):
@@ -90,12 +88,69 @@ class ReasoningGymSource(_Source):
         return self.capability or self.family
 
 
-class _RowSource(_Source):
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Listed = Annotated[tuple[RowField, ...], BeforeValidator(_listed)]
+"""One path or several, whose values make one list."""
+
+
+class PromptFields(RowFields):
+    """Where the parts of a prompt are in the rows: paths such as `choices.text`, or templates such
+    as `"{passage} {question}"`. Only what is named is read."""
+
+    prompt: RowField | None = Field(default=None, examples=["question"])
+    """The question."""
+    messages: RowField | None = Field(default=None, examples=["conversations"])
+    """A conversation, instead of `prompt`."""
+    answer: RowField | None = Field(default=None, examples=["answer"])
+    """The reference answer; not named: the assistant's last turn in `messages`."""
+    choices: Listed = Field(default=(), examples=[["choices.text"]])
+    """The options of a multiple-choice question: a path to a list of texts, or a list of paths.
+    They are added to the question with letters, and the answer becomes its option's letter."""
+    labels: Listed = Field(default=(), examples=[["choices.label"]])
+    """The labels that the rows' answers use for the options, in their order. Without them an answer
+    is a letter, the text of an option, or its index from 0."""
+    solution: RowField | None = Field(default=None, examples=["reasoning"])
+    """The worked solution."""
+    system: RowField | None = Field(default=None, examples=["system_prompt"])
+    """The system message, where a row has one; it precedes the source's `system`."""
+    id: RowField | None = Field(default=None, examples=["task_id"])
+    """The id, unique in its source."""
+    verifier: RowField | None = Field(default=None, examples=["verifier"])
+    """The verifier, where rows differ."""
+    capability: RowField | None = Field(default=None, examples=["subject"])
+    """The capability, where rows differ."""
+    metadata: dict[str, RowField] = Field(default_factory=dict, examples=[{"tests": "test"}])
+    """What the verifier needs besides the answer, by the names that it reads."""
+
+    @model_validator(mode="after")
+    def _enough(self) -> "PromptFields":
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("fields need exactly one of prompt and messages")
+        if self.prompt is not None and self.answer is None:
+            raise ValueError("fields with a prompt need an answer")
+        if self.choices and self.prompt is None:
+            raise ValueError("choices are added to a prompt, not to messages")
+        if self.labels and not self.choices:
+            raise ValueError("labels are those of the choices, which are not named")
+        return self
+
+
+class _RowSource(_Source, Rows):
     """Fields of the sources that read the user's own rows."""
 
-    path: PromptFile = Field(examples=["my_prompts.jsonl"])
-    """File or folder with the rows. A row has `messages` or `prompt`, and `answer`; optionally id,
-    verifier, capability, solution, metadata."""
+    fields: PromptFields | None = Field(
+        default=None, examples=[{"prompt": "question", "answer": "answer"}]
+    )
+    """Where the parts of a prompt are in the rows. Not set: rows have `messages`, `conversations`
+    or `prompt`, and `answer`; optionally id, verifier, capability, solution, metadata."""
+    answer_after: Text | None = Field(default=None, examples=["####"])
+    """Text before the answer in the answer's field; the answer is what follows its last
+    occurrence."""
+    answer_boxed: bool = False
+    """Whether the answer is the content of the last `\\boxed{...}` in the answer's field."""
     capability: Text | None = Field(default=None, examples=["arithmetic"])
     """Capability of the rows that name none."""
     verifier: Text | None = Field(default=None, examples=["number"])
@@ -105,30 +160,43 @@ class _RowSource(_Source):
     def _one_way_to_grade(self) -> "_RowSource":
         if self.verifier is not None and self.rewards:
             raise ValueError("name the verifier in `verifier` or in `rewards`, not in both")
+        if self.answer_after is not None and self.answer_boxed:
+            raise ValueError("set `answer_after` or `answer_boxed`, not both")
         return self
 
 
-class JsonlSource(_RowSource):
-    """A file with one JSON object per line."""
+class FileSource(_RowSource, FileRows):
+    """Files of any format: its names and contents tell which."""
+
+    source: Literal["file"]
+
+
+class JsonlSource(_RowSource, FileRows):
+    """Files with one JSON object per line, whatever they are called."""
 
     source: Literal["jsonl"]
 
 
-class ParquetSource(_RowSource):
-    """A parquet file."""
+class ParquetSource(_RowSource, FileRows):
+    """Parquet files, whatever they are called."""
 
     source: Literal["parquet"]
 
 
-class DatasetsSource(_RowSource):
-    """A folder written by `Dataset.save_to_disk` of the `datasets` library."""
+class DatasetsSource(_RowSource, FileRows):
+    """A folder written by `save_to_disk` of the `datasets` library."""
 
     source: Literal["datasets"]
 
 
-RowSource = JsonlSource | ParquetSource | DatasetsSource
+class HubSource(_RowSource, HubRows):
+    """A data set on the Hugging Face hub."""
+
+
+RowSource = FileSource | JsonlSource | ParquetSource | DatasetsSource | HubSource
 PromptSource = Annotated[
-    ReasoningGymSource | JsonlSource | ParquetSource | DatasetsSource, Field(discriminator="source")
+    ReasoningGymSource | FileSource | JsonlSource | ParquetSource | DatasetsSource | HubSource,
+    Field(discriminator="source"),
 ]
 
 

@@ -8,6 +8,7 @@
   message are ignored. They may be different tasks, so all are kept, but training on one leaks the
   other."""
 
+import hashlib
 import json
 import re
 import unicodedata
@@ -21,7 +22,8 @@ _QUOTES = re.compile(r"[\"'`“”‘’„«»]")
 _SENTENCE_MARKS = re.compile(r"[.,;:?]+(?=\s|$)|(?<=[^\W\d_])!+(?=\s|$)")
 
 RepeatKind = Literal["duplicate", "held_out", "contradicts"]
-MessagesKey = tuple[tuple[str, str], ...]
+Key = bytes
+"""A digest of 16 bytes in place of a text: a million texts would not fit into memory twice."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,16 @@ def normalised(prompt: Prompt) -> str:
     return " ".join(_SENTENCE_MARKS.sub(" ", text).split()) or _plain(joined)
 
 
-def messages_key(prompt: Prompt) -> MessagesKey:
-    """The messages in a form that is equal for prompts with equal messages."""
-    return tuple((message["role"], _plain(message["content"])) for message in prompt.messages)
+def text_key(prompt: Prompt) -> Key:
+    """Equal for prompts whose texts are equal after `normalised`."""
+    return _digest(normalised(prompt))
 
 
-def content_key(prompt: Prompt) -> tuple[MessagesKey, str, str, str]:
-    """Messages, answer, verifier and the reward's parts: two prompts with an equal key are
+def content_key(prompt: Prompt) -> Key:
+    """Of messages, answer, verifier and the reward's parts: two prompts with an equal key are
     duplicates."""
     parts = json.dumps(prompt.rewards, sort_keys=True)
-    return messages_key(prompt), _plain(prompt.answer), prompt.verifier, parts
+    return _digest(*_messages(prompt), _plain(prompt.answer), prompt.verifier, parts)
 
 
 def contradictions(
@@ -89,14 +91,26 @@ def contradictions(
 
     `accepts` says whether a prompt's verifier accepts an answer: `51` and `51.0` may both be
     right."""
-    first: dict[tuple[MessagesKey, str], Prompt] = {}
+    first: dict[Key, Prompt] = {}
     repeats = []
     for prompt in prompts:
-        other = first.setdefault((messages_key(prompt), prompt.verifier), prompt)
+        other = first.setdefault(_digest(*_messages(prompt), prompt.verifier), prompt)
         agree = other is prompt or (accepts(prompt, other.answer) and accepts(other, prompt.answer))
         if not agree:
             repeats.append(Repeat.between(prompt, other, "contradicts"))
     return repeats
+
+
+def _messages(prompt: Prompt) -> list[str]:
+    """Roles and texts, equal for prompts with equal messages."""
+    pairs = ((message["role"], _plain(message["content"])) for message in prompt.messages)
+    return [part for pair in pairs for part in pair]
+
+
+def _digest(*texts: str) -> Key:
+    # Lengths, so that no text can run into the next one.
+    joined = "".join(f"{len(text)}:{text}" for text in texts)
+    return hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _plain(text: str) -> str:

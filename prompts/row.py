@@ -4,11 +4,12 @@ A blank text counts as absent: a row whose `solution` is `""` has no worked solu
 """
 
 import json
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
-from common.errors import BadInput
+from prompts.bad_rows import BadRow
+from prompts.conversations import shown
 
 ALLOWED = {
     "id": ("a text or a whole number", '"id": "q-17"'),
@@ -16,25 +17,16 @@ ALLOWED = {
         "a list of messages",
         '"messages": [{"role": "user", "content": "What is 2 + 3?"}]',
     ),
-    "role": ("system, user or assistant", '"role": "user"'),
-    "content": ("a text", '"content": "What is 2 + 3?"'),
     "prompt": ("a text", '"prompt": "What is 2 + 3?"'),
     "answer": ("a text or a whole number", '"answer": "5"'),
     "verifier": ("the name of a verifier", '"verifier": "number"'),
     "capability": ("a text", '"capability": "arithmetic"'),
     "solution": ("a text", '"solution": "2 and 3 more make 5"'),
+    "system": ("a text", '"system": "Answer with one number."'),
     "metadata": ("an object of names and values", '"metadata": {"difficulty": 2}'),
 }
 """What each field may contain, and an example."""
 _ROW_REMEDY = "a row has `prompt` (text) or `messages` (role, content), and `answer`"
-
-
-class RowMessage(BaseModel):
-    """A chat message of a row."""
-
-    model_config = ConfigDict(strict=True)
-    role: Literal["system", "user", "assistant"]
-    content: str
 
 
 class PromptRow(BaseModel):
@@ -42,25 +34,19 @@ class PromptRow(BaseModel):
 
     model_config = ConfigDict(strict=True)
     id: str | int | None = None
-    messages: list[RowMessage] | None = None
+    messages: list[dict[str, str]] | None = None
     prompt: str | None = None
     answer: str | int
     verifier: str | None = None
     capability: str | None = None
     solution: str | None = None
+    system: str | None = None
     metadata: dict[str, Any] | None = None
 
-    @field_validator("id", "verifier", "capability", "solution")
+    @field_validator("id", "verifier", "capability", "solution", "system")
     @classmethod
     def _blank_is_absent(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
-
-    @field_validator("messages")
-    @classmethod
-    def _drop_blank_system_messages(cls, value: list[RowMessage] | None) -> list[RowMessage] | None:
-        return value and [
-            message for message in value if message.role != "system" or message.content.strip()
-        ]
 
     @model_validator(mode="after")
     def _check_prompt(self) -> "PromptRow":
@@ -86,11 +72,11 @@ class PromptRow(BaseModel):
     def chat(self) -> list[dict[str, str]]:
         if self.messages is None:
             return [{"role": "user", "content": self.prompt or ""}]
-        return [message.model_dump() for message in self.messages]
+        return self.messages
 
 
 def read_row(where: str, raw: Any) -> PromptRow:
-    """Validate `raw`, the row at `where`. Raises BadInput with the problem, what is allowed, and an
+    """Validate `raw`, the row at `where`. Raises BadRow with the problem, what is allowed, and an
     example."""
     try:
         row = PromptRow.model_validate(raw)
@@ -99,44 +85,24 @@ def read_row(where: str, raw: Any) -> PromptRow:
     try:
         json.dumps(row.model_dump(), allow_nan=False, ensure_ascii=False).encode("utf-8")
     except (TypeError, ValueError) as error:
-        raise BadInput(
-            f"{where}: cannot be stored: {error}", "use plain JSON values and valid Unicode"
-        ) from error
+        remedy = "use plain JSON values and valid Unicode"
+        raise BadRow(where, "cannot be stored", remedy, detail=f": {error}") from error
     return row
 
 
 def _refuse(where: str, error: ValidationError) -> NoReturn:
     first = error.errors()[0]
-    # Only parts that the user wrote, as in `messages.0.role`; pydantic adds members of unions.
-    parts = [str(part) for part in first["loc"] if isinstance(part, int) or part in ALLOWED]
-    field = ".".join(parts)
+    field = next((str(part) for part in first["loc"] if part in ALLOWED), "")
     if first["type"] == "value_error":
-        raise BadInput(
-            f"{where}: {first['msg'].removeprefix('Value error, ')}", _ROW_REMEDY
-        ) from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise BadRow(where, reason, _ROW_REMEDY) from error
     if first["type"] == "missing":
-        raise BadInput(
-            f"{where}: {field}: is required", f"{_ROW_REMEDY}, such as {ALLOWED[parts[-1]][1]}"
-        ) from error
-    name = next((part for part in reversed(parts) if part in ALLOWED), "")
-    if not name or parts[-1].isdigit():
-        raise BadInput(
-            f"{where}: {field or 'a row'} must be an object of names and values", _ROW_REMEDY
-        ) from error
-    allowed, example = ALLOWED[name]
+        remedy = f"{_ROW_REMEDY}, such as {ALLOWED[field][1]}"
+        raise BadRow(where, "is required", remedy, field=field) from error
+    allowed, example = ALLOWED[field]
     value = first["input"]
-    message = f"{where}: {field}: must be {allowed}, got {_shown(value)}"
-    raise BadInput(message, _remedy(name, value, example)) from error
-
-
-def _shown(value: Any) -> str:
-    """The value as JSON, shortened."""
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        text = repr(value)
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    remedy, detail = _remedy(field, value, example), f", got {shown(value)}"
+    raise BadRow(where, f"must be {allowed}", remedy, field=field, detail=detail) from error
 
 
 def _remedy(field: str, value: Any, example: str) -> str:
@@ -147,7 +113,7 @@ def _remedy(field: str, value: Any, example: str) -> str:
         why = "3.50 and 3.5 are the same number, so only a text says which is meant"
         return f'write it in quotes: "{value}" (in a parquet file: as a column of texts); {why}'
     if isinstance(value, bool):
-        return f'write it in quotes: "{_shown(value)}"'
+        return f'write it in quotes: "{shown(value)}"'
     if value is None:
         return 'give the answer; if it is the word null, write it in quotes: "null"'
     return f"write it as one text in quotes, in the form of the model's answer, such as {example}"

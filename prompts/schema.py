@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ COLUMNS = (
     "place",
     "rewards",
 )
+BATCH = 1 << 14
+"""Rows that are written and read at once."""
 ADDED = ("rewards",)
 """Columns that the files of earlier versions lack."""
 NOT_GRADED = "none"
@@ -99,24 +102,27 @@ def with_system(messages: list[dict[str, str]], system: str | None) -> list[dict
     return [{"role": "system", "content": system}, *messages]
 
 
-def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
-    """Write `prompts` as parquet, atomically."""
+def write_prompts(path: Path, prompts: Iterable[Prompt]) -> None:
+    """Write `prompts` as parquet, atomically and in batches."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     text = pa.string()
     message = pa.struct([("role", text), ("content", text)])
     kinds = {"messages": pa.list_(message)}
-    rows = [{name: getattr(prompt, name) for name in COLUMNS} for prompt in prompts]
-    for row in rows:
-        for name in ("metadata", "rewards"):
-            row[name] = json.dumps(row[name], ensure_ascii=False, allow_nan=False)
-    table = pa.Table.from_pylist(
-        rows, schema=pa.schema([(name, kinds.get(name, text)) for name in COLUMNS])
-    )
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    pq.write_table(table, partial)
+    schema = pa.schema([(name, kinds.get(name, text)) for name in COLUMNS])
+    partial, waiting = path.with_name(f".{path.name}.{os.getpid()}.tmp"), iter(prompts)
+    with pq.ParquetWriter(partial, schema) as writer:
+        while rows := [_row(prompt) for prompt in islice(waiting, BATCH)]:
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
     partial.replace(path)
+
+
+def _row(prompt: Prompt) -> dict[str, Any]:
+    row = {name: getattr(prompt, name) for name in COLUMNS}
+    for name in ("metadata", "rewards"):
+        row[name] = json.dumps(row[name], ensure_ascii=False, allow_nan=False)
+    return row
 
 
 def read_prompts(path: Path, *, may_be_empty: bool = False) -> list[Prompt]:
@@ -129,22 +135,23 @@ def read_prompts(path: Path, *, may_be_empty: bool = False) -> list[Prompt]:
     if not path.is_file():
         raise BadInput(f"{path}: no such prompts file", remedy)
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            names, count = file.schema_arrow.names, file.metadata.num_rows
+            batches = file.iter_batches(BATCH, columns=[n for n in COLUMNS if n in names])
+            missing = sorted(set(COLUMNS) - set(ADDED) - set(names))
+            prompts = [] if missing else [_prompt(row) for b in batches for row in b.to_pylist()]
     except (pa.ArrowInvalid, OSError) as error:
         raise BadInput(f"{path}: not a readable prompts file: {error}", remedy) from error
-    missing = sorted(set(COLUMNS) - set(ADDED) - set(table.column_names))
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"{path}: not a prompts file: {error}", remedy) from error
     if missing:
         raise BadInput(f"{path}: not a prompts file, it has no column {', '.join(missing)}", remedy)
-    if not table.num_rows and not may_be_empty:
+    if not count and not may_be_empty:
         raise BadInput(
             f"{path}: holds no prompts",
             "ask for more prompts in the recipe's `prompts` (count, held_out)",
         )
-    rows = table.select([name for name in COLUMNS if name in table.column_names]).to_pylist()
-    try:
-        return [_prompt(row) for row in rows]
-    except (TypeError, ValueError) as error:
-        raise BadInput(f"{path}: not a prompts file: {error}", remedy) from error
+    return prompts
 
 
 def _prompt(row: dict[str, Any]) -> Prompt:

@@ -1,87 +1,88 @@
-"""The files of a source: one file, or all shards directly in a folder. Packed ones are unpacked."""
+"""The files of a source: one file, all shards directly in a folder, or the matches of a pattern."""
 
-import bz2
-import gzip
-import lzma
-import zlib
-from collections.abc import Callable
+import glob
 from pathlib import Path
 
 from common.errors import BadInput
 
-ENDINGS = {"jsonl": (".jsonl", ".ndjson", ".json"), "parquet": (".parquet", ".pq")}
+LINES, DOCUMENT, TABLE = (".jsonl", ".ndjson"), (".json",), (".csv", ".tsv")
+PARQUET = (".parquet", ".pq")
+ENDINGS = {
+    "jsonl": (*LINES, *DOCUMENT),
+    "parquet": PARQUET,
+    "file": (*LINES, *DOCUMENT, *TABLE, *PARQUET),
+}
 """File name endings of shards, by the kind of source."""
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".br", ".sz")
-_UNPACK: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
-    (b"\x1f\x8b", gzip.decompress),
-    (b"BZh", bz2.decompress),
-    (b"\xfd7zXZ\x00", lzma.decompress),
-)
-"""First bytes of files that the standard library can unpack. JSON cannot begin with them."""
-_CANNOT = (
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    (b"PK\x03\x04", "zip"),
-    (b"\x04\x22\x4d\x18", "lz4"),
-    (b"\xff\x06\x00\x00sN", "snappy"),
-)
+_MAGIC = "*?["
+_ABOUT = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
+"""Files beside the shards of a published data set that hold no rows."""
+_REMEDY = "correct `path` in the recipe's `prompts`"
 
 
 def shards(path: Path, kind: str) -> list[Path]:
-    """The files to read, in the order of their names. Raises BadInput if `path` does not exist or
-    is a folder without any."""
+    """The files to read, in the order of their names. Raises BadInput if `path` does not exist, is
+    a folder without any or a pattern without a match."""
     if path.is_file():
         return [path]
-    if not path.is_dir():
-        raise BadInput(
-            f"{path}: no such file or folder", "correct `path` in the recipe's `prompts`"
-        )
-    files = sorted(file for file in path.iterdir() if file.is_file() and _is_shard(file.name, kind))
+    if path.is_dir():
+        return _inside(path, kind)
+    if not is_pattern(path):
+        raise BadInput(f"{path}: no such file or folder", _REMEDY)
+    found = map(Path, glob.glob(str(path), recursive=True))
+    files = sorted(file for file in found if file.is_file() and not file.name.startswith("."))
     if not files:
-        endings = " or ".join(f"*{ending}" for ending in ENDINGS[kind])
-        below = sorted(
-            folder.name
-            for folder in path.iterdir()
-            if folder.is_dir() and not folder.name.startswith(".")
-        )
-        remedy = (
-            f"name one of its folders: {', '.join(below[:5])}"
-            if below
-            else "name a file, or a folder of shards"
-        )
-        raise BadInput(f"{path}: a folder without {endings} in it", remedy)
+        raise BadInput(f"{path}: no file matches this pattern", _REMEDY)
     return files
 
 
-def name_of(shard: Path, path: Path) -> str:
-    """The name of a shard of the source at `path`, relative to the source's parent folder."""
-    return path.name if shard == path else f"{path.name}/{shard.name}"
+def is_pattern(path: Path) -> bool:
+    """Whether a path is a pattern such as `train-*.parquet`. A file of that name is no pattern."""
+    return any(mark in str(path) for mark in _MAGIC) and not path.exists()
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's content, unpacked if it is packed. Raises BadInput if it cannot be unpacked."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {error}", "make it readable") from error
-    for start, packer in _CANNOT:
-        if data.startswith(start):
-            raise BadInput(
-                f"{path}: packed with {packer}, which is not read",
-                "unpack it, or pack it as .gz, .bz2 or .xz",
-            )
-    for start, unpack in _UNPACK:
-        if data.startswith(start):
-            try:
-                return unpack(data)
-            except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-                raise BadInput(
-                    f"{path}: damaged, it does not unpack: {error}", "copy or pack it again"
-                ) from error
-    return data
+def is_saved_dataset(path: Path) -> bool:
+    """Whether a folder was written by `save_to_disk` of the `datasets` library."""
+    return (path / "state.json").is_file() or (path / "dataset_dict.json").is_file()
+
+
+def root_of(path: Path) -> Path:
+    """The folder to which the places of a source are relative."""
+    if not is_pattern(path):
+        return path.parent
+    return next(
+        folder for folder in path.parents if not any(mark in str(folder) for mark in _MAGIC)
+    )
+
+
+def bare_ending(name: str) -> str:
+    """The ending that says what a file contains, in lower case, without that of a packer."""
+    for ending in PACKED:
+        name = name.removesuffix(ending)
+    return Path(name).suffix.lower()
+
+
+def _inside(folder: Path, kind: str) -> list[Path]:
+    files = sorted(
+        file for file in folder.iterdir() if file.is_file() and _is_shard(file.name, kind)
+    )
+    if files:
+        return files
+    endings = " or ".join(f"*{ending}" for ending in ENDINGS[kind])
+    below = sorted(
+        inner.name for inner in folder.iterdir() if inner.is_dir() and inner.name[0] != "."
+    )
+    remedy = (
+        f"name one of its folders: {', '.join(below[:5])}"
+        if below
+        else "name a file, or a folder of shards"
+    )
+    raise BadInput(f"{folder}: a folder without {endings} in it", remedy)
 
 
 def _is_shard(name: str, kind: str) -> bool:
-    bare = name
-    for ending in PACKED:
-        bare = bare.removesuffix(ending)
-    return not name.startswith((".", "_")) and bare.lower().endswith(ENDINGS[kind])
+    return (
+        not name.startswith((".", "_"))
+        and name not in _ABOUT
+        and bare_ending(name) in ENDINGS[kind]
+    )

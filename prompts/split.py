@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from common.errors import BadInput
 from common.seeds import derive
-from prompts.repeats import Repeat, RepeatKind, content_key, normalised
+from prompts.repeats import Key, Repeat, RepeatKind, content_key, text_key
 from prompts.schema import Prompt
 
 
@@ -41,15 +41,15 @@ def split(sources: Sequence[tuple[Sequence[Prompt], float]], seed: int) -> Split
         if prompt.id in ids
     ]
     result.held_out.extend(_without_repeats(held, result.repeats))
-    held_texts = {normalised(prompt): prompt for prompt in reversed(held)}
-    seen: dict[object, Prompt] = {}
+    held_texts = {text_key(prompt): prompt for prompt in reversed(held)}
+    seen: dict[Key, Prompt] = {}
     for number, ((pool, share), ids) in enumerate(zip(pools, chosen, strict=True)):
         before = len(result.training)
         for prompt in pool:
             if prompt.id in ids:
                 continue
             key = content_key(prompt)
-            if other := held_texts.get(normalised(prompt)):
+            if other := held_texts.get(text_key(prompt)):
                 result.repeats.append(Repeat.between(prompt, other, "held_out"))
             elif other := seen.get(key):
                 result.repeats.append(Repeat.between(prompt, other, "duplicate"))
@@ -62,7 +62,7 @@ def split(sources: Sequence[tuple[Sequence[Prompt], float]], seed: int) -> Split
 
 
 def _without_repeats(prompts: Sequence[Prompt], repeats: list[Repeat]) -> list[Prompt]:
-    kept: dict[object, Prompt] = {}
+    kept: dict[Key, Prompt] = {}
     for prompt in prompts:
         key = content_key(prompt)
         if other := kept.get(key):
@@ -76,9 +76,11 @@ def _draw(pool: Sequence[Prompt], share: float, seed: int) -> set[str]:
 
     Texts are drawn, each with all prompts whose texts are nearly equal. A text belongs to the
     capability of the first of these in the order of the draw."""
-    texts: dict[str, list[Prompt]] = {}
+    if not share:
+        return set()
+    texts: dict[Key, list[Prompt]] = {}
     for prompt in pool:
-        texts.setdefault(normalised(prompt), []).append(prompt)
+        texts.setdefault(text_key(prompt), []).append(prompt)
     groups: dict[str, list[tuple[tuple[int, str], list[Prompt]]]] = {}
     for similar in texts.values():
         rank, capability = min(
@@ -87,7 +89,7 @@ def _draw(pool: Sequence[Prompt], share: float, seed: int) -> set[str]:
         groups.setdefault(capability, []).append((rank, similar))
     chosen: set[str] = set()
     for group in groups.values():
-        count = min(len(group) - 1, max(1, round(share * len(group)))) if share else 0
+        count = min(len(group) - 1, max(1, round(share * len(group))))
         drawn = sorted(group, key=lambda entry: entry[0])[:count]
         chosen.update(prompt.id for _, similar in drawn for prompt in similar)
     return chosen

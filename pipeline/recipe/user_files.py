@@ -22,8 +22,7 @@ from pipeline.recipe.problems import Problem
 from pipeline.recipe.yaml_lines import DataPath
 from pipeline.store.adopted import adoption_problem
 from pipeline.store.record import record_checksum
-from prompts.config import DatasetsSource
-from prompts.shards import shards
+from prompts.shards import is_pattern, is_saved_dataset, root_of, shards
 
 ReadChecksum = Callable[[Path], str]
 """Returns the checksum of a file."""
@@ -131,11 +130,13 @@ def _file_problem(named: NamedFile) -> tuple[str, str] | None:
 
 
 def _prompts_problem(source: Any, place: Path) -> tuple[str, str] | None:
-    if isinstance(source, DatasetsSource):
+    if source.source == "datasets":
         remedy = "name a folder saved by `save_to_disk`"
         return None if place.is_dir() else (f"no such folder: {place}", remedy)
-    if not place.is_file() and not place.is_dir():
+    if not place.exists() and not is_pattern(place):
         return f"no such file: {place}", "paths are relative to the recipe's folder"
+    if is_saved_dataset(place):
+        return None
     try:
         empty = not any(file.stat().st_size for file in shards(place, source.source))
     except BadInput as error:
@@ -199,7 +200,10 @@ def content_checksum(
     try:
         if place.is_file():
             return read(place)
-        names = {path.relative_to(place).as_posix(): path for path in files_below(place)}
+        found, root = files_below(place), place
+        if is_pattern(place):
+            found, root = iter(shards(place, "file")), root_of(place)
+        names = {path.relative_to(root).as_posix(): path for path in found}
         skipped = WEIGHTS if without_weights else ()
         counted = [name for name in names if not _hidden(name) and not name.endswith(skipped)]
         return fingerprint({name: read(names[name]) for name in counted})

@@ -4,6 +4,7 @@ import math
 from typing import Annotated, ClassVar, Literal
 
 from common.artifacts import (
+    BAD_ROWS,
     CONTAMINATED,
     HELD_OUT,
     PROMPTS,
@@ -22,7 +23,7 @@ class PromptsStage(StageConfig):
     """Gathers the prompts of all sources without repeats, split into training and held-out ones."""
 
     produces: ClassVar[tuple[Artifact, ...]] = (
-        *(PROMPTS, HELD_OUT, TOO_LONG, REPEATED, CONTAMINATED),
+        *(PROMPTS, HELD_OUT, BAD_ROWS, TOO_LONG, REPEATED, CONTAMINATED),
     )
 
     kind: Literal["prompts"] = "prompts"

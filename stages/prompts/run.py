@@ -3,13 +3,17 @@ those that overlap evaluation suites."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 
-from common.artifacts import CONTAMINATED, HELD_OUT, PROMPTS, REPEATED, TOO_LONG
+from common.artifacts import BAD_ROWS, CONTAMINATED, HELD_OUT, PROMPTS, REPEATED, TOO_LONG
 from common.errors import BadInput
 from common.stage import Inputs, Outputs, StageContext
 from evals.suites import packaged_prompts
 from models.config import ModelConfig
+from prompts.bad_rows import BadRows
+from prompts.config import PromptSource, ReasoningGymSource
 from prompts.decontaminate import Overlap, decontaminate
+from prompts.records import require_rows
 from prompts.repeats import contradictions
 from prompts.room import TooLong, drop_too_long
 from prompts.schema import Prompt, write_prompts
@@ -26,28 +30,33 @@ SHOWN = 5
 def run(config: PromptsStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `prompts.parquet` (training) and `held_out.parquet`, which share no id and no text.
 
-    Dropped prompts are listed with the reason: `too_long.jsonl`, `repeated.jsonl` (which also lists
-    prompts that contradict another one), `contaminated.jsonl` (training prompts that overlap a
-    packaged suite)."""
+    What is left out is listed with the reason: `bad_rows.jsonl`, `too_long.jsonl`, `repeated.jsonl`
+    (which also lists prompts that contradict another one), `contaminated.jsonl` (training prompts
+    that overlap a packaged suite)."""
     if not config.sources:
         raise BadInput("prompts: the recipe names no source", "add one under `prompts`")
-    loaded, too_long = _load(config, context)
+    BAD_ROWS.write(context.folder, [])
+    bad_rows = BadRows(partial(BAD_ROWS.append, context.folder))
+    loaded, too_long = _load(config, context, bad_rows)
     result, evaluation = split(loaded, context.seed), packaged_prompts()
     kept, findings = decontaminate(result.training, evaluation)
     _refuse_emptied([prompts for prompts, _ in loaded], kept, findings)
     contradicting = contradictions([*kept, *result.held_out], _accepts)
     result = replace(result, training=kept)
+    for sentence in bad_rows.notes():
+        context.note(sentence)
     note_dropped(result, too_long, findings, contradicting, context.note)
     write_prompts(PROMPTS.path(context.folder), result.training)
     write_prompts(HELD_OUT.path(context.folder), result.held_out)
     TOO_LONG.write(context.folder, map(asdict, too_long))
     REPEATED.write(context.folder, map(asdict, [*result.repeats, *contradicting]))
     CONTAMINATED.write(context.folder, map(asdict, findings))
-    return Outputs(metrics=metrics_of(result, too_long, findings, contradicting, evaluation))
+    metrics = metrics_of(result, too_long, findings, contradicting, evaluation)
+    return Outputs(metrics=metrics | bad_rows.metrics())
 
 
 def _load(
-    config: PromptsStage, context: StageContext
+    config: PromptsStage, context: StageContext, bad_rows: BadRows
 ) -> tuple[list[tuple[list[Prompt], float]], list[TooLong]]:
     """For each source the prompts that can be graded and are short enough, with the share to hold
     out; and the prompts that are too long."""
@@ -55,8 +64,7 @@ def _load(
     loaded: list[tuple[list[Prompt], float]] = []
     too_long: list[TooLong] = []
     for number, source in enumerate(config.sources):
-        prompts = load_source(source)
-        _check(prompts)
+        prompts = _gradable(source, load_source(source, bad_rows), bad_rows)
         if source.max_prompt_tokens is not None:
             assert length is not None
             prompts, dropped = drop_too_long(prompts, source.max_prompt_tokens, length)
@@ -91,6 +99,24 @@ def _length(model: ModelConfig) -> Callable[[Prompt], int]:
             ) from error
 
     return length
+
+
+def _gradable(source: PromptSource, prompts: list[Prompt], bad_rows: BadRows) -> list[Prompt]:
+    """The prompts whose verifiers accept their own references. The others are bad rows."""
+    if isinstance(source, ReasoningGymSource) or source.on_bad_row == "stop":
+        _check(prompts)
+        return prompts
+    kept = []
+    for prompt in prompts:
+        try:
+            check_prompt(prompt)
+        except BadInput as error:
+            row = {"messages": prompt.messages, "answer": prompt.answer}
+            bad_rows.meet(source, prompt.place, row, error, "reference refused")
+        else:
+            kept.append(prompt)
+    require_rows(source, len(kept), bad_rows)
+    return kept
 
 
 def _check(prompts: Sequence[Prompt]) -> None:

@@ -206,7 +206,7 @@ def test_bad_row_is_named_with_file_and_line(tmp_path, row, problem):
 def test_missing_file_empty_file_and_missing_verifier(tmp_path):
     with pytest.raises(BadInput, match="no such file"):
         load_source(own(tmp_path / "absent.jsonl"))
-    with pytest.raises(BadInput, match="holds no prompts"):
+    with pytest.raises(BadInput, match="holds no rows"):
         load_source(own(lines(tmp_path)))
     with pytest.raises(BadInput, match=r"mine.jsonl:1: names no verifier"):
         load_source(own(lines(tmp_path, GOOD), verifier=None))

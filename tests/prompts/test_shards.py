@@ -59,7 +59,7 @@ def test_packed_files_are_read_whatever_they_are_called(tmp_path, pack):
 
 
 @pytest.mark.parametrize(
-    ("start", "packer"), [(b"\x28\xb5\x2f\xfd", "zstd"), (b"PK\x03\x04", "zip")]
+    ("start", "packer"), [(b"\x04\x22\x4d\x18", "lz4"), (b"PK\x03\x04", "zip")]
 )
 def test_other_packers_are_named_with_what_to_do(tmp_path, start, packer):
     (tmp_path / "mine.jsonl.x").write_bytes(start + b"x" * 9)

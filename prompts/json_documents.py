@@ -1,0 +1,147 @@
+"""The rows of one JSON document, streamed: an array of objects, or an object with such a list, as
+in `{"version": "1.1", "data": [...]}`. Only one row is in memory at a time."""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from common.errors import BadInput
+from prompts.bad_rows import BadRow
+
+CHUNK = 1 << 18
+"""Bytes that are read at once."""
+_SPACE = re.compile(r"[ \t\r\n]*")
+_NEAR_END = 16
+"""Characters, more than any escape or word of JSON has."""
+
+
+class _Text:
+    """The text of a stream from a position on, as far as it has been read."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
+        self._parse = json.JSONDecoder().raw_decode
+        self._text = ""
+        self._at = 0
+        self._ended = False
+
+    def _more(self) -> bool:
+        """Read on, at least as much again as is unread, so that long values take linear time."""
+        if self._ended:
+            return False
+        chunk = self._stream.read(max(CHUNK, len(self._text) - self._at))
+        self._ended = not chunk
+        self._text = self._text[self._at :] + self._decode(chunk, final=self._ended)
+        self._at = 0
+        return True
+
+    def peek(self) -> str:
+        """The next character that is no space; empty at the end."""
+        while True:
+            match = _SPACE.match(self._text, self._at)
+            self._at = match.end() if match else self._at
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._more():
+                return ""
+
+    def skip(self, allowed: str) -> str:
+        """Pass the next character and return it. ValueError if it is not allowed."""
+        found = self.peek()
+        if not found or found not in allowed:
+            wanted = " or ".join(map(repr, allowed))
+            raise ValueError(f"expected {wanted}, got {found or 'the end of the file'!r}")
+        self._at += 1
+        return found
+
+    def value(self) -> Any:
+        """Pass the next value and return it. ValueError if there is none."""
+        self.peek()
+        while True:
+            try:
+                value, end = self._parse(self._text, self._at)
+            except json.JSONDecodeError as error:
+                # Mistakes are not searched to the end of the file: only what may be cut off here.
+                cut = error.pos >= len(self._text) - _NEAR_END or "Unterminated" in error.msg
+                if not cut or not self._more():
+                    raise ValueError(error.msg) from None
+                continue
+            # A number may go on in what is not read yet.
+            if end < len(self._text) or not self._more():
+                self._at = end
+                return value
+
+
+def document_rows(
+    file: Path, stream: BinaryIO, split: str | None
+) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
+    """The rows of the document, each with `: row N`. `split` names the list of an object that has
+    several. Raises BadInput for a document without rows."""
+    text = _Text(stream)
+    try:
+        if text.peek() == "[":
+            text.skip("[")
+            yield from _items(file, text)
+        elif text.peek() == "{":
+            yield from _object(file, text, split)
+        else:
+            raise ValueError("neither an array nor an object")
+        if text.peek():
+            raise ValueError("more follows the end of the document")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{file}: not UTF-8: {error.reason}", "save it as UTF-8 text") from error
+    except (ValueError, RecursionError) as error:
+        remedy = "write an array of objects, or one JSON object on each line"
+        raise BadInput(f"{file}: not JSON: {error}", remedy) from error
+
+
+def _items(file: Path, text: _Text) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
+    """The items of an array whose bracket is passed."""
+    number = 0
+    if text.peek() == "]":
+        text.skip("]")
+        return
+    while True:
+        number, row = number + 1, text.value()
+        place = f": row {number}"
+        if isinstance(row, dict):
+            yield place, row
+        else:
+            what = f"not a JSON object but {type(row).__name__}"
+            yield place, BadRow(f"{file}{place}", what, "put JSON objects into the list")
+        if text.skip(",]") == "]":
+            return
+
+
+def _object(
+    file: Path, text: _Text, split: str | None
+) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
+    """The rows of the object's list of objects."""
+    read, lists = "", list[str]()
+    text.skip("{")
+    while text.peek() != "}":
+        name = text.value()
+        text.skip(":")
+        if text.peek() != "[":
+            text.value()
+        else:
+            text.skip("[")
+            rows = _items(file, text)
+            lists += [str(name)] if text.peek() == "{" else []
+            if name == split or (split is None and lists == [name] and not read):
+                read = str(name)
+                yield from rows
+            else:
+                for _ in rows:
+                    pass
+        if text.skip(",}") == "}":
+            break
+    if not read or (split is None and len(lists) > 1):
+        has = f"has the lists {', '.join(lists)}" if lists else "has no list of objects"
+        got = "" if split is None else f", and no {split}"
+        remedy = f"name one in the source: `split: {lists[0]}`" if lists else "name another file"
+        raise BadInput(f"{file}: an object that {has}{got}", remedy)
