@@ -26,8 +26,8 @@ class GeneralExecution(Config):
     save_every: int = Field(default=10, ge=1)
     """Optimiser steps between two checkpoints. A killed stage resumes from the last checkpoint."""
     packing: bool = False
-    """SFT: put the sequences of a forward pass into one row, so that nothing is computed for padding.
-    None of them attends to another."""
+    """SFT: lay the sequences of a forward pass into one row, so that nothing is computed for
+    padding. None of them attends to another."""
     max_num_seqs: int = Field(default=128, ge=1)
     """Largest number of sequences that the rollout engine decodes at once."""
     kv_cache_gib: int = Field(default=1, ge=1)

@@ -34,9 +34,7 @@ class Spans:
 class DocumentsModel(Llama4TextModel):
     """Llama 4's decoder, which also takes a row of documents."""
 
-    def forward(
-        self, *args: Any, documents: Sequence[int] | None = None, **kwargs: Any
-    ) -> Any:
+    def forward(self, *args: Any, documents: Sequence[int] | None = None, **kwargs: Any) -> Any:
         """Stock Llama 4's. With `documents`, the lengths of the documents in the one row that is
         given, together with `position_ids` (1, T) that begin at 0 in each, and without a mask."""
         if documents is not None:

@@ -24,7 +24,7 @@ SHOWN = 40
 def encode_last_turn(
     tokenizer: PreTrainedTokenizerBase, messages: Messages
 ) -> tuple[list[int], list[bool]]:
-    """Token ids of a chat that ends with the assistant's turn, and which of them are that turn's."""
+    """Token ids of a chat that ends with the assistant's turn, and which of them are of it."""
     ids = _encoded(tokenizer, messages)
     start = _common(encode_chat(tokenizer, messages[:-1]), ids)
     return ids, [place >= start for place in range(len(ids))]

@@ -8,7 +8,7 @@ from prompts.bad_rows import BadRow, BadRows
 from prompts.config import RowSource
 from prompts.records import records, require_rows, where
 from prompts.row import PromptRow, read_row
-from prompts.schema import Prompt, content_id, with_system
+from prompts.schema import NOT_GRADED, Prompt, content_id, with_system
 from prompts.shape import shaped
 
 
@@ -56,7 +56,9 @@ def _prompt(config: RowSource, at: str, place: str, row: PromptRow) -> Prompt:
             "remove the row's verifier, or the source's `rewards`",
         )
     first = config.rewards[0].verifier if config.rewards else config.verifier
-    verifier, capability = row.verifier or first, row.capability or config.capability
+    shown = NOT_GRADED if row.demonstrated else None
+    verifier = row.verifier or first or shown
+    capability = row.capability or config.capability
     for field, value in (("verifier", verifier), ("capability", capability)):
         if not value:
             raise BadRow(
@@ -66,6 +68,13 @@ def _prompt(config: RowSource, at: str, place: str, row: PromptRow) -> Prompt:
             )
     answer = str(row.answer)
     messages = with_system(with_system(row.chat(), row.system), config.system)
+    if verifier == NOT_GRADED and _first_role(messages) != "user":
+        raise BadRow(
+            at,
+            "a demonstration begins with the assistant's turn",
+            "begin it with the user's, after a system message if there is one",
+            field="messages",
+        )
     name = config.name
     return Prompt(
         id=f"{name}:{row.id}" if row.id is not None else content_id(name, messages, answer),
@@ -79,3 +88,7 @@ def _prompt(config: RowSource, at: str, place: str, row: PromptRow) -> Prompt:
         place=place,
         rewards=config.stored_rewards(),
     )
+
+
+def _first_role(messages: list[dict[str, str]]) -> str:
+    return next(message["role"] for message in messages if message["role"] != "system")

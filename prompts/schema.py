@@ -85,6 +85,11 @@ class Prompt:
         return json.dumps(settings, sort_keys=True, ensure_ascii=False) if settings else ""
 
     @property
+    def reply(self) -> dict[str, str]:
+        """The assistant's turn that SFT learns."""
+        return {"role": "assistant", "content": self.target}
+
+    @property
     def target(self) -> str:
         """The text that SFT learns."""
         return self.solution if self.solution is not None else self.answer

@@ -5,12 +5,17 @@
 from collections.abc import Mapping
 
 from common.errors import BadInput
+from prompts.schema import NOT_GRADED
 from rewards.interface import Verifier
 from rewards.plain import Plain
+from rewards.ungraded import Ungraded
 from rewards.verifiers import VERIFIERS
 
 Kinds = Mapping[str, Verifier]
-KINDS: dict[str, Verifier] = {name: Plain(name) for name in VERIFIERS}
+KINDS: dict[str, Verifier] = {
+    **{name: Plain(name) for name in VERIFIERS},
+    NOT_GRADED: Ungraded(),
+}
 
 
 def kind_of(name: str, kinds: Kinds = KINDS) -> Verifier:

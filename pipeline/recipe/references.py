@@ -16,7 +16,7 @@ from pipeline.recipe.declared import Declared, declared, execution_path
 from pipeline.recipe.problems import Problem, nearest
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.yaml_lines import DataPath
-from rewards.verifiers import VERIFIERS
+from rewards.kinds import KINDS
 from stages.declaration import BASE, PROMPTS_STAGE
 from stages.evaluate.config import PREFIX, EvaluateStage
 
@@ -42,10 +42,10 @@ def _verifier_problems(recipe: Recipe) -> Iterator[Problem]:
     """Sources whose verifier does not exist."""
     for index, source in enumerate(recipe.prompts):
         name = getattr(source, "verifier", None)
-        if name is not None and name not in VERIFIERS:
+        if name is not None and name not in KINDS:
             message = f"no verifier is named {name!r}"
             path = ("prompts", index, "verifier")
-            yield Problem(path, message, nearest(name, sorted(VERIFIERS)))
+            yield Problem(path, message, nearest(name, sorted(KINDS)))
 
 
 def _id_problems(recipe: Recipe) -> Iterator[Problem]:

@@ -35,7 +35,7 @@ def encoded(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> li
 
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Example:
-    chat = [*prompt.messages, {"role": "assistant", "content": prompt.target}]
+    chat = [*prompt.messages, prompt.reply]
     encode = encode_turns if prompt.is_demonstration else encode_last_turn
     try:
         ids, learnt = encode(tokenizer, chat)
