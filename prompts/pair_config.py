@@ -80,14 +80,14 @@ class PairSource(Rows):
 
 def _form(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return "sources"
-    return "source" if isinstance(value, dict | PairSource) else "stage"
+        return "several"
+    return "single" if isinstance(value, dict | PairSource) else "named"
 
 
 Pairs = Annotated[
-    Annotated[str, Tag("stage")]
-    | Annotated[PairSource, Tag("source")]
-    | Annotated[tuple[PairSource, ...], Tag("sources"), Field(min_length=1)],
+    Annotated[str, Tag("named")]
+    | Annotated[PairSource, Tag("single")]
+    | Annotated[tuple[PairSource, ...], Tag("several")],
     Discriminator(_form),
 ]
 """The id of an RL stage, a source of pairs, or several with shares."""

@@ -3,11 +3,10 @@
 A demonstration is learnt in SFT, rated by a judge and split as any prompt is. Stages that grade
 answers refuse it, or leave it out, before they begin."""
 
+from common.errors import BadInput
 from prompts.parts import RewardPart
 from prompts.schema import Prompt
 from rewards.interface import OpenVerifier, Resources, Verifier
-
-from common.errors import BadInput
 
 
 class Ungraded(Verifier):

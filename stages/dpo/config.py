@@ -59,11 +59,11 @@ class DpoStage(TrainingStage):
     @field_validator("pairs")
     @classmethod
     def _shares_add_up(cls, value: Any) -> Any:
-        total = sum(one.share for one in pair_sources(value))
-        if abs(total - 1) > 1e-6:
-            shares = ", ".join(f"{one.share:g}" for one in pair_sources(value))
+        shares = [one.share for one in pair_sources(value)]
+        if abs(sum(shares) - 1) > 1e-6:
+            listed = ", ".join(f"{share:g}" for share in shares)
             raise InvalidValue(
-                f"the shares add up to {total:g} and not to 1: {shares}",
+                f"the shares add up to {sum(shares):g} and not to 1: {listed or 'no source'}",
                 "write for example `pairs: [{stage: rl, share: 0.5}, {path: pairs.jsonl, share:"
                 " 0.5}]`",
             )

@@ -91,7 +91,10 @@ def test_the_router_counts_and_the_balance_loss_are_those_of_padded_rows(checkpo
 
 def test_a_document_does_not_see_the_one_before_it():
     alone, after = batch_of([12]), batch_of([12])
-    after = {n: torch.cat([torch.full_like(v, 9 if n == "input_ids" else 1), v]) for n, v in after.items()}
+    after = {
+        n: torch.cat([torch.full_like(v, 9 if n == "input_ids" else 1), v])
+        for n, v in after.items()
+    }
     model = POLICIES["nano"]
     with torch.no_grad():
         one = model(**{n: v for n, v in in_one_row(alone).items() if n != "labels"}).logits

@@ -6,18 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.errors import BadInput
 from models.chat import guard
 from models.checkpoint import load_tokenizer
 from models.nano import CHAT_TEMPLATE, nano_tokenizer
 from models.packaged import resolve_dense
 from models.turns import _marked, encode_last_turn, encode_turns, uncut
-from common.errors import BadInput
 
 NANO = guard(nano_tokenizer())
 SMOLLM2 = load_tokenizer(resolve_dense("smollm2-135m-instruct"))
 LLAMA_4 = (
-    "{{ bos_token }}{% for m in messages %}<|start|>{{ m.role }}<|unknown|>\n\n{{ m.content | trim"
-    " }}<|end|>{% endfor %}{% if add_generation_prompt %}<|start|>assistant<|unknown|>\n\n{% endif %}"
+    "{{ bos_token }}{% for m in messages %}<|start|>{{ m.role }}<|unknown|>\n\n"
+    "{{ m.content | trim }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant<|unknown|>\n\n{% endif %}"
 )
 """Llama 4's form of a chat, in nano's tokens: a header before each turn, one mark after it."""
 FORGETS = (
@@ -62,7 +63,9 @@ def learnt(tokenizer, encoded):
 )
 @settings(max_examples=25, deadline=None)
 @given(CHATS)
-def test_each_turn_of_the_assistant_and_its_end_are_learnt_and_no_other_token(tokenizer, end, drawn):
+def test_each_turn_of_the_assistant_and_its_end_are_learnt_and_no_other_token(
+    tokenizer, end, drawn
+):
     messages = chat(*drawn)
     encoded = encode_turns(tokenizer, messages)
     assert encoded[0] == tokenizer.apply_chat_template(messages, return_dict=False)
@@ -108,6 +111,9 @@ def test_a_template_that_changes_earlier_turns_and_marks_none_is_refused():
 def test_a_template_that_ends_only_the_whole_chat_is_refused():
     """Earlier turns would be learnt without an end."""
     ends = CHAT_TEMPLATE.replace("<|end|>", "").replace("{% generation %}", "")
-    ends = ends.replace("{% endgeneration %}", "") + "{% if not add_generation_prompt %}<|end|>{% endif %}"
+    ends = (
+        ends.replace("{% endgeneration %}", "")
+        + "{% if not add_generation_prompt %}<|end|>{% endif %}"
+    )
     with pytest.raises(BadInput, match="cannot be cut at message 2"):
         encode_turns(nano_with(ends), chat(False, [("q", "a"), ("r", "b")]))

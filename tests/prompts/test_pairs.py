@@ -34,11 +34,14 @@ FORMS = {
 }
 EARLIER = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
 REFUSED = [
-    ({"prompt": "q", "chosen": "a", "rejected": " a "}, "the same answer: \"a\""),
-    ({"prompt": "q", "chosen": " ", "rejected": "b"}, "chosen: is empty, got \" \""),
+    ({"prompt": "q", "chosen": "a", "rejected": " a "}, 'the same answer: "a"'),
+    ({"prompt": "q", "chosen": " ", "rejected": "b"}, 'chosen: is empty, got " "'),
     ({"prompt": "q", "chosen": "a"}, "rejected: is required"),
     ({"prompt": " ", "chosen": "a", "rejected": "b"}, "prompt: the user's message is empty"),
-    ({"prompt": [*ASKED, GOOD], "chosen": "a", "rejected": "b"}, "prompt: must end with the user's"),
+    (
+        {"prompt": [*ASKED, GOOD], "chosen": "a", "rejected": "b"},
+        "prompt: must end with the user's",
+    ),
     ({"chosen": "a", "rejected": "b"}, "chosen: is a text without turns"),
     ({"chosen": [*ASKED, GOOD], "rejected": [EARLIER[0], BAD]}, "answer different prompts"),
     ({"chosen": [*ASKED, GOOD], "rejected": ASKED}, "rejected: must end with one turn"),
@@ -49,7 +52,7 @@ REFUSED = [
     ),
     (
         {"prompt": "another", "chosen": [*ASKED, GOOD], "rejected": [*ASKED, BAD]},
-        "chosen: begins with another prompt than `prompt`: \"Name a gas.\"",
+        'chosen: begins with another prompt than `prompt`: "Name a gas."',
     ),
     ({"prompt": "q", "chosen": 3, "rejected": "b"}, "chosen: must be a list of messages, got 3"),
     (
@@ -81,14 +84,20 @@ def test_conversations_of_several_turns_part_at_their_last_answer(tmp_path):
 
 @given(st.text(min_size=1), st.text(min_size=1), st.text(min_size=1))
 def test_texts_are_taken_as_they_are_or_refused(tmp_path_factory, prompt, chosen, rejected):
-    source = file_of(tmp_path_factory.mktemp("pairs"), {"prompt": prompt, "chosen": chosen, "rejected": rejected})
+    source = file_of(
+        tmp_path_factory.mktemp("pairs"), {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+    )
     usable = all(text.strip() for text in (prompt, chosen, rejected))
     try:
         (pair,) = load_pairs(source)
     except BadInput:
         assert not usable or chosen.strip() == rejected.strip()
     else:
-        assert usable and [pair.messages[0]["content"], pair.chosen, pair.rejected] == [prompt, chosen, rejected]
+        assert usable and [pair.messages[0]["content"], pair.chosen, pair.rejected] == [
+            prompt,
+            chosen,
+            rejected,
+        ]
 
 
 @pytest.mark.parametrize(("row", "message"), REFUSED)

@@ -4,9 +4,9 @@ nothing."""
 import json
 
 import pytest
-from trl import SFTConfig, SFTTrainer
 from datasets import Dataset
 from safetensors.torch import load_file
+from trl import SFTConfig, SFTTrainer
 
 from builders.contexts import stage_context
 from builders.learnable import TOKENIZER, prompt_inputs
@@ -81,7 +81,9 @@ def test_prompts_are_the_tokens_and_labels_that_trl_makes_of_prompt_and_completi
     prompts = [prompt_of(f"p{n}", f"say {n}", "a" * n, solution=None) for n in range(1, 6)]
     prompts.append(Prompt("c", chat(*TURNS[:-1]), "5", "exact", "c", "s", "2 and 3 make 5", {}))
     rows = [{"prompt": p.messages, "completion": [p.reply]} for p in prompts]
-    args = SFTConfig(output_dir=str(tmp_path), max_length=None, report_to=[], use_cpu=True, bf16=False)
+    args = SFTConfig(
+        output_dir=str(tmp_path), max_length=None, report_to=[], use_cpu=True, bf16=False
+    )
     trainer = SFTTrainer(
         nano_model(TOKENIZER, seed=1),
         args,
@@ -98,9 +100,14 @@ def trained(tmp_path_factory):
     """The folder of a stage on demonstrations of uneven lengths, padded and packed."""
     root = tmp_path_factory.mktemp("sft")
     inputs = prompt_inputs(root / "inputs", 1)
-    turns = [[("user", "a" * (1 + n * n)), ("assistant", "b" * (1 + n))] * (1 + n % 3) for n in range(7)]
+    turns = [
+        [("user", "a" * (1 + n * n)), ("assistant", "b" * (1 + n))] * (1 + n % 3) for n in range(7)
+    ]
     prompts = [shown(f"d{n}", *one) for n, one in enumerate(turns)]
-    write_prompts(root / "inputs" / "prompts.parquet", [*prompts, *read_prompts(root / "inputs" / "prompts.parquet")])
+    write_prompts(
+        root / "inputs" / "prompts.parquet",
+        [*prompts, *read_prompts(root / "inputs" / "prompts.parquet")],
+    )
     values = {"id": "sft", "kind": "sft", "on": "prompts", "train": "full", "batch_size": 4}
     config = SftStage.model_validate(values | {"learning_rate": 1e-3, "warmup_steps": 0})
     outputs = {}
@@ -126,5 +133,7 @@ def test_the_record_counts_demonstrations_and_tokens(trained):
     root, outputs = trained
     for one in outputs.values():
         assert (one.metrics["prompts"], one.metrics["demonstrations"]) == (8, 7)
-    lengths = [len(e.ids) for e in encoded(TOKENIZER, read_prompts(root / "inputs" / "prompts.parquet"))]
+    lengths = [
+        len(e.ids) for e in encoded(TOKENIZER, read_prompts(root / "inputs" / "prompts.parquet"))
+    ]
     assert {one.tokens_trained for one in outputs.values()} == {sum(lengths)}

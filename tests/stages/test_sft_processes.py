@@ -52,7 +52,9 @@ def found(root, inputs):
             jobs.append(job(f"{kind}-{name}", stage, inputs, kind, sgd=True, **settings))
         for name in ("full", "balanced"):
             settings = {**WITH_TWO, "packing": True}
-            jobs.append(job(f"{kind}-packed-{name}", STAGES[name], inputs, kind, sgd=True, **settings))
+            jobs.append(
+                job(f"{kind}-packed-{name}", STAGES[name], inputs, kind, sgd=True, **settings)
+            )
         jobs.append(job(f"{kind}-adam", ADAM, inputs, kind, **WITH_TWO))
         for begun in (f"{kind}-begun", f"{kind}-handed-over"):
             jobs.append(job(begun, ADAM, inputs, kind, stop=(1, 1), **WITH_TWO))
