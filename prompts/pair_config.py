@@ -30,6 +30,10 @@ class PairFile(FileRows):
     fields: PairFields | None = None
 
 
+OF_FILES = ("source", "split", "fields", "on_bad_row")
+"""Settings that pairs of a stage do not have."""
+
+
 class PairSource(Rows):
     """Where preference pairs come from: `stage`, an RL stage, or `path`, files of one's own."""
 
@@ -56,11 +60,12 @@ class PairSource(Rows):
             raise InvalidValue(
                 "pairs need exactly one of stage and path", "write for example `path: pairs.jsonl`"
             )
-        of_files = {"source", "split", "fields", "on_bad_row"} & self.model_fields_set
+        fields = type(self).model_fields
+        of_files = [n for n in OF_FILES if getattr(self, n) != fields[n].default]
         if self.stage is not None and of_files:
             raise InvalidValue(
-                f"{min(of_files)} is for files, and these pairs come from the stage {self.stage!r}",
-                f"remove {min(of_files)}",
+                f"{of_files[0]} is for files, and these pairs come from the stage {self.stage!r}",
+                f"remove {of_files[0]}, or name files, for example `path: pairs.jsonl`",
             )
         return self
 

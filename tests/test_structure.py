@@ -49,7 +49,7 @@ PIPELINE_ALSO = {
     "models.sizes",
     "prompts.config",
     "prompts.shards",
-    "rewards.verifiers",
+    "rewards.kinds",
     "rollouts.config",
     "rollouts.heads",
 }

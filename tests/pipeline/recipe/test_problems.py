@@ -76,6 +76,15 @@ FULL: dict[str, Any] = {
             for name in CURRICULA
         ),
         {"id": "dpo", "kind": "dpo", "pairs": "uniform", **TRAINED},
+        {
+            "id": "mixed",
+            "kind": "dpo",
+            "pairs": [
+                {"stage": "uniform", "share": 0.5},
+                {"path": "x", "share": 0.5, "fields": {"chosen": "good", "rejected": "bad"}},
+            ],
+            **TRAINED,
+        },
         {"id": "adopted", "kind": "adopt", "folder": "x"},
     ],
     "evaluate": {
@@ -163,6 +172,7 @@ def test_the_whole_recipe_is_covered():
         return {section}.union(*(below(one) for one in section.__subclasses__()))
 
     from common.config import Config
+    from prompts.pair_config import PairFile
     from stages import questions
     from stages.base.config import BaseStage
     from stages.evaluate.config import EvaluateStage
@@ -172,7 +182,8 @@ def test_the_whole_recipe_is_covered():
     bases = {one for one in below(Config) if one.__subclasses__()}
     ours = {one for one in below(Config) if one.__module__.split(".")[0] in PACKAGES}
     asks = {one for one in ours if one.__module__ == questions.__name__}
-    assert ours - bases - covered - asks <= {BaseStage, EvaluateStage, PreflightStage, PromptsStage}
+    implicit = {BaseStage, EvaluateStage, PreflightStage, PromptsStage, PairFile}
+    assert ours - bases - covered - asks <= implicit
 
 
 @pytest.mark.parametrize("value", WRONG, ids=repr)
@@ -265,5 +276,7 @@ def test_one_wrong_value_is_one_problem(path, value, message, remedy):
 
 def test_true_is_no_number():
     taken = [path for path, _ in FIELDS if not refused(changed(path, True))]
-    assert {path[-1] for path in taken} == {"stratified", "gradient_checkpointing"}
+    assert {path[-1] for path in taken} == {
+        *("stratified", "gradient_checkpointing", "packing", "answer_boxed")
+    }
     assert refused(changed(("stages", 6, "curriculum", "band"), [True, 1.0]))
