@@ -3,7 +3,7 @@ both in shares."""
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,8 @@ class Gathered:
     origins: dict[str, dict[str, int]] = field(default_factory=dict)
     """Counts of pairs by origin and what became of them."""
 
+    notes: list[str] = field(default_factory=list)
+    """What a person should know."""
     of_files: bool = False
     """Whether a source is a person's files."""
 
@@ -68,27 +70,27 @@ def gather(config: DpoStage, inputs: Inputs, context: StageContext) -> Gathered:
         before, quota = len(result.examples), quotas[str(number)]
         if source.file is not None:
             held_out = read_prompts(HELD_OUT.path(inputs["held_out"]), may_be_empty=True)
-            _add_file(result, source.file, quota, held_out, bad_rows, context)
+            _add_file(result, source.file, quota, held_out, bad_rows, context.seed)
         else:
             folder = inputs[input_of(number)]
-            failures += _add_mined(result, config, str(source.stage), folder, quota, context)
+            stage = str(source.stage)
+            failures += _add_mined(result, config, stage, folder, quota, context.seed)
         taken = len(result.examples) - before
         if len(sources) > 1 and taken < quota:
             name = source.stage or source.path
-            context.note(f"pairs: {name} gives {taken} of the {quota} pairs of its share")
-    for sentence in bad_rows.notes():
-        context.note(sentence)
+            result.notes.append(f"pairs: {name} gives {taken} of the {quota} pairs of its share")
+    result.notes += bad_rows.notes()
     if not result.examples:
         raise failures[0] if failures else _all_overlap(result.overlaps)
     return result
 
 
 def _add_mined(
-    result: Gathered, config: DpoStage, stage: str, folder: Path, quota: int, context: StageContext
+    result: Gathered, config: DpoStage, stage: str, folder: Path, quota: int, seed: int
 ) -> list[RunFailed]:
     """Add the pairs of an RL stage; why there is none, if so."""
     groups = read_groups(GROUPS.path(folder))
-    pairs = mine(groups, quota, config.max_length_ratio, context.seed)
+    pairs = mine(groups, quota, config.max_length_ratio, seed)
     messages = {prompt.id: prompt.messages for prompt in read_prompts(PROMPTS.path(folder))}
     for pair in pairs:
         result.add(_mined_example(pair, messages), f"prompt {pair.prompt_id}", asdict(pair))
@@ -127,13 +129,13 @@ def _add_file(
     quota: int,
     held_out: Sequence[Prompt],
     bad_rows: BadRows,
-    context: StageContext,
+    seed: int,
 ) -> None:
     """Add a sample of a file's pairs that neither repeat nor overlap an evaluation."""
     loaded = load_pairs(source, bad_rows)
     different = {pair.id: pair for pair in loaded}
     clean, overlaps = without_overlaps(list(different.values()), held_out)
-    chosen = sample(clean, quota, context.seed)
+    chosen = sample(clean, quota, seed)
     for pair in chosen:
         one, other = pair.chats()
         example = {"prompt": pair.messages, "chosen": one[-1:], "rejected": other[-1:]}
@@ -147,7 +149,7 @@ def _add_file(
     }
     result.origins[source.name] = counts
     result.overlaps += overlaps
-    _note(source, counts, reversed_pairs(chosen), context)
+    result.notes += _remarks(source, counts, reversed_pairs(chosen))
 
 
 def without_overlaps(
@@ -183,20 +185,21 @@ def reversed_pairs(pairs: Sequence[Preference]) -> int:
     return sum((prompt, rejected, chosen) in known for prompt, chosen, rejected in known)
 
 
-def _note(source: PairFile, counts: dict[str, int], reverse: int, context: StageContext) -> None:
+def _remarks(source: PairFile, counts: dict[str, int], reverse: int) -> Iterator[str]:
+    """What a person should know of a file's pairs."""
     if counts["contaminated"]:
-        context.note(
+        yield (
             f"{source.name}: {counts['contaminated']} pairs overlap an evaluation suite and are"
             " left out: contaminated.jsonl"
         )
     if counts["not_drawn"]:
-        context.note(
-            f"{source.name}: a sample of {counts['trained']} of"
-            f" {counts['trained'] + counts['not_drawn']} pairs is trained on; raise max_pairs for"
-            " more"
+        found = counts["trained"] + counts["not_drawn"]
+        yield (
+            f"{source.name}: a sample of {counts['trained']} of {found} pairs is trained on; raise"
+            " max_pairs for more"
         )
     if reverse:
-        context.note(
+        yield (
             f"{source.name}: {reverse} pairs contradict another one, which prefers the other answer"
         )
 

@@ -35,9 +35,7 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
     start = go_on(context)
     pairs = gather(config, inputs, context)
     if context.main:
-        PAIRS.write(context.folder, pairs.rows)
-        if pairs.of_files:
-            CONTAMINATED.write(context.folder, map(asdict, pairs.overlaps))
+        _write(pairs, context)
     trained = load(config, CHECKPOINT.path(inputs["checkpoint"]), context.seed)
     examples = pairs.examples
     _require_room(pairs, trained)
@@ -73,6 +71,14 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
         metrics={**counts, **selected(last, names)},
         tokens_trained=int(last.get("num_tokens", 0)),
     )
+
+
+def _write(pairs: Gathered, context: StageContext) -> None:
+    for sentence in pairs.notes:
+        context.note(sentence)
+    PAIRS.write(context.folder, pairs.rows)
+    if pairs.of_files:
+        CONTAMINATED.write(context.folder, map(asdict, pairs.overlaps))
 
 
 def _require_room(pairs: Gathered, trained: Trained) -> None:
