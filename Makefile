@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-cut bench-resume bench-processes bench-process-kills gpu-check gpu-check-full fuzz clean
+.PHONY: setup quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-cut bench-resume bench-processes bench-process-kills bench-rewards gpu-check gpu-check-full fuzz clean
 
 setup: $(STAMP)
 
@@ -77,6 +77,10 @@ bench-processes: setup
 # An hour: SIGKILL of training processes, servers and runner; interrupted, it goes on with the next trial.
 bench-process-kills: setup
 	$(BIN)/python -m benchmarks.process_kills
+
+# Half an hour; interrupted, it goes on with the next run.
+bench-rewards: setup
+	$(BIN)/python -m benchmarks.rewards
 
 # Eight minutes at most on one GPU, with the machine's own torch, transformers, accelerate and peft: nothing is installed.
 gpu-check:

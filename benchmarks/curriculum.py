@@ -33,6 +33,7 @@ from curriculum.posterior import Beta
 from curriculum.records import NewPrompt
 from prompts.schema import Prompt
 from rewards.grade import grade
+from rewards.grader import Grader
 from rollouts.engine import Engine
 from stages.rl.ahead import StepRollouts
 from stages.rl.collector import RolloutCollector, StepBatch
@@ -150,7 +151,7 @@ def run(
         {p.id: p for p in pool},
         ledger,
         engine,
-        grade,
+        Grader(),
         context.seed,
         execution.rows_per_forward,
     )

@@ -22,6 +22,7 @@ from judges.config import AttemptsJudge, JudgeConfig, PairwiseJudge, RubricJudge
 from judges.engine import EngineBackend
 from models.packaged import resolve_dense
 from prompts.schema import Prompt
+from rewards.grader import Grader
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
 from stages.judge_filter.backends import judge_of
@@ -71,7 +72,7 @@ def eases(
 ) -> list[float | None]:
     with tempfile.TemporaryDirectory() as folder:
         judged = judge_prompts(
-            prompts, judge_of(config, EngineBackend(engine)), judge_session(cache, folder)
+            prompts, judge_of(config, EngineBackend(engine), Grader()), judge_session(cache, folder)
         )
     return [verdict.ease for verdict in judged.verdicts]
 

@@ -39,7 +39,7 @@ from prompts.config import ReasoningGymSource
 from prompts.sample import sample
 from prompts.schema import Prompt, with_system
 from prompts.sources import load_source
-from rewards.grade import grade
+from rewards.grader import Grader
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
 from stages.judge_filter.backends import judge_of
@@ -167,7 +167,7 @@ def judge_session(cache: Cache, folder: str) -> JudgeSession:
 def ranked(model: str, kind: str, engine: Engine) -> dict[str, Any]:
     """How well one kind of judge ranks easy before hard prompts."""
     pool = levelled_prompts(model)
-    judge = judge_of(judges(model)[kind], EngineBackend(engine))
+    judge = judge_of(judges(model)[kind], EngineBackend(engine), Grader())
     with tempfile.TemporaryDirectory() as folder:
         verdicts = judge_prompts(
             [prompt for prompt, _, _ in pool], judge, judge_session(Cache(None), folder)
@@ -220,7 +220,7 @@ def throughput(engine: Engine) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(ROUNDS + 1):
             settings = config.model_copy(update={"seed": number})
-            judge = Attempts(settings, EngineBackend(engine), grade)
+            judge = Attempts(settings, EngineBackend(engine), Grader())
             with Cache(Path(folder) / f"{number}.sqlite") as cache:
                 first, result = timed(
                     partial(judge_prompts, prompts, judge, judge_session(cache, folder))

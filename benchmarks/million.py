@@ -26,7 +26,7 @@ from curriculum.requests import RolloutRequest, RolloutResult
 from models.chat import encode_chat
 from models.nano import nano_tokenizer
 from prompts.schema import Prompt
-from rewards.grade import grade
+from rewards.grader import Grader
 from rollouts.interface import RolloutEngine
 from stages.rl.collector import RolloutCollector
 from stages.rl.config import RlStage
@@ -137,7 +137,7 @@ def first_rollouts(ledger: Ledger) -> dict[str, float]:
     config = RlStage.model_validate({**settings, "steps": 1, "learning_rate": 1e-4})
     engine = TokenizerOnly()
     start = time.perf_counter()
-    collector = RolloutCollector(config, prompts, ledger, cast(RolloutEngine, engine), grade, 0)
+    collector = RolloutCollector(config, prompts, ledger, cast(RolloutEngine, engine), Grader(), 0)
     with suppress(FirstRollouts):
         collector.collect(STEPS + 1)
     seconds, tokenised = time.perf_counter() - start, engine.encoded

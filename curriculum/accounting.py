@@ -1,6 +1,7 @@
 """What a curriculum's rollouts cost, how their groups ended, and how accurate its predictions
 were."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,13 +9,16 @@ from itertools import pairwise
 from typing import Any
 
 from curriculum.calibration import Calibration
-from curriculum.posterior import Beta
+from curriculum.posterior import Prediction
+from curriculum.requests import RolloutResult
+from curriculum.spread import LEAST_SPREAD
 
 EDGES = (0.2, 0.4, 0.6, 0.8)
 """Pass rates at which prompts are divided into classes of difficulty."""
 OUTCOMES = ("trained", "zero_easy", "zero_hard", "pilot", "surplus", "faulty", "probed")
-"""How a group can end: trained on; all rollouts pass; all fail; a pilot whose rest was not rolled
-out; mixed but not needed; without a graded rollout; sampled only to measure."""
+"""How a group can end: trained on; without a spread of rewards, some or all passing; without one,
+all failing; a pilot whose rest was not rolled out; mixed but not needed; without a graded rollout;
+sampled only to measure."""
 PREDICTIONS = ("predicted", "committed")
 """The two predictions of P(mixed) whose calibration is kept."""
 
@@ -27,30 +31,36 @@ class GroupCounts:
     fails: int = 0
     faults: int = 0
     tokens: int = 0
+    lowest: float = math.inf
+    """The lowest reward, and the highest one."""
+    highest: float = -math.inf
     complete: bool = False
     """The whole group was rolled out, not the pilot alone."""
 
-    def add(self, passes: int, fails: int, faults: int, tokens: int) -> None:
-        self.passes, self.fails = self.passes + passes, self.fails + fails
-        self.faults, self.tokens = self.faults + faults, self.tokens + tokens
+    def add(self, result: RolloutResult) -> None:
+        self.passes, self.fails = self.passes + result.passes, self.fails + result.fails
+        self.faults += sum(result.faults.values())
+        self.tokens += result.tokens
+        self.lowest = min(self.lowest, *result.rewards, math.inf)
+        self.highest = max(self.highest, *result.rewards, -math.inf)
 
     @property
     def mixed(self) -> bool:
-        """Whether the group has both passes and fails."""
-        return self.passes > 0 and self.fails > 0
+        """Whether the rewards have a spread: of rewards of 0 and 1, if some pass and some fail."""
+        return self.highest - self.lowest >= LEAST_SPREAD
 
     @property
     def rollouts(self) -> int:
         return self.passes + self.fails + self.faults
 
-    def mixed_probability(self, estimate: Beta, more: int) -> float:
+    def mixed_probability(self, estimate: Prediction, more: int) -> float:
         """P(the group is mixed after `more` rollouts); `estimate` already includes those it has."""
         if self.mixed:
             return 1.0
         if self.passes:
-            return 1.0 - estimate.all_pass(more)
+            return 1.0 - estimate.all_pass(more) * estimate.pass_tie**more
         if self.fails:
-            return 1.0 - estimate.all_fail(more)
+            return 1.0 - estimate.all_fail(more) * estimate.fail_tie**more
         return estimate.mixed(more)
 
     def outcome(self, trained: bool) -> str:

@@ -6,12 +6,37 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curriculum.posterior import Floats
+from curriculum.posterior import Floats, mixed
 from curriculum.prompt_index import Indices, Mask, PromptIndex
+from curriculum.spread import BINARY
 
-Weigh = Callable[[Floats, Floats, Floats], Floats]
-"""Weights from a and b of the posterior and the age: versions since the last rollouts, one more if
-there are none."""
+
+@dataclass(frozen=True)
+class Estimates:
+    """What is known of some prompts, an array each."""
+
+    a: Floats
+    """a and b of the posterior of the pass rate."""
+    b: Floats
+    age: Floats
+    """Versions since the last rollouts, one more if there are none."""
+    excess: Floats | float = BINARY.excess
+    """This and the following are those of `curriculum.spread.RewardShape`."""
+    pass_tie: Floats | float = BINARY.pass_tie
+    fail_tie: Floats | float = BINARY.fail_tie
+
+    @property
+    def mean(self) -> Floats:
+        """The expected pass rate."""
+        return self.a / (self.a + self.b)
+
+    def mixed(self, group_size: int) -> Floats:
+        """P(the rewards of a group of `group_size` rollouts have a spread)."""
+        return mixed(self.a, self.b, group_size, self.pass_tie, self.fail_tie)
+
+
+Weigh = Callable[[Estimates], Floats]
+"""Weights of prompts."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +47,14 @@ class Candidates:
     untried: Mask
     tried: Indices
     """Positions of the prompts with rollouts of their own."""
-    tried_estimates: tuple[Floats, Floats, Floats]
-    """a, b and age of each tried prompt."""
+    tried_estimates: Estimates
+    """Of each tried prompt."""
     groups: Indices
     """Ids of the difficulty groups with untried prompts."""
     counts: Indices
     """Untried prompts of each of these groups."""
-    group_estimates: tuple[Floats, Floats, Floats]
-    """a, b and age of an untried prompt of each group."""
+    group_estimates: Estimates
+    """Of an untried prompt of each group."""
 
     def weighted(self, weigh: Weigh) -> "WeightedPrompts":
         """These prompts with weights."""
@@ -37,15 +62,15 @@ class Candidates:
             self.index,
             self.untried,
             self.tried,
-            weigh(*self.tried_estimates),
+            weigh(self.tried_estimates),
             self.groups,
             self.counts,
-            weigh(*self.group_estimates),
+            weigh(self.group_estimates),
         )
 
     def sizes(self) -> dict[str, int]:
         """Prompts by capability."""
-        return self.weighted(lambda a, b, age: np.ones_like(a)).at_least(1.0)
+        return self.weighted(lambda known: np.ones_like(known.a)).at_least(1.0)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from curriculum.empty_steps import EmptySteps, nothing_to_learn
 from curriculum.kinds import KINDS
 from curriculum.ledger import Ledger
 from curriculum.pool import Pool
-from curriculum.posterior import Beta, mixed
+from curriculum.posterior import Prediction
 from curriculum.records import Observation
 from curriculum.requests import RolloutRequest, RolloutResult, StepSelection
 from curriculum.stage_start import ACCOUNTING, EMPTY_STEPS, START, raised_band, remember_start
@@ -66,9 +66,10 @@ class Curriculum:
 
         `number` tells the draws of steps of one version apart; not given, it is the version.
 
-        Raises RunFailed after `empty_steps` steps in a row without a mixed group.
+        Raises RunFailed after `empty_steps` steps in a row without a mixed group, one whose rewards
+        have a spread.
         """
-        pool_rate = self._mean(lambda a, b, age: a / (a + b), version)
+        pool_rate = self._mean(lambda known: known.mean, version)
         remember_start(self.ledger, self.pool, version, pool_rate)
         step = Step(
             self.config, self.ledger, self.pool,
@@ -98,7 +99,7 @@ class Curriculum:
         self,
         step: Step,
         requests: Sequence[RolloutRequest],
-        predicted: Sequence[Beta],
+        predicted: Sequence[Prediction],
         results: Sequence[RolloutResult],
     ) -> None:
         """Record the results in the ledger, the pool, the step's counts and the accounting; retire
@@ -116,7 +117,7 @@ class Curriculum:
         step.change_states(sorted(id for id in unfit if not step.is_retired(id)), [])
 
     def _observation(
-        self, step: Step, request: RolloutRequest, predicted: Beta, result: RolloutResult
+        self, step: Step, request: RolloutRequest, predicted: Prediction, result: RolloutResult
     ) -> Observation:
         graded, surprise = result.passes + result.fails, None
         if self.pool.seen[self.pool.index.position[request.id]] >= 0 and graded:
@@ -129,22 +130,22 @@ class Curriculum:
             result.faults,
             surprise,
             continuation=request.purpose == "rest",
+            rewards=result.rewards,
         )
 
     def _count(
-        self, step: Step, request: RolloutRequest, predicted: Beta, result: RolloutResult
+        self, step: Step, request: RolloutRequest, predicted: Prediction, result: RolloutResult
     ) -> None:
         """Add a result to its group's counts, and its prediction to the calibration."""
-        faults = sum(result.faults.values())
         if request.purpose == "probe":
-            group = GroupCounts(result.passes, result.fails, faults, result.tokens)
-            step.probe_counts[request.id] = group
+            group = step.probe_counts[request.id] = GroupCounts()
+            group.add(result)
             self.accounting.record(group, "probed")
             probability = predicted.mixed(request.rollouts)
         else:
             group = step.counts.setdefault(request.id, GroupCounts())
             probability = group.mixed_probability(predicted, request.rollouts)
-            group.add(result.passes, result.fails, faults, result.tokens)
+            group.add(result)
             group.complete = request.purpose != "pilot"
         if probability < 1 and not result.faults:
             after_pilot = request.purpose == "rest"
@@ -172,7 +173,7 @@ class Curriculum:
         return StepSelection(train, counted, metrics, step.quota_shift)
 
     def _record_saved(self, step: Step) -> None:
-        at_random = self._mean(lambda a, b, age: mixed(a, b, self.group_size), step.version)
+        at_random = self._mean(lambda known: known.mixed(self.group_size), step.version)
         spent = [*step.counts.values(), *step.probe_counts.values()]
         rollouts = sum(group.rollouts for group in spent)
         tokens = sum(group.tokens for group in spent)

@@ -10,7 +10,8 @@ from common.errors import RunFailed
 
 _APPLICATION = 0x7570686C
 """Marks a SQLite file as a ledger ("uphl")."""
-_SCHEMA = 3
+_SCHEMA, _BINARY_SCHEMA = 4, 3
+"""The present schema, and the one before rewards were graded."""
 PROMPTS = {
     "id": "TEXT PRIMARY KEY",
     "capability": "TEXT NOT NULL",
@@ -27,6 +28,8 @@ PROMPTS = {
     "state": "TEXT NOT NULL CHECK (state IN ('active', 'retired', 'reactivated'))",
     "state_version": "INTEGER",
     "verdict": "TEXT",
+    "rewards": "REAL NOT NULL DEFAULT 0",
+    "squares": "REAL NOT NULL DEFAULT 0",
 }
 DIFFICULTY_GROUPS = {
     "id": "INTEGER PRIMARY KEY",
@@ -40,6 +43,10 @@ DIFFICULTY_GROUPS = {
     "pair_rates": "REAL NOT NULL",
     "squares": "REAL NOT NULL",
     "version": "INTEGER NOT NULL",
+    **dict.fromkeys(
+        ("freedom", "excess", "pass_pairs", "pass_ties", "fail_pairs", "fail_ties"),
+        "REAL NOT NULL DEFAULT 0",
+    ),
 }
 MEMORY = {"name": "TEXT PRIMARY KEY", "value": "TEXT NOT NULL"}
 """The curriculum's other state between steps, as named JSON values."""
@@ -78,9 +85,9 @@ def create_file(path: Path) -> None:
     empty.close()
 
 
-def open_file(path: Path) -> sqlite3.Connection:
-    """Open a file after checking that it is a complete ledger. Raises RunFailed with its name if it
-    is not."""
+def open_file(path: Path, *, earlier: bool = False) -> sqlite3.Connection:
+    """Open a file after checking that it is a complete ledger; with `earlier`, one that `upgrade`
+    can read is accepted too. Raises RunFailed with its name if it is not."""
     try:
         db = _connected(f"{path.absolute().as_uri()}?mode=rw", uri=True)
     except sqlite3.OperationalError as error:
@@ -94,11 +101,31 @@ def open_file(path: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         db.close()
         raise RunFailed(f"the ledger {path} cannot be read: {error}", _BROKEN) from error
-    if application != _APPLICATION or schema != _SCHEMA or problem != "ok":
+    known = schema == _SCHEMA or (earlier and schema == _BINARY_SCHEMA)
+    if application != _APPLICATION or not known or problem != "ok":
         db.close()
         reason = problem if problem != "ok" else f"application id {application:#x}, schema {schema}"
         raise RunFailed(f"{path} is not a complete ledger of schema {_SCHEMA}: {reason}", _BROKEN)
     return db
+
+
+def upgrade(path: Path) -> None:
+    """Bring a ledger of the earlier schema to the present one: its rewards were 1 for a pass and 0
+    for a fail. One of the present schema stays as it is."""
+    db = open_file(path, earlier=True)
+    try:
+        if db.execute("PRAGMA user_version").fetchone()[0] == _SCHEMA:
+            return
+        db.execute("BEGIN IMMEDIATE")
+        for table, columns in TABLES.items():
+            present = {row["name"] for row in db.execute(f"PRAGMA table_info({table})")}
+            for name in columns.keys() - present:
+                db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")
+        db.execute("UPDATE prompts SET rewards = passes, squares = passes")
+        db.execute(f"PRAGMA user_version = {_SCHEMA}")
+        db.execute("COMMIT")
+    finally:
+        db.close()
 
 
 def canonicalise(path: Path) -> None:

@@ -4,23 +4,26 @@ Prompts of one capability, source, difficulty settings and judge's verdict predi
 that shares them. A prompt's path through the groups goes from wide to narrow in that order. A
 group's pass rate starts from its prior: the mean of the judge's priors of its members, shifted (in
 log-odds) by as much as the parent's estimate differs from the parent's prior. Its own rollouts then
-outweigh the prior. The same holds for its intraclass correlation (how similar its prompts are).
-Evidence fades with the policy's versions.
+outweigh the prior. The same holds for its intraclass correlation (how similar its prompts are) and
+for the shape of its rewards (`curriculum.spread`). Evidence fades with the policy's versions.
 
 A *rollout group* is the set of rollouts of one prompt in one step."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from curriculum.posterior import PRIOR_STRENGTH, faded
+from curriculum.spread import BINARY, RewardShape, ShapeSums
 
 INHERITED = 1.0
 """Weight of an inherited pass rate, in rollout groups."""
 INHERITED_CORRELATION = 3.0
 """Weight of an inherited correlation, in rollout groups. A correlation takes more of them to
 estimate."""
+INHERITED_SHAPE = 4.0
+"""Weight of an inherited shape of the rewards, in rollouts."""
 CORRELATION = 1 / (1 + PRIOR_STRENGTH)
 """Intraclass correlation 1 / (a + b + 1) before any rollout group."""
 LEAST, MOST = 0.02, 0.9
@@ -28,7 +31,8 @@ LEAST, MOST = 0.02, 0.9
 prompt's estimate alone."""
 EDGE = 0.01
 """Least distance of a difficulty group's pass rate from 0 and 1."""
-_FADING = ("rollout_groups", "rates", "pairs", "pair_rates", "squares")
+_SHAPE = tuple(field.name for field in fields(ShapeSums))
+_FADING = ("rollout_groups", "rates", "pairs", "pair_rates", "squares", *_SHAPE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,13 @@ class DifficultyGroup:
     squares: float = 0.0
     """Unbiased estimates of the squared pass rate: k (k - 1) / (n (n - 1)) for k of n passes."""
     version: int = 0
+    freedom: float = 0.0
+    """This and the following are those of `curriculum.spread.ShapeSums`."""
+    excess: float = 0.0
+    pass_pairs: float = 0.0
+    pass_ties: float = 0.0
+    fail_pairs: float = 0.0
+    fail_ties: float = 0.0
 
     def at(self, version: int, decay: float) -> "DifficultyGroup":
         """The difficulty group with its evidence faded to policy `version`."""
@@ -61,15 +72,20 @@ class DifficultyGroup:
         }
         return replace(self, version=version, **left)
 
-    def with_rollouts(self, passes: int, fails: int, surprise: float | None) -> "DifficultyGroup":
-        """The difficulty group with one more rollout group.
+    def with_rollouts(
+        self, passes: int, rewards: Sequence[float], surprise: float | None
+    ) -> "DifficultyGroup":
+        """The difficulty group with one more rollout group; its `rewards` are highest first.
 
         `surprise` is that of `curriculum.records.Observation`. It replaces the pass rate of a
         prompt observed before; None for a first observation."""
-        count = passes + fails
+        count = len(rewards)
         rate = passes / count
+        new = ShapeSums.of(passes, rewards)
+        shape: dict[str, Any] = {name: getattr(self, name) + getattr(new, name) for name in _SHAPE}
         updated = replace(
             self,
+            **shape,
             rollout_groups=self.rollout_groups + 1,
             rates=self.rates + (rate if surprise is None else surprise),
         )
@@ -92,6 +108,11 @@ class DifficultyGroup:
         )
 
     @property
+    def shape_sums(self) -> ShapeSums:
+        """What its rollout groups say of the shape of rewards."""
+        return ShapeSums(*(getattr(self, name) for name in _SHAPE))
+
+    @property
     def prior_mean(self) -> float:
         """Mean pass rate of the members' priors, 0.5 without members."""
         return _clipped(self.prior_means / self.members if self.members else 0.5)
@@ -99,10 +120,12 @@ class DifficultyGroup:
 
 @dataclass(frozen=True, slots=True)
 class GroupEstimate:
-    """Estimated pass rate of a difficulty group and the spread of its prompts around it."""
+    """Estimated pass rate of a difficulty group, the spread of its prompts around it, and the
+    shape of their rewards."""
 
     mean: float
     correlation: float
+    shape: RewardShape = BINARY
 
     @property
     def strength(self) -> float:
@@ -132,7 +155,7 @@ def _estimate(
 ) -> GroupEstimate:
     if id not in known:
         group = groups[id].at(version, decay)
-        mean, correlation = group.prior_mean, CORRELATION
+        mean, correlation, shape = group.prior_mean, CORRELATION, BINARY
         if group.parent is not None:
             parent = _estimate(groups, group.parent, version, decay, known)
             shift = _logit(parent.mean) - _logit(groups[group.parent].prior_mean)
@@ -140,8 +163,13 @@ def _estimate(
             # Prompts of a wide group differ more than those of a part of it, so the parent's
             # correlation is only an upper bound.
             correlation = min(parent.correlation, CORRELATION)
+            shape = parent.shape
         mean = _clipped((INHERITED * mean + group.rates) / (INHERITED + group.rollout_groups))
-        known[id] = GroupEstimate(mean, _correlation(group, correlation))
+        known[id] = GroupEstimate(
+            mean,
+            _correlation(group, correlation),
+            group.shape_sums.estimate(shape, INHERITED_SHAPE),
+        )
     return known[id]
 
 

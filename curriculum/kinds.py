@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 
 from common.seeds import derive
 from curriculum.config import DynamicSampling, Posterior, Refilter
-from curriculum.posterior import Beta
+from curriculum.posterior import Prediction
 from curriculum.requests import RolloutRequest
 from curriculum.select import (
     USEFUL,
@@ -130,7 +130,7 @@ def _pilot_and_commit(
         yield rest
 
 
-def _group_size(beta: Beta, group_size: int, config: Posterior) -> int:
+def _group_size(beta: Prediction, group_size: int, config: Posterior) -> int:
     """The size at which a hard prompt's group is almost certain to be mixed, at most
     `largest_group`."""
     size = group_size

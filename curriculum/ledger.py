@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.errors import RunFailed
-from curriculum.database import open_file, write_copy
+from curriculum.database import open_file, upgrade, write_copy
 from curriculum.difficulty_groups import DifficultyGroup
 from curriculum.ledger_tables import LedgerTables
-from curriculum.records import NewPrompt, Observation, PromptRecord, PromptState
+from curriculum.records import EVIDENCE, NewPrompt, Observation, PromptRecord, PromptState
 from curriculum.sql_rows import added, merged
 
 
@@ -23,15 +23,17 @@ class Ledger(LedgerTables):
 
     @classmethod
     def restore(cls, snapshot: Path, path: Path) -> "Ledger":
-        """Copy `snapshot` to `path`, replacing any file there, and open the copy. Raises RunFailed
-        if the snapshot is not a complete ledger."""
+        """Copy `snapshot` to `path`, replacing any file there, and open the copy; one that was
+        written before rewards were graded is brought up to date. Raises RunFailed if the snapshot
+        is not a complete ledger."""
         if not snapshot.exists():
             raise RunFailed(f"there is no ledger at {snapshot}", "redo the stage that writes it")
-        source = open_file(snapshot)
+        source = open_file(snapshot, earlier=True)
         try:
             write_copy(source, path)
         finally:
             source.close()
+        upgrade(path)
         return cls(path)
 
     def add(self, prompts: Iterable[NewPrompt]) -> None:
@@ -69,6 +71,7 @@ class Ledger(LedgerTables):
             for observation in observations:
                 record = self.record(observation.id)
                 passes, fails = record.evidence(decay, version)
+                rewards, squares = record.reward_sums(decay, version)
                 if observation.passes + observation.fails and not observation.continuation:
                     self._observe_groups(record.difficulty_group, observation, version, decay)
                 self._put(
@@ -76,6 +79,8 @@ class Ledger(LedgerTables):
                         record,
                         passes=passes + observation.passes,
                         fails=fails + observation.fails,
+                        rewards=rewards + sum(observation.rewards),
+                        squares=squares + sum(one * one for one in observation.rewards),
                         seen_version=version,
                         drawn=record.drawn + (not observation.continuation),
                         faults=added(record.faults, observation.faults),
@@ -88,7 +93,8 @@ class Ledger(LedgerTables):
         with self.transaction():
             for id in ids:
                 record = self.record(id)
-                self._put(replace(record, passes=decay * record.passes, fails=decay * record.fails))
+                faded = {name: decay * getattr(record, name) for name in EVIDENCE}
+                self._put(replace(record, **faded))
 
     def merge(self, other: "Ledger", *, decay: float) -> None:
         """Add the observations of another ledger of the same prompts, and take its states where
@@ -153,7 +159,7 @@ class Ledger(LedgerTables):
             group = self._find_group(group_id).at(version, decay)
             self._put_group(
                 group_id,
-                group.with_rollouts(observation.passes, observation.fails, observation.surprise),
+                group.with_rollouts(observation.passes, observation.rewards, observation.surprise),
             )
             group_id = group.parent
 

@@ -3,19 +3,21 @@
 Untried prompts of one difficulty group have one estimate. Tried prompts have their own."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 
-from curriculum.candidates import Candidates, Weigh, WeightedPrompts
+from curriculum.candidates import Candidates, Estimates, Weigh, WeightedPrompts
 from curriculum.difficulty_groups import GroupEstimate, estimates
 from curriculum.ledger import Ledger
-from curriculum.posterior import Beta, Floats
+from curriculum.posterior import Floats, Prediction
 from curriculum.prompt_index import Indices, Mask, PromptIndex
+from curriculum.records import EVIDENCE
 
 _COLUMNS = (
     *("id", "capability", "difficulty_group", "prior_a", "prior_b", "passes", "fails"),
-    *("seen_version", "state", "state_version", "drawn"),
+    *("seen_version", "state", "state_version", "drawn", "rewards", "squares"),
 )
 
 
@@ -33,9 +35,8 @@ class Pool:
             groups=len(self._groups),
         )
         self.ids, self.capabilities = self.index.ids, self.index.capabilities
-        self.prior_a, self.prior_b, self.passes, self.fails = (
-            np.array(columns[name], dtype=np.float64)
-            for name in ("prior_a", "prior_b", "passes", "fails")
+        self.prior_a, self.prior_b, self.passes, self.fails, self.rewards, self.squares = (
+            np.array(columns[name], dtype=np.float64) for name in ("prior_a", "prior_b", *EVIDENCE)
         )
         self.seen, self.changed = (
             np.array([_version(value) for value in columns[name]], dtype=np.int64)
@@ -63,7 +64,8 @@ class Pool:
             seen = _version(record.seen_version)
             if self.seen[position] < 0 <= seen and not self.judge_prior:
                 self._untried[self.index.difficulty_group[position]] -= 1
-            self.passes[position], self.fails[position] = record.passes, record.fails
+            for name in EVIDENCE:
+                getattr(self, name)[position] = getattr(record, name)
             self.drawn[position], self.retired[position] = record.drawn, record.retired
             self.seen[position], self.changed[position] = seen, _version(record.state_version)
         self._groups, self._known = self.ledger.difficulty_groups(), {}
@@ -120,10 +122,40 @@ class Pool:
             b[group_id] = estimate.strength * (1 - estimate.mean)
         return a[group_ids], b[group_ids]
 
-    def posteriors(self, ids: Sequence[str], version: int) -> list[Beta]:
-        """Posteriors of some prompts' pass rates."""
-        a, b = self.posterior(self.index.positions(ids), version)
-        return [Beta(*pair) for pair in zip(a.tolist(), b.tolist(), strict=True)]
+    def shapes(self, positions: Indices, version: int) -> tuple[Floats, Floats, Floats]:
+        """`excess`, `pass_tie` and `fail_tie` of some prompts. The excess of a prompt's own faded
+        rollouts is averaged with that of its difficulty group, which counts as its prior does."""
+        group_ids = self.index.difficulty_group[positions]
+        excess, pass_tie, fail_tie = self._group_shapes(group_ids, version)
+        prior_a, prior_b = self._group_priors(group_ids, version)
+        left = self.decay ** np.maximum(version - self.seen[positions], 0)
+        count = left * (self.passes[positions] + self.fails[positions])
+        whole = np.where(count > 0, count, 1.0)
+        passes, rewards, squares = (
+            left * sums[positions] / whole for sums in (self.passes, self.rewards, self.squares)
+        )
+        own = (squares - rewards**2) - (passes - passes**2)
+        strength = prior_a + prior_b
+        return (strength * excess + count * own) / (strength + count), pass_tie, fail_tie
+
+    def _group_shapes(self, group_ids: Indices, version: int) -> tuple[Floats, Floats, Floats]:
+        """`excess`, `pass_tie` and `fail_tie` of each of the difficulty groups."""
+        size = len(self.index.group_capability)
+        columns = np.zeros(size), np.ones(size), np.ones(size)
+        known = self._estimates(np.unique(group_ids).tolist(), version)
+        for group_id, estimate in known.items():
+            for column, value in zip(columns, astuple(estimate.shape), strict=True):
+                column[group_id] = value
+        excess, pass_tie, fail_tie = (column[group_ids] for column in columns)
+        return excess, pass_tie, fail_tie
+
+    def posteriors(self, ids: Sequence[str], version: int) -> list[Prediction]:
+        """What is foretold of some prompts' rewards."""
+        positions = self.index.positions(ids)
+        a, b = self.posterior(positions, version)
+        _, pass_tie, fail_tie = self.shapes(positions, version)
+        columns = (column.tolist() for column in (a, b, pass_tie, fail_tie))
+        return [Prediction(*row) for row in zip(*columns, strict=True)]
 
     def candidates(self, mask: Mask, version: int) -> Candidates:
         """The prompts in `mask` with their estimates at policy `version`."""
@@ -140,10 +172,16 @@ class Pool:
             index=self.index,
             untried=mask & untried,
             tried=tried,
-            tried_estimates=(*self.posterior(tried, version), age),
+            tried_estimates=Estimates(
+                *self.posterior(tried, version), age, *self.shapes(tried, version)
+            ),
             groups=group_ids,
             counts=counts[group_ids],
-            group_estimates=(*self._group_priors(group_ids, version), group_age),
+            group_estimates=Estimates(
+                *self._group_priors(group_ids, version),
+                group_age,
+                *self._group_shapes(group_ids, version),
+            ),
         )
 
     def weighted(self, mask: Mask, weigh: Weigh, version: int) -> WeightedPrompts:

@@ -49,15 +49,27 @@ class Beta:
         return float(all_pass(self.b, self.a, count))
 
     def mixed(self, group_size: int) -> float:
-        """Probability that a group of `group_size` rollouts has passes and fails, without which it
-        gives no gradient."""
+        """Probability that a group of `group_size` rollouts has passes and fails, without which
+        rewards of 0 and 1 give no gradient."""
         return float(mixed(self.a, self.b, group_size))
 
     @property
     def spread(self) -> float:
-        """E[p(1-p)]: the expected variance of one rollout's reward; ab / ((a+b)(a+b+1))."""
+        """E[p(1-p)]: the expected variance of one rollout's passing; ab / ((a+b)(a+b+1))."""
         total = self.a + self.b
         return self.a * self.b / (total * (total + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction(Beta):
+    """The pass rate of a prompt, and the shape of its rewards (`curriculum.spread`)."""
+
+    pass_tie: float = 1.0
+    fail_tie: float = 1.0
+
+    def mixed(self, group_size: int) -> float:
+        """Probability that the rewards of a group of `group_size` rollouts have a spread."""
+        return float(mixed(self.a, self.b, group_size, self.pass_tie, self.fail_tie))
 
 
 def all_pass(a: Number, b: Number, count: int) -> Number:
@@ -71,12 +83,21 @@ def all_pass(a: Number, b: Number, count: int) -> Number:
     return result
 
 
-def mixed(a: Number, b: Number, group_size: int) -> Number:
-    """P(a group of `group_size` rollouts has passes and fails) = 1 - E[p^G] - E[(1-p)^G]; never
-    negative."""
+def mixed(
+    a: Number,
+    b: Number,
+    group_size: int,
+    pass_tie: Number | float = 1.0,
+    fail_tie: Number | float = 1.0,
+) -> Number:
+    """P(the rewards of a group of `group_size` rollouts have a spread), never negative:
+    1 - E[p^G] s^(G-1) - E[(1-p)^G] t^(G-1), where s and t are the probabilities that two passing,
+    or two failing, rollouts have equal rewards; 1 for rewards of 0 and 1."""
     if group_size < 1:
         raise ValueError(f"a group has at least one rollout, got {group_size}")
-    rest = 1.0 - all_pass(a, b, group_size) - all_pass(b, a, group_size)
+    others = group_size - 1
+    equal_passes = all_pass(a, b, group_size) * pass_tie**others
+    rest: Number = 1.0 - equal_passes - all_pass(b, a, group_size) * fail_tie**others
     return rest * (rest > 0)
 
 

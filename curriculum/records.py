@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from curriculum.posterior import Beta, faded
+from curriculum.spread import rewards_of
 
 PromptState = Literal["active", "retired", "reactivated"]
+EVIDENCE = ("passes", "fails", "rewards", "squares")
+"""Fields of `PromptRecord` that fade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +64,14 @@ class Observation:
     continuation: bool = False
     """Further rollouts of a group that is recorded already. They update the prompt but not its
     difficulty groups."""
+    rewards: tuple[float, ...] = ()
+    """Rewards of the graded rollouts, highest first; none given: 1 for a pass, 0 for a fail."""
 
     def __post_init__(self) -> None:
         if min(self.passes, self.fails, *self.faults.values()) < 0:
             raise ValueError(f"negative counts: {self}")
+        rewards = rewards_of(self.passes, self.fails, self.rewards)
+        object.__setattr__(self, "rewards", rewards)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,11 @@ class PromptRecord:
     state_version: int | None = None
     """Policy version at which the state last changed; None: never."""
     verdict: dict[str, Any] | None = None
+    rewards: float = 0.0
+    """Sum of the rewards of the passes and fails, which fades as they do: the mean reward is
+    rewards / (passes + fails)."""
+    squares: float = 0.0
+    """Sum of their squares: the variance is squares / (passes + fails) less the mean squared."""
 
     @property
     def retired(self) -> bool:
@@ -103,6 +115,13 @@ class PromptRecord:
             return 0.0, 0.0
         versions = version - self.seen_version
         return faded(self.passes, decay, versions), faded(self.fails, decay, versions)
+
+    def reward_sums(self, decay: float, version: int) -> tuple[float, float]:
+        """(rewards, squares), faded as `evidence`."""
+        if self.seen_version is None:
+            return 0.0, 0.0
+        versions = version - self.seen_version
+        return faded(self.rewards, decay, versions), faded(self.squares, decay, versions)
 
     def posterior(self, decay: float, version: int) -> Beta:
         """Posterior of the pass rate at policy `version`: the judge's prior and the prompt's own

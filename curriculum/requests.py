@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from common.faults import CUT_OFF
+from curriculum.spread import rewards_of
 
 Purpose = Literal["group", "pilot", "rest", "probe"]
 
@@ -23,7 +24,7 @@ class RolloutRequest:
 
 @dataclass(frozen=True, slots=True)
 class RolloutResult:
-    """The graded rollouts of one request, as counts."""
+    """The graded rollouts of one request."""
 
     passes: int
     fails: int
@@ -33,6 +34,13 @@ class RolloutResult:
     """Completion tokens generated."""
     cut_off: int = 0
     """Of the fails, those that were cut off and are counted as wrong."""
+    rewards: tuple[float, ...] = ()
+    """Rewards of passes and fails; the passes have the higher ones. None given: 1 for a pass, 0 for
+    a fail."""
+
+    def __post_init__(self) -> None:
+        rewards = rewards_of(self.passes, self.fails, self.rewards)
+        object.__setattr__(self, "rewards", rewards)
 
     @property
     def ungraded(self) -> dict[str, int]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from common.quotas import apportion
 from common.seeds import derive
-from curriculum.candidates import Weigh, WeightedPrompts
+from curriculum.candidates import Estimates, Weigh, WeightedPrompts
 from curriculum.config import Posterior
 from curriculum.pool import Pool
-from curriculum.posterior import Floats, mixed
+from curriculum.posterior import Floats
 
 BAND_SOFTNESS = 0.1
 """Width of the Gaussian falloff outside the band, as a distance in pass rate."""
@@ -75,41 +75,46 @@ def quotas(
 # The names of the next three functions are part of seeds (`probes`): renaming one changes draws.
 
 
-def at_random(a: Floats, b: Floats, age: Floats) -> Floats:
+def at_random(known: Estimates) -> Floats:
     """The same weight for every prompt."""
-    return np.ones_like(a)
+    return np.ones_like(known.a)
 
 
-def by_age(a: Floats, b: Floats, age: Floats) -> Floats:
+def by_age(known: Estimates) -> Floats:
     """Weight by versions since the last rollouts."""
-    return age + 1
+    return known.age + 1
 
 
-def by_uncertainty(a: Floats, b: Floats, age: Floats) -> Floats:
+def by_uncertainty(known: Estimates) -> Floats:
     """Weight by the variance of the posterior."""
+    a, b = known.a, known.b
     total = a + b
     return a * b / (total * total * (total + 1))
 
 
 def usefulness(band: tuple[float, float], group_size: int) -> Weigh:
-    """P(a group is mixed) times 4 E[p (1 - p)] times a preference for the band, between 0 and 1.
+    """P(a group is mixed) times 4 times the expected variance of a reward times a preference for
+    the band, between 0 and 1.
 
-    The preference is 1 where the posterior mean lies inside the band and falls off outside as
-    exp(-(distance / BAND_SOFTNESS)^2 / 2)."""
+    The variance of rewards of 0 and 1 is E[p (1 - p)]. The preference is 1 where the expected pass
+    rate lies inside the band, and falls off outside as exp(-(distance / BAND_SOFTNESS)^2 / 2)."""
     low, high = band
 
-    def weigh(a: Floats, b: Floats, age: Floats) -> Floats:
+    def weigh(known: Estimates) -> Floats:
+        a, b = known.a, known.b
         total = a + b
-        mean, spread = a / total, a * b / (total * (total + 1))
+        mean = a / total
+        spread = np.maximum(a * b / (total * (total + 1)) + known.excess, 0.0)
         distance = np.maximum(np.maximum(low - mean, mean - high), 0.0)
-        return mixed(a, b, group_size) * 4 * spread * np.exp(-((distance / BAND_SOFTNESS) ** 2) / 2)
+        preference = np.exp(-((distance / BAND_SOFTNESS) ** 2) / 2)
+        return known.mixed(group_size) * 4 * spread * preference
 
     return weigh
 
 
 def sharpened(weigh: Weigh) -> Weigh:
     """The weights raised to SHARPNESS, as the draw uses them."""
-    return lambda a, b, age: weigh(a, b, age) ** SHARPNESS
+    return lambda known: weigh(known) ** SHARPNESS
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ def merged(mine: PromptRecord, theirs: PromptRecord, decay: float) -> PromptReco
     seen = max(versions, default=None)
     my_passes, my_fails = mine.evidence(decay, seen or 0)
     their_passes, their_fails = theirs.evidence(decay, seen or 0)
+    my_sums, their_sums = mine.reward_sums(decay, seen or 0), theirs.reward_sums(decay, seen or 0)
     latest = max(
         (mine, theirs),
         key=lambda r: (-1 if r.state_version is None else r.state_version, r.state),
@@ -56,6 +57,8 @@ def merged(mine: PromptRecord, theirs: PromptRecord, decay: float) -> PromptReco
         mine,
         passes=my_passes + their_passes,
         fails=my_fails + their_fails,
+        rewards=my_sums[0] + their_sums[0],
+        squares=my_sums[1] + their_sums[1],
         seen_version=seen,
         drawn=mine.drawn + theirs.drawn,
         faults=added(mine.faults, theirs.faults),

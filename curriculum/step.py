@@ -9,7 +9,7 @@ from curriculum.accounting import GroupCounts
 from curriculum.config import CurriculumConfig
 from curriculum.ledger import Ledger
 from curriculum.pool import Pool
-from curriculum.posterior import Beta
+from curriculum.posterior import Prediction
 from curriculum.requests import RolloutRequest
 from curriculum.select import at_random, draw
 
@@ -67,8 +67,8 @@ class Step:
         yield [RolloutRequest(id, attempts, "probe") for id in ids]
         return {id: self.probe_counts[id] for id in ids}
 
-    def posteriors(self, ids: Sequence[str]) -> list[tuple[str, Beta]]:
-        """Prompts with the current posteriors of their pass rates."""
+    def posteriors(self, ids: Sequence[str]) -> list[tuple[str, Prediction]]:
+        """Prompts with what is foretold of their rewards."""
         return list(zip(ids, self.pool.posteriors(ids, self.version), strict=True)) if ids else []
 
     def is_retired(self, id: str) -> bool:

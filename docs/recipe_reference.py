@@ -108,7 +108,7 @@ class Page:
             self._visit_fields(self._add(section), "", level=3)
         for member in classes:
             tag = tag_field(member)
-            label = f"{group_label}: `{tag}: {tags(member)[0]}`"
+            label = f"{group_label}: `{tag}: {', '.join(tags(member))}`"
             group.kinds.append(label)
             apart = {base for bases in shared.values() for base in bases}
             fields = {
@@ -167,7 +167,7 @@ def sharers_words(models: Classes, classes: Classes) -> str:
     """Which kinds share fields, for the heading."""
     if len(models) == len(classes):
         return "fields of all"
-    return f"fields of {listed([f'`{tags(model)[0]}`' for model in models], 'and')}"
+    return f"fields of {listed([f'`{tag}`' for model in models for tag in tags(model)], 'and')}"
 
 
 def docstring(model: type[BaseModel]) -> str:

@@ -23,6 +23,9 @@ class SuiteConfig(Config):
     `basic_arithmetic` 32)."""
     system: Text | None = None
     """System message for prompts that have none."""
+    pass_at: float = Field(default=1.0, gt=0, le=1)
+    """Reward from which an answer is correct. It is that of the reward's first part; the other
+    parts shape training and are reported."""
 
     @model_validator(mode="before")
     @classmethod

@@ -8,7 +8,9 @@ as it stands; thinking without an end is wrong."""
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from statistics import fmean
 from typing import Any
 
 from common.errors import BadInput
@@ -16,7 +18,7 @@ from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG
 from common.intervals import wilson
 from evals.config import SuiteConfig
 from prompts.schema import Prompt
-from rewards.grade import grade
+from rewards.grader import Grade, Grader
 from rollouts.interface import Rollout, RolloutEngine
 
 UNKNOWN_VERIFIER = "unknown_verifier"
@@ -45,6 +47,20 @@ class Answer:
     """Tokens generated."""
     finish: str | None
     """`stop` or `length`; None for a prompt that was not asked."""
+    reward: float = 0.0
+    """0 to 1; 0 with a fault."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """The reward's parts by label; empty where there is one only."""
+
+    @property
+    def graded(self) -> bool:
+        """Whether the reward says more than `correct` does."""
+        return bool(self.parts) or self.reward not in (0.0, 1.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """The line, without the reward where `correct` says it all."""
+        line = asdict(self)
+        return line if self.graded else {k: line[k] for k in line if k not in ("reward", "parts")}
 
     @property
     def counts(self) -> bool:
@@ -58,23 +74,27 @@ def ask(
     prompts: Sequence[Prompt],
     batch: int,
     asked: Callable[[int], None],
+    grader: Grader,
 ) -> list[Answer]:
     """One answer per prompt, in the prompts' order.
 
     The engine gets `batch` prompts at a time; `asked(count)` is called after each batch. What it
-    raises ends the evaluation.
+    raises ends the evaluation. Slow verifiers grade a batch while the next one is sampled.
     """
     answers: list[Answer] = []
+    graded: list[Callable[[], Answer]] = []
     for start in range(0, len(prompts), batch):
         part = prompts[start : start + batch]
-        answers += _ask_batch(engine, suite, part)
+        new = list(_ask_batch(engine, suite, part, grader))
+        answers += [answer() for answer in graded]
+        graded = new
         asked(len(part))
-    return answers
+    return answers + [answer() for answer in graded]
 
 
 def _ask_batch(
-    engine: RolloutEngine, suite: SuiteConfig, prompts: Sequence[Prompt]
-) -> Iterator[Answer]:
+    engine: RolloutEngine, suite: SuiteConfig, prompts: Sequence[Prompt], grader: Grader
+) -> Iterator[Callable[[], Answer]]:
     encoded = [_encoded(engine, prompt) for prompt in prompts]
     room = engine.max_model_len - suite.answer_length()
     askable = [tokens for tokens in encoded if tokens and len(tokens) <= room]
@@ -90,11 +110,13 @@ def _ask_batch(
     rollouts = iter(groups)
     for prompt, tokens in zip(prompts, encoded, strict=True):
         if not tokens:
-            yield _unasked(suite.name, prompt, NOT_ENCODED)
+            yield partial(_unasked, suite.name, prompt, NOT_ENCODED)
         elif len(tokens) > room:
-            yield _unasked(suite.name, prompt, TOO_LONG)
+            yield partial(_unasked, suite.name, prompt, TOO_LONG)
         else:
-            yield _graded(suite.name, prompt, next(rollouts)[0])
+            rollout = next(rollouts)[0]
+            grade = _begun(grader, prompt, rollout)
+            yield partial(_graded, suite, prompt, rollout, grade)
 
 
 def _encoded(engine: RolloutEngine, prompt: Prompt) -> list[int]:
@@ -107,30 +129,33 @@ def _encoded(engine: RolloutEngine, prompt: Prompt) -> list[int]:
         return []
 
 
-def _graded(suite: str, prompt: Prompt, rollout: Rollout) -> Answer:
-    correct, fault, answer = _grade(prompt, rollout.text)
+def _begun(grader: Grader, prompt: Prompt, rollout: Rollout) -> Callable[[], list[Grade]]:
+    """Begin to grade an answer."""
+    try:
+        return grader.submit(prompt, [rollout.text], [len(rollout.token_ids)])
+    except BadInput as error:
+        _log.warning("prompt %s cannot be graded: %s", prompt.id, error.message)
+        return lambda: [Grade(0.0, UNKNOWN_VERIFIER, None)]
+
+
+def _graded(
+    suite: SuiteConfig, prompt: Prompt, rollout: Rollout, grades: Callable[[], list[Grade]]
+) -> Answer:
+    (grade,) = grades()
     return Answer(
-        suite=suite,
+        suite=suite.name,
         id=prompt.id,
         capability=prompt.capability,
-        correct=correct,
-        fault=fault,
-        answer=answer,
+        correct=grade.passes(suite.pass_at),
+        fault=grade.fault,
+        answer=grade.answer,
         reference=prompt.answer,
         text=rollout.text,
         tokens=len(rollout.token_ids),
         finish=rollout.finish,
+        reward=grade.reward,
+        parts=grade.parts,
     )
-
-
-def _grade(prompt: Prompt, text: str) -> tuple[bool, str | None, str | None]:
-    """(correct, fault, what the verifier read)."""
-    try:
-        result = grade(prompt, text)
-    except BadInput as error:
-        _log.warning("prompt %s cannot be graded: %s", prompt.id, error.message)
-        return False, UNKNOWN_VERIFIER, None
-    return result.correct, result.fault, result.answer
 
 
 def _unasked(suite: str, prompt: Prompt, fault: str) -> Answer:
@@ -165,7 +190,19 @@ def _counts(answers: Sequence[Answer]) -> dict[str, Any]:
         "faults": len(answers) - n,
         "too_long": sum(answer.fault == TOO_LONG for answer in answers),
         "cut_off": sum(answer.finish == "length" or answer.fault == CUT_OFF for answer in answers),
+        **_rewards(graded),
     }
+
+
+def _rewards(answers: Sequence[Answer]) -> dict[str, Any]:
+    """The mean reward and that of each part, where a reward says more than the score does."""
+    if not any(answer.graded for answer in answers):
+        return {}
+    labels = dict.fromkeys(label for answer in answers for label in answer.parts)
+    parts = {
+        label: fmean(one.parts[label] for one in answers if label in one.parts) for label in labels
+    }
+    return {"reward": fmean(one.reward for one in answers), "rewards": parts}
 
 
 def remarks(suite: SuiteConfig, answers: Sequence[Answer], max_model_len: int) -> list[str]:
@@ -208,6 +245,7 @@ def protocol(suites: Sequence[SuiteConfig]) -> dict[str, Any]:
                 "limit": suite.limit,
                 "max_tokens": suite.answer_length(),
                 "system": suite.system,
+                **({} if suite.pass_at == 1.0 else {"pass_at": suite.pass_at}),
             }
             for suite in suites
         },

@@ -1,7 +1,8 @@
 """Grades a finished run's stored answers again with the current verifiers, and counts the
 changes."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from common.errors import BadInput
 from evals.config import SuiteConfig
 from evals.suites import load_suite
 from prompts.schema import Prompt, read_prompts
-from rewards.grade import Grade, grade
+from rewards.grader import Grade, Grader
 
 EXAMPLES = 10
 """Changed answers of a stage that are shown."""
@@ -23,8 +24,11 @@ class StoredAnswer:
 
     prompt: Prompt
     text: str
+    tokens: int
     right: bool
     fault: str | None
+    reward: float | None = None
+    """None where only right or wrong was stored."""
 
 
 def rollouts(folder: Path) -> Iterator[StoredAnswer]:
@@ -33,8 +37,7 @@ def rollouts(folder: Path) -> Iterator[StoredAnswer]:
     for group in GROUPS.read(folder):
         for member in group["members"]:
             if member["finish"] != "length":
-                prompt = prompts[group["prompt_id"]]
-                yield StoredAnswer(prompt, member["text"], member["reward"] >= 1.0, member["fault"])
+                yield _stored(prompts[group["prompt_id"]], member, len(member["token_ids"]))
 
 
 def answers(folder: Path, prompts_folder: Path | None) -> Iterator[StoredAnswer]:
@@ -46,12 +49,22 @@ def answers(folder: Path, prompts_folder: Path | None) -> Iterator[StoredAnswer]
         }
         for row in rows:
             if row["suite"] == suite:
-                yield StoredAnswer(prompts[row["id"]], row["text"], row["correct"], row["fault"])
+                yield _stored(prompts[row["id"]], row, row["tokens"])
 
 
-def regrade(stage: str, stored: Sequence[StoredAnswer]) -> dict[str, Any]:
+def _stored(prompt: Prompt, row: Mapping[str, Any], tokens: int) -> StoredAnswer:
+    """A line of a file; one without a reward says only whether the answer was correct."""
+    if "reward" not in row:
+        return StoredAnswer(prompt, row["text"], tokens, row["correct"], row["fault"])
+    first = row.get("parts", {}).get(prompt.parts[0].label, row["reward"])
+    return StoredAnswer(prompt, row["text"], tokens, first >= 1.0, row["fault"], row["reward"])
+
+
+def regrade(stage: str, stored: Sequence[StoredAnswer], grader: Grader) -> dict[str, Any]:
     """How many of a stage's answers have another grade now, and the first of them."""
-    changed = [(one, now) for one in stored if _differs(one, now := grade(one.prompt, one.text))]
+    begun = [grader.submit(one.prompt, [one.text], [one.tokens]) for one in stored]
+    graded = [(one, grades()[0]) for one, grades in zip(stored, begun, strict=True)]
+    changed = [(one, now) for one, now in graded if _differs(one, now)]
     return {
         "stage": stage,
         "answers": len(stored),
@@ -60,6 +73,7 @@ def regrade(stage: str, stored: Sequence[StoredAnswer]) -> dict[str, Any]:
         "wrong_to_right": sum(one.fault is None and now.correct for one, now in changed),
         "fault_to_graded": sum(one.fault is not None and now.fault is None for one, now in changed),
         "graded_to_fault": sum(one.fault is None and now.fault is not None for one, now in changed),
+        "other_reward": sum(_another_reward(one, now) for one, now in graded),
         "examples": [_example(one, now) for one, now in changed[:EXAMPLES]],
     }
 
@@ -74,6 +88,7 @@ def regrade_table(regraded: dict[str, Any]) -> list[list[str]]:
         "wrong_to_right",
         "fault_to_graded",
         "graded_to_fault",
+        "other_reward",
     ]
     rows = [[str(row[column]) for column in columns] for row in regraded["stages"]]
     return [[column.replace("_", " ") for column in columns], *rows]
@@ -90,6 +105,12 @@ def require_answers(stages: Sequence[Any], name: str) -> None:
 
 def _differs(one: StoredAnswer, now: Grade) -> bool:
     return (one.right, one.fault) != (now.correct, now.fault)
+
+
+def _another_reward(one: StoredAnswer, now: Grade) -> bool:
+    """Whether a stored reward is another one now."""
+    known = one.reward is not None and one.fault is None and now.fault is None
+    return known and not math.isclose(one.reward or 0.0, now.reward, abs_tol=1e-6)
 
 
 def _example(one: StoredAnswer, now: Grade) -> dict[str, Any]:

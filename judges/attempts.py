@@ -21,9 +21,8 @@ from judges.config import AttemptsJudge
 from judges.texts import question, task
 from judges.verdict import RETRIED_FAULTS, UNCACHED_FAULTS, JudgeKind, Reply, Verdict
 from prompts.schema import Prompt
-from rewards.grade import Grade
+from rewards.grader import Grade, Grader, first_part
 
-Grader = Callable[[Prompt, str], Grade]
 _REFUSAL = re.compile(
     r"\W*(i['’]?m sorry|i am sorry|sorry,|i can(?:no|['’])t |(?:i am|i['’]?m) (?:unable|not able)"
     r" |as an ai )",
@@ -37,8 +36,8 @@ class Attempts:
 
     kind: JudgeKind = "attempts"
 
-    def __init__(self, config: AttemptsJudge, backend: Backend, grade: Grader) -> None:
-        self.config, self.backend, self.grade = config, backend, grade
+    def __init__(self, config: AttemptsJudge, backend: Backend, grader: Grader) -> None:
+        self.config, self.backend, self.grader = config, backend, grader
 
     def items(self, prompts: Sequence[Prompt]) -> dict[str, tuple[Prompt, ...]]:
         """The questions by name, each as the prompts that it is about."""
@@ -49,11 +48,12 @@ class Attempts:
         further ones, with another seed."""
         prompts = [prompt for (prompt,) in items]
         completions: list[list[dict[str, Any]]] = [[] for _ in prompts]
-        latest = completions
+        replies: list[list[Reply]] = [[] for _ in prompts]
+        latest = replies
         for round_ in range(self.config.retries + 1):
             requests, places = [], []
             for place, prompt in enumerate(prompts):
-                missing, longer = self._missing(prompt, completions[place], latest[place], round_)
+                missing, longer = self._missing(replies[place], latest[place], round_)
                 if missing:
                     places.append(place)
                     requests.append(self._request(prompt, missing, round_, longer))
@@ -61,27 +61,28 @@ class Attempts:
                 break
             sampled = zip(places, self.backend.sample(requests), strict=True)
             new = self._raw_completions([(prompts[place], samples) for place, samples in sampled])
+            # Twice the length may not fit beside the prompt. Then there was no second attempt.
+            if round_:
+                new = [[raw for raw in raws if raw["fault"] != "too_long"] for raws in new]
             latest = [[] for _ in prompts]
+            if round_ < self.config.retries:
+                mine = [prompts[place] for place in places]
+                for place, graded in zip(places, self._replies(mine, new), strict=True):
+                    latest[place] = graded
+                    replies[place] = replies[place] + graded
             for place, raws in zip(places, new, strict=True):
-                # Twice the length may not fit beside the prompt. Then there was no second attempt.
-                latest[place] = [raw for raw in raws if not (round_ and raw["fault"] == "too_long")]
-                completions[place] = completions[place] + latest[place]
+                completions[place] = completions[place] + raws
         return [{"replies": raws} for raws in completions]
 
     def _missing(
-        self,
-        prompt: Prompt,
-        completions: list[dict[str, Any]],
-        latest: list[dict[str, Any]],
-        round_: int,
+        self, replies: Sequence[Reply], latest: Sequence[Reply], round_: int
     ) -> tuple[int, bool]:
-        """How many completions to request, and whether with twice the length, given the faults of
-        the latest round."""
+        """How many completions to request, and whether with twice the length, given the replies of
+        all rounds and of the latest one."""
         if round_ == 0:
             return self.config.attempts, False
-        faults = [self._reply(prompt, raw).fault for raw in latest]
-        again = [fault for fault in faults if fault in RETRIED_FAULTS]
-        graded = sum(self._reply(prompt, raw).fault is None for raw in completions)
+        again = [reply.fault for reply in latest if reply.fault in RETRIED_FAULTS]
+        graded = sum(reply.fault is None for reply in replies)
         return min(len(again), self.config.attempts - graded), "cut_off" in again
 
     def _request(self, prompt: Prompt, samples: int, round_: int, longer: bool) -> SamplingRequest:
@@ -113,8 +114,37 @@ class Attempts:
                 _add_grade(raw, last_choice(choices))
         return raws
 
-    def _reply(self, prompt: Prompt, raw: Mapping[str, Any]) -> Reply:
-        """A cached completion, graded."""
+    def _replies(
+        self, prompts: Sequence[Prompt], completions: Sequence[Sequence[Mapping[str, Any]]]
+    ) -> list[list[Reply]]:
+        """The cached completions of each prompt, graded: by the first part of its reward, which is
+        the task. Slow verifiers grade many prompts at once."""
+        attempts = [[_finished_text(raw) for raw in raws] for raws in completions]
+        graded = [self._grades(*pair) for pair in zip(prompts, attempts, strict=True)]
+        return [
+            [self._reply(*one) for one in zip(raws, texts, grades(), strict=True)]
+            for raws, texts, grades in zip(completions, attempts, graded, strict=True)
+        ]
+
+    def _grades(
+        self, prompt: Prompt, attempts: Sequence[str | None]
+    ) -> Callable[[], list[Grade | None]]:
+        """Begin to grade attempts; None for those that are not complete, and where the judge
+        grades."""
+        if self.config.graded_by == "judge":
+            return lambda: [None] * len(attempts)
+        finished = self.grader.submit(
+            first_part(prompt), [text for text in attempts if text is not None]
+        )
+
+        def grades() -> list[Grade | None]:
+            given = iter(finished())
+            return [None if text is None else next(given) for text in attempts]
+
+        return grades
+
+    def _reply(self, raw: Mapping[str, Any], attempt: str | None, grade: Grade | None) -> Reply:
+        """A cached completion with its grade."""
         text, finish, tokens, how = raw["text"], raw["finish"], raw["tokens"], raw.get("how", "")
 
         def fault(reason: str) -> Reply:
@@ -125,16 +155,14 @@ class Attempts:
 
         if raw["fault"] is not None:
             return fault(raw["fault"])
-        attempt = _finished_text(raw)
         if attempt is None:
             return fault("cut_off")
-        if self.config.graded_by == "judge":
+        if grade is None:
             if not attempt.strip():
                 return fault("unreadable")
             if raw["right"] <= 0.5 and _REFUSAL.match(attempt):
                 return fault("refused")
             return graded(attempt, raw["right"] > 0.5)
-        grade = self.grade(prompt, attempt)
         if grade.fault is not None:
             return fault(grade.fault)
         if not grade.correct and _REFUSAL.match(attempt):
@@ -146,23 +174,18 @@ class Attempts:
     def verdicts(
         self, prompts: Sequence[Prompt], answers: Mapping[str, dict[str, Any]]
     ) -> list[Verdict]:
-        return [self._verdict(prompt, answers[prompt.id]["replies"]) for prompt in prompts]
+        completions = [answers[prompt.id]["replies"] for prompt in prompts]
+        replies = self._replies(prompts, completions)
+        return [self._verdict(*pair) for pair in zip(prompts, replies, strict=True)]
 
-    def _verdict(self, prompt: Prompt, completions: Sequence[Mapping[str, Any]]) -> Verdict:
-        replies = [self._reply(prompt, raw) for raw in completions]
+    def _verdict(self, prompt: Prompt, replies: list[Reply]) -> Verdict:
         graded = [reply for reply in replies if reply.fault is None]
         if not graded:
             return Verdict(prompt.id, "attempts", replies, None)
         passed = sum(reply.value == 1.0 for reply in graded)
         low, high = beta_interval(passed, len(graded) - passed)
-        return Verdict(
-            prompt.id,
-            "attempts",
-            replies,
-            ease_of(passed, len(graded), self.config.attempts),
-            low,
-            high,
-        )
+        ease = ease_of(passed, len(graded), self.config.attempts)
+        return Verdict(prompt.id, "attempts", replies, ease, low, high)
 
 
 def _raw_completion(completion: Completion) -> dict[str, Any]:

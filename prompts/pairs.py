@@ -13,8 +13,9 @@ from common.errors import BadInput
 from prompts.bad_rows import BadRow, BadRows
 from prompts.conversations import conversation, shown
 from prompts.pair_config import PairFile
+from prompts.parts import NOT_GRADED
 from prompts.records import records, require_rows, where
-from prompts.schema import NOT_GRADED, Prompt, content_id, with_system
+from prompts.schema import Prompt, content_id, with_system
 
 Turns = list[dict[str, str]]
 _TURN = re.compile(r"(?:\A|\n\n)(Human|Assistant):")

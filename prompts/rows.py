@@ -6,9 +6,10 @@ from typing import Any
 from common.errors import BadInput
 from prompts.bad_rows import BadRow, BadRows
 from prompts.config import RowSource
+from prompts.parts import NOT_GRADED
 from prompts.records import records, require_rows, where
 from prompts.row import PromptRow, read_row
-from prompts.schema import NOT_GRADED, Prompt, content_id, with_system
+from prompts.schema import Prompt, content_id, with_system
 from prompts.shape import shaped
 
 

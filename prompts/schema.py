@@ -10,7 +10,7 @@ from typing import Any
 
 from common.errors import BadInput
 from common.fingerprint import fingerprint
-from prompts.parts import RewardPart, read_part
+from prompts.parts import NOT_GRADED, RewardPart, read_part
 
 COLUMNS = (
     "id",
@@ -28,8 +28,6 @@ BATCH = 1 << 14
 """Rows that are written and read at once."""
 ADDED = ("rewards",)
 """Columns that the files of earlier versions lack."""
-NOT_GRADED = "none"
-"""The verifier of a demonstration. Its `answer` is the assistant's last turn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,11 @@
 
 A fault (the verifier crashed or exceeded its time limit) is not a reward of zero."""
 
+from pydantic import ValidationError
+
 from common.errors import BadInput
 from common.faults import CUT_OFF
+from prompts.parts import RewardPart
 from prompts.schema import Prompt
 from rewards.grader import Grade, Grader
 from rewards.interface import BAD_REFERENCE, BadReference
@@ -27,7 +30,7 @@ def check_verifier(name: str) -> None:
 
 def check_prompt(prompt: Prompt, kinds: Kinds = KINDS) -> None:
     """Raise BadInput unless the verifiers of the prompt exist and can grade it."""
-    for part in prompt.parts:
+    for part in _parts(prompt):
         try:
             kind_of(part.verifier, kinds).check(prompt, part)
         except BadInput as error:
@@ -38,6 +41,17 @@ def check_prompt(prompt: Prompt, kinds: Kinds = KINDS) -> None:
                 f" {prompt.answer!r:.80}: it {error.reason}"
             )
             raise BadInput(message, error.remedy) from error
+
+
+def _parts(prompt: Prompt) -> list[RewardPart]:
+    try:
+        return prompt.parts
+    except ValidationError as error:  # a recipe's own parts are valid: a row names the verifier
+        raise BadInput(
+            f"{prompt.named}: the verifier {prompt.verifier!r} needs settings, and a row has none",
+            "leave the verifier out of the rows, and name it with its settings in the source's"
+            " `rewards`",
+        ) from error
 
 
 def reference_problem(prompt: Prompt) -> tuple[str, str]:

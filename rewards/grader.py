@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from types import TracebackType
 from typing import Self
@@ -40,12 +40,18 @@ class Grade:
 
     @property
     def correct(self) -> bool:
-        """Full reward: partial credit is not correct."""
+        """Full reward of the first part, which is the task; partial credit is not correct, and the
+        other parts shape training."""
         return self.passes(1.0)
 
+    @property
+    def first(self) -> float:
+        """The reward of the first part."""
+        return next(iter(self.parts.values()), self.reward)
+
     def passes(self, threshold: float) -> bool:
-        """Whether the answer was graded, with a reward of at least `threshold`."""
-        return self.fault is None and self.reward >= threshold
+        """Whether the answer was graded, and the first part gives it at least `threshold`."""
+        return self.fault is None and self.first >= threshold
 
 
 class Grader:
@@ -56,6 +62,7 @@ class Grader:
         self._kinds, self._resources = kinds, resources or Resources()
         self._open: dict[str, OpenVerifier] = {}
         self._opening = Lock()
+        self._closed = False
         self._threads: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -75,27 +82,19 @@ class Grader:
 
     def prepare(self, prompts: Iterable[Prompt]) -> None:
         """Open every verifier that the prompts need. BadInput where one cannot be opened."""
-        for prompt in prompts:
+        for prompt in distinct(prompts):
             for part in prompt.parts:
                 self._opened(part)
 
     def submit(
         self, prompt: Prompt, completions: Sequence[str], tokens: Sequence[int] | None = None
     ) -> Callable[[], list[Grade]]:
-        """Begin to grade a group; the result waits for the grades. Where no verifier is slow, they
-        are there at once, computed in this thread."""
-        if not any(kind_of(part.verifier, self._kinds).slow for part in prompt.parts):
-            grades = self.group(prompt, completions, tokens)
-            return lambda: grades
-        self._threads = self._threads or ThreadPoolExecutor(AT_ONCE, thread_name_prefix="grader")
-        future: Future[list[Grade]] = self._threads.submit(self.group, prompt, completions, tokens)
-        return future.result
+        """Begin to grade a group; the result waits for the grades.
 
-    def group(
-        self, prompt: Prompt, completions: Sequence[str], tokens: Sequence[int] | None = None
-    ) -> list[Grade]:
-        """The grades of completions of one prompt, which may hold thinking; `tokens` are their
-        lengths. Raises only BadInput: for an unknown verifier, or one that cannot be opened."""
+        `completions` may hold thinking; `tokens` are their lengths. Slow verifiers grade beside
+        this thread, the others at once and in it: only the main thread has a time limit. Raises
+        BadInput for an unknown verifier, or one that cannot be opened; the result raises
+        nothing."""
         lengths = tokens if tokens is not None else [None] * len(completions)
         texts = [_without_thinking(prompt, completion) for completion in completions]
         answers = [
@@ -103,11 +102,25 @@ class Grader:
             for text, length in zip(texts, lengths, strict=True)
             if text is not None
         ]
-        graded = iter(self._answers(prompt, answers) if answers else [])
-        return [Grade(0.0, CUT_OFF, None) if text is None else next(graded) for text in texts]
+        parts = prompt.parts if answers else []
+        columns = [self._begun(prompt, part, answers) for part in parts]
+
+        def grades() -> list[Grade]:
+            rows = zip(*[column() for column in columns], strict=True)
+            graded = (_combined(parts, results) for results in rows)
+            return [Grade(0.0, CUT_OFF, None) if text is None else next(graded) for text in texts]
+
+        return grades
+
+    def group(
+        self, prompt: Prompt, completions: Sequence[str], tokens: Sequence[int] | None = None
+    ) -> list[Grade]:
+        """The grades of completions of one prompt; as `submit`, and waits."""
+        return self.submit(prompt, completions, tokens)()
 
     def close(self) -> None:
         """End what was opened; groups that are being graded are waited for."""
+        self._closed = True
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=True)
         self._threads = None
@@ -115,28 +128,58 @@ class Grader:
             verifier.close()
         self._open.clear()
 
-    def _answers(self, prompt: Prompt, answers: Sequence[Answer]) -> list[Grade]:
-        parts = prompt.parts
-        columns = [self._part(prompt, part, answers) for part in parts]
-        return [_combined(parts, results) for results in zip(*columns, strict=True)]
-
-    def _part(self, prompt: Prompt, part: RewardPart, answers: Sequence[Answer]) -> list[Result]:
+    def _begun(
+        self, prompt: Prompt, part: RewardPart, answers: Sequence[Answer]
+    ) -> Callable[[], list[Result]]:
+        """The results of one part, or a function that waits for them."""
         verifier = self._opened(part)
-        try:
-            results = verifier.grade(prompt, answers)
-        except Exception:  # a mistake in a verifier ends no run: the answers count as ungraded
-            _log.warning("verifier %s crashed on %s", part.verifier, prompt.named, exc_info=True)
-            return [Result(fault="verifier_crash")] * len(answers)
-        assert len(results) == len(answers), f"{part.verifier}: {len(results)} results"
-        return results
+        if not kind_of(part.verifier, self._kinds).slow:
+            results = _results(verifier, prompt, part, answers)
+            return lambda: results
+        self._threads = self._threads or ThreadPoolExecutor(AT_ONCE, thread_name_prefix="grader")
+        future: Future[list[Result]] = self._threads.submit(
+            _results, verifier, prompt, part, answers
+        )
+        return future.result
 
     def _opened(self, part: RewardPart) -> OpenVerifier:
         key = json.dumps(part.stored(), sort_keys=True)
         with self._opening:
+            # A step that is collected in the background may outlive its stage.
+            if self._closed:
+                raise RuntimeError("the grader is closed")
             if key not in self._open:
                 kind = kind_of(part.verifier, self._kinds)
                 self._open[key] = kind.open(part, self._resources)
             return self._open[key]
+
+
+def first_part(prompt: Prompt) -> Prompt:
+    """The prompt with the first part of its reward alone, which is the task."""
+    return replace(prompt, rewards=prompt.rewards[:1])
+
+
+def distinct(prompts: Iterable[Prompt]) -> list[Prompt]:
+    """The first prompt of each reward that the prompts have."""
+    first: dict[str, Prompt] = {}
+    for prompt in prompts:
+        first.setdefault(json.dumps([prompt.verifier, prompt.rewards]), prompt)
+    return list(first.values())
+
+
+def _results(
+    verifier: OpenVerifier, prompt: Prompt, part: RewardPart, answers: Sequence[Answer]
+) -> list[Result]:
+    try:
+        results = verifier.grade(prompt, answers)
+        if len(results) != len(answers):
+            raise ValueError(f"{len(results)} results of {len(answers)} answers")
+        if wrong := [one for one in results if one.fault is None and not 0 <= one.reward <= 1]:
+            raise ValueError(f"a reward is from 0 to 1, got {wrong[0].reward}")
+    except Exception:  # a mistake in a verifier ends no run: the answers count as ungraded
+        _log.warning("verifier %s crashed on %s", part.verifier, prompt.named, exc_info=True)
+        return [Result(fault="verifier_crash")] * len(answers)
+    return results
 
 
 def _without_thinking(prompt: Prompt, completion: str) -> str | None:

@@ -5,15 +5,18 @@
 from collections.abc import Mapping
 
 from common.errors import BadInput
-from prompts.schema import NOT_GRADED
+from prompts.parts import NOT_GRADED
 from rewards.interface import Verifier
-from rewards.plain import Plain
+from rewards.length import Length
+from rewards.plain import Plain, ReasoningGym
 from rewards.ungraded import Ungraded
 from rewards.verifiers import VERIFIERS
 
 Kinds = Mapping[str, Verifier]
 KINDS: dict[str, Verifier] = {
     **{name: Plain(name) for name in VERIFIERS},
+    "reasoning_gym": ReasoningGym(),
+    "length": Length(),
     NOT_GRADED: Ungraded(),
 }
 

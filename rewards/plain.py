@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
-from prompts.parts import RewardPart
+from prompts.parts import ReasoningGymPart, RewardPart
 from prompts.schema import Prompt
 from rewards.interface import (
     BAD_REFERENCE,
@@ -62,3 +63,21 @@ class Plain(Verifier, OpenVerifier):
             _log.warning("verifier %s crashed on %s", self.name, prompt.named, exc_info=True)
             return Result(fault="verifier_crash")
         return Result(min(1.0, max(0.0, reward)), read)
+
+
+class ReasoningGym(Plain):
+    """The scorers of reasoning-gym, with partial credit if the part asks for it."""
+
+    def __init__(self, partial: bool = False) -> None:
+        super().__init__("reasoning_gym")
+        self.partial = partial
+
+    def open(self, part: RewardPart, resources: Resources) -> OpenVerifier:
+        assert isinstance(part, ReasoningGymPart)
+        return ReasoningGym(part.partial)
+
+    def grade(self, prompt: Prompt, answers: Sequence[Answer]) -> list[Result]:
+        results = super().grade(prompt, answers)
+        if self.partial:
+            return results
+        return [replace(result, reward=float(result.reward >= 1.0)) for result in results]

@@ -48,8 +48,8 @@ PIPELINE_ALSO = {
     "models.presets",
     "models.sizes",
     "prompts.config",
+    "prompts.parts",
     "prompts.shards",
-    "rewards.kinds",
     "rollouts.config",
     "rollouts.heads",
 }

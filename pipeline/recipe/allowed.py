@@ -87,16 +87,15 @@ def tags(model: type[BaseModel]) -> list[Any]:
 
 
 def tag_field(model: type[BaseModel]) -> str:
-    """The name of the discriminator: the field whose type is a literal with one value."""
-    annotations = {name: field.annotation for name, field in model.model_fields.items()}
-    return next(
-        (
-            n
-            for n, kind in annotations.items()
-            if get_origin(kind) is Literal and len(get_args(kind)) == 1
-        ),
-        "",
-    )
+    """The name of the discriminator: the field whose type is a literal with one value, or else a
+    required literal."""
+    literals = {
+        name: len(get_args(field.annotation)) > 1
+        for name, field in model.model_fields.items()
+        if get_origin(field.annotation) is Literal
+        and (len(get_args(field.annotation)) == 1 or field.is_required())
+    }
+    return min(literals, key=lambda name: literals[name], default="")
 
 
 def describe(slot: Slot) -> str:

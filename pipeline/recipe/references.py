@@ -7,6 +7,7 @@ settings are for stages that read them."""
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any
 
 from common.artifacts import CHECKPOINT, Artifact
@@ -15,10 +16,11 @@ from models.sizes import dimensions_of
 from pipeline.recipe.declared import Declared, declared, execution_path
 from pipeline.recipe.problems import Problem, nearest
 from pipeline.recipe.schema import Recipe
-from pipeline.recipe.yaml_lines import DataPath
-from rewards.kinds import KINDS
+from pipeline.recipe.yaml_lines import DataPath, dotted
+from prompts.parts import NAMES, NOT_GRADED, LengthPart, needed_settings
 from stages.declaration import BASE, PROMPTS_STAGE
 from stages.evaluate.config import PREFIX, EvaluateStage
+from stages.questions import RollQuestion
 
 Produced = Mapping[str, tuple[Artifact, ...] | None]
 """Stage id to the artifacts that it produces; None if unknown."""
@@ -30,6 +32,7 @@ def reference_problems(recipe: Recipe) -> list[Problem]:
     """Every reference in `recipe` that does not hold."""
     return [
         *_verifier_problems(recipe),
+        *_length_problems(recipe),
         *_id_problems(recipe),
         *_input_problems(recipe),
         *_evaluation_problems(recipe),
@@ -39,13 +42,40 @@ def reference_problems(recipe: Recipe) -> list[Problem]:
 
 
 def _verifier_problems(recipe: Recipe) -> Iterator[Problem]:
-    """Sources whose verifier does not exist."""
+    """Sources whose verifier does not exist, or cannot be used without settings."""
     for index, source in enumerate(recipe.prompts):
-        name = getattr(source, "verifier", None)
-        if name is not None and name not in KINDS:
-            message = f"no verifier is named {name!r}"
-            path = ("prompts", index, "verifier")
-            yield Problem(path, message, nearest(name, sorted(KINDS)))
+        name, path = getattr(source, "verifier", None), ("prompts", index, "verifier")
+        if name is None or name == NOT_GRADED:
+            continue
+        if name not in NAMES:
+            yield Problem(path, f"no verifier is named {name!r}", nearest(name, sorted(NAMES)))
+        elif needed := needed_settings(name):
+            settings = "".join(f", {field}: ..." for field in needed)
+            message = f"the verifier {name!r} needs {' and '.join(needed)}"
+            yield Problem(path, message, f"write `rewards: [{{verifier: {name}{settings}}}]`")
+
+
+def _length_problems(recipe: Recipe) -> Iterator[Problem]:
+    """Penalties of length that begin where a stage cuts its rollouts off, and so never act."""
+    rolled = [
+        question
+        for stage in declared(recipe)
+        for question in stage.config.questions(dotted(stage.place), recipe.seed)
+        if isinstance(question, RollQuestion) and question.ends_the_run
+    ]
+    penalties = [
+        (("prompts", index, "rewards", place, "limit"), part)
+        for index, source in enumerate(recipe.prompts)
+        for place, part in enumerate(source.rewards)
+        if isinstance(part, LengthPart)
+    ]
+    for (path, part), stage in product(penalties, rolled):
+        if part.limit >= stage.max_tokens:
+            message = (
+                f"the penalty never acts: it begins after {part.limit} tokens, and {stage.id!r}"
+                f" cuts its rollouts off at {stage.max_tokens} (max_tokens)"
+            )
+            yield Problem(path, message, "lower limit, or raise the stage's max_tokens")
 
 
 def _id_problems(recipe: Recipe) -> Iterator[Problem]:

@@ -49,6 +49,8 @@ class DpoStage(TrainingStage):
     max_length_ratio: float = Field(default=2.0, ge=1)
     """Largest ratio between the lengths in tokens of the chosen and the rejected answer of a pair
     from a stage. Pairs of files are taken as they are."""
+    min_margin: float = Field(default=0.5, gt=0, le=1)
+    """Smallest difference between the rewards of a pair's chosen and rejected answer."""
     batch_size: int = Field(default=16, ge=1)
     """Pairs per optimiser step."""
     beta: float = Field(default=0.1, gt=0)

@@ -90,14 +90,14 @@ def _add_mined(
 ) -> list[RunFailed]:
     """Add the pairs of an RL stage; why there is none, if so."""
     groups = read_groups(GROUPS.path(folder))
-    pairs = mine(groups, quota, config.max_length_ratio, seed)
+    pairs = mine(groups, quota, config.max_length_ratio, seed, config.min_margin)
     messages = {prompt.id: prompt.messages for prompt in read_prompts(PROMPTS.path(folder))}
     for pair in pairs:
         result.add(_mined_example(pair, messages), f"prompt {pair.prompt_id}", asdict(pair))
     result.origins[stage] = {"trained": len(pairs)}
     if pairs:
         return []
-    why, remedy = why_none(groups)
+    why, remedy = why_none(groups, config.min_margin)
     return [RunFailed(f"no pair in {len(groups)} groups of stage {stage!r}: {why}", remedy)]
 
 

@@ -1,13 +1,17 @@
-"""Preference pairs from the RL stage's own groups: a verified right answer against a wrong one to
-the same prompt, of similar length."""
+"""Preference pairs from the RL stage's own groups: two answers to one prompt, of similar length,
+the chosen one with the clearly higher reward. Of rewards of 0 and 1: right against wrong."""
 
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from common.faults import CUT_OFF, counted, main_fault, remedy_of
+
+MIN_MARGIN = 0.5
+"""Smallest difference between the rewards of a pair's answers, unless a recipe says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +29,29 @@ class Pair:
 
 
 def mine(
-    groups: Iterable[dict[str, Any]], max_pairs: int, max_length_ratio: float, seed: int
+    groups: Iterable[dict[str, Any]],
+    max_pairs: int,
+    max_length_ratio: float,
+    seed: int,
+    min_margin: float = MIN_MARGIN,
 ) -> list[Pair]:
     """At most one pair per prompt, from its newest group that has one; the newest pairs first, ties
     by seed.
 
-    Rollouts with a fault (cut off, verifier crash) are neither right nor wrong and make no pair.
+    Rollouts with a fault (cut off, verifier crash) have no reward and make no pair.
     """
     newest: dict[str, Pair] = {}
     for group in sorted(groups, key=lambda group: -group["step"]):
-        if group["prompt_id"] not in newest and (pair := _pair(group, max_length_ratio, seed)):
+        if group["prompt_id"] not in newest and (
+            pair := _pair(group, max_length_ratio, seed, min_margin)
+        ):
             newest[group["prompt_id"]] = pair
     shuffled = sorted(newest.values(), key=lambda pair: pair.prompt_id)
     random.Random(seed).shuffle(shuffled)
     return sorted(shuffled, key=lambda pair: -pair.step)[:max_pairs]
 
 
-def why_none(groups: Sequence[dict[str, Any]]) -> tuple[str, str]:
+def why_none(groups: Sequence[dict[str, Any]], min_margin: float = MIN_MARGIN) -> tuple[str, str]:
     """Why no group has a pair, and what to do about it."""
     members = [member for group in groups for member in group["members"]]
     faults = Counter(
@@ -54,35 +64,46 @@ def why_none(groups: Sequence[dict[str, Any]]) -> tuple[str, str]:
             f"{faults.total()} of {len(members)} answers could not be graded ({counted(faults)})",
             remedy_of(reason),
         )
-    both = sum(
-        len({m["reward"] for m in group["members"] if m["fault"] is None} & {0.0, 1.0}) == 2
+    spreads = [
+        max(rewards) - min(rewards)
         for group in groups
-    )
-    if both:
+        if (rewards := [m["reward"] for m in group["members"] if m["fault"] is None])
+    ]
+    apart = sum(spread >= min_margin for spread in spreads)
+    if apart:
         return (
-            f"in the {both} that have a right and a wrong answer their lengths differ too much",
+            f"in the {apart} that have answers with rewards {min_margin:g} apart their lengths"
+            " differ too much",
             "raise max_length_ratio",
         )
-    return "none has a right and a wrong answer", "train RL on prompts of medium difficulty"
+    largest = max(spreads, default=0.0)
+    if largest > 0:
+        return (
+            f"none has answers whose rewards are {min_margin:g} apart; the largest difference is"
+            f" {largest:.2g}",
+            "lower min_margin",
+        )
+    return "none has answers with different rewards", "train RL on prompts of medium difficulty"
 
 
-def _pair(group: dict[str, Any], max_length_ratio: float, seed: int) -> Pair | None:
-    """The right and the wrong answer of the group that are closest in length, if they are close
-    enough."""
-    members = [member for member in group["members"] if member["fault"] is None]
-    right = {
-        member["text"]: len(member["token_ids"]) for member in members if member["reward"] == 1.0
-    }
-    wrong = {
-        member["text"]: len(member["token_ids"]) for member in members if member["reward"] == 0.0
+def _pair(
+    group: dict[str, Any], max_length_ratio: float, seed: int, min_margin: float
+) -> Pair | None:
+    """The two answers of the group whose rewards are furthest apart, of those the two closest in
+    length; None if no two are far enough apart in reward and close enough in length."""
+    answers = {
+        (member["text"], member["reward"]): len(member["token_ids"])
+        for member in group["members"]
+        if member["fault"] is None
     }
     candidates = [
-        (max(a, b) / max(1, min(a, b)), chosen, rejected)
-        for chosen, a in right.items()
-        for rejected, b in wrong.items()
+        (high - low, max(a, b) / max(1, min(a, b)), chosen, rejected)
+        for ((chosen, high), a), ((rejected, low), b) in product(answers.items(), repeat=2)
+        if high - low >= min_margin
     ]
     random.Random(f"{seed}:{group['prompt_id']}").shuffle(candidates)
-    ratio, chosen, rejected = min(candidates, key=lambda c: c[0], default=(float("inf"), "", ""))
-    if ratio > max_length_ratio:
+    fitting = [one for one in candidates if one[1] <= max_length_ratio]
+    if not fitting:
         return None
+    _, _, chosen, rejected = min(fitting, key=lambda one: (-one[0], one[1]))
     return Pair(group["prompt_id"], chosen, rejected, group["step"], group["system"])

@@ -1,7 +1,6 @@
 """Evaluate a checkpoint on the recipe's suites: every answer and every score."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from common.artifacts import ANSWERS, CHECKPOINT, RESULTS
@@ -11,7 +10,9 @@ from evals.config import SuiteConfig
 from evals.protocol import Answer, ask, protocol, remarks, summary
 from evals.suites import load_suite
 from prompts.schema import Prompt
+from rewards.grader import Grader
 from stages.evaluate.config import EvaluateStage
+from stages.grading import open_grader
 
 BATCHES = 2
 """Prompts per call of the engine, in multiples of the sequences that it decodes together."""
@@ -26,8 +27,12 @@ def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs
     """
     _require_names(config.suites)
     loaded = [(suite, load_suite(suite, inputs.get("prompts"))) for suite in config.suites]
-    answers = _answers(config, CHECKPOINT.path(inputs["checkpoint"]), loaded, context)
-    ANSWERS.write(context.folder, (asdict(one) for part in answers.values() for one in part))
+    with open_grader(context) as grader:
+        for _, prompts in loaded:
+            grader.prepare(prompts)
+        checkpoint = CHECKPOINT.path(inputs["checkpoint"])
+        answers = _answers(config, checkpoint, loaded, grader, context)
+    ANSWERS.write(context.folder, (one.to_json() for part in answers.values() for one in part))
     for suite in config.suites:
         for remark in remarks(suite, answers[suite.name], config.rollouts.max_model_len):
             context.note(remark)
@@ -41,7 +46,11 @@ def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs
 
 
 def _answers(
-    config: EvaluateStage, checkpoint: Path, loaded: Loaded, context: StageContext
+    config: EvaluateStage,
+    checkpoint: Path,
+    loaded: Loaded,
+    grader: Grader,
+    context: StageContext,
 ) -> dict[str, list[Answer]]:
     """Answers by suite."""
     from rollouts.start import start_engine
@@ -50,7 +59,10 @@ def _answers(
     try:
         asked = _reporter(context, loaded)
         batch = BATCHES * context.execution.max_num_seqs
-        return {suite.name: ask(engine, suite, prompts, batch, asked) for suite, prompts in loaded}
+        return {
+            suite.name: ask(engine, suite, prompts, batch, asked, grader)
+            for suite, prompts in loaded
+        }
     finally:
         engine.close()
 

@@ -17,7 +17,7 @@ from judges.filtering import Decision
 from judges.verdict import Verdict
 from prompts.sample import sample
 from prompts.schema import Prompt
-from rewards.grade import grade
+from rewards.grader import Grader, first_part
 from stages.judge_filter.backends import LazyBackend
 from stages.judge_filter.config import AuditConfig, JudgeFilterStage
 
@@ -36,7 +36,11 @@ def holdout(
 
 
 def measured_rates(
-    chosen: Sequence[Prompt], config: AuditConfig, policy: Path, context: StageContext
+    chosen: Sequence[Prompt],
+    config: AuditConfig,
+    policy: Path,
+    grader: Grader,
+    context: StageContext,
 ) -> Rates:
     """The policy's rates on the chosen prompts. A cut-off attempt counts neither as passed nor as
     graded, as RL masks it."""
@@ -52,13 +56,17 @@ def measured_rates(
 
     backend = LazyBackend(open_engine)
     try:
-        return rates_of(chosen, config, backend, context)
+        return rates_of(chosen, config, backend, grader, context)
     finally:
         backend.close()
 
 
 def rates_of(
-    chosen: Sequence[Prompt], config: AuditConfig, backend: Backend, context: StageContext
+    chosen: Sequence[Prompt],
+    config: AuditConfig,
+    backend: Backend,
+    grader: Grader,
+    context: StageContext,
 ) -> Rates:
     """The rates of `backend` on the chosen prompts, AT_ONCE of them at a time.
 
@@ -77,14 +85,14 @@ def rates_of(
                 f"stopped with {start} of {len(chosen)} prompts audited",
                 "run the same command again",
             )
-        rates |= _attempted(part, config, backend, context.seed)
+        rates |= _attempted(part, config, backend, grader, context.seed)
         write_json(path, rates)
         context.progress(start + len(part), len(chosen), unit="prompt")
     return {id: (passes, graded) for id, (passes, graded) in rates.items()}
 
 
 def _attempted(
-    prompts: Sequence[Prompt], config: AuditConfig, backend: Backend, seed: int
+    prompts: Sequence[Prompt], config: AuditConfig, backend: Backend, grader: Grader, seed: int
 ) -> dict[str, tuple[int, int]]:
     requests = [
         SamplingRequest(
@@ -96,11 +104,14 @@ def _attempted(
         )
         for prompt in prompts
     ]
-    rates = {}
+    grades = {}
     for prompt, completions in zip(prompts, backend.sample(requests), strict=True):
-        grades = [grade(prompt, one.text) for one in completions if one.finish == "stop"]
-        graded = [one for one in grades if one.fault is None]
-        rates[prompt.id] = sum(one.correct for one in graded), len(graded)
+        ended = [one.text for one in completions if one.finish == "stop"]
+        grades[prompt.id] = grader.submit(first_part(prompt), ended)
+    rates = {}
+    for id, given in grades.items():
+        graded = [one for one in given() if one.fault is None]
+        rates[id] = sum(one.correct for one in graded), len(graded)
     return rates
 
 

@@ -23,7 +23,7 @@ from judges.pairwise import Pairwise
 from judges.rubric import Rubric
 from models.packaged import cache_folder, resolve_dense
 from prompts.schema import Prompt
-from rewards.grade import grade
+from rewards.grader import Grader
 
 VERDICTS = "verdicts.sqlite"
 """File name of the verdict cache, in the folder of the converted models."""
@@ -84,10 +84,10 @@ def backend_of(
     return LazyBackend(open_engine), {"weights": cache.folder_sum(folder)}
 
 
-def judge_of(config: JudgeConfig, backend: Backend) -> Judge:
+def judge_of(config: JudgeConfig, backend: Backend, grader: Grader) -> Judge:
     """The judge of a config, whose replies come from `backend`."""
     if isinstance(config, AttemptsJudge):
-        return Attempts(config, backend, grade)
+        return Attempts(config, backend, grader)
     if isinstance(config, RubricJudge):
         return Rubric(config, backend)
     return Pairwise(config, backend)

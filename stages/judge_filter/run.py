@@ -26,7 +26,9 @@ from judges.filtering import (
 from judges.verdict import UNCACHED_FAULTS, endpoint_quote, faults_of
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts, write_prompts
-from stages.judge_filter.audit import audits, holdout, measured_rates
+from rewards.grader import Grader, first_part
+from stages.grading import open_grader
+from stages.judge_filter.audit import Rates, audits, holdout, measured_rates
 from stages.judge_filter.backends import backend_of, cache_path, judge_of
 from stages.judge_filter.config import JudgeFilterStage
 from stages.judge_filter.judged_prompts import (
@@ -50,15 +52,19 @@ def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outp
     sizes = Counter(prompt.capability for prompt in prompts)
     drop_counts(sizes, settings)  # raises for impossible settings before a judge is asked
     _refuse_unused_examples(config.judges, sizes)
-    with Cache(cache_path()) as cache:
-        judges, results, ties = _ask_all(config, prompts, settings, cache, context)
-    verdicts = [result.verdicts for result in results]
-    judged = judged_prompts(prompts, verdicts, config.broken_agreement, ties)
-    decisions = drop_easiest(judged, settings)
+    with Cache(cache_path()) as cache, open_grader(context) as grader:
+        if config.audit or any(map(_needs_verifiers, config.judges)):
+            grader.prepare(map(first_part, prompts))
+        judges, results, ties = _ask_all(config, prompts, settings, cache, grader, context)
+        verdicts = [result.verdicts for result in results]
+        judged = judged_prompts(prompts, verdicts, config.broken_agreement, ties)
+        decisions = drop_easiest(judged, settings)
+        rates: Rates = {}
+        if config.audit:
+            chosen = holdout(prompts, decisions, config.audit, context.seed)
+            rates = measured_rates(chosen, config.audit, inputs["policy"], grader, context)
     audited: list[Audit] = []
     if config.audit:
-        chosen = holdout(prompts, decisions, config.audit, context.seed)
-        rates = measured_rates(chosen, config.audit, inputs["policy"], context)
         audited = audits(judges, verdicts, decisions, rates, config, derive(context.seed, "audit"))
         AUDIT.write(context.folder, [audit.to_json() for audit in audited])
         for audit in audited:
@@ -68,6 +74,10 @@ def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outp
         context.note(sentence)
     metrics = metrics_of(config, results, decisions, audited)
     return Outputs(metrics=metrics, tokens_generated=sum(result.tokens for result in results))
+
+
+def _needs_verifiers(judge: JudgeConfig) -> bool:
+    return judge.kind == "attempts" and judge.graded_by == "verifier"
 
 
 def _refuse_unused_examples(judges: Sequence[JudgeConfig], capabilities: Iterable[str]) -> None:
@@ -87,6 +97,7 @@ def _ask_all(
     prompts: Sequence[Prompt],
     settings: FilterSettings,
     cache: Cache,
+    grader: Grader,
     context: StageContext,
 ) -> tuple[list[Judge], list[JudgingResult], dict[str, Likelihood]]:
     """Every judge with its verdicts, and the first judge's likelihoods of the reference answers of
@@ -101,7 +112,7 @@ def _ask_all(
         monitor = BackendMonitor(context.note, context.stop_requested)
         backend, identity = backend_of(judge_config, cache, context, monitor)
         try:
-            judge = judge_of(judge_config, backend)
+            judge = judge_of(judge_config, backend, grader)
             session = JudgeSession(
                 cache,
                 identity,

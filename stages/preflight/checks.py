@@ -15,7 +15,10 @@ from models.probes import OTHER, Roles, role_names, roles_of, unrenderable, wron
 from prompts.pairs import load_pairs
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts
+from rewards.grader import distinct
+from rewards.kinds import kind_of
 from stages.declaration import PROMPTS_STAGE
+from stages.grading import ALL
 from stages.preflight.chats import (
     StageChats,
     judge_chats,
@@ -74,6 +77,7 @@ class Preflight:
         self._checked_endings: set[tuple[str, bool]] = set()
         self._renderable: dict[tuple[str, Roles], bool] = {}
         self._check_capabilities()
+        self._check_verifiers()
 
     def ask(self, ask: Question) -> None:
         match ask:
@@ -126,6 +130,16 @@ class Preflight:
             )
             remedy = "add prompts of that capability, or give its source `held_out: 0`"
             self.problems.append(PromptProblem("prompts", message, remedy))
+
+    def _check_verifiers(self) -> None:
+        """What verifiers need must be there: tools, files, services."""
+        for prompt in distinct([*self._prompts_of[PROMPTS_STAGE], *self._held_out]):
+            for part in prompt.parts:
+                try:
+                    kind_of(part.verifier, ALL).require(part)
+                except BadInput as error:
+                    message = f"verifier {part.label} of {prompt.named}: {error.message}"
+                    self.problems.append(PromptProblem("prompts", message, error.remedy))
 
     def _check_filter(self, ask: FilterQuestion) -> None:
         """A prompt that fits no judge is not judged, so no later stage gets it."""

@@ -19,7 +19,10 @@ from prompts.room import TooLong, drop_too_long
 from prompts.schema import Prompt, write_prompts
 from prompts.sources import load_source
 from prompts.split import split
-from rewards.grade import check_prompt, grade
+from rewards.grade import check_prompt
+from rewards.grader import Grader, first_part
+from rewards.kinds import kind_of
+from stages.grading import ALL, open_grader
 from stages.prompts.config import PromptsStage
 from stages.prompts.summary import metrics_of, note_dropped
 
@@ -41,7 +44,8 @@ def run(config: PromptsStage, inputs: Inputs, context: StageContext) -> Outputs:
     result, evaluation = split(loaded, context.seed), packaged_prompts()
     kept, findings = decontaminate(result.training, evaluation)
     _refuse_emptied([prompts for prompts, _ in loaded], kept, findings)
-    contradicting = contradictions([*kept, *result.held_out], _accepts)
+    with open_grader(context) as grader:
+        contradicting = contradictions([*kept, *result.held_out], partial(_accepts, grader))
     result = replace(result, training=kept)
     for sentence in bad_rows.notes():
         context.note(sentence)
@@ -124,7 +128,7 @@ def _check(prompts: Sequence[Prompt]) -> None:
     refused: list[BadInput] = []
     for prompt in prompts:
         try:
-            check_prompt(prompt)
+            check_prompt(prompt, ALL)
         except BadInput as error:
             refused.append(error)
     if refused:
@@ -136,12 +140,13 @@ def _check(prompts: Sequence[Prompt]) -> None:
         )
 
 
-def _accepts(prompt: Prompt, answer: str) -> bool:
-    """Whether the prompt's verifier accepts the answer. A fault of the verifier counts as
-    accepted, and so does every answer of a demonstration: there may be many good ones."""
-    if prompt.is_demonstration:
+def _accepts(grader: Grader, prompt: Prompt, answer: str) -> bool:
+    """Whether the prompt's verifier accepts the answer. A fault of the verifier counts as accepted,
+    and so does the answer to a slow one: gathering prompts starts no model and runs no code. A
+    demonstration may have many good answers."""
+    if prompt.is_demonstration or kind_of(prompt.verifier, ALL).slow:
         return True
-    graded = grade(prompt, answer)
+    graded = grader(first_part(prompt), answer)
     return graded.correct or graded.fault is not None
 
 

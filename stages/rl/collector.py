@@ -14,7 +14,7 @@ from curriculum.plots import PREFIX
 from curriculum.requests import RolloutRequest, RolloutResult
 from curriculum.stage_start import FIRST_VERSION
 from prompts.schema import Prompt
-from rewards.grade import Grade
+from rewards.grader import Grade, Grader
 from rollouts.interface import Rollout, RolloutEngine
 from stages.rl.config import RlStage
 from stages.rl.encoding import PromptEncoder
@@ -26,6 +26,8 @@ CHUNK = 512
 heeded. The engine drains at the end of each."""
 Groups = dict[tuple[str, bool], Group]
 """Groups by prompt id and by whether they are probes."""
+Graded = Callable[[], Group]
+"""Waits for the grades of a group."""
 
 
 @dataclass
@@ -67,14 +69,14 @@ class RolloutCollector:
         prompts: Mapping[str, Prompt],
         ledger: Ledger,
         engine: RolloutEngine,
-        grade: Callable[[Prompt, str], Grade],
+        grader: Grader,
         seed: int,
         rows_per_forward: int = ExecutionConfig().rows_per_forward,
     ) -> None:
         """`rows_per_forward` counts the sequences of all processes."""
         self.rows_per_forward = rows_per_forward
         self.config, self.prompts, self.ledger = config, prompts, ledger
-        self.engine, self.grade, self.seed = engine, grade, seed
+        self.engine, self.grader, self.seed = engine, grader, seed
         self.before_chunk: Callable[[bool], None] = lambda booked: None
         """Called before every chunk of rollouts, with whether the step has booked any; what it
         raises ends the step."""
@@ -126,7 +128,7 @@ class RolloutCollector:
                 batch.unusable[request.id] = reason
                 results.append(RolloutResult(0, 0, {reason: 1}))
                 continue
-            group = new[request.id]
+            group = new[request.id]()
             key = request.id, group.probe
             groups[key] = groups[key].joined(group) if key in groups else group
             results.append(_result(group))
@@ -134,10 +136,10 @@ class RolloutCollector:
 
     def _in_chunks(
         self, requests: Sequence[RolloutRequest], step: int, booked: bool
-    ) -> dict[str, Group]:
+    ) -> dict[str, Graded]:
         """Groups by prompt id; requests of equal size go to the engine together, at most `CHUNK`
-        rollouts at once."""
-        groups: dict[str, Group] = {}
+        rollouts at once. Slow verifiers grade a chunk while the next one is sampled."""
+        groups: dict[str, Graded] = {}
         for count in sorted({request.rollouts for request in requests}):
             same = [request for request in requests if request.rollouts == count]
             at_once = max(CHUNK // count, 1)
@@ -145,13 +147,15 @@ class RolloutCollector:
                 self.before_chunk(booked)
                 chunk = same[start : start + at_once]
                 usable = [request for request in chunk if not self.encoder.unusable(request.id)]
-                groups |= {group.prompt_id: group for group in self._sample(usable, step, count)}
+                groups |= self._sample(usable, step, count)
         return groups
 
-    def _sample(self, requests: Sequence[RolloutRequest], step: int, count: int) -> list[Group]:
-        """`count` graded rollouts per request."""
+    def _sample(
+        self, requests: Sequence[RolloutRequest], step: int, count: int
+    ) -> dict[str, Graded]:
+        """`count` rollouts per request, which are being graded."""
         if not requests:
-            return []
+            return {}
         inputs = [self.encoder.encoded(request.id, step) for request in requests]
         rollouts = self.engine.generate(
             inputs,
@@ -164,31 +168,45 @@ class RolloutCollector:
                 for request in requests
             ],
         )
-        return [
-            self._group(request, step, tokens, completions)
+        return {
+            request.id: self._graded(request, step, tokens, completions)
             for request, tokens, completions in zip(requests, inputs, rollouts, strict=True)
-        ]
+        }
 
-    def _group(
+    def _graded(
         self, request: RolloutRequest, step: int, tokens: list[int], completions: Sequence[Rollout]
-    ) -> Group:
+    ) -> Graded:
+        """Begin to grade the rollouts that reached their end."""
         prompt = self.prompts[request.id]
-        return Group(
-            request.id,
-            prompt.capability,
-            tokens,
-            [self._member(prompt, rollout) for rollout in completions],
-            probe=request.purpose == "probe",
-            system=self.encoder.system_of(request.id, step),
+        ended = [rollout for rollout in completions if rollout.finish != "length"]
+        grades = self.grader.submit(
+            prompt, [one.text for one in ended], [len(one.token_ids) for one in ended]
         )
 
-    def _member(self, prompt: Prompt, rollout: Rollout) -> Member:
-        graded = None if rollout.finish == "length" else self.grade(prompt, rollout.text)
+        def group() -> Group:
+            graded = iter(grades())
+            members = [
+                self._member(one, None if one.finish == "length" else next(graded))
+                for one in completions
+            ]
+            return Group(
+                request.id,
+                prompt.capability,
+                tokens,
+                members,
+                probe=request.purpose == "probe",
+                system=self.encoder.system_of(request.id, step),
+                pass_at=self.config.pass_at,
+            )
+
+        return group
+
+    def _member(self, rollout: Rollout, grade: Grade | None) -> Member:
         # Cut off at the engine's limit, or within its own thinking.
-        if graded is None or graded.fault == CUT_OFF:
+        if grade is None or grade.fault == CUT_OFF:
             fault = CUT_OFF if self.config.cut_off == "mask" else None
             return Member(rollout, 0.0, fault, cut_off=True)
-        return Member(rollout, 1.0 if graded.correct else 0.0, graded.fault)
+        return Member(rollout, grade.reward, grade.fault, parts=grade.parts)
 
     def _by_system_prompt(self, groups: Sequence[Group]) -> dict[str, float]:
         """Pass rate by system prompt, where there are several. A prompt with a system message of
@@ -206,4 +224,5 @@ class RolloutCollector:
 def _result(group: Group) -> RolloutResult:
     cut_off = sum(member.cut_off for member in group.usable)
     fails = len(group.usable) - group.passes
-    return RolloutResult(group.passes, fails, group.faults, group.tokens, cut_off)
+    rewards = tuple(member.reward for member in group.usable)
+    return RolloutResult(group.passes, fails, group.faults, group.tokens, cut_off, rewards)

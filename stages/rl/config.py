@@ -59,6 +59,9 @@ class RlStage(TrainingStage):
     kl_weight: float = Field(default=0.0, ge=0)
     """Weight of KL(policy || reference) in the loss, estimated at the trained tokens. The reference
     is the policy that the stage starts from. 0 omits the term."""
+    pass_at: float = Field(default=1.0, gt=0, le=1)
+    """Reward from which a rollout passes. Training uses the reward itself; pass rates, which decide
+    how hard a prompt is, count what passes."""
     cut_off: Literal["mask", "zero"] = "mask"
     """Completions cut off at `max_tokens`: `mask` leaves them out of the loss, `zero` trains on
     them with reward 0."""

@@ -3,9 +3,10 @@
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from curriculum.spread import has_spread
 from rollouts.interface import Rollout
 
 
@@ -15,11 +16,19 @@ class Member:
 
     rollout: Rollout
     reward: float
-    """1 right, 0 wrong; without meaning when `fault` is set."""
+    """0 to 1; without meaning when `fault` is set."""
     fault: str | None
     """Why the rollout counts neither as right nor as wrong: `cut_off`, or a verifier's fault."""
     cut_off: bool = False
     """It did not reach its end. Under `cut_off: zero` that is no fault, but a reward of 0."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """The reward's parts by label; empty where there is one only."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The rollout with its reward, as `groups.jsonl` has it."""
+        rollout = {k: v for k, v in asdict(self.rollout).items() if k != "logprobs"}
+        line = {**rollout, "reward": self.reward, "fault": self.fault}
+        return {**line, "parts": self.parts} if self.parts else line
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,8 @@ class Group:
     """Sampled to measure difficulty only, never trained on."""
     system: int = 0
     """Index of the recipe's system prompt that it is behind."""
+    pass_at: float = 1.0
+    """Reward from which a rollout passes."""
 
     def joined(self, more: "Group") -> "Group":
         """This group and further rollouts of the same prompt."""
@@ -46,12 +57,13 @@ class Group:
 
     @property
     def mixed(self) -> bool:
-        """Whether the usable rewards differ: only then does the group have a gradient."""
-        return len({member.reward for member in self.usable}) > 1
+        """Whether the usable rewards have a spread: only then does the group have a gradient."""
+        return has_spread([member.reward for member in self.usable])
 
     @property
     def passes(self) -> int:
-        return sum(member.reward == 1.0 for member in self.usable)
+        """Usable rollouts whose reward reaches the threshold."""
+        return sum(member.reward >= self.pass_at for member in self.usable)
 
     @property
     def faults(self) -> Counter[str]:
@@ -79,14 +91,6 @@ class Group:
     def to_json(self, step: int, system_prompts: Sequence[str]) -> dict[str, Any]:
         """One line of `groups.jsonl`. Its `system` is the text of the recipe's system prompt, None
         if it has none."""
-        members = [
-            {
-                **{k: v for k, v in asdict(m.rollout).items() if k != "logprobs"},
-                "reward": m.reward,
-                "fault": m.fault,
-            }
-            for m in self.members
-        ]
         line = {
             "step": step,
             "prompt_id": self.prompt_id,
@@ -94,4 +98,4 @@ class Group:
             "probe": self.probe,
         }
         line["system"] = system_prompts[self.system] if system_prompts else None
-        return {**line, "members": members}
+        return {**line, "members": [member.to_json() for member in self.members]}

@@ -23,9 +23,7 @@ def open_ledger(prompts: Sequence[Prompt], source: Path, path: Path, fresh: bool
     if fresh and HELD_OUT.path(source).exists():  # only a `prompts` stage has it
         ledger = Ledger(path)
         ledger.add(
-            NewPrompt(p.id, p.capability, p.source, FLAT, settings=p.difficulty)
-            for p in prompts
-            if not p.is_demonstration
+            NewPrompt(p.id, p.capability, p.source, FLAT, settings=p.difficulty) for p in prompts
         )
         return ledger
     ledger = Ledger.restore(LEDGER.path(source), path)

@@ -23,6 +23,7 @@ CURRICULUM = (
 """Figures of the curriculum, without their prefix."""
 RECORDED = (
     "reward",
+    "pass_rate",
     "mixed_share",
     "entropy",
     "kl",

@@ -7,13 +7,14 @@ from pathlib import Path
 from transformers import TrainingArguments
 
 from common.artifacts import CHECKPOINT, LEDGER, PARITY, PROMPTS
-from common.errors import Interrupted
+from common.errors import BadInput, Interrupted
 from common.faults import NOT_ENCODED
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
-from prompts.schema import read_prompts
-from rewards.grade import grade
+from prompts.schema import Prompt, read_prompts
+from rewards.grader import Grader
 from rollouts.start import start_engine
+from stages.grading import open_grader
 from stages.rl.ahead import StepRollouts
 from stages.rl.collector import RolloutCollector
 from stages.rl.config import RlStage
@@ -45,9 +46,14 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/`, `ledger.sqlite`, `groups.jsonl`, `parity.json`, `prompts.parquet`,
     `metrics.jsonl`, and of the curriculum `curriculum.png` and `reliability.json`."""
     processes.join(context)
+    with open_grader(context) as grader:
+        return _train(config, inputs, context, grader)
+
+
+def _train(config: RlStage, inputs: Inputs, context: StageContext, grader: Grader) -> Outputs:
     start = go_on(context)
     checkpoint = CHECKPOINT.path(inputs["checkpoint"])
-    leader = lead(config, inputs, context, start) if context.main else None
+    leader = lead(config, inputs, context, start, grader) if context.main else None
     trained = load(config, checkpoint, context.seed)
     reference = reference_of(config, trained.policy, checkpoint)
     probe, router_sequences = processes.broadcast(context, probes(leader))
@@ -80,10 +86,13 @@ def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     )
 
 
-def lead(config: RlStage, inputs: Inputs, context: StageContext, start: Path | None) -> Leader:
-    """Start the engine, and open the ledger and the curriculum; only process 0 does."""
+def lead(
+    config: RlStage, inputs: Inputs, context: StageContext, start: Path | None, grader: Grader
+) -> Leader:
+    """Start verifiers and engine, and open the ledger and the curriculum; only process 0 does."""
     source, checkpoint = inputs["prompts"], CHECKPOINT.path(inputs["checkpoint"])
-    prompts = read_prompts(PROMPTS.path(source))
+    prompts = graded_prompts(PROMPTS.path(source))
+    grader.prepare(prompts)
     ledger = open_ledger(prompts, start or source, LEDGER.path(context.folder), start is None)
     engine = start_engine(checkpoint, config.rollouts, derive(context.seed, "engine"), context)
     count = context.execution.devices.processes
@@ -92,12 +101,23 @@ def lead(config: RlStage, inputs: Inputs, context: StageContext, start: Path | N
         {p.id: p for p in prompts},
         ledger,
         engine,
-        grade,
+        grader,
         derive(context.seed, "practice"),
         context.execution.rows_per_forward * count,
     )
     rollouts = StepRollouts(collector, ahead=config.ahead, steps=config.steps, start=start)
     return Leader(rollouts, StepRecorder(collector, context), count)
+
+
+def graded_prompts(path: Path) -> list[Prompt]:
+    """The prompts of a file without its demonstrations, which the ledger does not have either."""
+    prompts = [prompt for prompt in read_prompts(path) if not prompt.is_demonstration]
+    if not prompts:
+        raise BadInput(
+            f"{path}: has nothing but demonstrations, whose answers no verifier grades",
+            "add a source of prompts with a verifier",
+        )
+    return prompts
 
 
 def build_trainer(

@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from curriculum.ledger import Ledger
 from models.packed import shared_rows
 from stages.rl.collector import StepBatch
+from stages.rl.groups import Member
 from training.divergence import FAULTS
 
 GAP, RATIO, SQUARED = "importance/gap", "importance/ratio", "importance/squared"
@@ -92,12 +94,15 @@ def trained_tokens(batch: StepBatch) -> int:
 def batch_metrics(batch: StepBatch, ledger: Ledger) -> dict[str, float]:
     """What a step's rollouts were, and the state of the ledger after them."""
     groups = [group for group in batch.rolled_out if not group.probe]
-    graded = sum(len(group.usable) for group in groups)
+    usable = [member for group in groups for member in group.usable]
+    graded = len(usable)
     faults = sum((group.faults for group in batch.rolled_out), Counter(batch.unusable.values()))
     cut_off = sum(member.cut_off for group in batch.rolled_out for member in group.members)
     rollouts = sum(len(group.members) for group in batch.rolled_out)
     values = {
-        "reward": sum(group.passes for group in groups) / graded if graded else 0.0,
+        "reward": sum(member.reward for member in usable) / graded if graded else 0.0,
+        "pass_rate": sum(group.passes for group in groups) / graded if graded else 0.0,
+        **_by_part(usable),
         "mixed_share": len(batch.trained) / len(groups) if groups else 0.0,
         "groups": len(groups),
         "rollouts": rollouts,
@@ -107,3 +112,12 @@ def batch_metrics(batch: StepBatch, ledger: Ledger) -> dict[str, float]:
     }
     values |= {f"{FAULTS}{reason}": count for reason, count in sorted(faults.items()) if count}
     return {**values, **{f"ledger/{state}": count for state, count in ledger.counts().items()}}
+
+
+def _by_part(members: Sequence[Member]) -> dict[str, float]:
+    """The mean of each part of the reward, over the rollouts that have it."""
+    labels = dict.fromkeys(label for member in members for label in member.parts)
+    return {
+        f"reward/{label}": fmean(m.parts[label] for m in members if label in m.parts)
+        for label in labels
+    }

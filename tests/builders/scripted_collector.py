@@ -1,6 +1,7 @@
 """RL's practice on an engine that rolls out what a script says for a prompt."""
 
 from builders.engine_double import EngineDouble
+from builders.given_grades import GivenGrades
 from builders.single_prompts import prompt_of
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
@@ -64,4 +65,8 @@ def collector(script, prior=None, **settings):
     prompts = {n: prompt_of(n, n, capability="words") for n in script}
     ledger, engine = Ledger(None), ScriptedEngine(script)
     ledger.add(NewPrompt(name, "words", "s", prior or Beta(1.0, 1.0)) for name in script)
-    return RolloutCollector(config, prompts, ledger, engine, graded, seed=1), ledger, engine
+    return (
+        RolloutCollector(config, prompts, ledger, engine, GivenGrades(graded), seed=1),
+        ledger,
+        engine,
+    )

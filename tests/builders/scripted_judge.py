@@ -1,6 +1,7 @@
 """An engine in memory that follows a script, and judges asked through it."""
 
 from builders.engine_double import EngineDouble
+from builders.given_grades import GivenGrades
 from builders.single_prompts import prompt_of
 from judges.ask import JudgeSession, judge_prompts
 from judges.attempts import Attempts
@@ -80,5 +81,5 @@ def judge_session(folder, **settings):
 
 def ask(folder, prompts=PROMPTS, backend=None, grade=grade, config=JUDGE, **session):
     """The result of asking an `attempts` judge."""
-    judge = Attempts(config, backend or EngineBackend(ScriptedEngine()), grade)
+    judge = Attempts(config, backend or EngineBackend(ScriptedEngine()), GivenGrades(grade))
     return judge_prompts(prompts, judge, judge_session(folder, **session))

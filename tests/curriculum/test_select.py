@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.simulated_policy import SimulatedPolicy, take
+from curriculum.candidates import Estimates
 from curriculum.config import Posterior
 from curriculum.curriculum import Curriculum
 from curriculum.ledger import Ledger
@@ -152,10 +153,10 @@ def test_draws_prefer_the_band_but_explore_everything():
 
 def test_usefulness_is_highest_in_the_middle_and_symmetric():
     means = np.array([0.02, 0.1, 0.5, 0.9, 0.98])
-    weights = usefulness((0.2, 0.8), 8)(20 * means, 20 * (1 - means), np.zeros(5))
+    weights = usefulness((0.2, 0.8), 8)(Estimates(20 * means, 20 * (1 - means), np.zeros(5)))
     assert weights.argmax() == 2 and weights[0] < weights[1] < USEFUL < weights[2] <= 1
     assert weights[:2] == pytest.approx(weights[:2:-1])
-    harder = usefulness((0.05, 0.65), 8)(20 * means, 20 * (1 - means), np.zeros(5))
+    harder = usefulness((0.05, 0.65), 8)(Estimates(20 * means, 20 * (1 - means), np.zeros(5)))
     assert harder[1] > weights[1] and harder[3] < weights[3]
 
 

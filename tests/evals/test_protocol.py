@@ -10,6 +10,7 @@ from common.intervals import wilson
 from evals.protocol import ask, remarks, summary
 from prompts.schema import Prompt
 from rewards.grade import VERIFIERS
+from rewards.grader import Grader
 from rewards.kinds import KINDS
 from rewards.plain import Plain
 
@@ -26,7 +27,7 @@ def test_every_prompt_is_asked_once_and_counted(monkeypatch):
     prompts.append(Prompt("p5", prompts[0].messages, "a", "broken", "c", "s", None, {}))
     engine = ScriptedAnswers({"q 1": "a1", "q 2": "a" * 8, "q 4": "a4"})
     asked: list[int] = []
-    answers = ask(engine, suite(max_tokens=8), prompts, 2, asked.append)
+    answers = ask(engine, suite(max_tokens=8), prompts, 2, asked.append, Grader())
     assert asked == [2, 2, 1]
     assert [a.correct for a in answers] == [True, False, False, True, False]
     assert [a.fault for a in answers] == [None, None, "too_long", None, "verifier_crash"]
@@ -49,6 +50,7 @@ def test_a_prompt_counts_as_wrong_unless_the_longest_answer_fits_behind_it(lengt
         [prompt(1), long],
         8,
         lambda n: None,
+        Grader(),
     )
     assert [a.fault for a in answers] == [None, fault] and all(a.counts for a in answers)
     assert summary(answers)["score"] == (0.5 if fault else 1.0)
@@ -67,7 +69,7 @@ def test_nothing_about_one_prompt_ends_an_evaluation(monkeypatch):
         replace(prompt(5), messages=[]),
     ]
     engine = ScriptedAnswers({f"q {n}": f"a{n}" for n in range(6)})
-    answers = ask(engine, suite(max_tokens=8), [prompt(1), *bad], 8, lambda n: None)
+    answers = ask(engine, suite(max_tokens=8), [prompt(1), *bad], 8, lambda n: None, Grader())
     faults = ["verifier_crash", "unknown_verifier", "not_encoded", "not_encoded"]
     assert [a.fault for a in answers] == [None, *faults]
     result = summary(answers)
@@ -78,10 +80,54 @@ def test_nothing_about_one_prompt_ends_an_evaluation(monkeypatch):
 def test_a_suite_without_a_single_grade_has_no_score_and_says_so(monkeypatch):
     monkeypatch.setitem(VERIFIERS, "exact", lambda *a: 1 / 0)
     answers = ask(
-        ScriptedAnswers({"q 1": "a1"}), suite(max_tokens=8), [prompt(1)], 8, lambda n: None
+        ScriptedAnswers({"q 1": "a1"}),
+        suite(max_tokens=8),
+        [prompt(1)],
+        8,
+        lambda n: None,
+        Grader(),
     )
     result = summary(answers)
     assert (result["score"], result["low"], result["high"]) == (None, 0.0, 1.0)
     assert (result["n"], result["faults"]) == (0, 1)
     assert "it has no score" in remarks(suite(), answers, 20)[0]
     assert summary([])["score"] is None and "no prompts" in remarks(suite(), [], 20)[0]
+
+
+def test_parts_and_mean_reward_are_reported_and_the_first_part_decides():
+    parts = (
+        {"verifier": "exact", "weight": 3.0},
+        {"verifier": "length", "limit": 2, "cut_off": 4},
+    )
+    prompts = [replace(prompt(n), answer=f"a{n}", rewards=parts) for n in (1, 2)]
+    engine = ScriptedAnswers({"q 1": "a1", "q 2": "b  "})
+    right, wrong = ask(engine, suite(max_tokens=8), prompts, 8, lambda n: None, Grader())
+    assert (right.correct, right.parts) == (True, {"exact": 1.0, "length": 1.0})
+    assert (wrong.correct, wrong.parts) == (False, {"exact": 0.0, "length": 0.5})
+    assert (right.reward, wrong.reward) == (1.0, 0.125)
+    result = summary([right, wrong])
+    assert (result["score"], result["reward"]) == (0.5, 0.5625)
+    assert result["rewards"] == {"exact": 0.5, "length": 0.75}
+    assert right.to_json()["parts"] == right.parts
+
+
+def test_an_answer_of_one_part_is_written_as_before():
+    (answer,) = ask(
+        ScriptedAnswers({"q 1": "a1"}),
+        suite(max_tokens=8),
+        [prompt(1)],
+        8,
+        lambda n: None,
+        Grader(),
+    )
+    assert not {"reward", "parts"} & answer.to_json().keys()
+    assert not {"reward", "rewards"} & summary([answer]).keys()
+
+
+def test_a_suites_threshold_decides_what_is_correct():
+    half = replace(prompt(1), rewards=({"verifier": "length", "limit": 1, "cut_off": 3},))
+    for pass_at, correct in ((1.0, False), (0.5, True)):
+        given = suite(pass_at=pass_at, max_tokens=8)
+        engine = ScriptedAnswers({"q 1": "a1"})
+        (answer,) = ask(engine, given, [half], 8, lambda n: None, Grader())
+        assert (answer.reward, answer.correct) == (0.5, correct)

@@ -12,6 +12,7 @@ from evals.config import SuiteConfig
 from evals.protocol import Answer, remarks, summary
 from evals.regrade import StoredAnswer, answers, regrade, require_answers, rollouts
 from prompts.schema import write_prompts
+from rewards.grader import Grader
 
 
 def prompt(id="a", answer="12"):
@@ -33,7 +34,7 @@ def test_changed_grades_of_rollouts_are_counted_by_kind(tmp_path):
         member("12", 0.0, fault="cut_off", finish="length"),
     ]
     write_json_lines(tmp_path / "groups.jsonl", [{"prompt_id": "a", "members": members}])
-    regraded = regrade("rl", list(rollouts(tmp_path)))
+    regraded = regrade("rl", list(rollouts(tmp_path)), Grader())
     counts = {name: regraded[name] for name in regraded if name not in ("stage", "examples")}
     assert counts == {
         "answers": 5,
@@ -42,6 +43,7 @@ def test_changed_grades_of_rollouts_are_counted_by_kind(tmp_path):
         "wrong_to_right": 1,
         "fault_to_graded": 1,
         "graded_to_fault": 1,
+        "other_reward": 2,
     }
     grades = [example["is"] for example in regraded["examples"]]
     assert grades == ["wrong", "right", "right", "cut_off"]
@@ -50,14 +52,14 @@ def test_changed_grades_of_rollouts_are_counted_by_kind(tmp_path):
 
 def test_answers_of_an_evaluation_are_matched_with_their_prompts(tmp_path):
     write_prompts(tmp_path / "held_out.parquet", [prompt("a"), prompt("b", "7")])
-    base = {"suite": "held_out", "finish": "stop", "fault": None}
+    base = {"suite": "held_out", "finish": "stop", "fault": None, "tokens": 1}
     rows = [
         {**base, "id": "a", "text": "12", "correct": True},
         {**base, "id": "b", "text": "12", "correct": True},
         {**base, "id": "b", "text": "", "correct": False, "fault": "too_long", "finish": None},
     ]
     write_json_lines(tmp_path / "answers.jsonl", rows)
-    regraded = regrade("eval-rl", list(answers(tmp_path, tmp_path)))
+    regraded = regrade("eval-rl", list(answers(tmp_path, tmp_path)), Grader())
     counts = [regraded[name] for name in ("answers", "changed", "right_to_wrong")]
     assert counts == [2, 1, 1]
 
@@ -82,4 +84,4 @@ def test_unclosed_thinking_counts_as_wrong_and_is_reported():
 def test_nothing_to_grade_is_bad_input():
     with pytest.raises(BadInput, match="no finished RL stage"):
         require_answers([], "run")
-    assert regrade("rl", [StoredAnswer(prompt(), "12", True, None)])["changed"] == 0
+    assert regrade("rl", [StoredAnswer(prompt(), "12", 2, True, None)], Grader())["changed"] == 0

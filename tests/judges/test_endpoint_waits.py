@@ -20,6 +20,7 @@ from judges.config import RubricJudge
 from judges.endpoint import EndpointBackend
 from judges.engine import EngineBackend
 from prompts.schema import read_prompts
+from rewards.grader import Grader
 from rollouts.config import RolloutConfig
 from stages.judge_filter.audit import rates_of
 from stages.judge_filter.config import AuditConfig
@@ -130,7 +131,7 @@ def test_an_audit_reports_progress_and_continues_after_a_stop(tmp_path):
 
     def rates(engine, folder, stop=lambda: False):
         context = filter_context(tmp_path / folder, progress=progress, stop_requested=stop)
-        return rates_of(chosen, config, EngineBackend(engine), context)
+        return rates_of(chosen, config, EngineBackend(engine), Grader(), context)
 
     whole, first, rest = Audited(), Audited(), Audited()
     uninterrupted = rates(whole, "a")

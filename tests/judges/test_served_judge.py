@@ -14,6 +14,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from builders.given_grades import GivenGrades
 from builders.scripted_judge import judge_session, prompt
 from judges.ask import judge_prompts, likelihoods
 from judges.attempts import Attempts
@@ -164,7 +165,7 @@ def outcome(folder, port, tmp_path_factory):
     notes: list[str] = []
 
     def judged(name, **more):
-        judge = Attempts(config, EndpointBackend(config), grade)
+        judge = Attempts(config, EndpointBackend(config), GivenGrades(grade))
         results[name] = judge_prompts(PROMPTS, judge, judge_session(work / name, **more)).verdicts
 
     with serving(folder, port) as server:

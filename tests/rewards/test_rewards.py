@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -136,10 +137,14 @@ def test_reasoning_gym_numbers_are_read_as_numbers():
     assert grade(sum_, str(value + 1)).reward < 1
 
 
-def test_reasoning_gym_partial_credit_is_not_correct():
+def test_reasoning_gym_partial_credit_counts_where_a_recipe_asks_for_it():
     word = task("spell_backward", min_word_len=5, max_word_len=5)
-    result = grade(word, word.answer[:-1] + "?")
+    text = word.answer[:-1] + "?"
+    assert grade(word, text).reward == 0 and grade(word, word.answer).reward == 1
+    partial = replace(word, rewards=({"verifier": "reasoning_gym", "partial": True},))
+    result = grade(partial, text)
     assert result.fault is None and 0 < result.reward < 1 and not result.correct
+    assert grade(partial, word.answer).reward == 1
 
 
 def test_reasoning_gym_score_uses_the_settings_and_the_whole_item():

@@ -141,8 +141,7 @@ def test_what_the_grader_calls_cut_off_is_treated_as_the_engines():
     thinking = Grade(0.0, CUT_OFF, None)
     for cut_off, expected in (("mask", (0.0, CUT_OFF, True)), ("zero", (0.0, None, True))):
         collecting, _, _ = collector({"m": MIXED}, cut_off=cut_off)
-        collecting.grade = lambda prompt, text: thinking
-        member = collecting._member(collecting.prompts["m"], Rollout([1], [0.0], "<think>", "stop"))
+        member = collecting._member(Rollout([1], [0.0], "<think>", "stop"), thinking)
         assert (member.reward, member.fault, member.cut_off) == expected
 
 

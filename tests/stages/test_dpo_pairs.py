@@ -153,7 +153,7 @@ def test_equal_seeds_give_equal_pairs_in_whatever_order_the_prompts_come():
         ),
         (
             [member("a", 1.0), member("b", 1.0)],
-            "none has a right and a wrong answer",
+            "none has answers with different rewards",
             "medium difficulty",
         ),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from builders.contexts import stage_context
+from builders.given_grades import GivenGrades
 from builders.scripted_collector import RIGHT, WRONG, ScriptedEngine, graded
 from builders.single_prompts import prompt_of
 from common.errors import BadInput
@@ -67,7 +68,7 @@ def rolled_out_stage(tmp_path):
     config = RlStage.model_validate(values)
     ledger = Ledger(None)
     ledger.add(NewPrompt(name, "w", "s", Beta(1.0, 1.0)) for name in prompts)
-    collector = RolloutCollector(config, prompts, ledger, Engine(), graded, seed=1)
+    collector = RolloutCollector(config, prompts, ledger, Engine(), GivenGrades(graded), seed=1)
     folder, groups = tmp_path / "rl", []
     folder.mkdir()
     for step in range(4):

@@ -8,7 +8,8 @@ import pytest
 from builders.early_recipes import DENSE, NANO, URL, dense_folder, early_check, prompt, write_recipe
 from common.errors import BadInput
 from models.nano import CHAT_TEMPLATE
-from prompts.schema import NOT_GRADED, Prompt
+from prompts.parts import NOT_GRADED
+from prompts.schema import Prompt
 
 ATTEMPTS = f"{{kind: attempts, {URL}}}"
 RUBRIC = (ATTEMPTS, f"{{kind: rubric, {URL}}}")

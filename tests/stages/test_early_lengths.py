@@ -15,7 +15,7 @@ from judges.rubric import Rubric
 from models.chat import encode_text
 from models.config import ModelConfig
 from models.origin import chat_format_of, judge_chat_format
-from rewards.grade import grade
+from rewards.grader import Grader
 from rollouts.interface import Rollout
 from stages.preflight.chats import judge_chats
 from stages.preflight.lengths import Bounds, measure
@@ -134,7 +134,7 @@ def test_the_room_at_a_judge_is_what_its_engine_says(kind):
         kind=kind, retries=0, **engine
     )
     source = EngineBackend(FakeEngine())
-    judge = Attempts(config, source, grade) if kind == "attempts" else Rubric(config, source)
+    judge = Attempts(config, source, Grader()) if kind == "attempts" else Rubric(config, source)
     prompts = [prompt(str(n), "x" * n) for n in range(300, 1250, 3)]
     talk = judge_chats("stages[0].judges[0]", config, prompts)
     assert talk.room is not None

@@ -16,8 +16,9 @@ from common.execution import ExecutionConfig
 from common.files import read_json_lines
 from models.nano import nano_model
 from prompts.config import FileSource
+from prompts.parts import NOT_GRADED
 from prompts.rows import load
-from prompts.schema import NOT_GRADED, Prompt, read_prompts, write_prompts
+from prompts.schema import Prompt, read_prompts, write_prompts
 from rewards.grade import check_prompt, grade
 from stages.sft.config import SftStage
 from stages.sft.examples import encoded

@@ -26,6 +26,7 @@ from pipeline.recipe.problems import booleans_as_numbers, problems_of
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.yaml_lines import Located, dotted, load_text
 from prompts.config import PromptSource
+from prompts.parts import Part
 from stages import registry
 
 CURRICULA = ("uniform", "drop_zero_variance", "dynamic_sampling", "refilter", "posterior")
@@ -109,13 +110,14 @@ FULL: dict[str, Any] = {
 def add_missing(sections: list[Any], members: Sequence[type[BaseModel]]) -> None:
     """Append the example of each member of a union that has no section yet."""
     for member in members:
-        field, (tag,) = tag_field(member), tags(member)
-        if all(section[field] != tag for section in sections):
+        field, known = tag_field(member), tags(member)
+        if all(section[field] not in known for section in sections):
             shown = example(Slot(member))
-            sections.append({**shown, **({"id": f"a_{tag}"} if "id" in shown else {})})
+            sections.append({**shown, **({"id": f"a_{known[0]}"} if "id" in shown else {})})
 
 
 add_missing(FULL["prompts"], options(PromptSource))
+add_missing(FULL["prompts"][0]["rewards"], options(Part))
 add_missing(FULL["stages"], registry.KINDS)
 WRONG = [None, True, -1, 1.5, 10**30, "", " ", "words", [], ["words"], [None], {}, {"x": 1}]
 LIBRARY = re.compile(
@@ -277,6 +279,6 @@ def test_one_wrong_value_is_one_problem(path, value, message, remedy):
 def test_true_is_no_number():
     taken = [path for path, _ in FIELDS if not refused(changed(path, True))]
     assert {path[-1] for path in taken} == {
-        *("stratified", "gradient_checkpointing", "packing", "answer_boxed")
+        *("stratified", "gradient_checkpointing", "packing", "answer_boxed", "partial")
     }
     assert refused(changed(("stages", 6, "curriculum", "band"), [True, 1.0]))
