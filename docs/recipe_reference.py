@@ -103,6 +103,7 @@ class Page:
         for models, bases in shared.items():
             wider = [labels[other] for other in shared if set(other) > set(models)]
             fields = {name: info for base in bases for name, info in own_fields(base)}
+            fields.pop(tag_field(models[0]), None)
             section = Section(labels[models], 3, docstring(bases[-1]), [*fields.items()])
             section.shared = wider
             self._visit_fields(self._add(section), "", level=3)
@@ -167,6 +168,9 @@ def sharers_words(models: Classes, classes: Classes) -> str:
     """Which kinds share fields, for the heading."""
     if len(models) == len(classes):
         return "fields of all"
+    others = [model for model in classes if model not in models]
+    if len(others) == 1 and len(models) > 3:
+        return f"fields of all but `{tags(others[0])[0]}`"
     return f"fields of {listed([f'`{tag}`' for model in models for tag in tags(model)], 'and')}"
 
 

@@ -23,11 +23,14 @@ class BadRow(BadInput):
         field: str = "",
         detail: str = "",
         reason: str = "",
+        row: Any = None,
     ) -> None:
         problem = f"{field}: {problem}" if field else problem
         super().__init__(f"{where}: {problem}{detail}", remedy)
         self.reason = reason or problem
         """What is wrong, without the place and the value: rows are counted by it."""
+        self.row = row
+        """What is there instead of a row: the text of a line, the cells of a table."""
 
 
 class Skips(Protocol):

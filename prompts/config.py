@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from common.config import Config, InvalidValue, Text
 from prompts.files import FileRows, HubRows, Rows
-from prompts.mapping import RowField, RowFields
+from prompts.mapping import RowField, RowFields, RowSection
 from prompts.parts import Part, RewardPart
 
 
@@ -105,7 +105,8 @@ class PromptFields(RowFields):
     messages: RowField | None = Field(default=None, examples=["conversations"])
     """A conversation, instead of `prompt`."""
     answer: RowField | None = Field(default=None, examples=["answer"])
-    """The reference answer; not named: the assistant's last turn in `messages`."""
+    """The reference answer; not named: the assistant's last turn in `messages`, or none, for
+    verifiers that need none."""
     choices: Listed = Field(default=(), examples=[["choices.text"]])
     """The options of a multiple-choice question: a path to a list of texts, or a list of paths.
     They are added to the question with letters, and the answer becomes its option's letter."""
@@ -122,15 +123,14 @@ class PromptFields(RowFields):
     """The verifier, where rows differ."""
     capability: RowField | None = Field(default=None, examples=["subject"])
     """The capability, where rows differ."""
-    metadata: dict[str, RowField] = Field(default_factory=dict, examples=[{"tests": "test"}])
-    """What the verifier needs besides the answer, by the names that it reads."""
+    metadata: RowSection = Field(default_factory=dict, examples=[{"tests": "test"}])
+    """What the verifier needs besides the answer, by the names that it reads; sections of names
+    make objects, as in `{tests: {test_list: test_list}}`."""
 
     @model_validator(mode="after")
     def _enough(self) -> "PromptFields":
         if (self.prompt is None) == (self.messages is None):
             raise ValueError("fields need exactly one of prompt and messages")
-        if self.prompt is not None and self.answer is None:
-            raise ValueError("fields with a prompt need an answer")
         if self.choices and self.prompt is None:
             raise ValueError("choices are added to a prompt, not to messages")
         if self.labels and not self.choices:

@@ -18,10 +18,10 @@ from prompts.unpack import unpacked
 
 PlacedRow = tuple[str, "dict[str, Any] | BadRow"]
 """Where in its file a row is, such as `:17` or `: row 17`, and the row or what is wrong with it."""
-BATCH = 1024
-"""Rows that are read from parquet at once."""
+BATCH = 256
+"""Rows that are read from parquet at once; with images in other columns they are large."""
 LONGEST_ROW = 16 << 20
-"""Bytes. A `.json` file whose first line is longer is one document."""
+"""Bytes of a cell. A `.json` file whose first line is longer is one document."""
 
 
 def file_rows(file: Path, kind: str, split: str | None) -> Iterator[PlacedRow]:
@@ -67,18 +67,22 @@ def _object(line: bytes, number: int, where: str) -> dict[str, Any] | BadRow:
         row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError as error:
         detail = f": {error.reason} (byte {error.start})"
-        return BadRow(where, "not UTF-8", "save it as UTF-8 text", detail=detail)
+        given = line.decode("utf-8", "backslashreplace")
+        return BadRow(where, "not UTF-8", "save it as UTF-8 text", detail=detail, row=given)
     except (ValueError, RecursionError) as error:
-        return BadRow(where, "not JSON", remedy, detail=f": {error}")
+        given = line.decode("utf-8-sig").rstrip("\r\n")
+        return BadRow(where, "not JSON", remedy, detail=f": {error}", row=given)
     if not isinstance(row, dict):
-        return BadRow(where, f"not a JSON object but {type(row).__name__}", remedy)
+        return BadRow(where, f"not a JSON object but {type(row).__name__}", remedy, row=row)
     return row
 
 
 def _table(file: Path, stream: BinaryIO, ending: str) -> Iterator[PlacedRow]:
     """Rows with `:line`, of the first line of a cell that has several. All values are texts."""
-    csv.field_size_limit(2**31 - 1)  # the default refuses cells of more than 128 KiB
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+    # The default refuses cells of more than 128 KiB; without a limit, a quote that is not closed
+    # would take the rest of the file into memory.
+    csv.field_size_limit(LONGEST_ROW)
+    text, start = io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""), 1
     try:
         first = text.readline()
         delimiter = "\t" if ending == ".tsv" else max(",;\t", key=first.count)
@@ -103,6 +107,7 @@ def _table(file: Path, stream: BinaryIO, ending: str) -> Iterator[PlacedRow]:
                         "not as many cells as there are columns",
                         f'quote cells that contain {delimiter!r} or line breaks as "..."',
                         detail=f": {len(cells)} for {len(header)}",
+                        row=cells,
                     ),
                 )
     except UnicodeDecodeError as error:
@@ -110,7 +115,8 @@ def _table(file: Path, stream: BinaryIO, ending: str) -> Iterator[PlacedRow]:
             f"{file}: not UTF-8: {error.reason}", "save the table as UTF-8 text"
         ) from error
     except csv.Error as error:
-        raise BadInput(f"{file}: not a table: {error}", "write it again as CSV") from error
+        remedy = "close the quotes of every cell, or write it again as CSV"
+        raise BadInput(f"{file}:{start}: not a table: {error}", remedy) from error
 
 
 def _chained(first: str, rest: io.TextIOWrapper) -> Iterator[str]:

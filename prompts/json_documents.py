@@ -81,67 +81,92 @@ def document_rows(
 ) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
     """The rows of the document, each with `: row N`. `split` names the list of an object that has
     several. Raises BadInput for a document without rows."""
-    text = _Text(stream)
+    text, last = _Text(stream), "before the first row"
     try:
-        if text.peek() == "[":
-            text.skip("[")
-            yield from _items(file, text)
-        elif text.peek() == "{":
-            yield from _object(file, text, split)
-        else:
-            raise ValueError("neither an array nor an object")
+        for place, row in _rows(file, text, split):
+            last = f"after{place.removeprefix(':')}"
+            yield place, row
         if text.peek():
             raise ValueError("more follows the end of the document")
     except UnicodeDecodeError as error:
         raise BadInput(f"{file}: not UTF-8: {error.reason}", "save it as UTF-8 text") from error
     except (ValueError, RecursionError) as error:
         remedy = "write an array of objects, or one JSON object on each line"
-        raise BadInput(f"{file}: not JSON: {error}", remedy) from error
+        raise BadInput(f"{file}: not JSON {last}: {error}", remedy) from error
 
 
-def _items(file: Path, text: _Text) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
-    """The items of an array whose bracket is passed."""
-    number = 0
-    if text.peek() == "]":
-        text.skip("]")
-        return
-    while True:
-        number, row = number + 1, text.value()
+def _rows(
+    file: Path, text: _Text, split: str | None
+) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
+    if text.peek() == "[":
+        text.skip("[")
+        yield from _placed(file, _items(text))
+    elif text.peek() == "{":
+        yield from _object(file, text, split)
+    else:
+        raise ValueError("neither an array nor an object")
+
+
+def _placed(file: Path, values: Iterator[Any]) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
+    for number, row in enumerate(values, start=1):
         place = f": row {number}"
         if isinstance(row, dict):
             yield place, row
         else:
             what = f"not a JSON object but {type(row).__name__}"
-            yield place, BadRow(f"{file}{place}", what, "put JSON objects into the list")
-        if text.skip(",]") == "]":
-            return
+            yield place, BadRow(f"{file}{place}", what, "put JSON objects into the list", row=row)
+
+
+def _items(text: _Text) -> Iterator[Any]:
+    """The items of an array whose bracket is passed."""
+    if text.peek() == "]":
+        text.skip("]")
+        return
+    yield text.value()
+    while text.skip(",]") == ",":
+        yield text.value()
 
 
 def _object(
     file: Path, text: _Text, split: str | None
 ) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
-    """The rows of the object's list of objects."""
-    read, lists = "", list[str]()
-    text.skip("{")
-    while text.peek() != "}":
-        name = text.value()
-        text.skip(":")
+    """The rows of the object's list of objects; an object without such a list is a row itself."""
+    read, lists, row = False, list[str](), dict[str, Any]()
+    for name in _names(text):
         if text.peek() != "[":
-            text.value()
+            row[name] = text.value()
+            continue
+        text.skip("[")
+        if text.peek() != "{":
+            row[name] = list(_items(text))
+            continue
+        lists.append(name)
+        if name == split or (split is None and not read):
+            read = True
+            yield from _placed(file, _items(text))
         else:
-            text.skip("[")
-            rows = _items(file, text)
-            lists += [str(name)] if text.peek() == "{" else []
-            if name == split or (split is None and lists == [name] and not read):
-                read = str(name)
-                yield from rows
-            else:
-                for _ in rows:
-                    pass
-        if text.skip(",}") == "}":
-            break
-    if not read or (split is None and len(lists) > 1):
+            for _ in _items(text):
+                pass
+    if not lists and split is None:
+        yield ": row 1", row
+    elif not read or (split is None and len(lists) > 1):
         has = f"has the lists {', '.join(lists)}" if lists else "has no list of objects"
         got = "" if split is None else f", and no {split}"
         remedy = f"name one in the source: `split: {lists[0]}`" if lists else "name another file"
         raise BadInput(f"{file}: an object that {has}{got}", remedy)
+
+
+def _names(text: _Text) -> Iterator[str]:
+    """The names of an object, each with the text before its value, which must be passed."""
+    text.skip("{")
+    if text.peek() == "}":
+        text.skip("}")
+        return
+    while True:
+        name = text.value()
+        if not isinstance(name, str):
+            raise ValueError(f"a name must be a text, got {name!r}")
+        text.skip(":")
+        yield name
+        if text.skip(",}") == "}":
+            return

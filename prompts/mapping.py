@@ -42,6 +42,22 @@ RowField = Annotated[Text, AfterValidator(_checked)]
 """A path in a row, or a template over paths."""
 
 
+def _checked_section(section: dict[str, Any]) -> dict[str, Any]:
+    for name, field in section.items():
+        if isinstance(field, dict):
+            _checked_section(field)
+        elif not isinstance(field, str) or not field.strip():
+            message = f"{name} must be a path, a template or a section of these, got {field!r}"
+            raise InvalidValue(message, f"write for example `{name}: test`")
+        else:
+            _checked(field)
+    return section
+
+
+RowSection = Annotated[dict[str, Any], AfterValidator(_checked_section)]
+"""Names, each with a path or a template, or with a section of these."""
+
+
 class RowFields(Config):
     """The fields of one kind of rows, each with its place in a person's rows. A kind of rows
     derives its own: `RowField`, or lists or sections of them, with defaults that name nothing."""

@@ -44,7 +44,7 @@ def records(
         row: Any = raw
         try:
             if isinstance(raw, BadRow):
-                row = None
+                row = raw.row
                 raise raw
             yield place, mapped(where(source, place), raw, fields) if fields else raw
         except BadRow as error:

@@ -36,7 +36,7 @@ class PromptRow(BaseModel):
     id: str | int | None = None
     messages: list[dict[str, str]] | None = None
     prompt: str | None = None
-    answer: str | int
+    answer: str | int = ""
     verifier: str | None = None
     capability: str | None = None
     solution: str | None = None
@@ -67,8 +67,6 @@ class PromptRow(BaseModel):
             raise ValueError(
                 f"messages hold a blank message of the {blank[0]}: remove it, or give its text"
             )
-        if not str(self.answer).strip():
-            raise ValueError("answer is empty")
         return self
 
     def chat(self) -> list[dict[str, str]]:
@@ -77,13 +75,20 @@ class PromptRow(BaseModel):
         return self.messages
 
 
-def read_row(where: str, raw: Any) -> PromptRow:
-    """Validate `raw`, the row at `where`. Raises BadRow with the problem, what is allowed, and an
-    example."""
+def read_row(where: str, raw: Any, *, answered: bool = True) -> PromptRow:
+    """Validate `raw`, the row at `where`; `answered` says whether it needs an answer. Raises BadRow
+    with the problem, what is allowed, and an example."""
+    if raw.get("answer") is None and not answered:
+        raw = {**raw, "answer": ""}
+    if "answer" not in raw:
+        remedy = f"{_ROW_REMEDY}, such as {ALLOWED['answer'][1]}"
+        raise BadRow(where, "is required", remedy, field="answer")
     try:
         row = PromptRow.model_validate(raw)
     except ValidationError as error:
         _refuse(where, error)
+    if answered and not str(row.answer).strip():
+        raise BadRow(where, "answer is empty", _ROW_REMEDY)
     try:
         json.dumps(row.model_dump(), allow_nan=False, ensure_ascii=False).encode("utf-8")
     except (TypeError, ValueError) as error:
@@ -98,9 +103,6 @@ def _refuse(where: str, error: ValidationError) -> NoReturn:
     if first["type"] == "value_error":
         reason = first["msg"].removeprefix("Value error, ")
         raise BadRow(where, reason, _ROW_REMEDY) from error
-    if first["type"] == "missing":
-        remedy = f"{_ROW_REMEDY}, such as {ALLOWED[field][1]}"
-        raise BadRow(where, "is required", remedy, field=field) from error
     allowed, example = ALLOWED[field]
     value = first["input"]
     remedy, detail = _remedy(field, value, example), f", got {shown(value)}"
@@ -113,7 +115,10 @@ def _remedy(field: str, value: Any, example: str) -> str:
         return f"write it as {example}"
     if isinstance(value, float):
         why = "3.50 and 3.5 are the same number, so only a text says which is meant"
-        return f'write it in quotes: "{value}" (in a parquet file: as a column of texts); {why}'
+        how = (
+            'in parquet as a column of texts, or with the template `answer: "{answer}"` in `fields`'
+        )
+        return f'write it in quotes: "{value}" ({how}); {why}'
     if isinstance(value, bool):
         return f'write it in quotes: "{shown(value)}"'
     if value is None:

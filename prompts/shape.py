@@ -6,6 +6,7 @@ from string import ascii_uppercase
 from typing import Any, Protocol
 
 from prompts.bad_rows import BadRow
+from prompts.chatgpt import exported_turns, is_export
 from prompts.conversations import conversation, shown
 
 _BOX = "\\boxed{"
@@ -43,6 +44,8 @@ def shaped(where: str, row: Mapping[str, Any], source: Answers) -> dict[str, Any
 def _take_conversation(where: str, row: dict[str, Any]) -> None:
     """Normalise the turns. Without an `answer`, the assistant's last turn is the answer."""
     given = row.pop("conversations", None)
+    if is_export(row) and row.get("messages") is None:
+        row["messages"] = exported_turns(where, row)
     if given is not None and row.get("messages") is None and row.get("prompt") is None:
         row["messages"] = conversation(where, given, "conversations")
     elif row.get("messages") is not None:

@@ -4,6 +4,7 @@ text."""
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from heapq import nsmallest
 
 from common.errors import BadInput
 from common.seeds import derive
@@ -61,6 +62,11 @@ def split(sources: Sequence[tuple[Sequence[Prompt], float]], seed: int) -> Split
     return result
 
 
+def held_out_ids(prompts: Sequence[Prompt], share: float, seed: int) -> set[str]:
+    """Ids of the prompts of one source that `split` holds out."""
+    return _draw(_without_repeats(prompts, []), share, seed)
+
+
 def _without_repeats(prompts: Sequence[Prompt], repeats: list[Repeat]) -> list[Prompt]:
     kept: dict[Key, Prompt] = {}
     for prompt in prompts:
@@ -78,28 +84,31 @@ def _draw(pool: Sequence[Prompt], share: float, seed: int) -> set[str]:
     capability of the first of these in the order of the draw."""
     if not share:
         return set()
-    texts: dict[Key, list[Prompt]] = {}
-    for prompt in pool:
-        texts.setdefault(text_key(prompt), []).append(prompt)
-    groups: dict[str, list[tuple[tuple[int, str], list[Prompt]]]] = {}
-    for similar in texts.values():
-        rank, capability = min(
-            ((derive(seed, "held_out", one.id), one.id), one.capability) for one in similar
-        )
-        groups.setdefault(capability, []).append((rank, similar))
-    chosen: set[str] = set()
+
+    def rank(prompt: Prompt) -> tuple[int, str]:
+        return derive(seed, "held_out", prompt.id), prompt.id
+
+    keys = [text_key(prompt) for prompt in pool]
+    first: dict[Key, Prompt] = {}
+    for key, prompt in zip(keys, pool, strict=True):
+        other = first.setdefault(key, prompt)
+        if other is not prompt and rank(prompt) < rank(other):
+            first[key] = prompt
+    groups: dict[str, list[Key]] = {}
+    for key, prompt in first.items():
+        groups.setdefault(prompt.capability, []).append(key)
+    drawn: set[Key] = set()
     for group in groups.values():
         count = min(len(group) - 1, max(1, round(share * len(group))))
-        drawn = sorted(group, key=lambda entry: entry[0])[:count]
-        chosen.update(prompt.id for _, similar in drawn for prompt in similar)
-    return chosen
+        drawn.update(nsmallest(count, group, key=lambda key: rank(first[key])))
+    return {prompt.id for key, prompt in zip(keys, pool, strict=True) if key in drawn}
 
 
 def _check_ids(prompts: Sequence[Prompt]) -> None:
     known: dict[str, Prompt] = {}
     for prompt in prompts:
         other = known.setdefault(prompt.id, prompt)
-        if content_key(other) != content_key(prompt):
+        if other is not prompt and content_key(other) != content_key(prompt):
             raise BadInput(
                 f"prompts: id {prompt.id!r} names two different prompts, at {other.place} and"
                 f" {prompt.place}",

@@ -1,4 +1,4 @@
-"""The commands that take a recipe: run, plan, check."""
+"""The commands that take a recipe: run, plan, check, preview."""
 
 from pathlib import Path
 from typing import Annotated
@@ -106,3 +106,25 @@ def check(
         print_json({"recipes": entries})
     else:
         print("\n".join(recipe_text(entry) for entry in entries))
+
+
+@app.command()
+def preview(
+    recipe: RecipePath,
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="[SOURCE]", help="One source: its number from 0, or its name."),
+    ] = None,
+    count: Annotated[
+        int, typer.Option("--count", metavar="N", min=1, help="Prompts of each source to show.")
+    ] = 10,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Show prompts as the model will see them, what their verifiers read, and rows that cannot be
+    used; loads the tokenizer only."""
+    from pipeline.cli.preview import preview_recipe
+    from pipeline.recipe.load import load_recipe
+
+    shown = preview_recipe(load_recipe(recipe, settings), source, count)
+    print_json(shown.document) if as_json else shown.show()

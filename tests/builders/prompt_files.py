@@ -29,10 +29,12 @@ def rows(start: int, count: int) -> list[dict[str, str]]:
     return [{"prompt": f"say {n}", "answer": str(n)} for n in range(start, start + count)]
 
 
-def gather(folder: Path, *sources: Any, **config: Any) -> tuple[dict[str, Any], list[str]]:
+def gather(
+    folder: Path, *sources: Any, seed: int = 3, **config: Any
+) -> tuple[dict[str, Any], list[str]]:
     """Run the `prompts` stage; its metrics and notes."""
     notes: list[str] = []
-    context = stage_context(folder, 3, note=notes.append)
+    context = stage_context(folder, seed, note=notes.append)
     return run(PromptsStage(sources=sources, **config), {}, context).metrics, notes
 
 

@@ -67,6 +67,18 @@ def test_a_demonstration_begins_with_the_user(tmp_path):
         load(source(tmp_path, row))
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": chat(*TURNS[:-1], ("assistant", " "))},
+        {"messages": chat(*TURNS[:-1]), "verifier": "none"},
+    ],
+)
+def test_a_demonstration_has_an_answer(tmp_path, row):
+    with pytest.raises(BadInput, match=r"chats.jsonl:1: a demonstration has no answer to learn"):
+        load(source(tmp_path, row))
+
+
 def test_answers_to_a_demonstration_are_not_graded():
     with pytest.raises(BadInput, match="have no verifier"):
         grade(shown("a", *TURNS), "5")

@@ -47,6 +47,11 @@ FULL: dict[str, Any] = {
             {"source": name, "path": "x", "capability": "c"}
             for name in ("jsonl", "parquet", "datasets")
         ),
+        {
+            "source": "file",
+            "path": "x",
+            "fields": {"prompt": "q", "answer": "a", "choices": "c", "labels": "l"},
+        },
     ],
     "stages": [
         {
