@@ -15,7 +15,7 @@ from common.devices import DevicesConfig
 
 class GeneralExecution(Config):
     """Settings of speed and memory. Each kind of stage reads those that apply to it: training
-    stages the first three, stages with a rollout engine the last two, RL all."""
+    stages the first three, SFT `packing`, stages with a rollout engine the last two."""
 
     rows_per_forward: int = Field(default=32, ge=1)
     """Largest number of sequences in one forward and backward pass of a process; lower it when
@@ -25,6 +25,9 @@ class GeneralExecution(Config):
     more time."""
     save_every: int = Field(default=10, ge=1)
     """Optimiser steps between two checkpoints. A killed stage resumes from the last checkpoint."""
+    packing: bool = False
+    """SFT: lay the sequences of a forward pass into one row, so that nothing is computed for
+    padding. None of them attends to another."""
     max_num_seqs: int = Field(default=128, ge=1)
     """Largest number of sequences that the rollout engine decodes at once."""
     kv_cache_gib: int = Field(default=1, ge=1)

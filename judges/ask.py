@@ -212,9 +212,11 @@ def texts_checksum() -> str:
 def _content(prompt: Prompt, kind: JudgeKind | None = None) -> list[Any]:
     """The parts of a prompt that decide a reply; its id is not among them.
 
-    Of attempts the verifier is one: its grades decide which attempts are retried."""
+    Of attempts the verifier is one: its grades decide which attempts are retried. A rating of a
+    demonstration is about what it shows."""
     graded = [prompt.verifier, prompt.metadata] if kind == "attempts" else []
-    return [prompt.messages, prompt.answer, *graded]
+    shown = [prompt.verifier, prompt.target] if kind == "rubric" and prompt.is_demonstration else []
+    return [prompt.messages, prompt.answer, *graded, *shown]
 
 
 def has_fault(raw: RawReplies, faults: Collection[str]) -> bool:

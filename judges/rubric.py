@@ -6,7 +6,7 @@ written."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from judges.backend import Backend, Question, choose_with_retries
+from judges.backend import Backend, Messages, Question, choose_with_retries
 from judges.config import RubricJudge
 from judges.texts import question, task
 from judges.verdict import JudgeKind, Reply, Verdict
@@ -14,6 +14,14 @@ from prompts.schema import Prompt
 
 LABELS = ("1", "2", "3")
 """Easy, medium, hard."""
+
+
+def rated(prompt: Prompt) -> Messages:
+    """The chat that asks how hard a prompt is; of a demonstration, how hard the example is: the
+    question with the answer that is shown."""
+    if prompt.is_demonstration:
+        return question("demonstration", task=task(prompt.messages), answer=prompt.target)
+    return question("rubric", task=task(prompt.messages))
 
 
 class Rubric:
@@ -39,8 +47,7 @@ class Rubric:
         ]
 
     def _question(self, prompt: Prompt) -> Question:
-        messages = question("rubric", task=task(prompt.messages))
-        return Question(messages, "Rating:", LABELS, "\nReason:", self.config.max_tokens)
+        return Question(rated(prompt), "Rating:", LABELS, "\nReason:", self.config.max_tokens)
 
     def verdicts(
         self, prompts: Sequence[Prompt], answers: Mapping[str, dict[str, Any]]

@@ -11,6 +11,7 @@ and plain transformers or vLLM load what we save. What differs is listed here, i
   it.
 - `router_aux_loss_coef = 0`: TRL enables a load-balancing loss for any coefficient above 0, and
   Llama 4 has none.
+- `model` takes several documents in one row (`models/documents.py`).
 - `forward(packed=...)` gives the log-probabilities of the completions in packed rows
   (`models/packed.py`). It is part of `forward` because DDP and FSDP hook that method alone."""
 
@@ -26,6 +27,7 @@ from torch.nn.functional import grouped_mm, pad
 from transformers import Llama4ForCausalLM, Llama4TextConfig
 from transformers.models.llama4.modeling_llama4 import Llama4TextExperts, Llama4TextMoe
 
+from models.documents import DocumentsModel
 from models.packed import PackedBatch, TokenHead, token_logprobs
 
 Factors = tuple[Tensor, Tensor, float]
@@ -215,6 +217,7 @@ class MoeForCausalLM(Llama4ForCausalLM):
                 layer.feed_forward.__class__ = SparseMoe
                 layer.feed_forward.experts.__class__ = SparseExperts
         self.lm_head.__class__ = TokenHead
+        self.model.__class__ = DocumentsModel
 
     # The signature stays stock: generation and trainers read from it which arguments they may pass.
     @wraps(Llama4ForCausalLM.forward)

@@ -120,6 +120,8 @@ def names_of(kind: type[RewardPart]) -> tuple[str, ...]:
     return get_args(kind.model_fields["verifier"].annotation)
 
 
+NOT_GRADED = "none"
+"""In place of a verifier: of a demonstration, whose `answer` is the assistant's last turn."""
 NAMES = tuple(name for kind in CLASSES for name in names_of(kind))
 """The verifiers that a recipe can name."""
 

@@ -42,6 +42,8 @@ class PromptRow(BaseModel):
     solution: str | None = None
     system: str | None = None
     metadata: dict[str, Any] | None = None
+    demonstrated: bool = False
+    """Whether the answer was the last turn of the row's conversation (`prompts/shape.py`)."""
 
     @field_validator("id", "verifier", "capability", "solution", "system")
     @classmethod

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from common.errors import BadInput
 from prompts.bad_rows import BadRow, BadRows
 from prompts.config import RowSource
-from prompts.parts import PlainPart
+from prompts.parts import NOT_GRADED, PlainPart
 from prompts.records import records, require_rows, where
 from prompts.row import PromptRow, read_row
 from prompts.schema import Prompt, content_id, with_system
@@ -84,7 +84,9 @@ def _prompt(
             "remove the row's verifier, or the source's `rewards`",
         )
     first = config.rewards[0].verifier if config.rewards else config.verifier
-    verifier, capability = row.verifier or first, row.capability or config.capability
+    shown = NOT_GRADED if row.demonstrated else None
+    verifier = row.verifier or first or shown
+    capability = row.capability or config.capability
     for field, value in (("verifier", verifier), ("capability", capability)):
         if not value:
             raise BadRow(
@@ -94,6 +96,8 @@ def _prompt(
             )
     answer = str(row.answer)
     messages = with_system(with_system(row.chat(), row.system), config.system)
+    if verifier == NOT_GRADED:
+        _check_demonstration(at, messages, row.solution or answer)
     name = config.name
     return Prompt(
         id=f"{name}:{row.id}" if row.id is not None else content_id(name, messages, answer),
@@ -107,3 +111,20 @@ def _prompt(
         place=place,
         rewards=rewards,
     )
+
+
+def _check_demonstration(at: str, messages: list[dict[str, str]], answer: str) -> None:
+    first = next(message["role"] for message in messages if message["role"] != "system")
+    if first != "user":
+        raise BadRow(
+            at,
+            "a demonstration begins with the assistant's turn",
+            "begin it with the user's, after a system message if there is one",
+            field="messages",
+        )
+    if not answer.strip():
+        raise BadRow(
+            at,
+            "a demonstration has no answer to learn",
+            "end its messages with the assistant's turn, or name a verifier",
+        )

@@ -12,7 +12,7 @@ from typing import Any
 from common.errors import BadInput
 from common.fingerprint import fingerprint
 from prompts.part import RewardPart
-from prompts.parts import read_part
+from prompts.parts import NOT_GRADED, read_part
 
 COLUMNS = (
     "id",
@@ -68,6 +68,11 @@ class Prompt:
         return [read_part(part) for part in stored]
 
     @property
+    def is_demonstration(self) -> bool:
+        """Whether it is a conversation to learn from, whose answers nothing grades."""
+        return self.verifier == NOT_GRADED
+
+    @property
     def named(self) -> str:
         """Its name in messages."""
         return f"prompt {self.id} ({self.place})" if self.place else f"prompt {self.id}"
@@ -78,6 +83,11 @@ class Prompt:
         there are none."""
         settings = self.metadata.get("difficulty", self.metadata.get("settings"))
         return json.dumps(settings, sort_keys=True, ensure_ascii=False) if settings else ""
+
+    @property
+    def reply(self) -> dict[str, str]:
+        """The assistant's turn that SFT learns."""
+        return {"role": "assistant", "content": self.target}
 
     @property
     def target(self) -> str:

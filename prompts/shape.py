@@ -51,8 +51,10 @@ def _take_conversation(where: str, row: dict[str, Any]) -> None:
     elif row.get("messages") is not None:
         row["messages"] = conversation(where, row["messages"])
     turns = row.get("messages")
+    row["demonstrated"] = False
     if turns and row.get("answer") is None and turns[-1]["role"] == "assistant":
         row["messages"], row["answer"] = turns[:-1], turns[-1]["content"]
+        row["demonstrated"] = True
 
 
 def _after(where: str, answer: Any, mark: str) -> str:

@@ -5,6 +5,7 @@
 from collections.abc import Mapping
 
 from common.errors import BadInput
+from prompts.parts import NOT_GRADED
 from rewards.code.verifier import Code
 from rewards.format import Format
 from rewards.function.verifier import Function
@@ -13,6 +14,7 @@ from rewards.interface import Verifier
 from rewards.language import Language
 from rewards.length import Length
 from rewards.plain import Plain, ReasoningGym
+from rewards.ungraded import Ungraded
 from rewards.verifiers import VERIFIERS
 
 Kinds = Mapping[str, Verifier]
@@ -25,6 +27,7 @@ KINDS: dict[str, Verifier] = {
     "reasoning_gym": ReasoningGym(),
     "length": Length(),
     "function": Function(),
+    NOT_GRADED: Ungraded(),
 }
 
 

@@ -120,8 +120,11 @@ class StageConfig(Config):
         """The value of a field, by the names that a recipe uses."""
         value: Any = self
         for part in path:
+            if isinstance(part, int):
+                value = value[part]
+                continue
             names = {f.alias or name: name for name, f in type(value).model_fields.items()}
-            value = getattr(value, names[str(part)])
+            value = getattr(value, names[part])
         return value
 
     def prompts_at_most(self, sizes: Sizes) -> int | None:

@@ -10,6 +10,7 @@ from pydantic import Field
 from common.config import Config
 from evals.config import SuiteConfig
 from judges.config import JudgeConfig
+from prompts.pair_config import PairFile
 
 
 class _Question(Config):
@@ -48,6 +49,13 @@ class LearnQuestion(_Question):
     """Seed of the sample."""
 
 
+class PairQuestion(_Question):
+    """Can the policy be trained on a person's preference pairs?"""
+
+    asks: Literal["pairs"] = "pairs"
+    pairs: PairFile
+
+
 class RollQuestion(_Question):
     """Can the policy answer prompts within the rollout engine's context? One of `systems` precedes
     each prompt that has no system message of its own."""
@@ -77,6 +85,6 @@ class SuiteQuestion(_Question):
 
 
 Question = Annotated[
-    FilterQuestion | AdoptQuestion | LearnQuestion | RollQuestion | SuiteQuestion,
+    FilterQuestion | AdoptQuestion | LearnQuestion | PairQuestion | RollQuestion | SuiteQuestion,
     Field(discriminator="asks"),
 ]

@@ -24,6 +24,8 @@ from models.moe import weights_rounded_once
 from training.processes import dealt
 
 Batch = dict[str, Any]
+IGNORED = -100
+"""The label of a token that has no loss."""
 
 
 class EvenPasses(Trainer):
@@ -61,10 +63,11 @@ class EvenPasses(Trainer):
                 self.weigh(part, inputs)
                 with gradients_kept(self, model, number):
                     losses.append(super().training_step(model, part, num_items_in_batch))
+        counts = [count for _, count in spans]
         if self.processes == 1:
-            self._average([len(part["input_ids"]) for part in parts])
+            self._average(counts)
         else:
-            self._average_over_processes(inputs, parts, [count > 0 for _, count in spans])
+            self._average_over_processes(inputs, parts, [count > 0 for count in counts])
         return torch.stack(losses).sum()
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
@@ -80,9 +83,13 @@ class EvenPasses(Trainer):
     def parts(self, inputs: Batch) -> list[Batch]:
         """The batch by pass. A pass without items has the first one of the step."""
         return [
-            shortened(self.some(inputs, start if count else 0, count or 1))
+            self.laid(self.some(inputs, start if count else 0, count or 1))
             for start, count in self.spans(inputs)
         ]
+
+    def laid(self, part: Batch) -> Batch:
+        """A part as it goes through the model."""
+        return shortened(part)
 
     def count(self, inputs: Batch) -> int:
         """The items of a batch."""
@@ -99,7 +106,7 @@ class EvenPasses(Trainer):
     def weights(self, part: Batch) -> Mapping[str, float]:
         """What the figures of a part, by name, are means over; the empty name stands for those that
         have no entry."""
-        answers = part["labels"][:, 1:] != -100
+        answers = part["labels"][:, 1:] != IGNORED
         return {"": float(answers.sum())}
 
     def restore_token_count(self, last: Mapping[str, float]) -> None:
@@ -187,3 +194,18 @@ def shortened(batch: Batch) -> Batch:
     """A part without the columns that are padding in all of its rows, which end on the right."""
     length = int(batch["attention_mask"].any(0).nonzero().max()) + 1
     return {name: value[:, :length] if value.dim() == 2 else value for name, value in batch.items()}
+
+
+def in_one_row(batch: Batch) -> Batch:
+    """A part as one row of documents, without padding (`models/documents.py`): token ids, labels
+    and positions (1, T), and the lengths of the documents. A document's first token is predicted
+    by nothing, as in a row of its own."""
+    real = batch["attention_mask"].bool()
+    positions = real.cumsum(1) - 1
+    labels = batch["labels"].masked_fill(positions == 0, IGNORED)
+    return {
+        "input_ids": batch["input_ids"][real][None],
+        "labels": labels[real][None],
+        "position_ids": positions[real][None],
+        "documents": tuple(real.sum(1).tolist()),
+    }

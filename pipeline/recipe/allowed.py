@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 SECTION_EXAMPLES: Mapping[str, Any] = {
     "ModelConfig": {"upcycle": "smollm2-135m-instruct"},
     "AttemptsJudge": {"kind": "attempts", "model": "smollm2-135m-instruct"},
+    "PairSource": {"path": "my_pairs.jsonl"},
     "SuiteConfig": "held_out",
     "RubricPart": {"verifier": "rubric", "model": "smollm2-135m-instruct"},
     "ComparePart": {"verifier": "compare", "model": "smollm2-135m-instruct"},
@@ -103,6 +104,8 @@ def tag_field(model: type[BaseModel]) -> str:
 def describe(slot: Slot) -> str:
     """The allowed values in words, to follow "must be"."""
     choices = [option for option in options(slot.annotation) if option is not type(None)]
+    if len(choices) > 1 and not all(_is_section(option) for option in choices):
+        return listed([describe(Slot(option)) for option in choices])
     if len(choices) > 1:
         return (
             f"a section whose {tag_field(choices[0])} is"
@@ -130,6 +133,10 @@ def describe(slot: Slot) -> str:
         str: "a text that is not blank",
     }
     return f"{plain.get(option, 'a value')}{_bounds(limits)}"
+
+
+def _is_section(option: Any) -> bool:
+    return isinstance(option, type) and issubclass(option, BaseModel)
 
 
 def _describe_list(option: Any, limits: tuple[Any, ...]) -> str:

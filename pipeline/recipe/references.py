@@ -18,7 +18,7 @@ from pipeline.recipe.problems import Problem, nearest
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.yaml_lines import DataPath, dotted
 from prompts.judge_parts import ComparePart
-from prompts.parts import NAMES, LengthPart, needed_settings
+from prompts.parts import NAMES, NOT_GRADED, LengthPart, needed_settings
 from stages.declaration import BASE, PROMPTS_STAGE
 from stages.evaluate.config import PREFIX, EvaluateStage
 from stages.questions import RollQuestion
@@ -47,7 +47,7 @@ def _verifier_problems(recipe: Recipe) -> Iterator[Problem]:
     """Sources whose verifier does not exist, or cannot be used without settings."""
     for index, source in enumerate(recipe.prompts):
         name, path = getattr(source, "verifier", None), ("prompts", index, "verifier")
-        if name is None:
+        if name is None or name == NOT_GRADED:
             continue
         if name not in NAMES:
             yield Problem(path, f"no verifier is named {name!r}", nearest(name, sorted(NAMES)))

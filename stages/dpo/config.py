@@ -2,32 +2,53 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from common.artifacts import CHECKPOINT, GROUPS, PAIRS, PROMPTS, Artifact
+from common.artifacts import (
+    BAD_ROWS,
+    CHECKPOINT,
+    CONTAMINATED,
+    GROUPS,
+    HELD_OUT,
+    PAIRS,
+    PROMPTS,
+    Artifact,
+)
+from common.config import InvalidValue
 from common.execution import ExecutionConfig
 from models.memory import Memory, reference_memory
 from models.sizes import Dimensions
-from stages.declaration import Need, Objection, Sizes
+from prompts.pair_config import Pairs, PairSource, pair_sources
+from stages.declaration import PROMPTS_STAGE, FieldPath, Need, Objection, Sizes
+from stages.questions import PairQuestion, Question
 from stages.training import TrainingStage
 
 
+def input_of(number: int) -> str:
+    """Name of the input that the pairs of a source come from."""
+    return f"pairs {number}" if number else "pairs"
+
+
 class DpoStage(TrainingStage):
-    """Direct preference optimisation on pairs of answers from an RL stage's groups."""
+    """Direct preference optimisation on pairs of answers: from an RL stage's groups, from files of
+    one's own, or from both."""
 
     produces: ClassVar[tuple[Artifact, ...]] = (*TrainingStage.produces, PAIRS)
 
     kind: Literal["dpo"]
-    pairs: str = Field(examples=["rl"])
-    """Id of the RL stage from whose groups the pairs are built."""
+    pairs: Pairs = Field(examples=["rl"])
+    """Id of the RL stage from whose groups the pairs are built; or `{path: FILE}`, pairs of one's
+    own; or a list of `{stage: ID, share: 0.5}` and `{path: FILE, share: 0.5}`."""
     reference: str | None = Field(default=None, examples=["sft"])
     """Id of the stage whose checkpoint is the reference policy; not set: the one in `from`."""
     max_pairs: int = Field(default=256, ge=1)
-    """Largest number of pairs to train on; pairs of the newest policy versions are preferred."""
+    """Largest number of pairs to train on. Of a stage's pairs those of the newest policy versions
+    are preferred; of files a sample is drawn."""
     max_length_ratio: float = Field(default=2.0, ge=1)
-    """Largest ratio between the lengths in tokens of a pair's chosen and rejected answer."""
+    """Largest ratio between the lengths in tokens of the chosen and the rejected answer of a pair
+    from a stage. Pairs of files are taken as they are."""
     min_margin: float = Field(default=0.5, gt=0, le=1)
     """Smallest difference between the rewards of a pair's chosen and rejected answer."""
     batch_size: int = Field(default=16, ge=1)
@@ -37,16 +58,58 @@ class DpoStage(TrainingStage):
     sft_weight: float = Field(default=0.5, ge=0)
     """Weight of an SFT loss on the chosen answers, which keeps their likelihood from falling."""
 
+    @field_validator("pairs")
+    @classmethod
+    def _shares_add_up(cls, value: Any) -> Any:
+        shares = [one.share for one in pair_sources(value)]
+        if abs(sum(shares) - 1) > 1e-6:
+            listed = ", ".join(f"{share:g}" for share in shares)
+            raise InvalidValue(
+                f"the shares add up to {sum(shares):g} and not to 1: {listed or 'no source'}",
+                "write for example `pairs: [{stage: rl, share: 0.5}, {path: pairs.jsonl, share:"
+                " 0.5}]`",
+            )
+        return value
+
+    @property
+    def sources(self) -> tuple[PairSource, ...]:
+        return pair_sources(self.pairs)
+
+    def outputs(self) -> tuple[Artifact, ...]:
+        of_files = (CONTAMINATED, BAD_ROWS) if any(one.file for one in self.sources) else ()
+        return (*self.produces, *of_files)
+
     def steps_at_most(self) -> int:
         return math.ceil(self.max_pairs / self.batch_size)
 
     def needs(self) -> Mapping[str, Need]:
         reference = ("from",) if self.reference is None else ("reference",)
+        held_out = Need((HELD_OUT,), stage=PROMPTS_STAGE)
         return {
             **super().needs(),
-            "pairs": Need((GROUPS, PROMPTS), path=("pairs",)),
+            **self._pair_needs(),
             "reference": Need((CHECKPOINT,), path=reference),
+            **({"held_out": held_out} if any(one.file for one in self.sources) else {}),
         }
+
+    def _pair_needs(self) -> dict[str, Need]:
+        """The stages that pairs come from, by the name of the input (`input_of`)."""
+        if isinstance(self.pairs, str):
+            return {"pairs": Need((GROUPS, PROMPTS), path=("pairs",))}
+        paths: list[FieldPath] = [("pairs", "stage")]
+        if isinstance(self.pairs, tuple):
+            paths = [("pairs", number, "stage") for number in range(len(self.pairs))]
+        return {
+            input_of(number): Need((GROUPS, PROMPTS), path=path)
+            for number, (path, source) in enumerate(zip(paths, self.sources, strict=True))
+            if source.stage is not None
+        }
+
+    def questions(self, place: str, seed: int) -> Iterator[Question]:
+        for number, source in enumerate(self.sources):
+            if source.file is not None:
+                item = f"[{number}]" if isinstance(self.pairs, tuple) else ""
+                yield PairQuestion(place=f"{place}.pairs{item}", pairs=source.file)
 
     def bounds(self, sizes: Sizes) -> dict[str, int | None]:
         return {"pairs_at_most": self.max_pairs}

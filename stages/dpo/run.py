@@ -1,60 +1,53 @@
-"""Light DPO on pairs mined from the RL stage's groups, TRL's DPOTrainer, with an SFT term on the
-chosen answer.
+"""Light DPO on pairs mined from an RL stage's groups and on pairs of one's own, TRL's DPOTrainer,
+with an SFT term on the chosen answer.
 
 The reference policy is an explicit input. The absolute log-probabilities of the chosen answers are
 logged, because margins can grow while the right answers become less likely."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 from trl import DPOConfig
 
-from common.artifacts import CHECKPOINT, GROUPS, PAIRS, PROMPTS
-from common.errors import BadInput, RunFailed
-from common.files import read_json_lines
+from common.artifacts import CHECKPOINT, CONTAMINATED, PAIRS
 from common.stage import Inputs, Outputs, StageContext
 from models.checkpoint import load_policy
-from prompts.schema import read_prompts, with_system
 from stages.dpo.config import DpoStage
-from stages.dpo.pairs import Pair, mine, why_none
+from stages.dpo.gather import Example, Gathered, gather
 from stages.dpo.trainer import PairTrainer
+from stages.lengths import require_room
 from training.arguments import trainer_arguments
 from training.loop import fit
 from training.metrics_log import selected
-from training.policy import load, save
+from training.policy import Trained, load, save
 from training.processes import join
 from training.resume import go_on
 from training.router_metrics import FIGURES
 
+ANSWERS = ("chosen", "rejected")
+
 
 def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
-    """Write `checkpoint/`, `pairs.jsonl` and `metrics.jsonl`."""
+    """Write `checkpoint/`, `pairs.jsonl` and `metrics.jsonl`; with pairs of one's own also
+    `contaminated.jsonl` and `bad_rows.jsonl`."""
     join(context)
     start = go_on(context)
-    groups = read_groups(GROUPS.path(inputs["pairs"]))
-    ratio, margin = config.max_length_ratio, config.min_margin
-    pairs = mine(groups, config.max_pairs, ratio, context.seed, margin)
-    if not pairs:
-        why, remedy = why_none(groups, margin)
-        raise RunFailed(f"no pair in {len(groups)} groups of stage {config.pairs!r}: {why}", remedy)
-    messages = {
-        prompt.id: prompt.messages for prompt in read_prompts(PROMPTS.path(inputs["pairs"]))
-    }
+    pairs = gather(config, inputs, context)
     if context.main:
-        PAIRS.write(context.folder, map(asdict, pairs))
+        _write(pairs, context)
     trained = load(config, CHECKPOINT.path(inputs["checkpoint"]), context.seed)
-    examples = [_example(pair, messages) for pair in pairs]
+    examples = pairs.examples
+    _require_room(pairs, trained)
     trainer = PairTrainer(
         model=trained.policy,
         ref_model=load_policy(CHECKPOINT.path(inputs["reference"])),
-        args=_arguments(config, context, len(pairs)),
+        args=_arguments(config, context, len(examples)),
         train_dataset=Dataset.from_list(examples),
         processing_class=trained.tokenizer,
     )
     trainer.items = _at_once(context)
-    probe = [_chosen(trained.tokenizer, example) for example in examples]
+    probe = [_encoded(trained.tokenizer, example, "chosen") for example in examples]
     last = fit(
         trainer,
         config,
@@ -72,22 +65,32 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
         "logps/rejected",
         *FIGURES,
     )
-    metrics = {"pairs": len(pairs), "steps": trainer.state.global_step, **selected(last, names)}
-    return Outputs(metrics=metrics, tokens_trained=int(last.get("num_tokens", 0)))
+    origins = {} if isinstance(config.pairs, str) else {"by_origin": pairs.origins}
+    counts = {"pairs": len(examples), **origins, "steps": trainer.state.global_step}
+    return Outputs(
+        metrics={**counts, **selected(last, names)},
+        tokens_trained=int(last.get("num_tokens", 0)),
+    )
 
 
-def read_groups(path: Path) -> list[dict[str, Any]]:
-    """The groups of an RL stage. BadInput where the text of their system prompt is missing."""
-    groups = read_json_lines(path)
-    for number, group in enumerate(groups, start=1):
-        if not isinstance(group["system"], str | None):
-            raise BadInput(
-                f"{path}, line {number}: system is {group['system']!r}, the number of a system"
-                " prompt and not its text, as an earlier version of uphill wrote it",
-                "run the RL stage again with --redo, so that pairs are trained under what they were"
-                " sampled under",
-            )
-    return groups
+def _write(pairs: Gathered, context: StageContext) -> None:
+    for sentence in pairs.notes:
+        context.note(sentence)
+    PAIRS.write(context.folder, pairs.rows)
+    if pairs.of_files:
+        CONTAMINATED.write(context.folder, map(asdict, pairs.overlaps))
+
+
+def _require_room(pairs: Gathered, trained: Trained) -> None:
+    """BadInput where a pair of a file is longer than the model's context. RL's answers fit."""
+    if not pairs.of_files:
+        return
+    lengths = {
+        named: max(len(_encoded(trained.tokenizer, example, name)) for name in ANSWERS)
+        for named, example in zip(pairs.named, pairs.examples, strict=True)
+    }
+    context_length = trained.policy.config.max_position_embeddings
+    require_room(lengths, context_length, "the model's context", "shorten them, or remove the rows")
 
 
 def _arguments(config: DpoStage, context: StageContext, pairs: int) -> DPOConfig:
@@ -108,15 +111,5 @@ def _at_once(context: StageContext) -> int:
     return context.execution.rows_per_forward // 2
 
 
-def _example(
-    pair: Pair, messages: dict[str, list[dict[str, str]]]
-) -> dict[str, list[dict[str, str]]]:
-    return {
-        "prompt": with_system(messages[pair.prompt_id], pair.system),
-        "chosen": [{"role": "assistant", "content": pair.chosen}],
-        "rejected": [{"role": "assistant", "content": pair.rejected}],
-    }
-
-
-def _chosen(tokenizer: Any, example: dict[str, Any]) -> list[int]:
-    return tokenizer.apply_chat_template(example["prompt"] + example["chosen"], return_dict=False)
+def _encoded(tokenizer: Any, example: Example, name: str) -> list[int]:
+    return tokenizer.apply_chat_template(example["prompt"] + example[name], return_dict=False)

@@ -99,7 +99,7 @@ def ledger_entries(
     kept: Sequence[str], prompts: Sequence[Prompt], judges: VerdictsByJudge
 ) -> list[NewPrompt]:
     """The prompts with ids in `kept`, with their priors. The pooled rate of a capability is over
-    all its judged prompts."""
+    all its judged prompts. Demonstrations are left out: no answer to them can pass."""
     evidence = {
         prompt.id: _pass_evidence([verdicts[n] for verdicts in judges])
         for n, prompt in enumerate(prompts)
@@ -111,7 +111,7 @@ def ledger_entries(
         attempts[prompt.capability] += evidence[prompt.id].attempts
     kept_ids, entries = set(kept), []
     for n, prompt in enumerate(prompts):
-        if prompt.id in kept_ids:
+        if prompt.id in kept_ids and not prompt.is_demonstration:
             own, group = evidence[prompt.id], prompt.capability
             prior = judge_prior(own.passes, own.attempts, passes[group], attempts[group])
             verdicts = [by_judge[n] for by_judge in judges]

@@ -53,7 +53,7 @@ def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outp
     drop_counts(sizes, settings)  # raises for impossible settings before a judge is asked
     _refuse_unused_examples(config.judges, sizes)
     with Cache(cache_path()) as cache, open_grader(context) as grader:
-        if config.audit or any(judge.kind == "attempts" for judge in config.judges):
+        if config.audit or any(map(_needs_verifiers, config.judges)):
             grader.prepare(map(first_part, prompts))
         judges, results, ties = _ask_all(config, prompts, settings, cache, grader, context)
         verdicts = [result.verdicts for result in results]
@@ -74,6 +74,10 @@ def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outp
         context.note(sentence)
     metrics = metrics_of(config, results, decisions, audited)
     return Outputs(metrics=metrics, tokens_generated=sum(result.tokens for result in results))
+
+
+def _needs_verifiers(judge: JudgeConfig) -> bool:
+    return judge.kind == "attempts" and judge.graded_by == "verifier"
 
 
 def _refuse_unused_examples(judges: Sequence[JudgeConfig], capabilities: Iterable[str]) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from judges.config import AttemptsJudge, JudgeConfig, RubricJudge
+from judges.rubric import rated
 from judges.texts import question, task
+from prompts.pairs import Preference
 from prompts.schema import Prompt, with_system
 from stages.preflight.lengths import Chat
 from stages.questions import RollQuestion, SuiteQuestion
@@ -46,8 +48,15 @@ DROP = "drop them with `max_prompt_tokens` on their source"
 
 def sft_chats(place: str, prompts: Sequence[Prompt], context: int | None) -> StageChats:
     """SFT: each prompt with its target. `context` is the model's context in tokens."""
-    chats = [Chat(p, [*p.messages, {"role": "assistant", "content": p.target}]) for p in prompts]
+    chats = [Chat(p, [*p.messages, p.reply]) for p in prompts]
     limit, remedy = "the model's context (max_position_embeddings)", f"shorten them, or {DROP}"
+    return StageChats(place, "", chats, context, limit, remedy, opened=False, trains=True)
+
+
+def pair_chats(place: str, pairs: Sequence[Preference], context: int | None) -> StageChats:
+    """DPO: each pair's two conversations."""
+    chats = [Chat(pair.learnt, chat) for pair in pairs for chat in pair.chats()]
+    limit, remedy = "the model's context (max_position_embeddings)", "shorten or remove them"
     return StageChats(place, "", chats, context, limit, remedy, opened=False, trains=True)
 
 
@@ -97,7 +106,7 @@ def _question_builder(judge: JudgeConfig) -> Callable[[Prompt], list[dict[str, s
     if isinstance(judge, AttemptsJudge):
         return lambda prompt: judge.shown(prompt.capability, prompt.messages)
     if isinstance(judge, RubricJudge):
-        return lambda prompt: question("rubric", task=task(prompt.messages))
+        return rated
     # With the shortest possible opponent: a prompt that does not fit even so is never compared.
     return lambda prompt: question("pairwise", first=task(prompt.messages), second="")
 

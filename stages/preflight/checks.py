@@ -12,6 +12,7 @@ from judges.config import JudgeConfig
 from models.chat import encode_text
 from models.origin import ChatFormat, chat_format_of, judge_chat_format
 from models.probes import OTHER, Roles, role_names, roles_of, unrenderable, wrong_ending
+from prompts.pairs import load_pairs
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts
 from rewards.grader import distinct
@@ -21,16 +22,24 @@ from stages.grading import ALL
 from stages.preflight.chats import (
     StageChats,
     judge_chats,
+    pair_chats,
     rollout_chats,
     sft_chats,
     suite_chats,
 )
 from stages.preflight.config import PreflightStage
+from stages.preflight.demonstrations import (
+    held_out_problem,
+    judge_problem,
+    rollout_problem,
+    turns_problems,
+)
 from stages.preflight.lengths import Chat, MeasuredLengths, measure
 from stages.questions import (
     AdoptQuestion,
     FilterQuestion,
     LearnQuestion,
+    PairQuestion,
     Question,
     RollQuestion,
     SuiteQuestion,
@@ -80,14 +89,35 @@ class Preflight:
             case LearnQuestion():
                 prompts = self._prompts_of[ask.on]
                 exact = sample(prompts, ask.limit, ask.seed) if ask.on == PROMPTS_STAGE else prompts
-                chat_format = self._chat_format(POLICY, "model")
-                self._check_chats(
-                    sft_chats(ask.place, exact, chat_format.context if chat_format else None)
-                )
+                self._check_learning(ask.place, exact)
+            case PairQuestion():
+                self._check_pairs(ask)
             case RollQuestion():
                 self._check_rollouts(ask)
             case SuiteQuestion():
                 self._check_suite(ask)
+
+    def _check_learning(self, place: str, prompts: Sequence[Prompt]) -> None:
+        chat_format = self._chat_format(POLICY, "model")
+        self._check_chats(sft_chats(place, prompts, self._context()))
+        for message, remedy in turns_problems(chat_format, prompts) if chat_format else ():
+            self.problems.append(PromptProblem(place, message, remedy))
+
+    def _context(self) -> int | None:
+        chat_format = self._chat_format(POLICY, "model")
+        return chat_format.context if chat_format else None
+
+    def _check_pairs(self, ask: PairQuestion) -> None:
+        try:
+            pairs = load_pairs(ask.pairs)
+        except BadInput as error:
+            self._report(ask.place, (error.message, error.remedy))
+            return
+        self._check_chats(pair_chats(ask.place, pairs, self._context()))
+
+    def _report(self, place: str, problem: tuple[str, str] | None) -> None:
+        if problem is not None:
+            self.problems.append(PromptProblem(place, *problem))
 
     def _check_capabilities(self) -> None:
         """Every capability that is evaluated must have training prompts."""
@@ -118,6 +148,7 @@ class Preflight:
         for number, judge in enumerate(ask.judges):
             place = f"{ask.place}.judges[{number}]"
             self._check_examples(place, judge, prompts)
+            self._report(place, judge_problem(judge, prompts))
             lengths = None
             if judge.model is not None:
                 lengths = self._check_chats(judge_chats(place, judge, prompts))
@@ -137,7 +168,12 @@ class Preflight:
         prompts = self._prompts_of[ask.on]
         if ask.id:
             self._prompts_of[ask.id] = prompts
-        for chats in rollout_chats(ask, prompts):
+        self._report(ask.place, rollout_problem(prompts, ask.ends_the_run))
+        graded = [prompt for prompt in prompts if not prompt.is_demonstration]
+        if ask.ends_the_run and 0 < len(graded) < len(prompts):
+            left_out = f"{len(prompts) - len(graded)} of {len(prompts)} prompts are demonstrations"
+            self.notes.append(f"{ask.place}: {left_out}, which have no verifier: left out")
+        for chats in rollout_chats(ask, graded):
             before = len(self.problems) + len(self.notes)
             self._check_chats(chats)
             if len(self.problems) + len(self.notes) > before:
@@ -152,6 +188,8 @@ class Preflight:
             remedy = "give a source more prompts or a larger `held_out`, or leave the suite out"
             self.problems.append(PromptProblem(ask.place, message, remedy))
             return
+        if ask.suite.name == HELD_OUT_SUITE:
+            self._report(ask.place, held_out_problem(self._held_out))
         self._check_chats(suite_chats(ask, load_suite(ask.suite, self.folder)))
 
     def _chat_format(self, model: str, place: str) -> ChatFormat | None:

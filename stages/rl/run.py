@@ -7,11 +7,11 @@ from pathlib import Path
 from transformers import TrainingArguments
 
 from common.artifacts import CHECKPOINT, LEDGER, PARITY, PROMPTS
-from common.errors import Interrupted
+from common.errors import BadInput, Interrupted
 from common.faults import NOT_ENCODED
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
-from prompts.schema import read_prompts
+from prompts.schema import Prompt, read_prompts
 from rewards.grader import Grader
 from rollouts.start import start_engine
 from stages.grading import open_grader
@@ -92,7 +92,7 @@ def lead(
 ) -> Leader:
     """Start verifiers and engine, and open the ledger and the curriculum; only process 0 does."""
     source, checkpoint = inputs["prompts"], CHECKPOINT.path(inputs["checkpoint"])
-    prompts = read_prompts(PROMPTS.path(source))
+    prompts = graded_prompts(PROMPTS.path(source))
     grader.prepare(prompts)
     ledger = open_ledger(prompts, start or source, LEDGER.path(context.folder), start is None)
     engine = start_engine(checkpoint, config.rollouts, derive(context.seed, "engine"), context)
@@ -110,6 +110,17 @@ def lead(
         check_agreement(collector, context)
     rollouts = StepRollouts(collector, ahead=config.ahead, steps=config.steps, start=start)
     return Leader(rollouts, StepRecorder(collector, context), count)
+
+
+def graded_prompts(path: Path) -> list[Prompt]:
+    """The prompts of a file without its demonstrations, which the ledger does not have either."""
+    prompts = [prompt for prompt in read_prompts(path) if not prompt.is_demonstration]
+    if not prompts:
+        raise BadInput(
+            f"{path}: has nothing but demonstrations, whose answers no verifier grades",
+            "add a source of prompts with a verifier",
+        )
+    return prompts
 
 
 def build_trainer(

@@ -2,18 +2,21 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from common.artifacts import PROMPTS
+from common.execution import TRAINER
 from stages.declaration import BASE, Need, Sizes
 from stages.questions import LearnQuestion, Question
 from stages.training import TrainingStage
 
 
 class SftStage(TrainingStage):
-    """Supervised fine-tuning on prompts and their reference answers."""
+    """Supervised fine-tuning on prompts and their reference answers, and on demonstrations."""
+
+    reads_execution: ClassVar[tuple[str, ...]] = (*TRAINER, "packing")
 
     kind: Literal["sft"]
     from_: str = Field(default=BASE, alias="from", examples=["base"])

@@ -1,7 +1,5 @@
 """Light supervised fine-tuning on the prompts that the judge filter keeps, or on all of them: TRL's
-SFTTrainer, with the loss on the answer only."""
-
-from typing import Any
+SFTTrainer, with the loss on what the assistant writes."""
 
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
@@ -9,10 +7,11 @@ from trl import SFTConfig, SFTTrainer
 from common.artifacts import CHECKPOINT, PROMPTS
 from common.stage import Inputs, Outputs, StageContext
 from prompts.sample import sample
-from prompts.schema import Prompt, read_prompts
+from prompts.schema import read_prompts
 from stages.lengths import require_room
 from stages.sft.config import SftStage
-from training.accumulation import EvenPasses
+from stages.sft.examples import encoded
+from training.accumulation import Batch, EvenPasses, in_one_row
 from training.arguments import trainer_arguments
 from training.loop import fit
 from training.metrics_log import selected
@@ -23,7 +22,13 @@ from training.router_metrics import FIGURES
 
 
 class RowTrainer(EvenPasses, SFTTrainer):
-    """At most `items` rows go through the model at once."""
+    """At most `items` sequences go through the model at once."""
+
+    packing = False
+    """Whether the sequences of a pass are laid into one row, without padding."""
+
+    def laid(self, part: Batch) -> Batch:
+        return in_one_row(part) if self.packing else super().laid(part)
 
 
 def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
@@ -32,9 +37,8 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     start = go_on(context)
     prompts = sample(read_prompts(PROMPTS.path(inputs["prompts"])), config.limit, context.seed)
     trained = load(config, CHECKPOINT.path(inputs["checkpoint"]), context.seed)
-    examples = {prompt.id: _example(prompt) for prompt in prompts}
-    encoded = {id: _encoded(trained.tokenizer, example) for id, example in examples.items()}
-    lengths = {prompt.named: len(encoded[prompt.id]) for prompt in prompts}
+    examples = encoded(trained.tokenizer, prompts)
+    lengths = {p.named: len(one.ids) for p, one in zip(prompts, examples, strict=True)}
     context_length = trained.policy.config.max_position_embeddings
     require_room(
         lengths,
@@ -48,31 +52,23 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
         args=SFTConfig(
             **trainer_arguments(config, context, rows),
             num_train_epochs=config.epochs,
-            completion_only_loss=True,
             max_length=None,
         ),
-        train_dataset=Dataset.from_list(list(examples.values())),
+        train_dataset=Dataset.from_list([one.row for one in examples]),
         processing_class=trained.tokenizer,
     )
     trainer.items = context.execution.rows_per_forward
-    probe = list(encoded.values())
+    trainer.packing = context.execution.packing
+    probe = [one.ids for one in examples]
     last = fit(
         trainer, config, context, start=start, probe=probe, shown=("loss", "mean_token_accuracy")
     )
     save(trained, context)
     names = ("loss", "mean_token_accuracy", "entropy", *FIGURES)
-    metrics = {"prompts": len(prompts), "steps": trainer.state.global_step, **selected(last, names)}
-    return Outputs(metrics=metrics, tokens_trained=int(last.get("num_tokens", 0)))
-
-
-def _example(prompt: Prompt) -> dict[str, Any]:
-    return {
-        "prompt": prompt.messages,
-        "completion": [{"role": "assistant", "content": prompt.target}],
-    }
-
-
-def _encoded(tokenizer: Any, example: dict[str, Any]) -> list[int]:
-    return tokenizer.apply_chat_template(
-        example["prompt"] + example["completion"], return_dict=False
+    shown = sum(prompt.is_demonstration for prompt in prompts)
+    demonstrations = {"demonstrations": shown} if shown else {}
+    counts = {"prompts": len(prompts), **demonstrations, "steps": trainer.state.global_step}
+    return Outputs(
+        metrics={**counts, **selected(last, names)},
+        tokens_trained=int(last.get("num_tokens", 0)),
     )

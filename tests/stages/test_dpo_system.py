@@ -19,6 +19,7 @@ from models.nano import nano_model, nano_tokenizer
 from prompts.schema import Prompt, write_prompts
 from stages.dpo import run as dpo
 from stages.dpo.config import DpoStage
+from stages.dpo.gather import read_groups
 from stages.rl.collector import RolloutCollector
 from stages.rl.config import RlStage
 
@@ -128,4 +129,4 @@ def test_groups_that_only_number_their_system_prompt_are_refused(tmp_path):
         tmp_path / "groups.jsonl", [{"system": None}, {"system": "be kind"}, {"system": 1}]
     )
     with pytest.raises(BadInput, match="line 3: system is 1"):
-        dpo.read_groups(tmp_path / "groups.jsonl")
+        read_groups(tmp_path / "groups.jsonl")

@@ -50,6 +50,11 @@ def found(root, inputs):
         for name, stage in STAGES.items():
             settings = {**WITH_TWO, "gradient_checkpointing": name != "full"}
             jobs.append(job(f"{kind}-{name}", stage, inputs, kind, sgd=True, **settings))
+        for name in ("full", "balanced"):
+            settings = {**WITH_TWO, "packing": True}
+            jobs.append(
+                job(f"{kind}-packed-{name}", STAGES[name], inputs, kind, sgd=True, **settings)
+            )
         jobs.append(job(f"{kind}-adam", ADAM, inputs, kind, **WITH_TWO))
         for begun in (f"{kind}-begun", f"{kind}-handed-over"):
             jobs.append(job(begun, ADAM, inputs, kind, stop=(1, 1), **WITH_TWO))
@@ -86,6 +91,17 @@ def test_the_figures_are_those_of_all_rows(root, found, kind, name):
         root, f"one-{name}", "routing.jsonl"
     )
     assert found[f"{kind}-{name}"][0] == found[f"{kind}-{name}"][1]
+
+
+@pytest.mark.parametrize("kind", SHARDINGS)
+@pytest.mark.parametrize("name", ["full", "balanced"])
+def test_packed_rows_in_two_processes_are_the_padded_ones_of_one(root, found, kind, name):
+    assert gap(root, f"{kind}-packed-{name}", f"one-{name}") < 1e-7
+    rows, wanted = logged(root, f"{kind}-packed-{name}"), logged(root, f"one-{name}")
+    for row, other in zip(rows, wanted, strict=True):
+        assert row == pytest.approx(other, rel=1e-4), other["step"]
+    routing = logged(root, f"{kind}-packed-{name}", "routing.jsonl")
+    assert routing == logged(root, f"one-{name}", "routing.jsonl")
 
 
 @pytest.mark.parametrize("kind", SHARDINGS)

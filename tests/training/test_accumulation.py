@@ -119,6 +119,21 @@ def test_seventeen_rows_with_a_limit_of_sixteen_take_two_passes_and_give_the_sam
     same(sft, {16: [9, 8], 6: [6, 6, 5], 17: [17], 1: [1] * 17}, exact=[])
 
 
+def test_packed_passes_give_the_gradient_and_the_figures_of_padded_ones(sft):
+    batch = next(iter(sft.get_train_dataloader()))
+    for items in (99, 6):
+        sft.packing = False
+        loss, wanted, figures, _ = step(sft, batch, items)
+        sft.packing = True
+        packed, gradient, others, sizes = step(sft, batch, items)
+        assert set(sizes) == {1}
+        assert packed == pytest.approx(loss, abs=1e-6)
+        assert (gradient - wanted).abs().max() <= 1e-6 * max(wanted.abs().max(), 1)
+        tokens = {name: figures.pop("num_tokens") for name in ("num_tokens",)}
+        assert others.pop("num_tokens") - tokens["num_tokens"] == int(batch["attention_mask"].sum())
+        assert others == pytest.approx(figures, rel=1e-4)
+
+
 def test_pairs_are_divided_with_both_their_sides_and_give_the_same_gradient(dpo):
     same(
         dpo,

@@ -87,6 +87,15 @@ FULL: dict[str, Any] = {
             for name in CURRICULA
         ),
         {"id": "dpo", "kind": "dpo", "pairs": "uniform", **TRAINED},
+        {
+            "id": "mixed",
+            "kind": "dpo",
+            "pairs": [
+                {"stage": "uniform", "share": 0.5},
+                {"path": "x", "share": 0.5, "fields": {"chosen": "good", "rejected": "bad"}},
+            ],
+            **TRAINED,
+        },
         {"id": "adopted", "kind": "adopt", "folder": "x"},
     ],
     "evaluate": {
@@ -176,6 +185,7 @@ def test_the_whole_recipe_is_covered():
 
     from common.config import Config
     from prompts.function_part import StoredFunction
+    from prompts.pair_config import PairFile
     from stages import questions
     from stages.base.config import BaseStage
     from stages.evaluate.config import EvaluateStage
@@ -185,7 +195,7 @@ def test_the_whole_recipe_is_covered():
     bases = {one for one in below(Config) if one.__subclasses__()}
     ours = {one for one in below(Config) if one.__module__.split(".")[0] in PACKAGES}
     asks = {one for one in ours if one.__module__ == questions.__name__}
-    implicit = {BaseStage, EvaluateStage, PreflightStage, PromptsStage}
+    implicit = {BaseStage, EvaluateStage, PreflightStage, PromptsStage, PairFile}
     in_prompts = {StoredFunction}
     assert ours - bases - covered - asks - in_prompts <= implicit
 
@@ -281,6 +291,7 @@ def test_one_wrong_value_is_one_problem(path, value, message, remedy):
 def test_true_is_no_number():
     taken = [path for path, _ in FIELDS if not refused(changed(path, True))]
     assert {path[-1] for path in taken} == {
-        *("stratified", "gradient_checkpointing", "answer_boxed", "show_reference", "partial")
+        *("stratified", "gradient_checkpointing", "packing", "answer_boxed"),
+        *("show_reference", "partial"),
     }
     assert refused(changed(("stages", 6, "curriculum", "band"), [True, 1.0]))
