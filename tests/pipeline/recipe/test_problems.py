@@ -41,7 +41,7 @@ FULL: dict[str, Any] = {
             "count": 9,
             "graded_by": ["n"],
             "question": "{a}",
-            "rewards": [{"verifier": "reasoning_gym"}],
+            "rewards": [{"verifier": "reasoning_gym"}, {"verifier": "format", "tags": ["a"]}],
         },
         *(
             {"source": name, "path": "x", "capability": "c"}
