@@ -251,9 +251,9 @@ def test_json_in_and_out_of_a_fence(value):
 @pytest.mark.parametrize(
     "text",
     [
-        *("word, " * 8000, "*" * 50_000, "(" * 50_000 + "a", "\n" * 50_000 + "a", '"' * 50_000),
-        *("a" + " " * 50_000 + "b", "." * 50_000 + "a", "Dr. " * 12_000, "🌧️" * 20_000 + "a"),
-        *("```" + " " * 50_000 + "x```", "\\[" * 20_000, "a" * 50_000),
+        *("word, " * 2000, "*" * 20_000, "(" * 20_000 + "a", "\n" * 20_000 + "a", '"' * 20_000),
+        *("a" + " " * 20_000 + "b", "." * 20_000 + "a", "Dr. " * 4_000, "🌧️" * 8_000 + "a"),
+        *("```" + " " * 20_000 + "x```", "\\[" * 8_000, "a" * 20_000),
     ],
     ids=lambda text: text[:3] + text[-3:],
 )
@@ -263,4 +263,4 @@ def test_a_long_answer_takes_no_long_time(text):
     ]
     begin = time.process_time()
     assert grade(asking(*entries, partial=True), text).fault is None
-    assert time.process_time() - begin < 20
+    assert time.process_time() - begin < 10
