@@ -4,8 +4,9 @@ Code, formulas, addresses and numbers are in no language. What is left is divide
 sentence or more. A passage is in another language if its letters are of another script, or if
 py3langid says so; one that is too short to tell, or that is only names, does not count."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import regex
@@ -33,6 +34,8 @@ SURE = 0.5
 """Probability from which a passage shorter than `PASSAGE` is in its likeliest language."""
 POSSIBLE = 0.2
 """Probability up to which such a passage is not in the asked language, whichever it is in."""
+LONGEST = 20_000
+"""Characters of an answer that are classified, so that none takes more than a second."""
 NAMES_ONLY = 4
 """Words up to which a passage of names is in no language."""
 SURE_OF_NAMES = 0.95
@@ -77,13 +80,17 @@ _WEIGHT = {"Han": 3, "Hangul": 3, "Kana": 3}
 """Latin letters that one sign of a script is worth; 1 unless it is here."""
 _NO_LANGUAGE = regex.compile(
     r"(?s:```.*?(?:```|\Z))|(?s:~~~.*?(?:~~~|\Z))|`[^`\n]+`"  # code
-    r"|(?s:\$\$.*?\$\$)|\$[^$\n]*[\\^_=0-9][^$\n]*\$|(?s:\\\[.*?\\\])|(?s:\\\(.*?\\\))"  # formulas
-    r"|\\[A-Za-z]+(?:\{[^{}\n]*\})*|\\boxed\{.*?\}+"
-    r"|\bhttps?://\S+|\bwww\.\S+|\S+@\S+\.\S+"  # addresses
-    r"|</?[A-Za-z][^<>\n]*>|\w*\d\w*|(?<=\])\([^()\s]+\)"  # markup, numbers, links' addresses
+    r"|(?s:\$\$.{0,999}?\$\$)|\$[^$\n]{0,99}[\\^_=0-9][^$\n]{0,199}\$"  # formulas
+    r"|(?s:\\\[.{0,999}?\\\])|(?s:\\\(.{0,999}?\\\))|\\boxed\{.{0,199}?\}+"
+    r"|\\[A-Za-z]+(?:\{[^{}\n]*\})*"
+    r"|\bhttps?://\S+|\bwww\.\S+|(?<!\S)\S{1,64}@\S{1,255}"  # addresses
+    r"|</?[A-Za-z][^<>\n]*>|(?<!\w)\w*\d\w*|(?<=\])\([^()\s]+\)"  # markup, numbers, links
 )
-_MARKS = regex.compile(r"[*_#>|~\[\]]+|^\s*[-+•]\s", regex.MULTILINE)
-_ENDS = regex.compile(r"(?<=[.!?؟।…][\"'”»)]*)\s+|(?<=[。！？]['\"」』”]*)|\n+")
+"""Repetitions have bounds, so that a long text takes no quadratic time."""
+_MARKS = regex.compile(r"[*_#>|~\[\]]+|^[ \t]*[-+•]\s", regex.MULTILINE)
+_ENDS = regex.compile(
+    r"(?<=[.!?؟।…][\"'”»)]{0,3})\s+|(?<=[。！？]['\"」』”]{0,3})(?!['\"」』”])|\n+"
+)
 _WORD = regex.compile(r"\p{L}[\p{L}\p{M}'’-]*")
 
 
@@ -165,8 +172,8 @@ def _asked(prompt: Prompt, part: RewardPart) -> str:
 
 
 def _words_of(text: str) -> str:
-    """`text` without what is in no language."""
-    return _MARKS.sub(" ", _NO_LANGUAGE.sub(" ", text))
+    """`text` without what is in no language, as far as `LONGEST`."""
+    return _MARKS.sub(" ", _NO_LANGUAGE.sub(" ", text))[:LONGEST]
 
 
 def _passages(text: str) -> Iterator[str]:
@@ -242,15 +249,18 @@ def _size(passage: str) -> float:
 
 
 def _sizes(passage: str) -> dict[str, float]:
-    """Weighted letters by script. Letters of a script that none of our languages has are `*`."""
-    sizes = {
-        script: float(len(letters.findall(passage)) * _WEIGHT.get(script, 1))
-        for script, letters in _LETTERS.items()
-    }
-    sizes["*"] = float(sum(map(str.isalpha, passage))) - sum(
-        len(letters.findall(passage)) for letters in _LETTERS.values()
-    )
-    return {script: size for script, size in sizes.items() if size > 0}
+    """Weighted letters by script."""
+    counts = Counter(map(_script_of, passage))
+    del counts[""]
+    return {script: float(count * _WEIGHT.get(script, 1)) for script, count in counts.items()}
+
+
+@lru_cache(maxsize=1 << 16)
+def _script_of(sign: str) -> str:
+    """The script of a letter; `*` for one of a script that none of our languages has, and an empty
+    text for what is no letter."""
+    known = (script for script, letters in _LETTERS.items() if letters.match(sign))
+    return next(known, "*" if sign.isalpha() else "")
 
 
 @cache

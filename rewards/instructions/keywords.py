@@ -1,5 +1,6 @@
 """Constraints on words and letters that an answer must have, or must not have."""
 
+from collections import Counter
 from itertools import pairwise
 from typing import Annotated
 
@@ -152,8 +153,8 @@ class Repeats(Constraint):
     small_n: Position
 
     def followed(self, text: str) -> bool:
-        found = [word.lower() for word in words(text)]
-        return all(found.count(word) <= self.small_n for word in set(found))
+        counts = Counter(word.lower() for word in words(text))
+        return max(counts.values(), default=0) <= self.small_n
 
 
 class Conjunctions(Constraint):

@@ -15,7 +15,6 @@ _HIGHLIGHT = regex.compile(
 )
 _PLACEHOLDER = regex.compile(r"\[(?![ xX]?\])([^\[\]\n]+)\](?!\()")
 _TITLE = regex.compile(r"<<([^\n<>]+)>>")
-_FENCE = regex.compile(r"\A```[A-Za-z]*\s*\n?(.*?)\n?\s*```\Z", regex.DOTALL)
 
 
 class NumberOfHighlights(Constraint):
@@ -51,7 +50,7 @@ class Sections(Constraint):
 
     def followed(self, text: str) -> bool:
         word = r"\s+".join(map(regex.escape, self.section_spliter.split()))
-        pattern = rf"^[\s#*_>]*{word}\s*(\d+|[ivxlcIVXLC]+)\b"
+        pattern = rf"^[ \t#*_>]*{word}\s*(\d+|[ivxlcIVXLC]+)\b"
         found = regex.findall(pattern, text, regex.MULTILINE | regex.IGNORECASE)
         return len({number.lower() for number in found}) >= self.num_sections
 
@@ -78,7 +77,7 @@ class Postscript(Constraint):
             pattern = r"\.?\s?".join("".join(letters)) + r"[.:]?"
         else:
             pattern = regex.escape(self.postscript_marker.strip())
-        line = rf"\n[\s*_>#]*{pattern}(?![\p{{L}}])[\W_]*[\p{{L}}\p{{N}}]"
+        line = rf"\n[ \t*_>#]*{pattern}(?![\p{{L}}])[\W_]*[\p{{L}}\p{{N}}]"
         return regex.search(line, text.strip(), regex.IGNORECASE) is not None
 
 
@@ -99,9 +98,10 @@ class Json(Constraint):
 
     def followed(self, text: str) -> bool:
         text = text.strip()
-        fenced = _FENCE.fullmatch(text)
+        if text.startswith("```") and text.endswith("```"):
+            text = regex.sub(r"\A[A-Za-z]*", "", text[3:-3])
         try:
-            value = json.loads(fenced[1] if fenced else text, parse_constant=_no_constant)
+            value = json.loads(text, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             return False
         return isinstance(value, dict | list)
@@ -209,7 +209,8 @@ ALL = (
 
 
 def _bare(text: str) -> str:
-    return regex.sub(r"^[\W_]+|[\W_]+$", "", text).casefold()
+    inner = regex.search(r"[\p{L}\p{N}](?:.*[\p{L}\p{N}])?", text, regex.DOTALL)
+    return inner.group().casefold() if inner else ""
 
 
 def _no_constant(name: str) -> None:

@@ -11,12 +11,12 @@ _WORD = regex.compile(
     rf"{_NO_SPACES}|(?:(?!{_NO_SPACES})[^\s\u2013\u2014]|(?<=\d)\u2013(?=\d))+", regex.V1
 )
 _HAS_LETTER = regex.compile(r"[\p{L}\p{N}]")
-_OUTER = regex.compile(r"^[^\p{L}\p{N}\p{Sc}]+|[^\p{L}\p{N}\p{M}%]+$")
+_INNER = regex.compile(r"[\p{L}\p{N}\p{Sc}](?:.*[\p{L}\p{N}\p{M}%])?")
 _LIST_MARK = regex.compile(r"^[ \t]*(?:[-*+•]|\d+[.)])[ \t]+", regex.MULTILINE)
 _HEADING = regex.compile(r"^[ \t]*#{1,6}[ \t]", regex.MULTILINE)
 _CLOSING = r"""["'”’»›)\]*_」』）]*"""
 _STOP = regex.compile(
-    rf"(?P<latin>(?:[.!?…؟।॥]|‽)+{_CLOSING})(?=\s|$)|(?P<cjk>[。！？]+{_CLOSING})"
+    rf"(?<![.!?…؟।॥‽])(?P<latin>[.!?…؟।॥‽]++{_CLOSING}+)(?=\s|$)|(?P<cjk>[。！？]+{_CLOSING})"
 )
 _ABBREVIATION = regex.compile(
     r"(?:^|[\s(\[\"'“‘])(?:[Mm]r|[Mm]rs|[Mm]s|[Mm]x|Dr|Prof|Rev|Hon|Capt|Col|Gen|Lt|Sgt|St|Ave|Mt"
@@ -24,6 +24,9 @@ _ABBREVIATION = regex.compile(
     r"|Inc|Ltd|Co|Corp|a\.m|p\.m|U\.S|U\.K|U\.N|Ph\.D|z\.\s?B|bzw|usw|d\.\s?h|Nr|ca"
     r"|[\p{Lu}](?:\.\s?\p{Lu})*)\.$"
 )
+_LONGEST_ABBREVIATION = 40
+"""Characters before a stop that are looked at."""
+_NEXT = regex.compile(r"\S")
 _ENDS_ANYWAY = regex.compile(r"(?:etc|a\.m|p\.m|Inc|Ltd|Co|Corp|al|[Jj]r|[Ss]r|U\.S|U\.K|U\.N)\.$")
 """Abbreviations that often end a sentence; they do if a capital follows."""
 
@@ -32,7 +35,8 @@ def words(text: str) -> list[str]:
     """The words, without punctuation around them: what stands between spaces and has a letter or
     digit. "don't", "well-known" and "3.5" are one word each; a dash joins none. Of Chinese and
     Japanese each sign is one."""
-    return [_OUTER.sub("", word) for word in _WORD.findall(text) if _HAS_LETTER.search(word)]
+    found = [word for word in _WORD.findall(text) if _HAS_LETTER.search(word)]
+    return [inner.group() for word in found if (inner := _INNER.search(word))]
 
 
 def lines(text: str) -> list[str]:
@@ -94,16 +98,19 @@ def _blocks(text: str) -> list[str]:
 
 
 def _ends(block: str, start: int, stop: "regex.Match[str]") -> bool:
+    """Whether the sentence that begins at `start` ends with `stop`."""
     if stop["cjk"]:
         return True
-    before, after = block[start : stop.end()].rstrip("\"'”’»)]*_"), block[stop.end() :].lstrip()
-    if not after:
+    near = block[max(start, stop.end() - _LONGEST_ABBREVIATION) : stop.end()]
+    before, following = near.rstrip("\"'”’»)]*_"), _NEXT.search(block, stop.end())
+    if following is None:
         return True
-    lower = after[0].islower()
-    if regex.search(r"(?:\.\.\.|…)$", before):
+    lower, upper = following.group().islower(), following.group().isupper()
+    if before.endswith(("...", "…")):
         return not lower
     if not before.endswith("."):
         return not (lower and stop.group()[-1] in "\"'”’»)")  # "Why?" he asked
     if _ABBREVIATION.search(before):
-        return bool(_ENDS_ANYWAY.search(before)) and after[0].isupper()
-    return not regex.fullmatch(r"\s*\d+\.", before)
+        return upper and _ENDS_ANYWAY.search(before) is not None
+    number = block[start : stop.end()].strip() if stop.end() - start < 8 else ""
+    return not regex.fullmatch(r"\d+\.", number)

@@ -14,6 +14,9 @@ _COMMAS = ",，،、"
 _AROUND = " \t\r\n\"'“”*_`"
 _EMOJI = r"(?:\p{Extended_Pictographic}|\p{Regional_Indicator}{2}|[0-9#*]\uFE0F?\u20E3)[\uFE0F\u200D\p{EMod}\p{Extended_Pictographic}]*"  # noqa: E501
 
+_LONGEST_EMOJI = 16
+"""Code points of an emoji, at most."""
+
 
 class Capitals(Constraint):
     """English in capital letters only."""
@@ -192,8 +195,10 @@ class EmojiAtEnds(Constraint):
     id = "format:emoji"
 
     def followed(self, text: str) -> bool:
-        joined = regex.sub(rf"([.!?…]+[\"'”’)]*)\s*((?:{_EMOJI}\s*)+)", r" \2\1 ", text)
-        ends = [regex.sub(r"[\s.!?…\"'”’)]+$", "", sentence) for sentence in sentences(joined)]
+        joined = regex.sub(rf"((?<![.!?…])[.!?…]+[\"'”’)]*)\s*((?:{_EMOJI}\s*)+)", r" \2\1 ", text)
+        ends = [
+            sentence.rstrip(" \t\n.!?…\"'”’)")[-_LONGEST_EMOJI:] for sentence in sentences(joined)
+        ]
         return bool(ends) and all(regex.search(rf"{_EMOJI}$", end) for end in ends)
 
 
@@ -255,5 +260,5 @@ def _closed_last(text: str, opening: str, closing: str) -> bool:
 
 def _types(text: str) -> tuple[int, int, int]:
     """Numbers of sentences that end in a full stop, a question mark, an exclamation mark."""
-    ends = [regex.sub(r"[\s\"'”’)*_]+$", "", sentence)[-1:] for sentence in sentences(text)]
+    ends = [sentence.rstrip(" \t\n\"'”’)*_")[-1:] for sentence in sentences(text)]
     return ends.count("."), ends.count("?"), ends.count("!")

@@ -26,10 +26,10 @@ def asking(language, *, metadata=None, **settings):
     return replace(prompt, metadata=metadata or {}, rewards=(part.stored(),))
 
 
-def test_verdicts_on_every_text_for_every_language():
-    total = together(languages().values())
+def test_verdicts_on_every_text():
+    total = together(languages(every=6).values())
     print(total)
-    assert total.total >= 10_000
+    assert total.total >= 2000
     assert total.precision >= 0.995, total.false_rights
     assert total.recall >= 0.995, total.false_wrongs
 

@@ -45,6 +45,7 @@ FULL: dict[str, Any] = {
                 {"verifier": "reasoning_gym"},
                 {"verifier": "rubric", "model": "m", "items": [{"item": "states the unit"}]},
                 {"verifier": "compare", "url": "http://x", "model_name": "m"},
+                {"verifier": "format", "tags": ["a"]},
                 {"verifier": "function", "file": "my_reward.py"},
             ],
         },
