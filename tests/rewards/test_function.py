@@ -177,6 +177,19 @@ def score(prompt, answer):
     assert threading.enumerate() == before
 
 
+def test_a_copy_that_it_makes_of_its_process_answers_nothing(tmp_path):
+    source = """
+import os, time
+def score(prompt, answer):
+    if os.fork() == 0:
+        return 0.25
+    time.sleep(0.2)
+    return 0.75
+"""
+    with opened(tmp_path, source) as grade:
+        assert [result.reward for result in grade(PROMPT, "a", "b")] == [0.75, 0.75]
+
+
 HANGS = """
 import sys, threading, time
 from pathlib import Path
