@@ -127,7 +127,7 @@ def test_an_empty_prompt_file_is_named(folder):
         (folder / "mine.jsonl").write_text(content)
         code, stderr = uphill(folder, "run", "small.yaml", "--until", "prompts")
         assert code == 2 and "mine.jsonl" in stderr and "remedy: " in stderr
-    assert "small.yaml:4: prompts[0].path" in stderr or "holds no prompts" in stderr
+    assert "small.yaml:4: prompts[0].path" in stderr or "holds no rows" in stderr
     assert finished(folder) == []
 
 
