@@ -135,11 +135,12 @@ def _prompt(
 
 def _rewards(prompt: Prompt) -> list[dict[str, Any]]:
     """The parts of the reward, each with what its verifier reads in the reference answer: None for
-    verifiers that would have to be started."""
+    verifiers that would have to be started, and for a demonstration, which has none."""
     rows = []
     for part in prompt.parts:
         read = None
-        if part.verifier in ALL and not kind_of(part.verifier, ALL).slow:
+        graded = part.verifier in ALL and not prompt.is_demonstration
+        if graded and not kind_of(part.verifier, ALL).slow:
             opened = kind_of(part.verifier, ALL).open(part, Resources())
             (result,) = opened.grade(prompt, [Answer(prompt.answer)])
             read = result.read

@@ -25,10 +25,12 @@ class RowTrainer(EvenPasses, SFTTrainer):
     """At most `items` sequences go through the model at once."""
 
     packing = False
-    """Whether the sequences of a pass are laid into one row, without padding."""
+    """Whether the sequences of a pass are laid into one row where they would be padded."""
 
     def laid(self, part: Batch) -> Batch:
-        return in_one_row(part) if self.packing else super().laid(part)
+        part = super().laid(part)
+        padded = not part["attention_mask"].all()
+        return in_one_row(part) if self.packing and padded else part
 
 
 def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
