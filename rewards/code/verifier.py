@@ -1,11 +1,13 @@
 """The verifier `code`: runs the program of an answer against the prompt's tests, in a sandbox."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.faults import counted
 from prompts.parts import CodePart, RewardPart
 from prompts.schema import Prompt
 from rewards.code.command import Limits
@@ -45,7 +47,7 @@ class Code(Verifier):
     def open(self, part: RewardPart, resources: Resources) -> OpenVerifier:
         assert isinstance(part, CodePart)
         require_sandbox()
-        return OpenCode(part, resources.threads)
+        return OpenCode(part, resources)
 
 
 @dataclass
@@ -85,8 +87,9 @@ class Verdict:
 class OpenCode(OpenVerifier):
     """Grades in a pool of threads, each with at most one sandbox at a time."""
 
-    def __init__(self, part: CodePart, threads: int) -> None:
-        self._partial = part.partial
+    def __init__(self, part: CodePart, resources: Resources) -> None:
+        self._part, self._note = part, resources.note
+        self._counts = Counter[str]()
         self._limits = Limits(
             seconds=part.seconds,
             memory=part.memory_mib * MIB,
@@ -94,7 +97,7 @@ class OpenCode(OpenVerifier):
             output=part.output_kib * KIB,
             scratch=part.scratch_mib * MIB,
         )
-        self._pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="sandbox")
+        self._pool = ThreadPoolExecutor(max(1, resources.threads), thread_name_prefix="sandbox")
 
     def grade(self, prompt: Prompt, answers: Sequence[Answer]) -> list[Result]:
         tests = read_tests(prompt)
@@ -102,6 +105,8 @@ class OpenCode(OpenVerifier):
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._counts:
+            self._note(f"{self._part.label}: {counted(self._counts)}")
 
     def _one(self, tests: Tests, answer: Answer, named: str) -> Result:
         program = _program(answer.text, tests)
@@ -109,8 +114,10 @@ class OpenCode(OpenVerifier):
             verdict = self._verdict(tests, program)
         except SandboxBroken as error:
             _log.warning("the sandbox broke on an answer to %s: %s", named, error)
+            self._counts["sandbox"] += 1
             return Result(fault="sandbox")
-        return verdict.result(self._partial)
+        self._counts[verdict.outcome] += 1
+        return verdict.result(self._part.partial)
 
     def _verdict(self, tests: Tests, program: str | None) -> Verdict:
         kind = "functions" if isinstance(tests, FunctionTests) else "script"
@@ -132,7 +139,7 @@ class OpenCode(OpenVerifier):
                 ran = _compared(sandbox.run(unit), tests, number)
                 verdict.add(ran)
                 stopped += ran.outcome in ("timeout", "processes")
-                if ran.outcome != PASSED and (not self._partial or stopped >= STOPS):
+                if ran.outcome != PASSED and (not self._part.partial or stopped >= STOPS):
                     break
         finally:
             if sandbox is not None:
