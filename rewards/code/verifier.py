@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from common.faults import counted
@@ -89,7 +90,7 @@ class OpenCode(OpenVerifier):
 
     def __init__(self, part: CodePart, resources: Resources) -> None:
         self._part, self._note = part, resources.note
-        self._counts = Counter[str]()
+        self._counts, self._counting = Counter[str](), Lock()
         self._limits = Limits(
             seconds=part.seconds,
             memory=part.memory_mib * MIB,
@@ -108,15 +109,19 @@ class OpenCode(OpenVerifier):
         if self._counts:
             self._note(f"{self._part.label}: {counted(self._counts)}")
 
+    def _count(self, outcome: str) -> None:
+        with self._counting:
+            self._counts[outcome] += 1
+
     def _one(self, tests: Tests, answer: Answer, named: str) -> Result:
         program = _program(answer.text, tests)
         try:
             verdict = self._verdict(tests, program)
         except SandboxBroken as error:
             _log.warning("the sandbox broke on an answer to %s: %s", named, error)
-            self._counts["sandbox"] += 1
+            self._count("sandbox")
             return Result(fault="sandbox")
-        self._counts[verdict.outcome] += 1
+        self._count(verdict.outcome)
         return verdict.result(self._part.partial)
 
     def _verdict(self, tests: Tests, program: str | None) -> Verdict:
