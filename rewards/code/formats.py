@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prompts.schema import Prompt
-from rewards.code.recorded import recorded
+from rewards.code.recorded import assertions, recorded
 from rewards.interface import BadReference
 
 EXAMPLES = (
@@ -141,9 +141,8 @@ def _unit(tree: ast.Module, entry: str | None, names: set[str]) -> tuple[Any, ..
     wanted, modules = _wanted(tree)
     wanted = sorted(names.union(wanted))
     imports = ast.parse("\n".join(f"import {name}" for name in modules)).body
-    count = sum(isinstance(node, ast.Assert) for node in ast.walk(tree))
     whole = recorded(ast.Module([*imports, *tree.body], []))
-    return compile(whole, "tests", "exec", dont_inherit=True), wanted, entry, count
+    return compile(whole, "tests", "exec", dont_inherit=True), wanted, entry, assertions(tree)
 
 
 def _wanted(tree: ast.Module) -> tuple[list[str], list[str]]:
