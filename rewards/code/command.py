@@ -11,7 +11,7 @@ from importlib.abc import InspectLoader
 from pathlib import Path
 from typing import Any
 
-MODULES = ("inside.wire", "inside.program", "inside.tester", "inside.first")
+MODULES = ("inside.wire", "inside.program", "inside.tester", "inside.processes", "inside.first")
 BOOT = """
 import marshal, os, sys, types
 def take(count):
