@@ -21,6 +21,8 @@ from rewards.interface import Answer, BadReference, OpenVerifier, Resources, Res
 
 STOPS = 3
 """Tests of one program that may exceed their time; the rest then counts as not passed."""
+PER_CORE = 2
+"""Sandboxes at once for each core: half of the time one waits for the kernel to make it."""
 KIB, MIB = 1 << 10, 1 << 20
 _log = logging.getLogger(__name__)
 
@@ -98,7 +100,8 @@ class OpenCode(OpenVerifier):
             output=part.output_kib * KIB,
             scratch=part.scratch_mib * MIB,
         )
-        self._pool = ThreadPoolExecutor(max(1, resources.threads), thread_name_prefix="sandbox")
+        workers = PER_CORE * max(1, resources.threads)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="sandbox")
 
     def grade(self, prompt: Prompt, answers: Sequence[Answer]) -> list[Result]:
         tests = read_tests(prompt)
