@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prompts.schema import Prompt
-from rewards.code.recorded import recorded
+from rewards.code.recorded import assertions, recorded
 from rewards.interface import BadReference
 
 EXAMPLES = (
@@ -80,7 +80,7 @@ def _human_eval(tests: dict[str, Any]) -> FunctionTests:
     prelude = tests.get("prompt") or ""
     if not isinstance(prelude, str):
         raise _unusable(f"have a `prompt` that is no text: {prelude!r:.80}")
-    unit = _unit(ast.Module([*tree.body, *call], []), entry)
+    unit = _unit(ast.Module([*tree.body, *call], []), entry, {entry})
     return FunctionTests((unit,), frozenset({entry}), prelude)
 
 
@@ -91,17 +91,18 @@ def _mbpp(tests: dict[str, Any]) -> FunctionTests:
     setup = [imports] if isinstance(imports, str) else list(imports)
     setup.append(tests.get("test_setup_code") or "")
     before = [node for text in setup for node in _parsed(text, "test_setup_code").body]
-    units, names = [], set[str]()
-    for text in asserts:
-        tree = _parsed(text, "test_list")
+    trees = [_parsed(text, "test_list") for text in asserts]
+    for text, tree in zip(asserts, trees, strict=True):
         if not any(isinstance(node, ast.Assert) for node in ast.walk(tree)):
             raise _unusable(f"have an entry in `test_list` without an assert: {text!r:.80}")
-        whole = ast.Module([*before, *tree.body], [])
-        names |= _called(tree) & set(_wanted(whole)[0])
-        units.append(_unit(whole, None))
+    wholes = [ast.Module([*before, *tree.body], []) for tree in trees]
+    called = [_called(tree) for tree in trees]
+    names = set[str]().union(*called) & set[str]().union(*(_wanted(one)[0] for one in wholes))
+    # Where they call Python's functions only, the one that each of them calls is to be defined.
+    names = names or set[str].intersection(*called)
     if not names:
         raise _unusable("call no function of the program's in `test_list`")
-    return FunctionTests(tuple(units), frozenset(names))
+    return FunctionTests(tuple(_unit(one, None, names) for one in wholes), frozenset(names))
 
 
 def _contest(tests: dict[str, Any]) -> ScriptTests:
@@ -135,12 +136,13 @@ def _parsed(code: Any, field: str) -> ast.Module:
         raise _unusable(f"have in `{field}` what is not Python ({error}): {code!r:.80}") from error
 
 
-def _unit(tree: ast.Module, entry: str | None) -> tuple[Any, ...]:
+def _unit(tree: ast.Module, entry: str | None, names: set[str]) -> tuple[Any, ...]:
+    """`names` are the program's even where Python has them too. MBPP asks for a `sum`."""
     wanted, modules = _wanted(tree)
+    wanted = sorted(names.union(wanted))
     imports = ast.parse("\n".join(f"import {name}" for name in modules)).body
-    count = sum(isinstance(node, ast.Assert) for node in ast.walk(tree))
     whole = recorded(ast.Module([*imports, *tree.body], []))
-    return compile(whole, "tests", "exec", dont_inherit=True), wanted, entry, count
+    return compile(whole, "tests", "exec", dont_inherit=True), wanted, entry, assertions(tree)
 
 
 def _wanted(tree: ast.Module) -> tuple[list[str], list[str]]:

@@ -20,11 +20,19 @@ def recorded(tree: ast.Module) -> ast.Module:
     return ast.fix_missing_locations(_Recorded().visit(tree))
 
 
+def assertions(tree: ast.Module) -> int:
+    """The assertions in the text that say something of the program."""
+    found = (node for node in ast.walk(tree) if isinstance(node, ast.Assert))
+    return sum(not isinstance(node.test, ast.Constant) for node in found)
+
+
 class _Recorded(ast.NodeTransformer):
     def visit_Try(self, node: ast.Try) -> ast.AST:
         return node
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        if isinstance(node.test, ast.Constant):
+            return node  # HumanEval has `assert True`: it says nothing of the program
         text = ast.unparse(node.test)[:LONGEST]
         (guarded,) = ast.parse(_TEMPLATE.format(text=text)).body
         assert isinstance(guarded, ast.Try)

@@ -23,6 +23,8 @@ START = 30.0
 """Seconds that a sandbox may take to start, on a busy machine."""
 LATE = 10.0
 """Seconds after its limit when a test is stopped from outside."""
+END = 5.0
+"""Seconds that a sandbox may take to end before it is killed."""
 LOOK = 0.1
 """Seconds between looks at the memory of all of a sandbox's processes."""
 
@@ -89,14 +91,17 @@ class Sandbox:
         return self._process.returncode is not None
 
     def close(self) -> None:
-        """Kill it whole and wait until nothing is left."""
-        if self.closed:
-            return
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            assert pipe is not None
-            pipe.close()
+        """End it whole. Without its standard input the first process ends, and all others with
+        it."""
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        self._process.stdin.close()
+        try:
+            self._process.wait(END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._process.stderr.close()
 
     def _send(self, data: bytes) -> None:
         assert self._process.stdin is not None

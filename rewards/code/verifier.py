@@ -1,11 +1,14 @@
 """The verifier `code`: runs the program of an answer against the prompt's tests, in a sandbox."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
+from common.faults import counted
 from prompts.part import RewardPart
 from prompts.parts import CodePart
 from prompts.schema import Prompt
@@ -19,6 +22,8 @@ from rewards.interface import Answer, BadReference, OpenVerifier, Resources, Res
 
 STOPS = 3
 """Tests of one program that may exceed their time; the rest then counts as not passed."""
+PER_CORE = 2
+"""Sandboxes at once for each core: half of the time one waits for the kernel to make it."""
 KIB, MIB = 1 << 10, 1 << 20
 _log = logging.getLogger(__name__)
 
@@ -46,7 +51,7 @@ class Code(Verifier):
     def open(self, part: RewardPart, resources: Resources) -> OpenVerifier:
         assert isinstance(part, CodePart)
         require_sandbox()
-        return OpenCode(part, resources.threads)
+        return OpenCode(part, resources)
 
 
 @dataclass
@@ -86,8 +91,9 @@ class Verdict:
 class OpenCode(OpenVerifier):
     """Grades in a pool of threads, each with at most one sandbox at a time."""
 
-    def __init__(self, part: CodePart, threads: int) -> None:
-        self._partial = part.partial
+    def __init__(self, part: CodePart, resources: Resources) -> None:
+        self._part, self._note = part, resources.note
+        self._counts, self._counting = Counter[str](), Lock()
         self._limits = Limits(
             seconds=part.seconds,
             memory=part.memory_mib * MIB,
@@ -95,7 +101,8 @@ class OpenCode(OpenVerifier):
             output=part.output_kib * KIB,
             scratch=part.scratch_mib * MIB,
         )
-        self._pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="sandbox")
+        workers = PER_CORE * max(1, resources.threads)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="sandbox")
 
     def grade(self, prompt: Prompt, answers: Sequence[Answer]) -> list[Result]:
         tests = read_tests(prompt)
@@ -103,6 +110,12 @@ class OpenCode(OpenVerifier):
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._counts:
+            self._note(f"{self._part.label}: {counted(self._counts)}")
+
+    def _count(self, outcome: str) -> None:
+        with self._counting:
+            self._counts[outcome] += 1
 
     def _one(self, tests: Tests, answer: Answer, named: str) -> Result:
         program = _program(answer.text, tests)
@@ -110,8 +123,10 @@ class OpenCode(OpenVerifier):
             verdict = self._verdict(tests, program)
         except SandboxBroken as error:
             _log.warning("the sandbox broke on an answer to %s: %s", named, error)
+            self._count("sandbox")
             return Result(fault="sandbox")
-        return verdict.result(self._partial)
+        self._count(verdict.outcome)
+        return verdict.result(self._part.partial)
 
     def _verdict(self, tests: Tests, program: str | None) -> Verdict:
         kind = "functions" if isinstance(tests, FunctionTests) else "script"
@@ -133,7 +148,7 @@ class OpenCode(OpenVerifier):
                 ran = _compared(sandbox.run(unit), tests, number)
                 verdict.add(ran)
                 stopped += ran.outcome in ("timeout", "processes")
-                if ran.outcome != PASSED and (not self._partial or stopped >= STOPS):
+                if ran.outcome != PASSED and (not self._part.partial or stopped >= STOPS):
                     break
         finally:
             if sandbox is not None:

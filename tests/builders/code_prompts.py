@@ -32,6 +32,15 @@ def code_grades(tests: Any, *answers: str, **settings: Any) -> list[Result]:
         verifier.close()
 
 
+def noted(tests: Any, *answers: str) -> list[str]:
+    """What the user is told once the answers are graded."""
+    notes = list[str]()
+    verifier = Code().open(CodePart(verifier="code"), Resources(note=notes.append))
+    verifier.grade(code_prompt(tests), [Answer(text) for text in answers])
+    verifier.close()
+    return notes
+
+
 def outcomes(results: list[Result]) -> list[str]:
     """The outcome of each, as it is counted."""
     counted = []

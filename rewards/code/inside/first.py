@@ -6,13 +6,13 @@ and its own end ends the namespace."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import resource
 import select
 import time
 
 from rewards.code.inside import program, tester
+from rewards.code.inside.processes import KILL, Forked, become, cannot_fork, confine, kill_all
 from rewards.code.inside.wire import receive, write
 
 TYPE_CHECKING = False  # without importing `typing`, which takes 5 ms in each sandbox
@@ -20,20 +20,18 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _signal: Any = __import__("_signal")  # the module `signal` around it takes 5 ms to import
-HIGH = 64
-"""File descriptors from here on are free."""
-FILES = 64
-"""File descriptors that a program may have open."""
 ERRORS = 2000
 """Bytes of standard error that are kept."""
 OWN = 2
 """Processes that are not the program's: this one and the tests'."""
-KILL, XCPU = 9, 24
+ENDING = 0.5
+"""Seconds for a program to end once its pipes are closed."""
+XCPU = 24
 
 
 def main(order: dict[str, Any]) -> NoReturn:
     """Run the tests that arrive on standard input, one at a time, until it is closed."""
-    _become(order["uid"])
+    become(order["uid"])
     os.environ.clear()
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
     most = order["processes"] + OWN
@@ -54,14 +52,6 @@ def report(outcome: str, passed: int, total: int, output: bytes, text: bytes) ->
     """Write a result: a line of words and lengths, then the output and the text."""
     line = f"{outcome} {passed} {total} {len(output)} {len(text)}\n"
     write(1, line.encode() + output + text)
-
-
-def _become(uid: int | None) -> None:
-    """Take another user's identity, as limits on processes do not hold for root."""
-    if uid is not None:
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
 
 
 def _fresh_folder(number: int) -> None:
@@ -103,10 +93,12 @@ class Run:
     def result(self) -> tuple[str, int, int, bytes, bytes]:
         """Wait for the test's end; outcome, tests passed, tests, output, error text."""
         self._watch()
-        if self.outcome == "timeout" and _cannot_fork():
+        if self.outcome == "timeout" and cannot_fork():
             self.outcome = "processes"
+        if not self.outcome and (self.found is None or self.found[2] == "ended"):
+            self._await_end()
         ended = self._ended()
-        _kill_all()
+        kill_all()
         if self.verdict is not None:
             os.close(self.verdict)
         if self.given >= 0:
@@ -131,8 +123,8 @@ class Run:
         os.set_blocking(self.given, False)
         child = os.fork()
         if not child:
-            with _Forked():
-                self._confine([given, self._out, self._err])
+            with Forked():
+                confine(self.order, [given, self._out, self._err])
                 program.run_script(self.order["program"])
         os.close(given)
         return child
@@ -144,37 +136,20 @@ class Run:
         asked, ask = os.pipe()
         replies, reply = os.pipe()
         if not os.fork():
-            with _Forked():
-                self._confine([0, self._out, self._err, verdict, replies, ask])
+            with Forked():
+                confine(self.order, [0, self._out, self._err, verdict, replies, ask])
                 tester.run(3, 4, 5)
         os.close(verdict)
         os.read(self.verdict, 1)
         child = os.fork()
         if not child:
-            with _Forked():
+            with Forked():
                 nothing = os.open("/dev/null", os.O_RDONLY)
-                self._confine([nothing, self._out, self._err, asked, reply])
+                confine(self.order, [nothing, self._out, self._err, asked, reply])
                 program.serve(self.order["program"], 3, 4)
         for fd in (asked, ask, replies, reply):
             os.close(fd)
         return child
-
-    def _confine(self, kept: list[int]) -> None:
-        """In a new process: these files alone, as 0, 1, 2 and so on, and the limits."""
-        high = [fcntl.fcntl(fd, fcntl.F_DUPFD, HIGH) for fd in kept]
-        for place, fd in enumerate(high):
-            os.dup2(fd, place)
-        os.closerange(len(high), 1 << 16)
-        seconds = int(-(-self.order["seconds"] // 1))
-        for limit, most in (
-            (resource.RLIMIT_CPU, seconds),
-            (resource.RLIMIT_AS, self.order["memory"]),
-            (resource.RLIMIT_FSIZE, self.order["scratch"]),
-            (resource.RLIMIT_NOFILE, FILES),
-            (resource.RLIMIT_CORE, 0),
-            (resource.RLIMIT_MSGQUEUE, 0),
-        ):
-            resource.setrlimit(limit, (most, most))
 
     def _watch(self) -> None:
         """Serve the pipes until the test has its result, or a limit is exceeded. A script's result
@@ -241,6 +216,12 @@ class Run:
             self.reads[fd] += data
         self.outcome = self.outcome or "output"
 
+    def _await_end(self) -> None:
+        """Its pipes are closed a little before its end is known; a program may also close them."""
+        gone = os.pidfd_open(self.program)
+        select.select([gone], [], [], ENDING)
+        os.close(gone)
+
     def _ended(self) -> str:
         """The outcome of a program that ended by itself; `crash` also where it was stopped."""
         child, status, used = os.wait4(self.program, os.WNOHANG)
@@ -252,37 +233,3 @@ class Run:
             return "passed" if code == 0 else known.get(code, "error")
         late = used.ru_utime + used.ru_stime >= 0.9 * self.order["seconds"]
         return "timeout" if os.WTERMSIG(status) in (KILL, XCPU) and late else "crash"
-
-
-class _Forked:
-    """What a new process does: it ends here, and never goes on as a second first process."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: object) -> None:
-        os._exit(program.EXITS["error"])
-
-
-def _cannot_fork() -> bool:
-    """Whether the limit on processes is reached."""
-    try:
-        child = os.fork()
-    except OSError:
-        return True
-    if not child:
-        os._exit(0)
-    return False
-
-
-def _kill_all() -> None:
-    """Kill every process of the namespace but this one, and collect them."""
-    try:
-        os.kill(-1, KILL)
-    except ProcessLookupError:
-        return
-    try:
-        while True:
-            os.waitpid(-1, 0)
-    except ChildProcessError:
-        return

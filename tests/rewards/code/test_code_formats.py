@@ -67,6 +67,12 @@ def test_checks_of_a_function_count_one_by_one():
     assert most.read is not None and "candidate(n) == n % 3" in most.read
 
 
+def test_an_assertion_of_nothing_earns_nothing():
+    test = "def check(candidate):\n    assert True, 'simple cases'\n    assert candidate(1) == 1"
+    results = code_grades({"test": test, "entry_point": "f"}, "def f(n): return 2", partial=True)
+    assert results[0].reward == 0.0
+
+
 def test_programs_cannot_stand_in_for_modules_and_built_ins_of_the_tests():
     program = "class math:\n    fabs = staticmethod(lambda x: 0)\ndef f(x): return 9\nlen = f"
     tests = {"test_list": ["assert math.fabs(f(1) - 2) < 1"]}

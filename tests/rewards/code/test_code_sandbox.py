@@ -87,24 +87,27 @@ SMALL = {"seconds": 1, "memory_mib": 256, "processes": 8, "output_kib": 64, "scr
 
 @pytest.fixture
 def nothing_left():
-    """No process of a sandbox is there that was not there before."""
-    before = running()
+    """In the end no process is left of the sandboxes that this process started."""
     yield
+    all_end(os.getpid())
+
+
+def all_end(starter):
     end = time.monotonic() + 5
-    while running() - before and time.monotonic() < end:
+    while running(starter) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not running() - before
+    assert not running(starter)
 
 
-def running():
-    """The processes of sandboxes, as this machine sees them."""
+def running(starter):
+    """The processes of the sandboxes that a process started, as this machine sees them."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            words = (folder / "cmdline").read_bytes()
+            words = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"bwrap" in words or command.BOOT.encode() in words:
+        if command.BOOT.encode() in words and str(starter).encode() in words:
             found.add(folder.name)
     return found
 
@@ -157,21 +160,21 @@ def test_a_server_on_this_machine_is_out_of_reach():
         assert outcomes(code_grades(TESTS, program)) == ["denied"]
 
 
-def test_a_sandbox_ends_with_the_process_that_started_it(nothing_left):
+def test_a_sandbox_ends_with_the_process_that_started_it():
     code = (
         "from builders.code_prompts import code_grades\n"
         "code_grades({'inputs': [''], 'outputs': ['']}, 'print(1, flush=True)\\nwhile True: pass',"
         " seconds=500)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    before = running()
     child = subprocess.Popen([sys.executable, "-c", code], env=environment)
     end = time.monotonic() + 60
-    while len(running() - before) < 2 and time.monotonic() < end:
+    while len(running(child.pid)) < 3 and time.monotonic() < end:
         time.sleep(0.05)
-    time.sleep(0.5)
+    assert len(running(child.pid)) == 3  # bubblewrap, the first process, the program
     child.kill()
     child.wait()
+    all_end(child.pid)
 
 
 def test_an_honest_program_may_use_files_threads_and_its_memory():
