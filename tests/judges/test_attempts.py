@@ -16,8 +16,8 @@ from builders.scripted_judge import (
     prompt,
 )
 from common.errors import RunFailed
-from judges.ask import _require_some, judge_prompts, likelihoods
-from judges.attempts import Attempts, beta_interval, ease_of
+from judges.ask import _require_some, likelihoods
+from judges.attempts import beta_interval, ease_of
 from judges.backend import Choice, Completion
 from judges.config import AttemptsJudge
 from judges.engine import EngineBackend
@@ -95,8 +95,7 @@ def test_attempts_are_right_by_the_first_part_of_the_reward(tmp_path):
     parts = ({"verifier": "exact"}, {"verifier": "length", "limit": 1, "cut_off": 2})
     asked = replace(PROMPTS[0], rewards=parts)
     backend = ScriptedBackend([("7", "stop", 9), ("8", "stop", 1)] * 2)
-    judge = Attempts(JUDGE, backend, Grader())
-    (verdict,) = judge_prompts([asked], judge, judge_session(tmp_path)).verdicts
+    (verdict,) = ask(tmp_path, [asked], backend, Grader()).verdicts
     assert (verdict.passed, verdict.graded) == (2, 4)
 
 
