@@ -7,7 +7,7 @@ from builders.judged_rewards import judge_part, judged
 from common.intervals import Estimate
 from judges.agreement import JUDGES, VERIFIABLE, agreements, conclude, has_both, preferred
 from prompts.judge_parts import JudgePart
-from prompts.parts import CLASSES
+from prompts.parts import CLASSES, names_of
 from rewards.grader import Grade
 
 URL = "http://x/v1"
@@ -121,6 +121,5 @@ def test_prompts_without_both_kinds_of_parts_are_left_out():
 
 
 def test_every_verifier_that_asks_a_judge_is_known_as_one():
-    asking = [part for part in CLASSES if issubclass(part, JudgePart)]
-    names = {one.model_fields["verifier"].annotation.__args__[0] for one in asking}
+    names = {name for part in CLASSES if issubclass(part, JudgePart) for name in names_of(part)}
     assert names == set(JUDGES) and not names & set(VERIFIABLE)

@@ -3,20 +3,22 @@
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from builders.contexts import stage_context
 from builders.judged_rewards import ITEMS, grader_with, judged, judges_with
 from builders.scripted_judge import ScriptedEngine
+from common.devices import Servers
 from common.execution import ExecutionConfig
 from judges import open_judge
 from judges.engine import EngineBackend
 from judges.open_judge import _context, _key
-from prompts.parts import read_part
+from prompts.parts import ComparePart, RubricPart
 from rewards.interface import Resources
 
-PART = {"verifier": "rubric", "model": "smollm2-135m-instruct", "items": ITEMS}
+PART: dict[str, Any] = {"verifier": "rubric", "model": "smollm2-135m-instruct", "items": ITEMS}
 
 
 class OneAtATime(ScriptedEngine):
@@ -79,18 +81,27 @@ def test_a_question_that_does_not_fit_is_a_fault(started):
 def test_the_server_is_one_of_its_own_whatever_the_stages_layout_is(tmp_path):
     stage = stage_context(tmp_path, execution=ExecutionConfig(max_num_seqs=7))
     resources = Resources(threads=2, folder=tmp_path, context=stage)
-    part = read_part({**PART, "memory_share": 0.3})
-    context = _context(part, resources)
-    engine = context.execution.devices.engine
-    assert (engine.kind, engine.replicas, engine.memory_share) == ("server", 1, 0.3)
+    context = _context(RubricPart(**PART, memory_share=0.3), resources)
+    assert context.execution.devices.engine == Servers(kind="server", memory_share=0.3)
     assert context.execution.max_num_seqs == 7 and context.servers.of(0).threads == 2
     assert context.folder.parent == tmp_path / "resume"
     assert stage.execution.devices.engine.kind == "in_process"
 
 
 def test_the_settings_of_the_reward_are_none_of_the_judge():
-    same = [{}, {"weight": 2}, {"name": "x"}, {"items": []}, {"show_reference": True}]
-    other = [{"model": "m"}, {"dtype": "bfloat16"}, {"max_model_len": 99}, {"retries": 0}]
-    keys = [_key(read_part({**PART, **one})) for one in [*same, *other]]
+    same: list[dict[str, Any]] = [
+        {},
+        {"weight": 2},
+        {"name": "x"},
+        {"items": []},
+        {"show_reference": True},
+    ]
+    other: list[dict[str, Any]] = [
+        {"model": "m"},
+        {"dtype": "bfloat16"},
+        {"max_model_len": 99},
+        {"retries": 0},
+    ]
+    keys = [_key(RubricPart(**PART | one)) for one in [*same, *other]]
     assert len(set(keys[: len(same)])) == 1 and len(set(keys)) == 1 + len(other)
-    assert _key(read_part({"verifier": "compare", "model": PART["model"]})) == keys[0]
+    assert _key(ComparePart(verifier="compare", model=PART["model"])) == keys[0]

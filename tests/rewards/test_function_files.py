@@ -100,7 +100,7 @@ def test_a_wrong_file_is_named_with_the_recipe_s_line(mine):
 
 def test_a_verifier_that_needs_settings_is_named_under_rewards(recipe):
     said = refusal(recipe(("capability: words", "capability: words, verifier: function")))
-    assert ":5: prompts[0].verifier: the verifier 'function' needs settings, 'file'" in said
+    assert ":5: prompts[0].verifier: the verifier 'function' needs file" in said
     assert "rewards: [{verifier: function, file: ...}]" in said
     error = refused(check_prompt, prompt_of("p", "q", verifier="function"))
     assert error.message.startswith("prompt p: the verifier 'function' needs settings")

@@ -182,5 +182,5 @@ def test_dapo_of_weight_2_to_1_is_the_published_reward():
 
 
 def test_a_row_cannot_name_a_verifier_that_needs_settings():
-    with pytest.raises(BadInput, match="needs settings, and a row has none"):
+    with pytest.raises(BadInput, match="needs settings, 'limit' among them"):
         check_prompt(prompt_of("p", "q", verifier="length"))
