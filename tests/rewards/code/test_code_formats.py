@@ -73,10 +73,13 @@ def test_an_assertion_of_nothing_earns_nothing():
     assert results[0].reward == 0.0
 
 
-def test_programs_cannot_stand_in_for_modules_and_built_ins_of_the_tests():
-    program = "class math:\n    fabs = staticmethod(lambda x: 0)\ndef f(x): return 9\nlen = f"
-    tests = {"test_list": ["assert math.fabs(f(1) - 2) < 1"]}
-    assert code_grades(tests, program)[0].reward == 0.0
+@pytest.mark.parametrize("test", ["math.fabs(f(1) - 2) < 1", "abs(f(1) - 2) < 1"])
+def test_programs_cannot_stand_in_for_modules_and_built_ins_of_the_tests(test):
+    program = (
+        "class math:\n    fabs = staticmethod(lambda x: 0)\ndef f(x): return 9\nabs = math.fabs"
+    )
+    assert code_grades([f"assert {test}"], program)[0].reward == 0.0
+    assert code_grades([f"assert {test}"], "def f(x): return 2")[0].reward == 1.0
 
 
 def test_an_object_that_claims_to_hold_everything_holds_what_it_lists():

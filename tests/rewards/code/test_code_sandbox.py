@@ -138,6 +138,17 @@ print('safe' if seen == [{}, False, [], [], False, False] else seen)
     assert outcomes(code_grades(TESTS, program)) == ["passed"]
 
 
+def test_a_program_runs_under_the_limits_that_the_recipe_gives():
+    program = """
+import resource as r
+names = 'CPU', 'AS', 'FSIZE', 'CORE', 'NPROC'
+limits = [r.getrlimit(getattr(r, f'RLIMIT_{name}')) for name in names]
+wanted = [1, 256 * 2**20, 8 * 2**20, 0, 10]  # two processes are the sandbox's own
+print('safe' if limits == [(most, most) for most in wanted] else limits)
+"""
+    assert outcomes(code_grades(TESTS, program, **SMALL)) == ["passed"]
+
+
 def test_a_background_process_and_a_parent_are_out_of_reach(nothing_left):
     program = """
 import os, time
