@@ -108,7 +108,7 @@ class DifficultyGroup:
         )
 
     @property
-    def shape(self) -> ShapeSums:
+    def shape_sums(self) -> ShapeSums:
         """What its rollout groups say of the shape of rewards."""
         return ShapeSums(*(getattr(self, name) for name in _SHAPE))
 
@@ -166,7 +166,9 @@ def _estimate(
             shape = parent.shape
         mean = _clipped((INHERITED * mean + group.rates) / (INHERITED + group.rollout_groups))
         known[id] = GroupEstimate(
-            mean, _correlation(group, correlation), group.shape.shape(shape, INHERITED_SHAPE)
+            mean,
+            _correlation(group, correlation),
+            group.shape_sums.estimate(shape, INHERITED_SHAPE),
         )
     return known[id]
 

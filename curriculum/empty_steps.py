@@ -46,10 +46,8 @@ class EmptySteps:
 
 def nothing_to_learn(empty: EmptySteps, pool: Pool, trained: int, version: int) -> RunFailed:
     """The error that ends a stage after too many empty steps; `trained` groups came before."""
-    steps = (
-        f"{empty.steps} steps in a row without a group that has passes and fails (step {version})"
-    )
-    steps += f", after {trained} groups that had both" if trained else ""
+    steps = f"{empty.steps} steps in a row without a group whose rewards differ (step {version})"
+    steps += f", after {trained} groups whose rewards did" if trained else ""
     if reason := main_fault(empty.ungraded, empty.rollouts):
         return RunFailed(
             f"{_ungraded(empty)}: {steps}",

@@ -76,7 +76,7 @@ class ShapeSums:
             _ties(rewards[passes:]),
         )
 
-    def shape(self, inherited: RewardShape, weight: float) -> RewardShape:
+    def estimate(self, inherited: RewardShape, weight: float) -> RewardShape:
         """The estimate, averaged with an inherited one that counts as `weight` rollouts."""
         return RewardShape(
             (weight * inherited.excess + self.excess) / (weight + self.freedom),

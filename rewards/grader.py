@@ -159,9 +159,12 @@ def first_part(prompt: Prompt) -> Prompt:
     return replace(prompt, rewards=prompt.rewards[:1])
 
 
-def distinct(prompts: Iterable[Prompt]) -> Iterable[Prompt]:
-    """One prompt for each reward that the prompts have."""
-    return {json.dumps([prompt.verifier, prompt.rewards]): prompt for prompt in prompts}.values()
+def distinct(prompts: Iterable[Prompt]) -> list[Prompt]:
+    """The first prompt of each reward that the prompts have."""
+    first: dict[str, Prompt] = {}
+    for prompt in prompts:
+        first.setdefault(json.dumps([prompt.verifier, prompt.rewards]), prompt)
+    return list(first.values())
 
 
 def _results(
@@ -169,10 +172,13 @@ def _results(
 ) -> list[Result]:
     try:
         results = verifier.grade(prompt, answers)
+        if len(results) != len(answers):
+            raise ValueError(f"{len(results)} results of {len(answers)} answers")
+        if wrong := [one for one in results if one.fault is None and not 0 <= one.reward <= 1]:
+            raise ValueError(f"a reward is from 0 to 1, got {wrong[0].reward}")
     except Exception:  # a mistake in a verifier ends no run: the answers count as ungraded
         _log.warning("verifier %s crashed on %s", part.verifier, prompt.named, exc_info=True)
         return [Result(fault="verifier_crash")] * len(answers)
-    assert len(results) == len(answers), f"{part.verifier}: {len(results)} results"
     return results
 
 

@@ -98,6 +98,7 @@ class Verifier(Protocol):
         """Raise BadInput where a tool, a file or a service is missing that `open` would miss. The
         early check asks hours before `open`: this is quick and leaves nothing running. By default
         nothing is needed."""
+        return
 
     def open(self, part: RewardPart, resources: Resources) -> OpenVerifier:
         """Start what grading needs. BadInput where something is missing, with how to get it."""

@@ -6,8 +6,9 @@ from benchmarks import rewards
 from common.artifacts import ANSWERS, HELD_OUT
 from common.files import write_json_lines
 from pipeline.recipe.load import load_recipe
-from prompts.reasoning_gym_source import load
+from prompts.parts import ReasoningGymPart
 from prompts.schema import write_prompts
+from prompts.sources import load_source
 
 FIGURES = ("score", "partial", "pass_rate", "mixed_share")
 
@@ -21,21 +22,22 @@ def test_an_arm_is_the_recipe_with_other_rewards(arm):
     assert source.model_copy(update={"rewards": ()}) == plain.prompts[0].model_copy(
         update={"rewards": ()}
     )
-    assert [part.partial for part in source.rewards] == [arm == "graded"]
+    (part,) = source.rewards
+    assert isinstance(part, ReasoningGymPart) and part.partial == (arm == "graded")
 
 
 def test_arms_have_the_same_prompts():
     ids = []
     for arm in rewards.ARMS:
         recipe = load_recipe(rewards.RECIPE, [*rewards.options(1, arm)[1::2], "prompts.0.count=9"])
-        ids.append([prompt.id for prompt in load(recipe.prompts[0])])
+        ids.append([prompt.id for prompt in load_source(recipe.prompts[0])])
     assert ids[0] == ids[1]
 
 
 def test_partial_credit_is_measured_whatever_an_arm_was_trained_with(tmp_path):
     options = rewards.options(1, "binary")[1::2]
     recipe = load_recipe(rewards.RECIPE, [*options, "prompts.0.count=2"])
-    one, other = load(recipe.prompts[0])
+    one, other = load_source(recipe.prompts[0])
     (tmp_path / "01-prompts").mkdir()
     write_prompts(HELD_OUT.path(tmp_path / "01-prompts"), [one, other])
     half = one.answer[: len(one.answer) // 2]

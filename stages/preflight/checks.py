@@ -108,9 +108,7 @@ class Preflight:
                 try:
                     kind_of(part.verifier, ALL).require(part)
                 except BadInput as error:
-                    message = (
-                        f"the verifier {part.label}, as {prompt.named} has it: {error.message}"
-                    )
+                    message = f"verifier {part.label} of {prompt.named}: {error.message}"
                     self.problems.append(PromptProblem("prompts", message, error.remedy))
 
     def _check_filter(self, ask: FilterQuestion) -> None:

@@ -1,6 +1,7 @@
 """Which prompts are drawn from a pool, probed, retired and reactivated."""
 
 from collections import Counter
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -112,7 +113,7 @@ def test_a_refreshed_pool_equals_a_pool_read_again():
             assert getattr(one, name).tolist() == getattr(other, name).tolist()
         for name in ("group_estimates", "tried_estimates"):
             mine, theirs = getattr(one, name), getattr(other, name)
-            assert [v.tolist() for v in mine] == [v.tolist() for v in theirs]
+            assert all(map(np.array_equal, astuple(mine), astuple(theirs)))
 
 
 @pytest.mark.parametrize("each", [0, 20], ids=["untried", "tried"])
@@ -122,8 +123,8 @@ def test_drawing_follows_the_weights(each):
     ledger = ledger_of({"easy": 30, "mid": 10}, each=each)
     pool = pool_of(ledger)
 
-    def weigh(a, b, age):
-        return np.where(a / (a + b) > 0.7, 1.0, 3.0) if each else np.ones_like(a)
+    def weigh(known):
+        return np.where(known.mean > 0.7, 1.0, 3.0) if each else np.ones_like(known.a)
 
     chosen = Counter(
         kind_of(draw(weighted(pool, weigh), {"c": 1}, seed).ids[0]) for seed in range(1500)

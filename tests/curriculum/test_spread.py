@@ -82,8 +82,8 @@ def test_rewards_of_0_and_1_are_foretold_bit_for_bit_as_by_the_pass_rate(
         distance = np.maximum(np.maximum(0.2 - a / total, a / total - 0.8), 0.0)
         as_before = mixed * (mixed > 0) * 4 * spread * np.exp(-((distance / 0.1) ** 2) / 2)
         assert (usefulness((0.2, 0.8), 8)(known) == as_before).all()
-    for one in pool.posteriors(pool.ids, version):
-        assert one.mixed(8) == Beta(one.a, one.b).mixed(8)
+    for foretold in pool.posteriors(pool.ids, version):
+        assert foretold.mixed(8) == Beta(foretold.a, foretold.b).mixed(8)
 
 
 def test_the_mean_and_the_variance_of_a_prompts_rewards_are_kept_and_fade():
@@ -129,7 +129,7 @@ def test_passing_rollouts_tie_however_the_failing_ones_differ():
     hard = [[rng.uniform(0, 0.9) for _ in range(8)] for _ in range(10)]
     ledger = observed(*hard, [1.0] * 8, [1.0] * 8, [1.0] * 8)
     easy, difficult = Pool(ledger, decay=1.0).posteriors(["p12", "p0"], 13)
-    assert (easy.pass_tie, difficult.mixed(8)) == (1.0, pytest.approx(1.0, abs=0.02))
+    assert easy.pass_tie == 1.0 and difficult.mixed(8) > 0.98
     assert easy.mixed(8) == pytest.approx(1 - easy.all_pass(8), abs=0.02)
 
 

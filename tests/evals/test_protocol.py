@@ -92,3 +92,42 @@ def test_a_suite_without_a_single_grade_has_no_score_and_says_so(monkeypatch):
     assert (result["n"], result["faults"]) == (0, 1)
     assert "it has no score" in remarks(suite(), answers, 20)[0]
     assert summary([])["score"] is None and "no prompts" in remarks(suite(), [], 20)[0]
+
+
+def test_parts_and_mean_reward_are_reported_and_the_first_part_decides():
+    parts = (
+        {"verifier": "exact", "weight": 3.0},
+        {"verifier": "length", "limit": 2, "cut_off": 4},
+    )
+    prompts = [replace(prompt(n), answer=f"a{n}", rewards=parts) for n in (1, 2)]
+    engine = ScriptedAnswers({"q 1": "a1", "q 2": "b  "})
+    right, wrong = ask(engine, suite(max_tokens=8), prompts, 8, lambda n: None, Grader())
+    assert (right.correct, right.parts) == (True, {"exact": 1.0, "length": 1.0})
+    assert (wrong.correct, wrong.parts) == (False, {"exact": 0.0, "length": 0.5})
+    assert (right.reward, wrong.reward) == (1.0, 0.125)
+    result = summary([right, wrong])
+    assert (result["score"], result["reward"]) == (0.5, 0.5625)
+    assert result["rewards"] == {"exact": 0.5, "length": 0.75}
+    assert right.to_json()["parts"] == right.parts
+
+
+def test_an_answer_of_one_part_is_written_as_before():
+    (answer,) = ask(
+        ScriptedAnswers({"q 1": "a1"}),
+        suite(max_tokens=8),
+        [prompt(1)],
+        8,
+        lambda n: None,
+        Grader(),
+    )
+    assert not {"reward", "parts"} & answer.to_json().keys()
+    assert not {"reward", "rewards"} & summary([answer]).keys()
+
+
+def test_a_suites_threshold_decides_what_is_correct():
+    half = replace(prompt(1), rewards=({"verifier": "length", "limit": 1, "cut_off": 3},))
+    for pass_at, correct in ((1.0, False), (0.5, True)):
+        given = suite(pass_at=pass_at, max_tokens=8)
+        engine = ScriptedAnswers({"q 1": "a1"})
+        (answer,) = ask(engine, given, [half], 8, lambda n: None, Grader())
+        assert (answer.reward, answer.correct) == (0.5, correct)

@@ -1,5 +1,7 @@
 """Attempts: what counts as an answer, what is retried, and the ease that follows."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +23,7 @@ from judges.config import AttemptsJudge
 from judges.engine import EngineBackend
 from judges.verdict import Reply, Verdict
 from rewards.grade import Grade
+from rewards.grader import Grader
 
 
 class ScriptedBackend:
@@ -86,6 +89,14 @@ def test_a_crashed_verifier_is_a_fault_and_not_asked_again(tmp_path):
     # The fourth counts with the pass rate of the other three: (4/3 + 1) / (4 + 2).
     assert verdict.ease == pytest.approx(7 / 18)
     assert verdict.low < verdict.ease < verdict.high
+
+
+def test_attempts_are_right_by_the_first_part_of_the_reward(tmp_path):
+    parts = ({"verifier": "exact"}, {"verifier": "length", "limit": 1, "cut_off": 2})
+    asked = replace(PROMPTS[0], rewards=parts)
+    backend = ScriptedBackend([("7", "stop", 9), ("8", "stop", 1)] * 2)
+    (verdict,) = ask(tmp_path, [asked], backend, Grader()).verdicts
+    assert (verdict.passed, verdict.graded) == (2, 4)
 
 
 def test_the_judge_itself_may_grade_against_the_reference(tmp_path):

@@ -95,6 +95,12 @@ def test_a_fault_of_any_part_is_a_fault_of_the_grade(text, fault):
         grader.close()
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "2", "-0.1"])
+def test_what_is_no_reward_is_a_fault_and_never_a_0(text):
+    grader, _ = grader_of()
+    assert grader(prompt({"verifier": "given"}), text).fault == "verifier_crash"
+
+
 def test_thinking_without_an_end_is_cut_off_and_the_others_keep_their_places():
     grader, _ = grader_of()
     one = prompt({"verifier": "given"})

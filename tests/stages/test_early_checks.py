@@ -27,6 +27,7 @@ from pipeline.execution.runner import run_plan
 from pipeline.planning.plan import make_node
 from pipeline.recipe.load import load_recipe
 from prompts.parts import NAMES
+from rewards.plain import Plain
 from rollouts.heads import ON_CPU, head_sizes
 
 
@@ -210,3 +211,13 @@ def test_the_early_check_comes_before_what_costs_and_once_while_nothing_changes(
     assert found_in(tmp_path) == ""
     (tmp_path / "preflight" / "count.txt").write_text("0")
     assert f"{tmp_path / 'preflight' / 'count.txt'}: " in found_in(tmp_path)
+
+
+def test_what_a_verifier_lacks_is_known_before_anything_expensive(tmp_path, monkeypatch):
+    def lacks(self, part):
+        raise BadInput("bwrap is not installed", "apt-get install bubblewrap")
+
+    monkeypatch.setattr(Plain, "require", lacks)
+    with pytest.raises(BadInput, match="verifier exact of prompt a: bwrap is not") as refused_:
+        early_check(write_recipe(tmp_path))
+    assert "apt-get install bubblewrap" in refused_.value.remedy

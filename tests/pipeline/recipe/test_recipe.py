@@ -69,6 +69,50 @@ from stages.sft.config import SftStage
             [":8: stages[1].on: 'base' produces no prompts"],
         ),
         (
+            "capability: words",
+            "verifier: maths",
+            [":5: prompts[0].verifier: no verifier is named 'maths'", "did you mean 'math'?"],
+        ),
+        (
+            "capability: words",
+            "rewards: [{verifier: maths}]",
+            [
+                ":5: prompts[0].rewards[0].verifier: unknown verifier 'maths'",
+                "did you mean 'math'?",
+            ],
+        ),
+        (
+            "capability: words",
+            "rewards: [{weight: 1}]",
+            [":5: prompts[0].rewards[0].verifier: is required"],
+        ),
+        (
+            "capability: words",
+            "verifier: length",
+            [
+                ":5: prompts[0].verifier: the verifier 'length' needs limit and cut_off",
+                "write `rewards: [{verifier: length, limit: ..., cut_off: ...}]`",
+            ],
+        ),
+        (
+            "capability: words",
+            "rewards: [{verifier: exact}, {verifier: length, limit: 9, cut_off: 9}]",
+            [":5: prompts[0].rewards[1]", "limit (9) is not less than cut_off (9)"],
+        ),
+        (
+            "capability: words",
+            "rewards: [{verifier: exact}, {verifier: length, limit: 32, cut_off: 40}]",
+            [
+                ":5: prompts[0].rewards[1].limit: the penalty never acts",
+                "begins after 32 tokens, and 'rl' cuts its rollouts off at 32",
+            ],
+        ),
+        (
+            "capability: words",
+            "rewards: [{verifier: exact}, {verifier: exact}]",
+            [":5: prompts[0].rewards", "two parts are named 'exact'"],
+        ),
+        (
             "pairs: rl",
             "pairs: sft",
             [":10: stages[3].pairs: 'sft' produces no groups and no prompts"],
