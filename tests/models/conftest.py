@@ -3,7 +3,8 @@
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from builders.nano_policies import TOKENIZER, nano as nano_policy
+from builders.nano_policies import TOKENIZER
+from builders.nano_policies import nano as nano_policy
 from models.checkpoint import save_policy
 
 

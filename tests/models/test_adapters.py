@@ -11,7 +11,6 @@ from peft import get_peft_model
 from peft.tuners.lora.layer import ParamWrapper
 
 from builders.nano_policies import nano, some_ids
-from builders.nano_policies import nano, some_ids
 from common.errors import BadInput
 from models.adapters import (
     FactoredExperts,

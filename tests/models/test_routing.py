@@ -9,7 +9,6 @@ import torch
 
 from builders.contexts import stage_context
 from builders.nano_policies import nano, some_ids
-from builders.nano_policies import nano, some_ids
 from common.errors import BadInput
 from common.execution import ExecutionConfig
 from common.files import read_json, read_json_lines
