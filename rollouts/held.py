@@ -9,8 +9,12 @@ On a CPU vLLM keeps only what its kernels have packed of a linear layer, the out
 among it. Such a layer is read by what it makes of unit vectors: each of its products is a weight
 times 1, and the sums are exact. So a matrix is read through the kernel that computes with it.
 
-What this does not show: that the experts' kernel reads its values in the right order. A wrong order
-moves log-probabilities by far more than rounding, and is found by the drift (`parity.py`)."""
+vLLM lays out the rows of queries and keys in the order that its rotary embedding wants. Of these
+two the digest keeps the rows, and not their order.
+
+What this does not show: that the experts' kernel reads its values, and attention its rows of
+queries and keys, in the right order. A wrong order moves log-probabilities by far more than
+rounding, and is found by the drift (`parity.py`)."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,6 +33,8 @@ EXPONENT = 0x7F80
 below 1.2e-38, which kernels for bfloat16 take for zeros."""
 VALUES = 1 << 18
 """Values that are looked up at once; more leave the processor's caches."""
+REORDERED = ("self_attn.q_proj.weight", "self_attn.k_proj.weight")
+"""How the names of matrices end whose rows vLLM reorders."""
 Digests = Mapping[str, str]
 """Digest of each tensor, by its name in the checkpoint."""
 
@@ -42,7 +48,7 @@ class Published:
     def noting(self, weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
         """The same weights; they are noted as they pass by."""
         for name, tensor in weights:
-            self._digests[name] = digest(tensor)
+            self._digests[name] = digest(tensor, name)
             yield name, tensor
 
     def require(self, held: Digests, where: str) -> None:
@@ -62,12 +68,13 @@ class Published:
             )
 
 
-def digest(tensor: Tensor) -> str:
+def digest(tensor: Tensor, name: str = "") -> str:
     """The digest of a tensor after rounding to bfloat16: for each index of the first dimension one
-    sum over its values, which does not depend on their order."""
+    sum over its values, which does not depend on their order. The tensor's `name` tells whether the
+    order of these sums counts."""
     rows = tensor.detach().reshape(len(tensor), -1)
     count = max(1, VALUES // max(1, rows.shape[1]))
-    return _of_sums([_marks(block).sum(1) for block in rows.split(count)])
+    return _of_sums(name, torch.cat([_marks(block).sum(1) for block in rows.split(count)]))
 
 
 def held(model: Any) -> dict[str, str]:
@@ -83,18 +90,18 @@ def held(model: Any) -> dict[str, str]:
     for name, module in model.named_modules():
         if isinstance(module, RoutedExperts):
             stack = name.removesuffix(".routed_experts")
-            found[f"{stack}.gate_up_proj"] = digest(module.w13_weight)
-            found[f"{stack}.down_proj"] = digest(module.w2_weight)
+            found[f"{stack}.gate_up_proj"] = digest(module.w13_weight, stack)
+            found[f"{stack}.down_proj"] = digest(module.w2_weight, stack)
         elif isinstance(module, LinearBase):
             found |= _linear(name, module, model.packed_modules_mapping)
         elif isinstance(module, ParallelLMHead):
             sums = _row_sums(module, module.embedding_dim)
-            found[f"{name}.weight"] = _of_sums([sums[: module.org_vocab_size]])
+            found[f"{name}.weight"] = _of_sums(name, sums[: module.org_vocab_size])
         elif isinstance(module, VocabParallelEmbedding):
-            found[f"{name}.weight"] = digest(module.weight[: module.org_vocab_size])
+            found[f"{name}.weight"] = digest(module.weight[: module.org_vocab_size], name)
         else:
             for own, parameter in module.named_parameters(recurse=False):
-                found[f"{name}.{own}"] = digest(parameter)
+                found[f"{name}.{own}"] = digest(parameter, own)
     return found
 
 
@@ -103,9 +110,10 @@ def _linear(name: str, module: Any, fused: Mapping[str, list[str]]) -> dict[str,
     sums = _row_sums(module, module.input_size)
     parent, _, last = name.rpartition(".")
     if last not in fused:
-        return {f"{name}.weight": _of_sums([sums])}
-    parts = zip(fused[last], sums.split(module.output_sizes), strict=True)
-    return {f"{parent}.{part}.weight": _of_sums([own]) for part, own in parts}
+        return {f"{name}.weight": _of_sums(name, sums)}
+    names = [f"{parent}.{part}.weight" for part in fused[last]]
+    parts = zip(names, sums.split(module.output_sizes), strict=True)
+    return {part: _of_sums(part, own) for part, own in parts}
 
 
 def _row_sums(module: Any, width: int) -> Tensor:
@@ -119,11 +127,9 @@ def _row_sums(module: Any, width: int) -> Tensor:
     return total
 
 
-def _of_sums(sums: Iterable[Tensor]) -> str:
-    sha = hashlib.sha256()
-    for part in sums:
-        sha.update(part.cpu().numpy().tobytes())
-    return sha.hexdigest()
+def _of_sums(name: str, sums: Tensor) -> str:
+    kept = sums.sort().values if name.endswith(REORDERED) else sums
+    return hashlib.sha256(kept.cpu().numpy().tobytes()).hexdigest()
 
 
 def _marks(values: Tensor) -> Tensor:

@@ -19,10 +19,10 @@ seed: 3
 model: {preset: nano}
 prompts:
   - {source: reasoning_gym, family: spell_backward, capability: spelling, question: "reverse {word}",
-     settings: {min_word_len: 3, max_word_len: 3}, held_out: 0.1, count: 300}
+     settings: {min_word_len: 3, max_word_len: 4}, held_out: 0.1, count: 1000}
 stages:
-  - {id: sft, kind: sft, on: prompts, train: full, epochs: 5, batch_size: 64, learning_rate: 3.0e-3}
-  - {id: rl, kind: rl, from: sft, on: prompts, train: full, steps: 3, prompts_per_step: 4, group_size: 6,
+  - {id: sft, kind: sft, on: prompts, train: full, epochs: 6, batch_size: 64, learning_rate: 3.0e-3}
+  - {id: rl, kind: rl, from: sft, on: prompts, train: full, steps: 3, prompts_per_step: 8, group_size: 8,
      max_tokens: 8, learning_rate: 1.0e-4, rollouts: {max_model_len: 64, dtype: bfloat16}}
 runtime:
   stages:
