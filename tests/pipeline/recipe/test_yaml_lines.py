@@ -11,13 +11,15 @@ from pipeline.recipe.yaml_lines import load_text
 
 # JSON escapes what lies beyond as two halves, which YAML does not join.
 texts = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]))
+# A key of YAML has at most 1,024 characters; JSON writes up to six for one.
+keys = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=160)
 json_values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
     | texts,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
     max_leaves=8,
 )
 
