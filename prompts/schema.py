@@ -90,6 +90,11 @@ class Prompt:
         return {"role": "assistant", "content": self.target}
 
     @property
+    def task(self) -> str:
+        """The text of the user's last message."""
+        return self.messages[-1]["content"]
+
+    @property
     def target(self) -> str:
         """The text that SFT learns."""
         return self.solution if self.solution is not None else self.answer

@@ -15,6 +15,7 @@ from models.probes import OTHER, Roles, role_names, roles_of, unrenderable, wron
 from prompts.pairs import load_pairs
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts
+from prompts.taught import learnable
 from rewards.grader import distinct
 from rewards.kinds import kind_of
 from stages.declaration import PROMPTS_STAGE
@@ -87,7 +88,7 @@ class Preflight:
                 path = PROMPTS.path(Path(ask.folder))
                 self._prompts_of[ask.id] = read_prompts(path) if path.is_file() else ()
             case LearnQuestion():
-                prompts = self._prompts_of[ask.on]
+                prompts = self._learnable(ask.place, self._prompts_of[ask.on])
                 exact = sample(prompts, ask.limit, ask.seed) if ask.on == PROMPTS_STAGE else prompts
                 self._check_learning(ask.place, exact)
             case PairQuestion():
@@ -102,6 +103,18 @@ class Preflight:
         self._check_chats(sft_chats(place, prompts, self._context()))
         for message, remedy in turns_problems(chat_format, prompts) if chat_format else ():
             self.problems.append(PromptProblem(place, message, remedy))
+
+    def _learnable(self, place: str, prompts: Sequence[Prompt]) -> list[Prompt]:
+        """Those that SFT can learn from."""
+        try:
+            taught = learnable(prompts)
+        except BadInput as error:
+            self._report(place, (error.message, error.remedy))
+            return []
+        if len(taught) < len(prompts):
+            left_out = f"{len(prompts) - len(taught)} of {len(prompts)} prompts have no answer"
+            self.notes.append(f"{place}: {left_out} to learn: left out")
+        return taught
 
     def _context(self) -> int | None:
         chat_format = self._chat_format(POLICY, "model")

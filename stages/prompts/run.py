@@ -113,7 +113,7 @@ def _gradable(source: PromptSource, prompts: list[Prompt], bad_rows: BadRows) ->
     kept = []
     for prompt in prompts:
         try:
-            check_prompt(prompt)
+            check_prompt(prompt, ALL)
         except BadInput as error:
             row = {"messages": prompt.messages, "answer": prompt.answer}
             bad_rows.meet(source, prompt.place, row, error, "reference refused")

@@ -164,11 +164,13 @@ def probes(leader: Leader | None) -> tuple[Probe, list[list[int]]]:
 
 
 def parity_probe(collector: RolloutCollector) -> Probe:
-    """A few prompts with their reference answers. An engine in bfloat16 is compared on the tokens
-    of the prompts too: a policy that knows the answers for certain has hardly any drift in them."""
+    """A few prompts with their reference answers, or with their own text where they have none. An
+    engine in bfloat16 is compared on the tokens of the prompts too: a policy that knows the answers
+    for certain has hardly any drift in them."""
     encoder, limit = collector.encoder, collector.config.max_tokens
     ids = encoder.usable(PARITY_PROBES)
-    answers = [collector.engine.encode_text(collector.prompts[id].answer)[:limit] for id in ids]
+    texts = [collector.prompts[id].answer or collector.prompts[id].task for id in ids]
+    answers = [collector.engine.encode_text(text)[:limit] for text in texts]
     probe = Probe([encoder.variants(id)[0] for id in ids], answers)
     if collector.config.rollouts.exact:
         return probe

@@ -8,6 +8,7 @@ from common.artifacts import CHECKPOINT, PROMPTS
 from common.stage import Inputs, Outputs, StageContext
 from prompts.sample import sample
 from prompts.schema import read_prompts
+from prompts.taught import learnable
 from stages.lengths import require_room
 from stages.sft.config import SftStage
 from stages.sft.examples import encoded
@@ -37,7 +38,9 @@ def run(config: SftStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/` and `metrics.jsonl`."""
     join(context)
     start = go_on(context)
-    prompts = sample(read_prompts(PROMPTS.path(inputs["prompts"])), config.limit, context.seed)
+    prompts = sample(
+        learnable(read_prompts(PROMPTS.path(inputs["prompts"]))), config.limit, context.seed
+    )
     trained = load(config, CHECKPOINT.path(inputs["checkpoint"]), context.seed)
     examples = encoded(trained.tokenizer, prompts)
     lengths = {p.named: len(one.ids) for p, one in zip(prompts, examples, strict=True)}

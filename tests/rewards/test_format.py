@@ -129,7 +129,7 @@ def test_a_wrong_form_is_refused_when_the_recipe_is_read(settings, problem, reme
 
 
 def test_the_verifier_alone_needs_settings():
-    with pytest.raises(BadInput, match="verifier 'format' .*pattern or tags"):
+    with pytest.raises(BadInput, match=r"verifier 'format' .*pattern or tags"):
         read_part({"verifier": "format"})
 
 
