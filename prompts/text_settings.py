@@ -86,11 +86,14 @@ class FormatSettings(Config):
             given = "neither" if self.pattern is None else "both"
             raise InvalidValue(
                 f"needs either pattern or tags, got {given}",
-                "write for example {verifier: format, tags: [think, answer]}",
+                "write for example `{verifier: format, tags: [think, answer]}`",
             )
         alone = {"flags", "match", "over"} & self.model_fields_set
         if self.tags and alone:
-            raise InvalidValue(f"tags need no {', '.join(sorted(alone))}", "remove them")
+            raise InvalidValue(
+                f"tags need no {', '.join(sorted(alone))}",
+                "remove them: write for example `{verifier: format, tags: [think, answer]}`",
+            )
         if self.pattern is not None:
             _check_pattern(self.pattern, self.flags, self.over)
         return self

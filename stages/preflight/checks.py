@@ -105,15 +105,14 @@ class Preflight:
             self.problems.append(PromptProblem(place, message, remedy))
 
     def _learnable(self, place: str, prompts: Sequence[Prompt]) -> list[Prompt]:
-        """Those that SFT can learn from."""
         try:
             taught = learnable(prompts)
         except BadInput as error:
             self._report(place, (error.message, error.remedy))
             return []
-        if len(taught) < len(prompts):
-            left_out = f"{len(prompts) - len(taught)} of {len(prompts)} prompts have no answer"
-            self.notes.append(f"{place}: {left_out} to learn: left out")
+        if untaught := len(prompts) - len(taught):
+            said = f"{untaught} of {len(prompts)} prompts have no answer to learn: left out"
+            self.notes.append(f"{place}: {said}")
         return taught
 
     def _context(self) -> int | None:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from common.faults import NO_REWARD, REMEDIES
 from rewards.function.verifier import LOGGED, SHOWN, Function
 from rewards.interface import Resources
 
+ROOT = Path(__file__).parents[2]
 PROMPT = prompt_of("p", "What is 2 + 3?", "5")
 RETURNS = """
 import math, os, time
@@ -207,7 +209,9 @@ with opened(Path(sys.argv[1]), source, time_limit_s=600) as grade:
 
 def test_its_process_dies_with_the_one_that_grades(tmp_path):
     command = [sys.executable, "-c", HANGS, str(tmp_path)]
-    stage = subprocess.Popen(command, stdout=subprocess.PIPE)
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    env = {**os.environ, "PYTHONPATH": path}
+    stage = subprocess.Popen(command, stdout=subprocess.PIPE, env=env)
     assert stage.stdout is not None and stage.stdout.readline() == b"asked\n"
     own = workers(stage.pid)
     stage.send_signal(signal.SIGKILL)

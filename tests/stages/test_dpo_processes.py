@@ -34,9 +34,9 @@ def root(tmp_path_factory):
     ]
     for kind in SHARDINGS:
         at_once = {"rows_per_forward": 2, "save_every": 1}
-        begun = job(f"{kind}-begun", FULL, inputs, kind, stop=(1, 1), sgd=True, **at_once)
-        again = {**begun, "name": f"{kind}-again", "stop": None}
-        jobs += [begun, again]
+        whole = job(f"{kind}-whole", FULL, inputs, kind, sgd=True, **at_once)
+        begun = {**whole, "name": f"{kind}-begun", "folder": f"{kind}-begun", "stop": (1, 1)}
+        jobs += [whole, begun, {**begun, "name": f"{kind}-again", "stop": None}]
     found = together(root, jobs)
     for kind in SHARDINGS:
         assert [one["error"] for one in found[f"{kind}-begun"]] == ["Interrupted"] * 2
@@ -69,5 +69,5 @@ def test_the_figures_are_those_of_all_pairs(root, kind, name):
 @pytest.mark.parametrize("kind", SHARDINGS)
 def test_a_stopped_stage_goes_on_in_the_same_bytes(root, kind):
     for name in ("checkpoint/model.safetensors", "metrics.jsonl", "pairs.jsonl"):
-        begun, whole = root / f"{kind}-begun" / name, root / f"{kind}-full" / name
+        begun, whole = root / f"{kind}-begun" / name, root / f"{kind}-whole" / name
         assert begun.read_bytes() == whole.read_bytes(), name

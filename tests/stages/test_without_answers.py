@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from builders.early_recipes import URL, early_check, prompt, write_recipe
+from builders.early_recipes import early_check, prompt, write_recipe
 from common.errors import BadInput
 from prompts.taught import learnable
 
-RUBRIC = (f"{{kind: rubric, {URL}}}",) * 2
 SILENT = replace(prompt("z"), answer=" ")
 
 
@@ -20,5 +19,5 @@ def test_sft_learns_from_what_has_an_answer_or_a_solution():
 
 
 def test_the_early_check_says_how_many_are_left_out(tmp_path):
-    notes = early_check(write_recipe(tmp_path, RUBRIC), [*map(prompt, "abcdef"), SILENT])["notes"]
+    notes = early_check(write_recipe(tmp_path), [*map(prompt, "abcdef"), SILENT])["notes"]
     assert [note for note in notes if "1 of 7 prompts have no answer to learn: left out" in note]
