@@ -5,6 +5,7 @@ none) and the gap on fixed sequences."""
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def main(checkpoint: Path) -> None:
     for kind, name in STALE.items():
         old = dict(TIED(policy_weights(policy)))[name].clone()
         moved(policy, 1e-3)
-        sync.with_tied_head = lambda weights, n=name, o=old: with_one_old(weights, n, o)
+        sync.with_tied_head = partial(with_one_old, name=name, old=old)
         found[kind] = published()
         found[f"after {kind}"] = whole()
     moved(policy, 0.02)

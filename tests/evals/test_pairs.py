@@ -10,7 +10,7 @@ from evals.pairs import read_pairs
 from prompts.config import ReasoningGymSource
 from prompts.sources import load_source
 from rewards.grader import Grader
-from rewards.interface import BadReference, Result
+from rewards.interface import BadReference, OpenVerifier, Result, Verifier
 from rewards.kinds import KINDS
 
 FUNCTION = """
@@ -23,7 +23,7 @@ def score(prompt, answer):
 PARTS = [{"verifier": "exact"}, {"verifier": "function", "file": "mine.py", "weight": 3}]
 
 
-class Ranking:
+class Ranking(Verifier, OpenVerifier):
     """Grades a group by length: needs all answers to a prompt at once, and a rubric."""
 
     slow = True

@@ -15,7 +15,7 @@ from common.execution import ExecutionConfig
 from judges import open_judge
 from judges.engine import EngineBackend
 from judges.open_judge import _context, _key
-from prompts.parts import ComparePart, RubricPart
+from prompts.judge_parts import ComparePart, RubricPart
 from rewards.interface import Resources
 
 PART: dict[str, Any] = {"verifier": "rubric", "model": "smollm2-135m-instruct", "items": ITEMS}

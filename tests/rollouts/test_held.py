@@ -25,7 +25,7 @@ from models.nano import nano_model, nano_tokenizer
 from rollouts import parity, sync
 from rollouts.config import RolloutConfig
 from rollouts.held import Published, digest
-from rollouts.served import pool
+from rollouts.served.handover import Handover
 from rollouts.start import start_engine
 
 ROOT = Path(__file__).parents[2]
@@ -85,9 +85,9 @@ def test_one_old_tensor_on_a_server_is_found_and_named(served, checkpoint, monke
     served.publish(policy_weights(policy), 1)
     old = dict(sync.with_tied_head(policy_weights(policy)))[name].clone()
     moved(policy, 1e-3)
-    write = pool.Handover.write
+    write = Handover.write
     monkeypatch.setattr(
-        pool.Handover, "write", lambda self, given: write(self, with_one_old(given, name, old))
+        Handover, "write", lambda self, given: write(self, with_one_old(given, name, old))
     )
     with pytest.raises(RunFailed, match=f"server 0 .* does not hold .*: {name}"):
         served.publish(policy_weights(policy), 2)
@@ -99,9 +99,12 @@ def test_a_server_that_was_started_again_is_proven_again(served, checkpoint, mon
     served.publish(policy_weights(load_policy(checkpoint)), 4)
     asked = []
     require = Published.require
-    monkeypatch.setattr(
-        Published, "require", lambda self, *held: (asked.append(held[1]), require(self, *held))
-    )
+
+    def noted(self, held, where):
+        asked.append(where)
+        require(self, held, where)
+
+    monkeypatch.setattr(Published, "require", noted)
     (server,) = served._servers
     os.killpg(server.child.pid, signal.SIGKILL)
     served.score([[20, 21]], [[22]])
