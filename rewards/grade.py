@@ -9,7 +9,7 @@ from prompts.schema import Prompt
 from rewards.grader import Grade, Grader
 from rewards.interface import BAD_REFERENCE, BadReference
 from rewards.kinds import KINDS, Kinds, kind_of
-from rewards.plain import SECONDS
+from rewards.plain import SECONDS, Plain
 from rewards.verifiers import VERIFIERS
 
 __all__ = ["BAD_REFERENCE", "CUT_OFF", "SECONDS", "VERIFIERS", "Grade", "check_prompt", "grade"]
@@ -21,36 +21,23 @@ def grade(prompt: Prompt, completion: str) -> Grade:
     return _plain(prompt, completion)
 
 
-def check_verifier(name: str) -> None:
-    """Raise BadInput unless `name` is a verifier."""
-    kind_of(name)
-
-
 def check_prompt(prompt: Prompt, kinds: Kinds = KINDS) -> None:
     """Raise BadInput unless the verifiers of the prompt exist and can grade it."""
     try:
         for part in prompt.parts:
-            _check_part(prompt, part, kinds)
+            check_part(prompt, part, kinds)
     except BadInput as error:
         raise BadInput(f"{prompt.named}: {error.message}", error.remedy) from error
 
 
-def _check_part(prompt: Prompt, part: RewardPart, kinds: Kinds) -> None:
+def check_part(prompt: Prompt, part: RewardPart, kinds: Kinds = KINDS) -> None:
+    """Raise BadInput, without the prompt's name, unless a part's verifier can grade the prompt."""
+    kind = kind_of(part.verifier, kinds)
     try:
-        kind_of(part.verifier, kinds).check(prompt, part)
+        kind.check(prompt, part)
     except BadReference as error:
-        message = (
-            f"verifier {part.verifier} does not accept its reference answer"
-            f" {prompt.answer!r:.80}: it {error.reason}"
-        )
+        said = "cannot grade it"
+        if isinstance(kind, Plain):  # the others say what the prompt lacks
+            said = f"does not accept its reference answer {prompt.answer!r:.80}"
+        message = f"verifier {part.verifier} {said}: it {error.reason}"
         raise BadInput(message, error.remedy) from error
-
-
-def reference_problem(prompt: Prompt) -> tuple[str, str]:
-    """Why the prompt's verifier cannot use its reference answer, and what to do; empty texts if it
-    can."""
-    try:
-        VERIFIERS[prompt.verifier](prompt, "")
-    except BadReference as error:
-        return error.reason, error.remedy
-    return "", ""

@@ -41,7 +41,7 @@ class Code(Verifier):
         if program is None or parsed(program) is None:
             what = "holds no program" if program is None else "is not valid Python"
             raise BadReference(
-                f"is a solution that {what}",
+                f"has a reference answer that {what}",
                 "correct the solution, or leave the answer empty: tests are enough",
             )
 

@@ -184,3 +184,17 @@ def test_dapo_of_weight_2_to_1_is_the_published_reward():
 def test_a_row_cannot_name_a_verifier_that_needs_settings():
     with pytest.raises(BadInput, match="needs settings, 'limit' among them"):
         check_prompt(prompt_of("p", "q", verifier="length"))
+
+
+@pytest.mark.parametrize(
+    ("verifier", "answer", "message"),
+    [
+        ("instructions", "", "verifier instructions cannot grade it: it has no `instructions` in"),
+        ("code", "5", "verifier code cannot grade it: it has no usable tests"),
+        ("number", "many", "does not accept its reference answer 'many': it is not one number"),
+        ("reasoning_gym", "5", "'5': it answers no task that reasoning-gym made"),
+    ],
+)
+def test_what_a_prompt_lacks_is_not_said_of_its_reference_answer(verifier, answer, message):
+    with pytest.raises(BadInput, match=message):
+        check_prompt(prompt_of("p", "q", answer, verifier=verifier))
