@@ -6,6 +6,7 @@ answer, not by its form, so several places are searched, the most explicit first
 interprets the span."""
 
 import re
+from functools import cache
 
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _HASHES = re.compile(r"^[ \t]*####[ \t]*(\S[^\n]*)$", re.MULTILINE)
@@ -38,6 +39,9 @@ _SIGN_OFF = re.compile(
     r"|is there anything else|good luck|have a (?:nice|great|good) day)\b",
     re.IGNORECASE,
 )
+_BULLET = re.compile(r"^\s*[-+*]\s+(?=\*\*|[_`])")
+"""The bullet of a list before emphasis, which is no sign."""
+_EMPHASIS = ("**", "__", "*", "_", "`")
 _AROUND = "*_`\"'“”„‘’‚«»‹›「」『』 \t\r\n"
 
 
@@ -64,10 +68,31 @@ def read_answer(text: str, reference: str) -> str:
 def tidy(text: str) -> str:
     """`text` without surrounding space, markdown, quotes and the closing full stop, unless nothing
     else is there."""
-    bare = text.strip().strip(_AROUND)
+    bare = _BULLET.sub("", text).strip().strip(_AROUND)
     for stop in (".", "。", "．"):
         bare = bare.rstrip(stop).rstrip(_AROUND) if bare.endswith(stop) else bare
+    for mark in _EMPHASIS:
+        if _opened(mark).search(bare) and f"{bare}{mark}" in text:
+            bare += mark  # "The total is **22**": the mark belongs to a part of the text
+            break
+        if _closed(mark).search(bare) and f"{mark}{bare}" in text:
+            bare = mark + bare
+            break
     return bare or text.strip()
+
+
+@cache
+def _opened(mark: str) -> re.Pattern[str]:
+    """A mark after which a part of a text is emphasised to its end."""
+    sign = re.escape(mark)
+    return re.compile(rf"(?<![\w*`]){sign}(?![\s*_`])(?!.*[^\s*_`]{sign}(?![\w*`]))", re.DOTALL)
+
+
+@cache
+def _closed(mark: str) -> re.Pattern[str]:
+    """A mark that ends the emphasis of a text's beginning."""
+    sign = re.escape(mark)
+    return re.compile(rf"^(?:(?!{sign}).)*[^\s*_`]{sign}(?![\w*`])", re.DOTALL)
 
 
 def candidates(text: str, keep: bool = False) -> list[str]:
@@ -147,11 +172,14 @@ def _closing_brace(text: str, start: int) -> int | None:
 
 def _after_phrase(text: str) -> str | None:
     """The text after the last "answer is" or "answer:", up to the end of the line or clause."""
-    ends = [match.end() for match in _PHRASE.finditer(text)]
-    ends = [end for end in ends if text[end:].split("\n", maxsplit=1)[0].strip()]
-    if not ends or _CORRECTED.search(text[ends[-1] :]):
+    found = list(_PHRASE.finditer(text))
+    found = [one for one in found if text[one.end() :].split("\n", maxsplit=1)[0].strip()]
+    if not found or _CORRECTED.search(text[found[-1].end() :]):
         return None
-    line = text[ends[-1] :].split("\n", maxsplit=1)[0].lstrip("} ")  # \text{The answer is } 42
+    line = text[found[-1].end() :].split("\n", maxsplit=1)[0]
+    if line.count("**") % 2 and found[-1].group().endswith("**"):
+        line = f"**{line}"  # Answer: **42** apples
+    line = line.lstrip("} ")  # \text{The answer is } 42
     return _CLAUSE_END.split(line, maxsplit=1)[0]
 
 

@@ -20,7 +20,7 @@ _GROUPED = (
 _DIGITS = rf"(?P<digits>(?:{_GROUPED}|[0-9]+)(?:\.[0-9]+|\.(?![0-9]))?|\.[0-9]+)"
 _POWER_OF_TEN = r"10\s*\^\s*\{?\s*(?P<NAME>[-+]?[0-9]{1,4})\s*\}?"
 _NUMBER = re.compile(
-    r"(?P<word>\b(?:minus|negative)\s+)?(?P<sign>[-+]\s*)?(?:US|Rs\.?)?\s*"
+    r"(?P<word>\b(?:minus|negative)\s+)?(?P<sign>[-+]\s*)?(?:\b(?:US|Rs\.?))?\s*"
     rf"(?P<currency>[{SYMBOLS}])?\s*(?P<inner>[-+])?"
     rf"(?:{_POWER_OF_TEN.replace('NAME', 'alone')}"
     r"|(?P<whole>[0-9]+)\s+(?P<over>[0-9]+)\s*/\s*(?P<under>[0-9]+)|(?P<top>[0-9]+)\s*/\s*(?P<bottom>[0-9]+)"
@@ -30,7 +30,9 @@ _NUMBER = re.compile(
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _SCALE = re.compile(r"\s*(hundred|thousand|million|billion|trillion|dozen)\b", re.IGNORECASE)
 _PERCENT = re.compile(r"\s*(?:%|percent\b|per cent\b)", re.IGNORECASE)
-_REMARK = re.compile(r"(?<=\S)(?:\s+\(([^()]*[^\W\d_]{2}[^()]*)\)|\s*\(([^()\x00-\x7f]+)\))\s*$")
+_REMARK = re.compile(
+    r"(?<=\S)(?:\s+\(([^()]*[^\W\d_]{2}[^()]*)\)|\s*\(([^()\x00-\x7f]+)\))(?=[^0-9()]*$)"
+)
 _EQUALITY = re.compile(
     r"=|≈|→|⇒|\\(?:Rightarrow|implies|to)\b|:\s|\b(?:is|are|was|were|be|equals|equal to|makes)\b",
     re.IGNORECASE,
@@ -41,6 +43,10 @@ _SAID_OF = re.compile(
 _SENTENCE_END = re.compile(r"(?<=[^\s.]{2}[.!?])\s+|(?<=[0-9][.!?])\s+(?=[A-Z])")
 _LEFT_OVER = re.compile(r"[\s,.;'\"\-/]|[^\W\d_]")
 _REPEATING = re.compile(r"(?<![0-9.,])([0-9]*)\.([0-9]*)\\overline\s*\{?([0-9]+)\}?")
+_EMPHASIS = re.compile(r"(?<![\w*`])(\*\*|__|[*_`])(?=\S)(.+?)(?<=\S)\1(?![\w*`])")
+"""Markdown's bold, italic and code."""
+_MOST_DIGITS = 4000
+"""Python refuses to read longer numbers."""
 _COLON = re.compile(r"-?[0-9]{1,4}(?::[0-9]{1,2}){1,2}(?:\s*[ap]\.?m\.?)?", re.IGNORECASE)
 _WHOLE_POWER = re.compile(r"(?P<base>[0-9]{1,6})\s*\^\s*\{?\s*(?P<exponent>[0-9]{1,3})\s*\}?")
 
@@ -74,17 +80,15 @@ def read_number(text: str, *, algebra: bool = False) -> Quantity | None:
 
     With `algebra` a letter directly after the digits is a variable, as in `42m`, and words are not
     part of a number."""
-    plain = re.sub(
-        r"\*\*(.+?)\*\*", r" \1 ", without_latex(_REPEATING.sub(_as_fraction, uniform(text)))
-    )
+    plain = without_latex(_REPEATING.sub(_as_fraction, uniform(text)))
+    plain = _EMPHASIS.sub(r" \2 ", plain)
     if _COLON.fullmatch(plain.strip(" .$")):
-        parts = re.split(r":|\s+", plain.strip(" .$").lower())
-        return Quantity(tuple(part.lstrip("0") or "0" for part in parts))
+        return _between_colons(plain.strip(" .$"))
     remark = _REMARK.search(plain)
     if remark:
         if NOT_IN_REMARK.search(remark[1] or remark[2]):
             return None
-        plain = plain[: remark.start()]
+        plain = plain[: remark.start()] + plain[remark.end() :]
     plain = _unwrapped(plain)
     if not algebra:
         return _in_words(plain)
@@ -123,6 +127,11 @@ def _as_fraction(match: re.Match[str]) -> str:
     return f"{value.numerator}/{value.denominator}"
 
 
+def _between_colons(text: str) -> Quantity:
+    parts = re.split(r":|\s+", text.lower())
+    return Quantity(tuple(part.lstrip("0") or "0" for part in parts))
+
+
 def _unwrapped(text: str) -> str:
     """`text` without the dollar signs of a formula and without brackets around all of it."""
     text = re.sub(r"\$([^$]*[^$\s][^$]*)\$(?![0-9])", r" \1 ", text).strip()
@@ -154,9 +163,15 @@ def _in_words(text: str) -> Quantity | None:
 
 def _strict(text: str, *, algebra: bool = False) -> Quantity | None:
     """The one number in a text without equalities; None if anything but words is left over."""
+    colon = None if algebra else _COLON.search(text)
+    if colon and not re.search(r"[\x21-\x7e]$", text[: colon.start()]):
+        before, after = text[: colon.start()], text[colon.end() :]
+        return _with_words(_between_colons(colon.group()), before, after, algebra)
     match = _NUMBER.search(text)
-    value = _value(match) if match else None
-    if match is None or value is None:
+    if match is None or len(match.group()) > _MOST_DIGITS:
+        return None
+    value = _value(match)
+    if value is None:
         return None
     before, after = text[: match.start()], text[match.end() :]
     touching = not match.group()[0].isspace() and re.search(r"[\x21-\x7e\u0370-\u03ff]$", before)
