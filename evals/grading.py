@@ -92,7 +92,7 @@ def _refusal(prompt: Prompt, kinds: Kinds) -> str:
         try:
             kind_of(part.verifier, kinds).check(prompt, part)
         except BadReference as error:
-            return f"reference {prompt.answer!r} {error.reason}: {error.remedy}"
+            return f"{error.about(prompt)}: {error.remedy}"
     return f"{BAD_REFERENCE}: {remedy_of(BAD_REFERENCE)}"
 
 

@@ -3,27 +3,18 @@
 A fault (the verifier crashed or exceeded its time limit) is not a reward of zero."""
 
 from common.errors import BadInput
-from common.faults import CUT_OFF
 from prompts.part import RewardPart
 from prompts.schema import Prompt
 from rewards.grader import Grade, Grader
-from rewards.interface import BAD_REFERENCE, BadReference
+from rewards.interface import BadReference
 from rewards.kinds import KINDS, Kinds, kind_of
-from rewards.plain import SECONDS
-from rewards.verifiers import VERIFIERS
 
-__all__ = ["BAD_REFERENCE", "CUT_OFF", "SECONDS", "VERIFIERS", "Grade", "check_prompt", "grade"]
 _plain = Grader()
 
 
 def grade(prompt: Prompt, completion: str) -> Grade:
     """Grade `completion` without its thinking. Raises only BadInput, on an unknown verifier."""
     return _plain(prompt, completion)
-
-
-def check_verifier(name: str) -> None:
-    """Raise BadInput unless `name` is a verifier."""
-    kind_of(name)
 
 
 def check_prompt(prompt: Prompt, kinds: Kinds = KINDS) -> None:
@@ -39,18 +30,5 @@ def _check_part(prompt: Prompt, part: RewardPart, kinds: Kinds) -> None:
     try:
         kind_of(part.verifier, kinds).check(prompt, part)
     except BadReference as error:
-        message = (
-            f"verifier {part.verifier} does not accept its reference answer"
-            f" {prompt.answer!r:.80}: it {error.reason}"
-        )
+        message = f"verifier {part.verifier} does not accept it: {error.about(prompt)}"
         raise BadInput(message, error.remedy) from error
-
-
-def reference_problem(prompt: Prompt) -> tuple[str, str]:
-    """Why the prompt's verifier cannot use its reference answer, and what to do; empty texts if it
-    can."""
-    try:
-        VERIFIERS[prompt.verifier](prompt, "")
-    except BadReference as error:
-        return error.reason, error.remedy
-    return "", ""

@@ -85,7 +85,7 @@ class Verdict:
         text = f": {' '.join(self.text.split())[-200:]}" if self.text.strip() else ""
         read = PASSED if full else f"{self.outcome}{text}"
         rates = {outcome: float(outcome == self.outcome) for outcome in OUTCOMES}
-        return Result(reward, read, share={"tests": self.share, **rates})
+        return Result(reward, read, checks={"tests": self.share, **rates})
 
 
 class OpenCode(OpenVerifier):

@@ -14,8 +14,10 @@ from prompts.config import ReasoningGymSource
 from prompts.sources import load_source
 from rewards import plain, verifiers
 from rewards.answers import final_answer, read_answer
-from rewards.grade import VERIFIERS, check_prompt, check_verifier, grade
+from rewards.grade import check_prompt, grade
+from rewards.kinds import kind_of
 from rewards.limits import TimeLimit, time_limit
+from rewards.verifiers import VERIFIERS
 
 TEXT = st.text(st.characters(), max_size=60)
 """Any code points, lone surrogates among them."""
@@ -242,5 +244,5 @@ def test_thinking_is_never_graded_and_unclosed_thinking_is_cut_off(verifier):
 
 def test_unknown_verifier_lists_the_known():
     with pytest.raises(BadInput, match="'exakt'") as caught:
-        check_verifier("exakt")
+        kind_of("exakt")
     assert all(name in caught.value.remedy for name in VERIFIERS)
