@@ -119,7 +119,8 @@ def upgrade(path: Path) -> None:
         db.execute("BEGIN IMMEDIATE")
         for table, columns in TABLES.items():
             present = {row["name"] for row in db.execute(f"PRAGMA table_info({table})")}
-            for name in columns.keys() - present:
+            # In their order, on which the file's bytes depend.
+            for name in [name for name in columns if name not in present]:
                 db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")
         db.execute("UPDATE prompts SET rewards = passes, squares = passes")
         db.execute(f"PRAGMA user_version = {_SCHEMA}")

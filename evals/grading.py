@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
+from common.errors import BadInput
 from common.faults import remedy_of
 from evals.pairs import Pair
 from prompts.schema import Prompt
+from rewards.grade import check_part
 from rewards.grader import Grade, Grader
-from rewards.interface import BAD_REFERENCE, BadReference
-from rewards.kinds import KINDS, Kinds, kind_of
+from rewards.interface import BAD_REFERENCE
+from rewards.kinds import KINDS, Kinds
 
 Row = dict[str, Any]
 
@@ -44,11 +46,16 @@ def grade_pairs(pairs: Sequence[Pair], grader: Grader | None = None) -> dict[str
     rows = [_row(pair, graded[number]) for number, pair in enumerate(pairs)]
     return {
         "rows": rows,
-        "false_right": sum(row["expected"] is False and row["reward"] >= 1.0 for row in rows),
-        "false_wrong": sum(row["expected"] is True and row["reward"] < 1.0 for row in rows),
+        "false_right": sum(row["expected"] is False and is_right(row) for row in rows),
+        "false_wrong": sum(row["expected"] is True and not is_right(row) for row in rows),
         "faults": sum(row["fault"] is not None for row in rows),
         "seconds_per_1000": 1000 * seconds / len(rows),
     }
+
+
+def is_right(row: Row) -> bool:
+    """Whether an answer has the full reward of the first part, which is the task."""
+    return row["fault"] is None and next(iter(row.get("parts", {}).values()), row["reward"]) >= 1.0
 
 
 def _submitted(grader: Grader, prompt: Prompt, pairs: Sequence[Pair]) -> Callable[[], list[Grade]]:
@@ -90,9 +97,9 @@ def fault_remarks(
 def _refusal(prompt: Prompt, kinds: Kinds) -> str:
     for part in prompt.parts:
         try:
-            kind_of(part.verifier, kinds).check(prompt, part)
-        except BadReference as error:
-            return f"{error.about(prompt)}: {error.remedy}"
+            check_part(prompt, part, kinds)
+        except BadInput as error:
+            return f"{error.message}: {error.remedy}"
     return f"{BAD_REFERENCE}: {remedy_of(BAD_REFERENCE)}"
 
 
@@ -100,7 +107,7 @@ def _grade_text(row: Row) -> str:
     text = row["fault"] or f"{row['reward']:g}"
     if parts := row.get("parts"):
         text += f" ({', '.join(f'{name} {reward:g}' for name, reward in parts.items())})"
-    if row["expected"] is None or row["expected"] == (row["reward"] >= 1.0):
+    if row["expected"] in (None, is_right(row)):
         return text
     return f"{text} ({'false wrong' if row['expected'] else 'FALSE RIGHT'})"
 

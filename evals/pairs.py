@@ -94,13 +94,12 @@ def read_pairs(path: Path, kinds: Kinds = KINDS) -> list[Pair]:
 def check_pair(where: str, pair: Pair, kinds: Kinds = KINDS) -> Pair:
     """The pair, if its verifiers exist and work outside a run. Raises BadInput with `where` if
     not."""
-    if pair.verifier == "reasoning_gym" and not pair.metadata:
-        raise BadInput(
-            f"{where}: reasoning_gym grades only its own generated tasks", "name another verifier"
-        )
     try:
         for part in pair.as_prompt().parts:
             kind_of(part.verifier, kinds)
+            if part.verifier == "reasoning_gym" and "family" not in pair.metadata:
+                message = "reasoning_gym grades only its own generated tasks"
+                raise BadInput(message, "name another verifier")
     except BadInput as error:
         raise BadInput(f"{where}: {error.message}", error.remedy) from error
     return pair
@@ -108,7 +107,7 @@ def check_pair(where: str, pair: Pair, kinds: Kinds = KINDS) -> Pair:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: not UTF-8 (byte {error.start})", "save it as UTF-8") from error
     yield from (

@@ -4,6 +4,7 @@ changes."""
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,18 @@ class StoredAnswer:
     fault: str | None
     reward: float | None = None
     """None where only right or wrong was stored."""
+    group: int = 0
+    """Answers of one group were graded together: a verifier may compare them."""
 
 
 def rollouts(folder: Path) -> Iterator[StoredAnswer]:
     """The graded rollouts in an RL stage's folder. Those that were cut off have no grade."""
     prompts = {prompt.id: prompt for prompt in read_prompts(PROMPTS.path(folder))}
-    for group in GROUPS.read(folder):
+    for number, group in enumerate(GROUPS.read(folder)):
+        prompt = prompts[group["prompt_id"]]
         for member in group["members"]:
             if member["finish"] != "length":
-                yield _stored(prompts[group["prompt_id"]], member, len(member["token_ids"]))
+                yield _stored(prompt, member, len(member["token_ids"]), number)
 
 
 def answers(folder: Path, prompts_folder: Path | None) -> Iterator[StoredAnswer]:
@@ -47,23 +51,29 @@ def answers(folder: Path, prompts_folder: Path | None) -> Iterator[StoredAnswer]
         prompts = {
             prompt.id: prompt for prompt in load_suite(SuiteConfig(name=suite), prompts_folder)
         }
-        for row in rows:
+        for number, row in enumerate(rows):
             if row["suite"] == suite:
-                yield _stored(prompts[row["id"]], row, row["tokens"])
+                yield _stored(prompts[row["id"]], row, row["tokens"], number)
 
 
-def _stored(prompt: Prompt, row: Mapping[str, Any], tokens: int) -> StoredAnswer:
+def _stored(prompt: Prompt, row: Mapping[str, Any], tokens: int, group: int) -> StoredAnswer:
     """A line of a file; one without a reward says only whether the answer was correct."""
-    if "reward" not in row:
-        return StoredAnswer(prompt, row["text"], tokens, row["correct"], row["fault"])
-    first = row.get("parts", {}).get(prompt.parts[0].label, row["reward"])
-    return StoredAnswer(prompt, row["text"], tokens, first >= 1.0, row["fault"], row["reward"])
+    text, fault, reward = row["text"], row["fault"], row.get("reward")
+    if reward is None:
+        return StoredAnswer(prompt, text, tokens, row["correct"], fault, group=group)
+    first = row.get("parts", {}).get(prompt.parts[0].label, reward)
+    return StoredAnswer(prompt, text, tokens, first >= 1.0, fault, reward, group)
 
 
 def regrade(stage: str, stored: Sequence[StoredAnswer], grader: Grader) -> dict[str, Any]:
     """How many of a stage's answers have another grade now, and the first of them."""
-    begun = [grader.submit(one.prompt, [one.text], [one.tokens]) for one in stored]
-    graded = [(one, grades()[0]) for one, grades in zip(stored, begun, strict=True)]
+    groups = [list(members) for _, members in groupby(stored, key=lambda one: one.group)]
+    begun = [
+        grader.submit(one[0].prompt, [a.text for a in one], [a.tokens for a in one])
+        for one in groups
+    ]
+    grades = [grade for waiting in begun for grade in waiting()]
+    graded = list(zip(stored, grades, strict=True))
     changed = [(one, now) for one, now in graded if _differs(one, now)]
     return {
         "stage": stage,

@@ -49,7 +49,7 @@ class SparseMoe(Llama4TextMoe):
         chosen_TK = logits_TE.topk(self.top_k, dim=1).indices
         order_S, ends_E = _sorted_by_expert(chosen_TK, self.num_experts)
         # The score multiplies the expert's input (Llama 4), not its output.
-        weight_S = scores_TE.gather(1, chosen_TK).flatten()[order_S]
+        weight_S = scores_TE.gather(1, chosen_TK).flatten().index_select(0, order_S)
         inputs_SD = Spread.apply(tokens_TD, order_S, self.top_k) * weight_S[:, None]
         routed_SD = self.experts(inputs_SD, ends_E)
         shared_TD = self.shared_expert(tokens_TD)

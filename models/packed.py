@@ -171,12 +171,24 @@ def token_logprobs(
         position_ids=packed["positions"],
         use_cache=False,
     )
-    chosen = hidden.last_hidden_state[packed["row"][:, None], packed["source"]]
+    chosen = rows_at(hidden.last_hidden_state, packed["row"][:, None], packed["source"])
     engine = None if engine_logprobs is None or top_p == 1 else engine_logprobs.flatten()
     nucleus = None if engine is None else (top_p, engine)
     targets = packed["targets"]
     columns = model.lm_head(chosen.flatten(0, 1), targets.flatten(), temperature, nucleus)
     return TokenLogprobs(*(column.view(targets.shape) for column in columns))
+
+
+def rows_at(values: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """`values[row, column]` of (R, L, D), with a gradient that is added up in one order.
+
+    Completions share the last token of their prompt, so places occur several times. The gradient of
+    plain indexing is added up by atomic operations of several threads on a CPU, in the order in
+    which they arrive. That of `index_select` is not, but on a GPU it is the other way round."""
+    if values.is_cuda:
+        return values[row, column]
+    places = row * values.shape[1] + column
+    return values.flatten(0, 1).index_select(0, places.flatten()).view(*places.shape, -1)
 
 
 class TokenHead(nn.Linear):

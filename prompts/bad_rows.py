@@ -90,6 +90,15 @@ class BadRows:
         return {"bad_rows": by_reason.total(), "bad_rows_by_reason": dict(by_reason)}
 
 
+def require_storable(where: str, values: Any) -> None:
+    """Raise BadRow unless `values` can be written as JSON in UTF-8."""
+    try:
+        json.dumps(values, allow_nan=False, ensure_ascii=False).encode("utf-8")
+    except (TypeError, ValueError) as error:
+        remedy = "use plain JSON values and valid Unicode"
+        raise BadRow(where, "cannot be stored", remedy, detail=f": {error}") from error
+
+
 def _plain(row: Any) -> Any:
     """The row as JSON can hold it: other values, and text that is no Unicode, as escaped text."""
     try:

@@ -117,7 +117,7 @@ class PromptFields(RowFields):
     solution: RowField | None = Field(default=None, examples=["reasoning"])
     """The worked solution."""
     system: RowField | None = Field(default=None, examples=["system_prompt"])
-    """The system message, where a row has one; it precedes the source's `system`."""
+    """The system message; the source's `system` is for rows where it is null or blank."""
     id: RowField | None = Field(default=None, examples=["task_id"])
     """The id, unique in its source."""
     verifier: RowField | None = Field(default=None, examples=["verifier"])

@@ -31,7 +31,7 @@ def conversation(where: str, value: Any, field: str = "messages") -> list[dict[s
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = str(value)
     if not isinstance(value, list):
         raise _wrong(where, field, "a list of messages", value)
@@ -42,7 +42,9 @@ def conversation(where: str, value: Any, field: str = "messages") -> list[dict[s
 def _turn(where: str, turn: Any, field: str) -> dict[str, str]:
     if not isinstance(turn, Mapping):
         raise _wrong(where, field, "an object with role and content", turn)
-    role_key, content_key = ("from", "value") if "from" in turn else ("role", "content")
+    # In parquet every turn has the columns of all turns, some of them empty.
+    sharegpt = turn.get("from") is not None
+    role_key, content_key = ("from", "value") if sharegpt else ("role", "content")
     for name in _CALLS:
         if turn.get(name):
             raise BadRow(where, f"has `{name}`, a turn with tools", _NO_TOOLS, field=field)

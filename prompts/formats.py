@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from common.errors import BadInput
 from prompts.bad_rows import BadRow
-from prompts.json_documents import document_rows
+from prompts.json_documents import document_rows, no_split
 from prompts.shards import DOCUMENT, PARQUET, TABLE, bare_ending
 from prompts.unpack import unpacked
 
@@ -37,6 +37,8 @@ def file_rows(file: Path, kind: str, split: str | None) -> Iterator[PlacedRow]:
         elif kind == "file" and ending in DOCUMENT and not _is_lines(file):
             yield from document_rows(file, stream, split)
         else:
+            if split is not None:
+                raise no_split(file, split)
             yield from _lines(file, stream)
 
 
@@ -87,7 +89,8 @@ def _table(file: Path, stream: BinaryIO, ending: str) -> Iterator[PlacedRow]:
         first = text.readline()
         delimiter = "\t" if ending == ".tsv" else max(",;\t", key=first.count)
         lines = _chained(first, text)
-        reader = csv.reader(lines, delimiter=delimiter)
+        # Strict, as a quote that is not closed would make one cell of all rows after it.
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
         header = next(reader, [])
         if not header or len(set(header)) < len(header) or not all(header):
             raise BadInput(
@@ -162,6 +165,8 @@ def saved_rows(folder: Path, split: str | None) -> Iterator[PlacedRow]:
     except (OSError, ValueError, KeyError) as error:
         remedy = "give a folder written by Dataset.save_to_disk"
         raise BadInput(f"{folder}: not a readable datasets folder: {error}", remedy) from error
+    if split is not None and not hasattr(loaded, "keys"):
+        raise no_split(folder, split)
     yield from numbered(of_split(loaded, str(folder), split))
 
 

@@ -67,4 +67,4 @@ def read_text(path: Path) -> tuple[str, str]:
 
 @lru_cache(maxsize=16)
 def _text(path: Path, changed_ns: int, size: int) -> str:
-    return path.read_text(encoding="utf-8")
+    return path.read_text(encoding="utf-8-sig")

@@ -5,6 +5,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,6 +15,8 @@ from prompts.bad_rows import BadRow
 CHUNK = 1 << 18
 """Bytes that are read at once."""
 _SPACE = re.compile(r"[ \t\r\n]*")
+_OF_TURNS = ("role", "from")
+"""What the turns of a conversation have, and rows have not."""
 _NEAR_END = 16
 """Characters, more than any escape or word of JSON has."""
 
@@ -99,6 +102,8 @@ def _rows(
     file: Path, text: _Text, split: str | None
 ) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
     if text.peek() == "[":
+        if split is not None:
+            raise no_split(file, split)
         text.skip("[")
         yield from _placed(file, _items(text))
     elif text.peek() == "{":
@@ -130,22 +135,25 @@ def _items(text: _Text) -> Iterator[Any]:
 def _object(
     file: Path, text: _Text, split: str | None
 ) -> Iterator[tuple[str, dict[str, Any] | BadRow]]:
-    """The rows of the object's list of objects; an object without such a list is a row itself."""
+    """The rows of the object's list of objects; an object without such a list is a row itself, and
+    so is one whose lists are the turns of a conversation."""
     read, lists, row = False, list[str](), dict[str, Any]()
     for name in _names(text):
         if text.peek() != "[":
             row[name] = text.value()
             continue
         text.skip("[")
-        if text.peek() != "{":
-            row[name] = list(_items(text))
+        items = _items(text)
+        first = list(islice(items, 1))
+        if not first or not _is_row(first[0]):
+            row[name] = [*first, *items]
             continue
         lists.append(name)
         if name == split or (split is None and not read):
             read = True
-            yield from _placed(file, _items(text))
+            yield from _placed(file, chain(first, items))
         else:
-            for _ in _items(text):
+            for _ in items:
                 pass
     if not lists and split is None:
         yield ": row 1", row
@@ -154,6 +162,19 @@ def _object(
         got = "" if split is None else f", and no {split}"
         remedy = f"name one in the source: `split: {lists[0]}`" if lists else "name another file"
         raise BadInput(f"{file}: an object that {has}{got}", remedy)
+
+
+def _is_row(item: Any) -> bool:
+    """Whether a list that begins with the item is one of rows, and no conversation."""
+    return isinstance(item, dict) and not any(name in item for name in _OF_TURNS)
+
+
+def no_split(place: Path, split: str) -> BadInput:
+    """The error of a split that is asked of rows without any."""
+    return BadInput(
+        f"{place}: has no splits, and the source names {split!r}",
+        "remove `split`, and name the files of one split in `path`",
+    )
 
 
 def _names(text: _Text) -> Iterator[str]:

@@ -96,7 +96,7 @@ def at_path(where: str, row: Mapping[str, Any], path: str, field: str) -> Any:
     for step in path.split("."):
         try:
             value = _inside(value, step)
-        except (LookupError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError, RecursionError):
             has = f"the row has {', '.join(map(str, row))}"
             raise BadRow(
                 where,

@@ -21,7 +21,7 @@ class PairFields(RowFields):
     """The question or conversation that both answer; not named: what the two conversations begin
     with."""
     system: RowField | None = Field(default=None, examples=["system"])
-    """The system message, where a row has one."""
+    """The system message; null or blank where a row has none."""
 
 
 class PairFile(FileRows):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import BadInput
-from prompts.bad_rows import BadRow, BadRows
+from prompts.bad_rows import BadRow, BadRows, require_storable
 from prompts.conversations import conversation, shown
 from prompts.pair_config import PairFile
 from prompts.parts import NOT_GRADED
@@ -34,6 +34,11 @@ class Preference:
     rejected: str
     source: str
     place: str
+
+    @property
+    def content(self) -> str:
+        """Equal for equal pairs, whatever file they are in."""
+        return content_id("", self.messages, self.chosen, self.rejected)
 
     @property
     def learnt(self) -> Prompt:
@@ -70,8 +75,12 @@ def _preference(source: PairFile, place: str, row: Mapping[str, Any]) -> Prefere
         messages, chosen, rejected = _implicit(at, row)
     else:
         messages = _prompt(at, given)
-        chosen, rejected = (_answer(at, row, name, messages) for name in ("chosen", "rejected"))
+        (chosen, *one), (rejected, *other) = (
+            _answer(at, row, name, messages) for name in ("chosen", "rejected")
+        )
+        messages = _of_conversations(at, messages, [*one, *other])
     _check(at, messages, chosen, rejected)
+    require_storable(at, [messages, chosen, rejected])
     messages = with_system(messages, _system(at, row.get("system")))
     id = content_id(source.name, messages, chosen, rejected)
     return Preference(id, messages, chosen, rejected, source.name, place)
@@ -110,19 +119,20 @@ def _system(at: str, given: Any) -> str | None:
     return given
 
 
-def _answer(at: str, row: Mapping[str, Any], name: str, prompt: Turns) -> str:
+def _answer(at: str, row: Mapping[str, Any], name: str, prompt: Turns) -> list[str]:
     """The answer of a row with a prompt: a text, the assistant's turn, or the conversation that
-    begins with the prompt."""
+    begins with the prompt; and the system message of that conversation, if it has one."""
     value = _given(at, row, name)
     if isinstance(value, str):
-        return value
+        return [value]
     turns = _chat(at, value, name)
+    systems = [turn["content"] for turn in turns[:1] if turn["role"] == "system"]
     spoken, asked = (
         [turn for turn in part if turn["role"] != "system"] for part in (turns, prompt)
     )
     rest = spoken[len(asked) :] if spoken[: len(asked)] == asked else spoken
     if len(rest) == 1 and rest[0]["role"] == "assistant":
-        return rest[0]["content"]
+        return [rest[0]["content"], *systems]
     if len(rest) > 1 and rest is spoken:
         raise BadRow(
             at,
@@ -158,6 +168,21 @@ def _implicit(at: str, row: Mapping[str, Any]) -> tuple[Turns, str, str]:
         if len(rest) != 1:
             raise _no_answer(at, name, rest)
     return one[:same], one[same]["content"], other[same]["content"]
+
+
+def _of_conversations(at: str, messages: Turns, systems: list[str]) -> Turns:
+    """The prompt, with the system message of the conversations that begin with it."""
+    if not messages or messages[0]["role"] == "system" or not systems:
+        return messages
+    if len(set(systems)) > 1:
+        raise BadRow(
+            at,
+            "the two conversations have different system messages",
+            "give both the same one",
+            field="rejected",
+            detail=f": {shown(systems[0])} and {shown(systems[1])}",
+        )
+    return with_system(messages, systems[0])
 
 
 def _no_answer(at: str, name: str, rest: Turns) -> BadRow:

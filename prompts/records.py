@@ -24,6 +24,7 @@ from prompts.bad_rows import BadRow, BadRows
 from prompts.files import FileRows, HubRows
 from prompts.formats import PlacedRow, file_rows, saved_rows
 from prompts.hub import hub_rows
+from prompts.json_documents import no_split
 from prompts.mapping import mapped
 from prompts.shards import bare_ending, is_saved_dataset, root_of, shards
 
@@ -85,10 +86,7 @@ def _placed(source: Source) -> Iterator[PlacedRow]:
 
 def _shard(file: Path, source: FileRows) -> Iterator[PlacedRow]:
     if source.split is not None and (source.source != "file" or bare_ending(file.name) != ".json"):
-        raise BadInput(
-            f"{file}: has no splits, and the source names {source.split!r}",
-            "remove `split`, and name the files of one split in `path`",
-        )
+        raise no_split(file, source.split)
     name = file.relative_to(root_of(Path(source.path)))
     for place, row in file_rows(file, source.source, source.split):
         yield f"{name}{place}", row

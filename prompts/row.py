@@ -3,12 +3,11 @@
 A blank text counts as absent: a row whose `solution` is `""` has no worked solution.
 """
 
-import json
 from typing import Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
-from prompts.bad_rows import BadRow
+from prompts.bad_rows import BadRow, require_storable
 from prompts.conversations import shown
 
 ALLOWED = {
@@ -89,11 +88,7 @@ def read_row(where: str, raw: Any, *, answered: bool = True) -> PromptRow:
         _refuse(where, error)
     if answered and not str(row.answer).strip():
         raise BadRow(where, "answer is empty", _ROW_REMEDY)
-    try:
-        json.dumps(row.model_dump(), allow_nan=False, ensure_ascii=False).encode("utf-8")
-    except (TypeError, ValueError) as error:
-        remedy = "use plain JSON values and valid Unicode"
-        raise BadRow(where, "cannot be stored", remedy, detail=f": {error}") from error
+    require_storable(where, row.model_dump())
     return row
 
 

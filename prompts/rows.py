@@ -70,8 +70,10 @@ def _read(
 def _compared(config: RowSource, named: Any) -> bool:
     """Whether a verifier compares answers with the reference answer. Others read their tests,
     rubric or constraints in the metadata."""
-    names: list[str] = [part.verifier for part in config.rewards] or [str(named or config.verifier)]
-    return any(name in COMPARING for name in names)
+    blank = isinstance(named, str) and not named.strip()
+    own = config.verifier if named is None or blank else named
+    names: list[Any] = [part.verifier for part in config.rewards] or [own]
+    return any(str(name) in COMPARING for name in names)
 
 
 def _prompt(

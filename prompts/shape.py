@@ -58,7 +58,7 @@ def _take_conversation(where: str, row: dict[str, Any]) -> None:
 
 
 def _after(where: str, answer: Any, mark: str) -> str:
-    _, found, after = str(answer).rpartition(mark)
+    _, found, after = _text(answer).rpartition(mark)
     if not found:
         raise BadRow(
             where,
@@ -72,7 +72,7 @@ def _after(where: str, answer: Any, mark: str) -> str:
 
 def _boxed(where: str, answer: Any) -> str:
     """What is in the last `\\boxed{...}`, with the braces inside it."""
-    text = str(answer)
+    text = _text(answer)
     start, depth = text.rfind(_BOX) + len(_BOX), 1
     if start >= len(_BOX):
         for end in range(start, len(text)):
@@ -86,6 +86,11 @@ def _boxed(where: str, answer: Any) -> str:
         field="answer",
         detail=f": {shown(answer)}",
     )
+
+
+def _text(answer: Any) -> str:
+    """A text in which an answer may be; nothing is in a list or a number."""
+    return answer if isinstance(answer, str) else ""
 
 
 def _texts(where: str, values: Sequence[Any], field: str) -> list[str]:
@@ -115,7 +120,10 @@ def _add_options(where: str, row: dict[str, Any], choices: list[str], labels: li
     listed = "\n".join(f"({letter}) {text}" for letter, text in zip(letters, choices, strict=True))
     if isinstance(row["prompt"], str):  # anything else is refused with the row's other fields
         row["prompt"] += f"\n{listed}"
-    row["answer"] = letters[_chosen(where, row["answer"], choices, labels)]
+    if (
+        row.get("answer") is not None
+    ):  # one that is missing is refused with the row, if it is needed
+        row["answer"] = letters[_chosen(where, row["answer"], choices, labels)]
     options = dict(zip(letters, choices, strict=True))
     row["metadata"] = {"options": options, **row.get("metadata", {})}
 
@@ -128,7 +136,8 @@ def _chosen(where: str, answer: Any, choices: list[str], labels: list[str]) -> i
         named = [labels.index(text)] if text in labels else spelt
     else:
         index = [int(text)] if text.isdecimal() and int(text) < len(choices) else []
-        letter = [ascii_uppercase.index(text)] if text in ascii_uppercase[: len(choices)] else []
+        letters = list(ascii_uppercase[: len(choices)])
+        letter = [letters.index(text)] if text in letters else []
         named = index if isinstance(answer, int) else [*letter, *spelt, *index]
     if len(set(named)) == 1:
         return named[0]

@@ -29,8 +29,10 @@ def shards(path: Path, kind: str) -> list[Path]:
         return _inside(path, kind)
     if not is_pattern(path):
         raise BadInput(f"{path}: no such file or folder", _REMEDY)
-    found = map(Path, glob.glob(str(path), recursive=True))
-    files = sorted(file for file in found if file.is_file() and not file.name.startswith("."))
+    root = root_of(path)
+    found = glob.glob(str(path.relative_to(root)), root_dir=root, recursive=True)
+    matches = {root / name for name in found}  # two `**` in a pattern match a file twice
+    files = sorted(file for file in matches if file.is_file() and not file.name.startswith("."))
     if not files:
         raise BadInput(f"{path}: no file matches this pattern", _REMEDY)
     return files
@@ -51,15 +53,18 @@ def root_of(path: Path) -> Path:
     if not is_pattern(path):
         return path.parent
     return next(
-        folder for folder in path.parents if not any(mark in str(folder) for mark in _MAGIC)
+        folder
+        for folder in path.parents
+        if folder.exists() or not any(mark in str(folder) for mark in _MAGIC)
     )
 
 
 def bare_ending(name: str) -> str:
     """The ending that says what a file contains, in lower case, without that of a packer."""
+    name = name.lower()
     for ending in PACKED:
         name = name.removesuffix(ending)
-    return Path(name).suffix.lower()
+    return Path(name).suffix
 
 
 def _inside(folder: Path, kind: str) -> list[Path]:

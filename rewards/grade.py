@@ -21,14 +21,14 @@ def check_prompt(prompt: Prompt, kinds: Kinds = KINDS) -> None:
     """Raise BadInput unless the verifiers of the prompt exist and can grade it."""
     try:
         for part in prompt.parts:
-            _check_part(prompt, part, kinds)
+            check_part(prompt, part, kinds)
     except BadInput as error:
         raise BadInput(f"{prompt.named}: {error.message}", error.remedy) from error
 
 
-def _check_part(prompt: Prompt, part: RewardPart, kinds: Kinds) -> None:
+def check_part(prompt: Prompt, part: RewardPart, kinds: Kinds = KINDS) -> None:
+    """Raise BadInput, without the prompt's name, unless a part's verifier can grade the prompt."""
     try:
         kind_of(part.verifier, kinds).check(prompt, part)
     except BadReference as error:
-        message = f"verifier {part.verifier} does not accept it: {error.about(prompt)}"
-        raise BadInput(message, error.remedy) from error
+        raise BadInput(f"verifier {part.verifier} {error.about(prompt)}", error.remedy) from error

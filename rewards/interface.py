@@ -22,15 +22,15 @@ class BadReference(ValueError):
         self.reason, self.remedy = reason, remedy
 
     def about(self, prompt: Prompt) -> str:
-        """What is wrong, in words."""
-        return f"reference {prompt.answer!r:.80} {self.reason}"
+        """What the verifier says of the prompt."""
+        return f"does not accept its reference answer {prompt.answer!r:.80}: it {self.reason}"
 
 
 class BadPrompt(BadReference):
     """Another field of a prompt that a verifier cannot use."""
 
     def about(self, prompt: Prompt) -> str:
-        return f"the prompt {self.reason}"
+        return f"cannot grade it: it {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,14 @@ class ReasoningGym(Plain):
     def __init__(self) -> None:
         super().__init__("reasoning_gym")
 
+    def check(self, prompt: Prompt, part: RewardPart) -> None:
+        if "family" not in prompt.metadata:
+            raise BadReference(
+                "answers no task that reasoning-gym made, and others cannot be scored",
+                "name another verifier",
+            )
+        super().check(prompt, part)
+
     def open(self, part: RewardPart, resources: Resources) -> OpenVerifier:
         assert isinstance(part, ReasoningGymPart)
         verifier = super().open(part, resources)

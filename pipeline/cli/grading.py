@@ -26,15 +26,11 @@ class Graded:
     def show(self) -> None:
         """Print the table on stdout and counts on stderr. Of the answers with an expected verdict,
         the table shows only those that were graded differently."""
-        from evals.grading import grade_table
+        from evals.grading import grade_table, is_right
 
         rows = self.document["rows"]
         expected = [row for row in rows if row["expected"] is not None]
-        shown = [
-            row
-            for row in rows
-            if row["expected"] is None or row["expected"] != (row["reward"] >= 1.0)
-        ]
+        shown = [row for row in rows if row["expected"] in (None, not is_right(row))]
         if shown:
             print_table(grade_table({"rows": shown}))
         if expected:

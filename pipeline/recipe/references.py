@@ -11,6 +11,7 @@ from itertools import product
 from typing import Any
 
 from common.artifacts import CHECKPOINT, Artifact
+from common.errors import BadInput
 from models.presets import NOTES
 from models.sizes import dimensions_of
 from pipeline.recipe.declared import Declared, declared, execution_path
@@ -18,7 +19,7 @@ from pipeline.recipe.problems import Problem, nearest
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.yaml_lines import DataPath, dotted
 from prompts.judge_parts import ComparePart
-from prompts.parts import NAMES, NOT_GRADED, LengthPart, needed_settings
+from prompts.parts import NAMES, NOT_GRADED, LengthPart, needed_settings, read_part
 from stages.declaration import BASE, PROMPTS_STAGE
 from stages.evaluate.config import PREFIX, EvaluateStage
 from stages.questions import RollQuestion
@@ -55,6 +56,11 @@ def _verifier_problems(recipe: Recipe) -> Iterator[Problem]:
             settings = "".join(f", {field}: ..." for field in needed)
             message = f"the verifier {name!r} needs {' and '.join(needed)}"
             yield Problem(path, message, f"write `rewards: [{{verifier: {name}{settings}}}]`")
+        else:
+            try:
+                read_part({"verifier": name})
+            except BadInput as error:  # settings of which one is needed
+                yield Problem(path, error.message, error.remedy)
 
 
 def _length_problems(recipe: Recipe) -> Iterator[Problem]:

@@ -22,6 +22,7 @@ from models.memory import Memory, reference_memory
 from models.sizes import Dimensions
 from prompts.pair_config import Pairs, PairSource, pair_sources
 from stages.declaration import PROMPTS_STAGE, FieldPath, Need, Objection, Sizes
+from stages.dpo.pairs import MIN_MARGIN
 from stages.questions import PairQuestion, Question
 from stages.training import TrainingStage
 
@@ -49,7 +50,7 @@ class DpoStage(TrainingStage):
     max_length_ratio: float = Field(default=2.0, ge=1)
     """Largest ratio between the lengths in tokens of the chosen and the rejected answer of a pair
     from a stage. Pairs of files are taken as they are."""
-    min_margin: float = Field(default=0.5, gt=0, le=1)
+    min_margin: float = Field(default=MIN_MARGIN, gt=0, le=1)
     """Smallest difference between the rewards of a pair's chosen and rejected answer."""
     batch_size: int = Field(default=16, ge=1)
     """Pairs per optimiser step."""

@@ -3,7 +3,7 @@ both in shares."""
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from common.stage import Inputs, StageContext
 from evals.suites import packaged_prompts
 from prompts.bad_rows import BadRows
 from prompts.decontaminate import Overlap, decontaminate
-from prompts.pair_config import PairFile
+from prompts.pair_config import PairFile, PairSource
 from prompts.pairs import Preference, load_pairs
 from prompts.repeats import normalised, text_key
 from prompts.schema import Prompt, read_prompts, with_system
@@ -45,6 +45,8 @@ class Gathered:
 
     notes: list[str] = field(default_factory=list)
     """What a person should know."""
+    seen: set[str] = field(default_factory=set)
+    """`content` of the pairs of files."""
     of_files: bool = False
     """Whether a source is a person's files."""
 
@@ -66,23 +68,30 @@ def gather(config: DpoStage, inputs: Inputs, context: StageContext) -> Gathered:
     if context.main and result.of_files:
         BAD_ROWS.write(context.folder, [])
     failures: list[RunFailed] = []
-    for number, source in enumerate(sources):
+    for number, (name, source) in enumerate(zip(_names(sources), sources, strict=True)):
         before, quota = len(result.examples), quotas[str(number)]
         if source.file is not None:
             held_out = read_prompts(HELD_OUT.path(inputs["held_out"]), may_be_empty=True)
-            _add_file(result, source.file, quota, held_out, bad_rows, context.seed)
+            _add_file(result, name, source.file, quota, held_out, bad_rows, context.seed)
         else:
             folder = inputs[input_of(number)]
             stage = str(source.stage)
             failures += _add_mined(result, config, stage, folder, quota, context.seed)
         taken = len(result.examples) - before
         if len(sources) > 1 and taken < quota:
-            name = source.stage or source.path
             result.notes.append(f"pairs: {name} gives {taken} of the {quota} pairs of its share")
     result.notes += bad_rows.notes()
     if not result.examples:
         raise failures[0] if failures else _all_overlap(result.overlaps)
     return result
+
+
+def _names(sources: Sequence[PairSource]) -> list[str]:
+    """The name of each source in counts and notes, with its number where two have the same one."""
+    names = [one.stage or (one.file.name if one.file else "") for one in sources]
+    return [
+        f"{name} ({number})" if names.count(name) > 1 else name for number, name in enumerate(names)
+    ]
 
 
 def _add_mined(
@@ -125,6 +134,7 @@ def _mined_example(pair: Pair, messages: dict[str, list[dict[str, str]]]) -> Exa
 
 def _add_file(
     result: Gathered,
+    name: str,
     source: PairFile,
     quota: int,
     held_out: Sequence[Prompt],
@@ -133,10 +143,11 @@ def _add_file(
 ) -> None:
     """Add a sample of a file's pairs that neither repeat nor overlap an evaluation."""
     loaded = load_pairs(source, bad_rows)
-    different = {pair.id: pair for pair in loaded}
-    clean, overlaps = without_overlaps(list(different.values()), held_out)
+    different = _without_repeats(loaded, result.seen)
+    clean, overlaps = without_overlaps(different, held_out)
     chosen = sample(clean, quota, seed)
     for pair in chosen:
+        result.seen.add(pair.content)
         one, other = pair.chats()
         example = {"prompt": pair.messages, "chosen": one[-1:], "rejected": other[-1:]}
         result.add(example, pair.place, asdict(pair))
@@ -147,9 +158,18 @@ def _add_file(
         "not_drawn": len(clean) - len(chosen),
         "trained": len(chosen),
     }
-    result.origins[source.name] = counts
+    result.origins[name] = counts
     result.overlaps += overlaps
-    result.notes += _remarks(source, counts, reversed_pairs(chosen))
+    result.notes += _remarks(name, counts, reversed_pairs(chosen))
+
+
+def _without_repeats(pairs: Sequence[Preference], seen: Set[str]) -> list[Preference]:
+    """The first pair of each content, without those that an earlier source gave."""
+    different: dict[str, Preference] = {}
+    for pair in pairs:
+        if pair.content not in seen:
+            different.setdefault(pair.content, pair)
+    return list(different.values())
 
 
 def without_overlaps(
@@ -185,23 +205,21 @@ def reversed_pairs(pairs: Sequence[Preference]) -> int:
     return sum((prompt, rejected, chosen) in known for prompt, chosen, rejected in known)
 
 
-def _remarks(source: PairFile, counts: dict[str, int], reverse: int) -> Iterator[str]:
+def _remarks(name: str, counts: dict[str, int], reverse: int) -> Iterator[str]:
     """What a person should know of a file's pairs."""
     if counts["contaminated"]:
         yield (
-            f"{source.name}: {counts['contaminated']} pairs overlap an evaluation suite and are"
+            f"{name}: {counts['contaminated']} pairs overlap an evaluation suite and are"
             " left out: contaminated.jsonl"
         )
     if counts["not_drawn"]:
         found = counts["trained"] + counts["not_drawn"]
         yield (
-            f"{source.name}: a sample of {counts['trained']} of {found} pairs is trained on; raise"
+            f"{name}: a sample of {counts['trained']} of {found} pairs is trained on; raise"
             " max_pairs for more"
         )
     if reverse:
-        yield (
-            f"{source.name}: {reverse} pairs contradict another one, which prefers the other answer"
-        )
+        yield (f"{name}: {reverse} pairs contradict another one, which prefers the other answer")
 
 
 def _all_overlap(overlaps: Sequence[Overlap]) -> BadInput:

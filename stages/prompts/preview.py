@@ -128,23 +128,28 @@ def _prompt(
         "answer": prompt.answer,
         "solution": prompt.solution,
         "metadata": prompt.metadata,
-        "rewards": _rewards(prompt),
+        "rewards": _rewards(prompt, read=not problem),
         "problem": problem or None,
     }
 
 
-def _rewards(prompt: Prompt) -> list[dict[str, Any]]:
-    """The parts of the reward, each with what its verifier reads in the reference answer: None for
-    verifiers that would have to be started, and for a demonstration, which has none."""
+def _rewards(prompt: Prompt, *, read: bool) -> list[dict[str, Any]]:
+    """The parts of the reward, each with what its verifier reads in the reference answer, if it is
+    to be read: None for verifiers that would have to be started, where there is no answer, and for
+    a demonstration, which has no verifier. Empty for parts that lack settings."""
+    try:
+        parts = prompt.parts
+    except BadInput:
+        return []
+    answered = read and bool(prompt.answer.strip()) and not prompt.is_demonstration
     rows = []
-    for part in prompt.parts:
-        read = None
-        graded = part.verifier in ALL and not prompt.is_demonstration
-        if graded and not kind_of(part.verifier, ALL).slow:
+    for part in parts:
+        found = None
+        if answered and not kind_of(part.verifier, ALL).slow:
             opened = kind_of(part.verifier, ALL).open(part, Resources())
             (result,) = opened.grade(prompt, [Answer(prompt.answer)])
-            read = result.read
+            found = result.read
             opened.close()
         settings = {"name": part.label, "weight": part.weight, **part.stored()}
-        rows.append({**settings, "reads": read})
+        rows.append({**settings, "reads": found})
     return rows

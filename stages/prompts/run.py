@@ -143,8 +143,8 @@ def _check(prompts: Sequence[Prompt]) -> None:
 def _accepts(grader: Grader, prompt: Prompt, answer: str) -> bool:
     """Whether the prompt's verifier accepts the answer. A fault of the verifier counts as accepted,
     and so does the answer to a slow one: gathering prompts starts no model and runs no code. A
-    demonstration may have many good answers."""
-    if prompt.is_demonstration or kind_of(prompt.verifier, ALL).slow:
+    demonstration may have many good answers, and an answer that is missing contradicts none."""
+    if not answer.strip() or prompt.is_demonstration or kind_of(prompt.verifier, ALL).slow:
         return True
     graded = grader(first_part(prompt), answer)
     return graded.correct or graded.fault is not None

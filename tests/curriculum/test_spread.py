@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from common.errors import RunFailed
 from curriculum.config import Posterior
 from curriculum.curriculum import Curriculum
+from curriculum.database import TABLES
 from curriculum.ledger import Ledger
 from curriculum.pool import Pool
 from curriculum.posterior import Beta
@@ -200,6 +201,10 @@ def test_a_ledger_from_before_is_read_as_one_of_rewards_of_0_and_1(tmp_path):
     with Ledger.restore(tmp_path / "old.sqlite", tmp_path / "new.sqlite") as restored:
         assert restored.records() == ledger.records()
         assert useful(restored, 2)[0] == useful(ledger, 2)[0]
+    db = sqlite3.connect(tmp_path / "new.sqlite")
+    for table, columns in TABLES.items():  # in one order, which the file's bytes depend on
+        assert [row[1] for row in db.execute(f"PRAGMA table_info({table})")] == list(columns)
+    db.close()
     assert (tmp_path / "old.sqlite").read_bytes() == before
     with pytest.raises(RunFailed, match="schema 3"):
         Ledger(tmp_path / "old.sqlite")

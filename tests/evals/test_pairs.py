@@ -10,7 +10,7 @@ from evals.pairs import read_pairs
 from prompts.config import ReasoningGymSource
 from prompts.sources import load_source
 from rewards.grader import Grader
-from rewards.interface import BadReference, OpenVerifier, Result, Verifier
+from rewards.interface import BadPrompt, OpenVerifier, Result, Verifier
 from rewards.kinds import KINDS
 
 FUNCTION = """
@@ -33,7 +33,7 @@ class Ranking(Verifier, OpenVerifier):
 
     def check(self, prompt, part):
         if "rubric" not in prompt.metadata:
-            raise BadReference("comes without a rubric", "give it `metadata: {rubric: ...}`")
+            raise BadPrompt("comes without a rubric", "give it `metadata: {rubric: ...}`")
 
     def open(self, part, resources):
         return self
@@ -102,7 +102,8 @@ def test_what_a_verifier_lacks_is_said(write):
     with Grader(kinds) as grader:
         rows = grade_pairs(pairs, grader)["rows"]
     assert list(fault_remarks(pairs, rows, kinds)) == [
-        "reference '' comes without a rubric: give it `metadata: {rubric: ...}`"
+        "verifier ranking cannot grade it: it comes without a rubric:"
+        " give it `metadata: {rubric: ...}`"
     ]
 
 
@@ -137,3 +138,31 @@ def test_a_wrong_function_is_bad_input(write, uphill, tmp_path):
     (tmp_path / "mine.py").write_text("def score(answer): return 1")
     code, _, err = uphill("grade", "--file", str(write({"answer": "a", "rewards": PARTS[1:]})))
     assert code == 2 and "mine.py:1: score(answer) cannot be called" in err
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    line = b'\xef\xbb\xbf{"verifier": "number", "reference": "12", "answer": "12"}\r\n'
+    (tmp_path / "rows.jsonl").write_bytes(line)
+    assert read_pairs(tmp_path / "rows.jsonl")[0].answer == "12"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"verifier": "reasoning_gym", "metadata": {"a": 1}},
+        {"rewards": [{"verifier": "exact"}, {"verifier": "reasoning_gym"}]},
+    ],
+)
+def test_what_reasoning_gym_did_not_make_is_not_graded_by_it(write, row):
+    with pytest.raises(BadInput, match=r"rows.jsonl:1: reasoning_gym grades only its own"):
+        read_pairs(write({**row, "reference": "3", "answer": "3"}))
+
+
+def test_an_answer_is_right_by_the_first_part_whatever_the_others_say(write, uphill):
+    form = {"verifier": "format", "pattern": "[a-z]+", "weight": 0.1}
+    row = {"reference": "4", "rewards": [{"verifier": "number"}, form]}
+    right, wrong = {"answer": "4", "expected": True}, {"answer": "five", "expected": False}
+    file = write({**row, **right}, {**row, **wrong}, {**row, "answer": "4", "expected": False})
+    code, out, _ = uphill("grade", "--file", str(file))
+    assert code == 0 and "false right: 1 of 2" in out and "false wrong: 0 of 1" in out
+    assert out.count("FALSE RIGHT") == 1 and "five" not in out

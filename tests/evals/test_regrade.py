@@ -13,6 +13,7 @@ from evals.protocol import Answer, remarks, summary
 from evals.regrade import StoredAnswer, answers, regrade, require_answers, rollouts
 from prompts.schema import write_prompts
 from rewards.grader import Grader
+from rewards.interface import OpenVerifier, Result, Verifier
 
 
 def prompt(id="a", answer="12"):
@@ -85,3 +86,34 @@ def test_nothing_to_grade_is_bad_input():
     with pytest.raises(BadInput, match="no finished RL stage"):
         require_answers([], "run")
     assert regrade("rl", [StoredAnswer(prompt(), "12", 2, True, None)], Grader())["changed"] == 0
+
+
+class Longest(Verifier, OpenVerifier):
+    """Only the longest answer of a group is right."""
+
+    slow = False
+
+    def check(self, prompt, part):
+        pass
+
+    def open(self, part, resources):
+        return self
+
+    def grade(self, prompt, answers):
+        longest = max(len(answer.text) for answer in answers)
+        return [Result(float(len(answer.text) == longest)) for answer in answers]
+
+    def close(self):
+        pass
+
+
+def test_answers_that_were_graded_together_are_graded_together_again(tmp_path):
+    prompt = prompt_of("a", "q", "12", verifier="longest")
+    write_prompts(tmp_path / "prompts.parquet", [prompt])
+    groups = [
+        {"prompt_id": "a", "members": [member("ab", 0.0), member("abc", 1.0)]},
+        {"prompt_id": "a", "members": [member("a", 0.0), member("ab", 1.0)]},
+    ]
+    write_json_lines(tmp_path / "groups.jsonl", groups)
+    regraded = regrade("rl", list(rollouts(tmp_path)), Grader({"longest": Longest()}))
+    assert (regraded["answers"], regraded["changed"]) == (4, 0)

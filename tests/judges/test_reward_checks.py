@@ -50,7 +50,7 @@ def test_a_wrong_rubric_is_named_with_its_place_and_an_example(rubric, message):
 
 
 def test_a_prompt_without_any_rubric_is_refused():
-    assert "the prompt has no rubric" in problem(judge_part(URL, items=[]))
+    assert "it has no rubric" in problem(judge_part(URL, items=[]))
 
 
 def test_a_missing_reference_that_the_judge_would_see_is_refused():

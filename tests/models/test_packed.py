@@ -47,6 +47,24 @@ def test_gradients_equal_those_of_separate_sequences():
     POLICY.zero_grad()
 
 
+def test_gradients_are_added_up_in_one_order():
+    # With two threads, indexing adds up the gradients of a place that occurs several times in the
+    # order in which the threads come by: two runs of an RL step then differ in their last bits.
+    groups = [([9] * 8, [[number] * 4 for number in range(20, 28)])] * 3
+    logprobs, _ = POLICY(packed=pack(groups, 0))
+    assert "IndexBackward0" not in set(operations(logprobs.grad_fn))
+
+
+def operations(node, seen=None):
+    """The names of the operations of a backward pass."""
+    seen = {node} if seen is None else seen
+    yield node.name()
+    for before, _ in node.next_functions:
+        if before is not None and before not in seen:
+            seen.add(before)
+            yield from operations(before, seen)
+
+
 def gradients():
     for parameter in POLICY.parameters():
         assert parameter.grad is not None

@@ -54,6 +54,7 @@ REFUSED = [
         {"prompt": "another", "chosen": [*ASKED, GOOD], "rejected": [*ASKED, BAD]},
         'chosen: begins with another prompt than `prompt`: "Name a gas."',
     ),
+    ({"prompt": "\ud83d", "chosen": "a", "rejected": "b"}, "cannot be stored: 'utf-8' codec"),
     ({"prompt": "q", "chosen": 3, "rejected": "b"}, "chosen: must be a list of messages, got 3"),
     (
         {"prompt": "q", "chosen": [{"role": "tool", "content": "x"}], "rejected": "b"},
@@ -134,3 +135,16 @@ def test_columns_of_other_names_are_mapped(tmp_path):
 def test_a_source_of_pairs_is_a_stage_or_files(values, message):
     with pytest.raises(ValueError, match=message):
         PairSource.model_validate(values)
+
+
+def test_the_system_message_of_conversations_beside_a_prompt_is_kept(tmp_path):
+    rule, other = ({"role": "system", "content": text} for text in ("Be brief.", "Be long."))
+    row = {"prompt": "Name a gas.", "chosen": [rule, *ASKED, GOOD], "rejected": [rule, *ASKED, BAD]}
+    (pair,) = load_pairs(file_of(tmp_path, row))
+    assert pair.messages == [rule, *ASKED]
+    (pair,) = load_pairs(file_of(tmp_path, {**row, "rejected": "Wood."}))
+    assert (pair.messages, pair.rejected) == ([rule, *ASKED], "Wood.")
+    (pair,) = load_pairs(file_of(tmp_path, {**row, "prompt": [other, *ASKED]}))
+    assert pair.messages == [other, *ASKED]
+    with pytest.raises(BadInput, match=r'different system messages: "Be brief." and "Be long."'):
+        load_pairs(file_of(tmp_path, {**row, "rejected": [other, *ASKED, BAD]}))

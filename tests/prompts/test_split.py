@@ -193,3 +193,12 @@ def test_content_is_messages_answer_and_verifier():
     assert len({content_key(p) for p in [one, *others]}) == 4
     again = replace(prompt("b", " q\r\n", "other"), solution="so", source="t")
     assert content_key(one) == content_key(again)
+
+
+def test_prompts_without_an_answer_contradict_nothing(tmp_path):
+    metadata = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+    row = {"prompt": "Write.", "verifier": "instructions", "metadata": metadata}
+    other = {"prompt": "other", "answer": "a"}
+    answered = {**row, "answer": "No comma here."}
+    metrics, notes, kept = gathered(tmp_path, row, answered, other)
+    assert (len(kept), metrics["contradictions"], notes) == (3, 0, [])

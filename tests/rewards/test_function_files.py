@@ -167,3 +167,9 @@ def test_a_file_that_cannot_be_loaded_is_refused_before_anything_is_graded(tmp_p
         said = refused(check_prompt, prompt).message
         assert said.startswith("prompt p: my_reward.py:2: cannot be loaded: KeyError: 'NOT_THERE'")
     assert workers(os.getpid()) == others
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(mine):
+    mine.with_name("my_reward.py").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    prompt = load_source(load_recipe(mine).prompts[0])[0]
+    assert prompt.rewards[0]["source"] == GOOD

@@ -259,3 +259,17 @@ def test_sub_checks_and_a_judges_tokens_come_with_the_grade():
     assert (one.checks, one.judge_tokens, one.parts) == ({"given/short": 0.5}, 3, {})
     assert (two.checks, two.judge_tokens) == ({"given/short": 0.5, "style/short": 0.5}, 6)
     assert (fault.fault, fault.checks, fault.judge_tokens) == ("timeout", {}, 6)
+
+
+@pytest.mark.parametrize(
+    ("verifier", "answer", "message"),
+    [
+        ("instructions", "", "verifier instructions cannot grade it: it has no `instructions` in"),
+        ("code", "5", "verifier code cannot grade it: it has no usable tests"),
+        ("number", "many", "does not accept its reference answer 'many': it is not one number"),
+        ("reasoning_gym", "5", "'5': it answers no task that reasoning-gym made"),
+    ],
+)
+def test_what_a_prompt_lacks_is_not_said_of_its_reference_answer(verifier, answer, message):
+    with pytest.raises(BadInput, match=message):
+        check_prompt(prompt_of("p", "q", answer, verifier=verifier))

@@ -94,7 +94,7 @@ def test_grade_counts_differences_to_the_expected_grades(uphill, tmp_path):
 
 def test_grade_says_why_a_reference_is_refused(uphill):
     code, out, err = uphill("grade", "--verifier", "number", "--reference", "3 to 5", "4")
-    assert code == 0 and "bad_reference" in out and "'3 to 5' is not one number" in err
+    assert code == 0 and "bad_reference" in out and "'3 to 5': it is not one number" in err
 
 
 @pytest.mark.parametrize(

@@ -294,5 +294,5 @@ def test_a_phrase_of_signs_alone_counts_as_it_is(name, argument, right, wrong):
 def test_published_arguments_that_are_no_objects_are_refused_with_an_example():
     for one in ("{}", 3, [], ["num_words"]):
         metadata = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [one]}
-        with pytest.raises(BadInput, match="the prompt has in `kwargs` what is no object"):
+        with pytest.raises(BadInput, match="it has in `kwargs` what is no object"):
             check_prompt(asking(metadata=metadata))

@@ -87,7 +87,7 @@ def test_thinking_does_not_count():
 
 
 def test_a_prompt_without_a_language_is_refused_with_an_example():
-    with pytest.raises(BadInput, match="the prompt has no `language` in its metadata") as caught:
+    with pytest.raises(BadInput, match="it has no `language` in its metadata") as caught:
         check_prompt(asking(None))
     assert '"language": "de"' in caught.value.remedy
     with pytest.raises(BadInput, match="got 'Germann'") as caught:

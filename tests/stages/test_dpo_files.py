@@ -11,8 +11,11 @@ from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from common.files import read_json_lines
 from evals.suites import packaged_prompts
+from pipeline.planning.plan import build_plan
+from pipeline.recipe.load import load_recipe
 from prompts.schema import write_prompts
 from stages.dpo.config import DpoStage
+from stages.dpo.gather import gather
 from stages.dpo.run import run
 
 VALUES = {"id": "dpo", "kind": "dpo", "from": "rl", "train": "full", "learning_rate": 1e-3}
@@ -169,3 +172,33 @@ def test_inputs_are_the_stages_that_pairs_come_from_and_what_is_held_out():
     }
     both = [{"path": "p.jsonl", "share": 0.5}, {"stage": "other", "share": 0.5}]
     assert inputs(both)["pairs 1"] == "other"
+
+
+def test_files_of_one_name_are_counted_apart_and_repeat_nothing(tmp_path, policy):
+    paths = []
+    for name, numbers in (("one", (0, 1, 1)), ("two", (1, 2))):
+        (tmp_path / name).mkdir()
+        paths.append(write_pairs(tmp_path / name, *map(pair, numbers)))
+    (tmp_path / "held").mkdir()
+    write_prompts(tmp_path / "held" / "held_out.parquet", [])
+    sources = [{"path": path, "share": 0.5} for path in paths]
+    config = DpoStage.model_validate(VALUES | {"pairs": sources})
+    result = gather(config, {**policy, "held_out": tmp_path / "held"}, stage_context(tmp_path))
+    counts = {name: (one["repeated"], one["trained"]) for name, one in result.origins.items()}
+    assert counts == {"mine.jsonl (0)": (1, 2), "mine.jsonl (1)": (1, 1)}
+    assert result.named == ["mine.jsonl:1", "mine.jsonl:2", "mine.jsonl:2"]
+    assert "pairs: mine.jsonl (1) gives 1 of the 128 pairs of its share" in result.notes
+
+
+def test_files_of_pairs_count_by_their_content(recipe, tmp_path):
+    path = recipe(
+        ("pairs: rl", "pairs: [{path: mine-*.jsonl, share: 0.5}, {stage: rl, share: 0.5}]")
+    )
+
+    def fingerprint(name, word):
+        (tmp_path / name).write_text(json.dumps({"prompt": "q", "chosen": word, "rejected": "z"}))
+        return build_plan(load_recipe(path))["dpo"].fingerprint
+
+    first = fingerprint("mine-1.jsonl", "a")
+    assert fingerprint("mine-1.jsonl", "b") != first == fingerprint("mine-1.jsonl", "a")
+    assert fingerprint("other.jsonl", "b") == first != fingerprint("mine-2.jsonl", "b")

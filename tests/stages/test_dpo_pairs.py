@@ -163,3 +163,16 @@ def test_why_there_is_no_pair_names_what_can_be_changed(members, why, remedy):
     assert mine(groups, 9, 2.0, 0) == []
     said, do = why_none(groups)
     assert re.search(why, said) and remedy in do
+
+
+def test_a_text_that_was_graded_twice_is_not_preferred_to_itself():
+    assert mine([group("p", 1, member("aa", 1.0), member("aa", 0.0))], 9, 2.0, 0) == []
+
+
+def test_rewards_that_differ_by_the_margin_make_a_pair_whatever_floats_round():
+    assert 0.7 - 0.2 < 0.5
+    groups = [group("p", 1, member("aa", 0.7), member("bb", 0.2))]
+    assert len(mine(groups, 9, 2.0, 0, 0.5)) == 1
+    assert "lengths differ too much" in why_none(groups, 0.5)[0]
+    assert mine(groups, 9, 2.0, 0, 0.51) == []
+    assert mine([group("p", 1, member("aa", 0.7), member("bb", 0.7))], 9, 2.0, 0, 1e-12) == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from builders.prompt_files import gather, text
+from builders.prompt_files import gather, own, text
 from common.seeds import derive
 from models.config import ModelConfig
 from pipeline.cli.commands import run_command
@@ -117,3 +117,24 @@ def test_a_source_that_is_not_there_is_named_with_those_that_are(uphill):
 def test_as_many_prompts_as_asked_for(uphill):
     document: dict[str, Any] = json.loads(uphill("--count", "2", "--json")[1])
     assert [len(source["prompts"]) for source in document["sources"]] == [2, 2]
+
+
+def test_prompts_without_a_reference_show_nothing_that_is_read_in_it(tmp_path):
+    metadata: Any = {"instruction_id_list": ["length_constraints:number_words"]}
+    metadata |= {"kwargs": [{"relation": "at least", "num_words": 9}]}
+    row: Any = {"prompt": "Write.", "verifier": "instructions", "metadata": metadata}
+    (tmp_path / "mine.jsonl").write_bytes(text(row, {**row, "answer": "Too short."}))
+    source = own(tmp_path / "mine.jsonl")
+    (shown,) = module.preview([source], ModelConfig(preset="nano"), 0, 9)
+    assert [prompt["problem"] for prompt in shown["prompts"]] == [None, None]
+    first, second = (prompt["rewards"][0]["reads"] for prompt in shown["prompts"])
+    assert first is None and second == "does not follow length_constraints:number_words"
+
+
+def test_a_verifier_without_its_settings_is_a_problem_of_its_row(tmp_path):
+    rows = [{"prompt": "q", "verifier": "length"}, {"prompt": "r", "answer": "a"}]
+    (tmp_path / "mine.jsonl").write_bytes(text(*rows))
+    (shown,) = module.preview([own(tmp_path / "mine.jsonl")], ModelConfig(preset="nano"), 0, 9)
+    first, second = shown["prompts"]
+    assert "the verifier 'length' needs settings" in first["problem"] and first["rewards"] == []
+    assert second["problem"] is None and second["rewards"][0]["reads"] == "a"

@@ -96,6 +96,15 @@ from stages.sft.config import SftStage
         ),
         (
             "capability: words",
+            "verifier: format",
+            [
+                ":5: prompts[0].verifier: the verifier 'format'",
+                "needs either pattern or tags, got neither",
+                "`rewards: [{verifier: format, ...}]`",
+            ],
+        ),
+        (
+            "capability: words",
             "rewards: [{verifier: exact}, {verifier: length, limit: 9, cut_off: 9}]",
             [":5: prompts[0].rewards[1]", "limit (9) is not less than cut_off (9)"],
         ),
