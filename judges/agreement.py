@@ -102,18 +102,18 @@ def _agreement(
         error, curve = _calibration(np.concatenate(rewards))
     conclusion, sentence = conclude(judge, verifier, len(shares), found)
     return Agreement(
-        judge,
-        verifier,
-        len(rewards),
-        answers,
-        sum(map(len, groups)) - answers,
-        len(shares),
-        found,
-        area,
-        error,
-        curve,
-        conclusion,
-        sentence,
+        judge=judge,
+        verifier=verifier,
+        prompts=len(rewards),
+        answers=answers,
+        ungraded=sum(map(len, groups)) - answers,
+        telling=len(shares),
+        agreement=found,
+        auc=area,
+        calibration_error=error,
+        calibration=curve,
+        conclusion=conclusion,
+        sentence=sentence,
     )
 
 

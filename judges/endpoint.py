@@ -94,7 +94,8 @@ class EndpointBackend:
         )
         if failure is not None and (self._raises or not isinstance(failure, UphillError)):
             raise failure
-        monitor.failure = failure if isinstance(failure, UphillError) else None
+        if isinstance(failure, UphillError):  # one of another thread's stays
+            monitor.failure = failure
         return answers
 
     def _sample(self, request: SamplingRequest) -> list[Completion]:

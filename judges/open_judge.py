@@ -4,10 +4,13 @@ A judge in a folder runs in a server process of its own. An engine in this proce
 several threads, and vLLM does not bear a second engine beside the policy's. An endpoint takes
 requests from all threads, `concurrency` of them at once."""
 
+import atexit
+import shutil
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -60,7 +63,8 @@ class OpenJudge:
         self._recent: deque[RawReplies] = deque(maxlen=RECENT)
 
     def choose(self, questions: Sequence[Question]) -> list[Choice]:
-        """The reply to each question; a fault is set where there is none.
+        """The reply to each question; a fault is set where there is none. Of equal questions the
+        first reply alone has the tokens.
 
         Raises RunFailed if the judge cannot be reached any more, and what every further question
         would meet as well, such as a refused key."""
@@ -74,7 +78,12 @@ class OpenJudge:
                 replies |= self._asked({key: wanted[key] for key in missing})
                 missing = [key for key in missing if has_fault(replies[key], TRANSPORT_FAULTS)]
         self._note(replies[key] for key in asked_now)
-        return [Choice(**replies[key]["replies"][0]) for key in keys]
+        first = {key: place for place, key in reversed(list(enumerate(keys)))}
+        choices = [Choice(**replies[key]["replies"][0]) for key in keys]
+        return [
+            choice if first[key] == place else replace(choice, tokens=0)
+            for place, (key, choice) in enumerate(zip(keys, choices, strict=True))
+        ]
 
     def _asked(self, questions: Mapping[str, Question]) -> dict[str, RawReplies]:
         """The replies of the judge itself; those that may be kept are in the cache afterwards."""
@@ -105,9 +114,9 @@ class OpenJudge:
 
     def close(self) -> None:
         """End what was started."""
-        if self._backend is not None:
-            self._backend.close()
-        self._cache.close()
+        with closing(self._cache):
+            if self._backend is not None:
+                self._backend.close()
 
 
 def asked(part: JudgePart) -> dict[str, Any]:
@@ -161,9 +170,12 @@ def _context(part: JudgePart, resources: Resources) -> StageContext:
 
 
 def _log_folder(resources: Resources) -> Path:
-    """A new folder for the server's log: among what is removed when the stage is finished."""
+    """A new folder for the server's log: among what is removed when the stage is finished, or this
+    process where there is none."""
     if resources.folder is None:
-        return Path(tempfile.mkdtemp(prefix="uphill-judge-"))
+        folder = Path(tempfile.mkdtemp(prefix="uphill-judge-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return folder
     scratch = resources.folder / "resume"
     scratch.mkdir(exist_ok=True)
     return Path(tempfile.mkdtemp(prefix="judge-", dir=scratch))

@@ -8,6 +8,7 @@ from models.context import context_in
 from models.sizes import dense_dimensions
 from prompts.judge_parts import JudgePart
 from prompts.schema import Prompt
+from rewards.interface import BadPrompt
 from rollouts.heads import head_sizes
 
 
@@ -24,10 +25,10 @@ def require_judge(part: JudgePart) -> None:
 
 
 def check_reference(prompt: Prompt, part: JudgePart) -> None:
-    """Raise BadInput where the judge would see a reference answer that is not there."""
+    """Raise BadPrompt where the judge would see a reference answer that is not there."""
     if part.show_reference and not prompt.answer.strip():
-        raise BadInput(
-            f"{part.label} has show_reference: true, and the prompt has no reference answer",
+        raise BadPrompt(
+            f"has no reference answer, and {part.label} has show_reference: true",
             "give it an `answer`, or set show_reference: false",
         )
 
@@ -46,7 +47,9 @@ def _engine_problem(model: str, length: int) -> tuple[str, str] | None:
 
 
 def reference_part(name: str, prompt: Prompt, part: JudgePart) -> tuple[str, dict[str, str]]:
-    """The name of the question's template, and the reference answer where the judge sees it."""
+    """The name of the question's template, and the reference answer where the judge sees it. Raises
+    BadPrompt where it is missing."""
+    check_reference(prompt, part)
     if not part.show_reference:
         return name, {}
     return f"{name}_with_reference", {"reference": prompt.answer}

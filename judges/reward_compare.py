@@ -13,7 +13,8 @@ worst. A judge that is sure of every comparison still orders all answers. The re
 it says nothing about whether the group as a whole is good."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from judges.backend import Choice, Question
 from judges.open_judge import Judges
@@ -40,7 +41,7 @@ class Compare(Verifier):
         self._judges = judges
 
     def check(self, prompt: Prompt, part: RewardPart) -> None:
-        """BadInput where the judge would see a reference answer that is missing."""
+        """BadPrompt where the judge would see a reference answer that is missing."""
         assert isinstance(part, ComparePart)
         check_reference(prompt, part)
 
@@ -73,7 +74,10 @@ class OpenCompare(OpenVerifier):
         ]
         choices = self._judge.choose(questions)
         both = list(zip(choices[::2], choices[1::2], strict=True))
-        return _results(answers, texts, [_better(*two) for two in both], _fault(choices))
+        strength = strengths(len(texts), [_better(*two) for two in both])
+        results = _results(answers, dict(zip(texts, strength, strict=True)), _fault(choices))
+        tokens = sum(one.tokens for one in choices)
+        return [replace(results[0], judge_tokens=tokens), *results[1:]]
 
     def _question(self, prompt: Prompt, first: str, second: str) -> Question:
         name, reference = reference_part("better", prompt, self._part)
@@ -103,23 +107,12 @@ def _fault(choices: Sequence[Choice]) -> str | None:
 
 
 def _results(
-    answers: Sequence[Answer],
-    texts: Sequence[str],
-    better: Sequence[float | None],
-    fault: str | None,
+    answers: Sequence[Answer], strength: Mapping[str, float | None], fault: str | None
 ) -> list[Result]:
-    strength = dict(zip(texts, strengths(len(texts), better), strict=True))
-    known = [value for answer in answers if (value := strength[answer.text]) is not None]
-    next_one = dict(zip(texts, better, strict=False))
-    results = []
-    for answer in answers:
-        own, p = strength[answer.text], next_one.get(answer.text)
-        if own is None:
-            results.append(Result(fault=fault))
-        else:
-            share = {} if p is None else {"better_than_next": p}
-            results.append(Result(beaten(own, known), share=share))
-    return results
+    """The results of a group, from the strength of each text."""
+    own = [strength[answer.text] for answer in answers]
+    known = [value for value in own if value is not None]
+    return [Result(fault=fault) if value is None else Result(beaten(value, known)) for value in own]
 
 
 def strengths(count: int, better: Sequence[float | None]) -> list[float | None]:

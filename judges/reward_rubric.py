@@ -8,15 +8,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from common.errors import BadInput
+from common.config import InvalidValue
 from judges.backend import Choice, Question
 from judges.open_judge import Judges
 from judges.reward_checks import check_reference, fault_of, reference_part, require_judge
 from judges.texts import question, task
-from prompts.judge_parts import RubricItem, RubricPart
+from prompts.judge_parts import RubricItem, RubricPart, require_different
 from prompts.part import RewardPart
 from prompts.schema import Prompt
-from rewards.interface import Answer, OpenVerifier, Resources, Result, Verifier
+from rewards.interface import Answer, BadPrompt, OpenVerifier, Resources, Result, Verifier
 
 LABELS = ("yes", "no")
 OWN = "rubric"
@@ -33,7 +33,7 @@ class Rubric(Verifier):
         self._judges = judges
 
     def check(self, prompt: Prompt, part: RewardPart) -> None:
-        """BadInput where the prompt has no rubric, or a wrong one."""
+        """BadPrompt where the prompt has no rubric, or a wrong one."""
         assert isinstance(part, RubricPart)
         check_reference(prompt, part)
         items_of(prompt, part)
@@ -72,39 +72,35 @@ class OpenRubric(OpenVerifier):
 
 def _result(items: Sequence[RubricItem], choices: Sequence[Choice]) -> Result:
     """One answer's result. An item without a reply leaves the reward unknown."""
+    tokens = sum(one.tokens for one in choices)
     missing = next((one for one in choices if one.weights is None), None)
     if missing is not None:
-        return Result(fault=fault_of(missing))
+        return Result(fault=fault_of(missing), judge_tokens=tokens)
     met = [one.weights["yes"] for one in choices if one.weights is not None]
     total = sum(item.weight for item in items)
     reward = sum(item.weight * p for item, p in zip(items, met, strict=True)) / total
-    share = {item.item: p for item, p in zip(items, met, strict=True)}
-    return Result(min(1.0, reward), share=share)
+    checks = {item.item: p for item, p in zip(items, met, strict=True)}
+    return Result(min(1.0, reward), checks=checks, judge_tokens=tokens)
 
 
 def items_of(prompt: Prompt, part: RubricPart) -> tuple[RubricItem, ...]:
-    """The prompt's own rubric, otherwise that of its part. Raises BadInput where neither is there,
+    """The prompt's own rubric, otherwise that of its part. Raises BadPrompt where neither is there,
     or the prompt's is wrong."""
-    if OWN not in prompt.metadata:
+    given = prompt.metadata.get(OWN)
+    if given is None:
         if not part.items:
-            raise BadInput(
-                "there is no rubric: the prompt has none in metadata.rubric, and its source none"
-                " in `items`",
+            raise BadPrompt(
+                f"has no rubric: it has no metadata.rubric, and {part.label} has no `items`",
                 f"give the row {_EXAMPLE}, or the part `items: [{{item: states the unit}}]`",
             )
         return part.items
-    given = prompt.metadata[OWN]
     if not isinstance(given, list) or not given:
-        raise BadInput(
-            f"metadata.rubric is not a list of items, got {given!r:.80}", f"write {_EXAMPLE}"
-        )
+        raise _wrong_rubric(f"metadata.rubric is not a list of items, got {given!r:.80}")
     items = tuple(_item(number, one) for number, one in enumerate(given))
-    texts = [one.item for one in items]
-    twice = next((text for text in texts if texts.count(text) > 1), None)
-    if twice is not None:
-        raise BadInput(
-            f"metadata.rubric has the item {twice!r:.80} twice", "give one the whole weight"
-        )
+    try:
+        require_different(items)
+    except InvalidValue as error:
+        raise BadPrompt(f"has a wrong metadata.rubric: {error}", error.remedy) from error
     return items
 
 
@@ -114,9 +110,13 @@ def _item(number: int, given: Any) -> RubricItem:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join([f"metadata.rubric[{number}]", *map(str, first["loc"])])
-        raise BadInput(
-            f"{place} {_wrong(first['type'])}, got {first['input']!r:.80}", f"write {_EXAMPLE}"
+        raise _wrong_rubric(
+            f"{place} {_wrong(first['type'])}, got {first['input']!r:.80}"
         ) from None
+
+
+def _wrong_rubric(what: str) -> BadPrompt:
+    return BadPrompt(f"has a wrong rubric: {what}", f"write {_EXAMPLE}")
 
 
 def _wrong(kind: str) -> str:

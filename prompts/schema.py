@@ -44,7 +44,7 @@ class Prompt:
     answer: str
     """Reference answer."""
     verifier: str
-    """Name in `rewards.verifiers.VERIFIERS`."""
+    """Name of the first part's verifier (`rewards/kinds.py`)."""
     capability: str
     """Group for quotas and scores."""
     source: str

@@ -6,7 +6,8 @@ what could not be graded is neither right nor wrong."""
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from types import TracebackType
@@ -17,7 +18,7 @@ from common.faults import CUT_OFF
 from common.thinking import answer_part
 from prompts.part import RewardPart
 from prompts.schema import Prompt
-from rewards.interface import Answer, OpenVerifier, Resources, Result
+from rewards.interface import BAD_REFERENCE, Answer, BadReference, OpenVerifier, Resources, Result
 from rewards.kinds import KINDS, Kinds, kind_of
 
 AT_ONCE = 16
@@ -38,6 +39,10 @@ class Grade:
     """What the first part read in the answer; None with a fault."""
     parts: dict[str, float] = field(default_factory=dict)
     """The reward of each part by its label; empty where there is one part only."""
+    checks: dict[str, float] = field(default_factory=dict)
+    """Rewards of the parts' sub-checks, by `<label>/<check>`; empty with a fault."""
+    judge_tokens: int = 0
+    """Tokens of the judges' replies about it, also of replies that were known."""
 
     @property
     def correct(self) -> bool:
@@ -62,7 +67,7 @@ class Grader:
     def __init__(self, kinds: Kinds = KINDS, resources: Resources | None = None) -> None:
         self._kinds, self._resources = kinds, resources or Resources()
         self._open: dict[str, OpenVerifier] = {}
-        self._opening = Lock()
+        self._lock = Lock()
         self._closed = False
         self._threads: ThreadPoolExecutor | None = None
 
@@ -121,13 +126,14 @@ class Grader:
 
     def close(self) -> None:
         """End what was opened; groups that are being graded are waited for."""
-        self._closed = True
-        if self._threads is not None:
-            self._threads.shutdown(wait=True, cancel_futures=True)
-        self._threads = None
-        for verifier in self._open.values():
-            verifier.close()
-        self._open.clear()
+        with self._lock:  # a verifier that is being opened in another thread is closed too
+            self._closed = True
+        with ExitStack() as all_of_it:  # also where one of them raises
+            for verifier in self._open.values():
+                all_of_it.callback(verifier.close)
+            if self._threads is not None:
+                all_of_it.callback(self._threads.shutdown, wait=True, cancel_futures=True)
+            self._open, self._threads = {}, None
 
     def _begun(
         self, prompt: Prompt, part: RewardPart, answers: Sequence[Answer]
@@ -137,22 +143,24 @@ class Grader:
         if not kind_of(part.verifier, self._kinds).slow:
             results = _results(verifier, prompt, part, answers)
             return lambda: results
-        self._threads = self._threads or ThreadPoolExecutor(AT_ONCE, thread_name_prefix="grader")
-        future: Future[list[Result]] = self._threads.submit(
-            _results, verifier, prompt, part, answers
-        )
-        return future.result
+        with self._lock:
+            self._require_open()
+            self._threads = self._threads or ThreadPoolExecutor(AT_ONCE, "grader")
+            return self._threads.submit(_results, verifier, prompt, part, answers).result
 
     def _opened(self, part: RewardPart) -> OpenVerifier:
         key = json.dumps(part.stored(), sort_keys=True)
-        with self._opening:
-            # A step that is collected in the background may outlive its stage.
-            if self._closed:
-                raise RuntimeError("the grader is closed")
+        with self._lock:
+            self._require_open()
             if key not in self._open:
                 kind = kind_of(part.verifier, self._kinds)
                 self._open[key] = kind.open(part, self._resources)
             return self._open[key]
+
+    def _require_open(self) -> None:
+        """A step that is collected in the background may outlive its stage."""
+        if self._closed:
+            raise RuntimeError("the grader is closed")
 
 
 def first_part(prompt: Prompt) -> Prompt:
@@ -179,6 +187,8 @@ def _results(
             raise ValueError(f"a reward is from 0 to 1, got {wrong[0].reward}")
     except UphillError:  # what every further answer would meet, such as a judge that is gone
         raise
+    except BadReference:
+        return [Result(fault=BAD_REFERENCE)] * len(answers)
     except Exception:  # a mistake in a verifier ends no run: the answers count as ungraded
         _log.warning("verifier %s crashed on %s", part.verifier, prompt.named, exc_info=True)
         return [Result(fault="verifier_crash")] * len(answers)
@@ -193,14 +203,24 @@ def _without_thinking(prompt: Prompt, completion: str) -> str | None:
 
 
 def _combined(parts: Sequence[RewardPart], results: Sequence[Result]) -> Grade:
+    tokens = sum(result.judge_tokens for result in results)
     fault = next((result.fault for result in results if result.fault is not None), None)
     if fault is not None:
-        return Grade(0.0, fault, None)
-    if len(parts) == 1:
-        return Grade(results[0].reward, None, results[0].read)
+        return Grade(0.0, fault, None, judge_tokens=tokens)
+    checks = {
+        f"{part.label}/{name}": reward
+        for part, one in zip(parts, results, strict=True)
+        for name, reward in one.checks.items()
+    }
     rewards = {part.label: one.reward for part, one in zip(parts, results, strict=True)}
+    reward = _weighted_mean(parts, [one.reward for one in results])
+    shown = rewards if len(parts) > 1 else {}
+    return Grade(reward, None, results[0].read, shown, checks, tokens)
+
+
+def _weighted_mean(parts: Sequence[RewardPart], rewards: Sequence[float]) -> float:
+    """Exactly 1 where all rewards are."""
+    if all(reward >= 1.0 for reward in rewards):
+        return 1.0
     total = sum(part.weight for part in parts)
-    # A sum in the order of the recipe, so that the reward of a full score is exactly 1.
-    full = all(reward >= 1.0 for reward in rewards.values())
-    reward = 1.0 if full else sum(p.weight * rewards[p.label] for p in parts) / total
-    return Grade(reward, None, results[0].read, rewards)
+    return sum(part.weight * one for part, one in zip(parts, rewards, strict=True)) / total

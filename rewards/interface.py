@@ -2,7 +2,7 @@
 answers to one prompt."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,11 +14,23 @@ BAD_REFERENCE = "bad_reference"
 
 
 class BadReference(ValueError):
-    """A reference answer, or another field of a prompt, that a verifier cannot use."""
+    """A reference answer that a verifier cannot use."""
 
     def __init__(self, reason: str, remedy: str) -> None:
+        """`reason` is a sentence without its subject: `is not one number`."""
         super().__init__(reason)
         self.reason, self.remedy = reason, remedy
+
+    def about(self, prompt: Prompt) -> str:
+        """What the verifier says of the prompt."""
+        return f"does not accept its reference answer {prompt.answer!r:.80}: it {self.reason}"
+
+
+class BadPrompt(BadReference):
+    """Another field of a prompt that a verifier cannot use."""
+
+    def about(self, prompt: Prompt) -> str:
+        return f"cannot grade it: it {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +62,10 @@ class Result:
     fault: str | None = None
     """Why the answer could not be graded: a name from `common.faults`. A fault is never a reward of
     0."""
-    share: dict[str, float] | None = None
+    checks: dict[str, float] = field(default_factory=dict)
     """Rewards of named sub-checks, such as the items of a rubric; for people and metrics."""
+    judge_tokens: int = 0
+    """Tokens of a judge's replies about it; those about two answers count for one of them."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +87,9 @@ class OpenVerifier(Protocol):
 
     def grade(self, prompt: Prompt, answers: Sequence[Answer]) -> list[Result]:
         """One result per answer, all to the same prompt. Called from several threads at once where
-        the verifier is `slow`. Whatever goes wrong with an answer is a fault in its result; an
-        exception stands for a mistake of the verifier's, and becomes the fault `verifier_crash` of
-        all answers."""
+        the verifier is `slow`. Whatever goes wrong with an answer is a fault in its result.
+        BadReference becomes the fault `bad_reference` of all answers. Any other exception stands
+        for a mistake of the verifier's, and becomes their fault `verifier_crash`."""
         ...
 
     def close(self) -> None:
@@ -90,8 +104,8 @@ class Verifier(Protocol):
     """Whether grading waits for something: it is then done beside generation, in threads."""
 
     def check(self, prompt: Prompt, part: RewardPart) -> None:
-        """Raise BadReference where the prompt lacks what the verifier needs, or where the verifier
-        does not accept the prompt's own reference answer. Leaves nothing running."""
+        """Raise BadPrompt where the prompt lacks what the verifier needs, BadReference where the
+        verifier does not accept the prompt's own reference answer. Leaves nothing running."""
         ...
 
     def require(self, part: RewardPart) -> None:

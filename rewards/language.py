@@ -16,15 +16,7 @@ from prompts.languages import NAMES, code_of
 from prompts.part import RewardPart
 from prompts.parts import LanguagePart
 from prompts.schema import Prompt
-from rewards.interface import (
-    BAD_REFERENCE,
-    Answer,
-    BadReference,
-    OpenVerifier,
-    Resources,
-    Result,
-    Verifier,
-)
+from rewards.interface import Answer, BadPrompt, OpenVerifier, Resources, Result, Verifier
 
 ENOUGH = 9
 """Weighted letters below which only the script of a passage counts."""
@@ -115,10 +107,7 @@ class OpenLanguage(OpenVerifier):
         self._part = part
 
     def grade(self, prompt: Prompt, answers: Sequence[Answer]) -> list[Result]:
-        try:
-            asked = _asked(prompt, self._part)
-        except BadReference:
-            return [Result(fault=BAD_REFERENCE)] * len(answers)
+        asked = _asked(prompt, self._part)
         return [self._graded(asked, answer.text) for answer in answers]
 
     def close(self) -> None:
@@ -161,14 +150,15 @@ def _shown(found: dict[str, float]) -> str:
 def _asked(prompt: Prompt, part: RewardPart) -> str:
     """The code of the language that the prompt, or else the part, asks for."""
     assert isinstance(part, LanguagePart)
-    language = prompt.metadata.get("language", part.language)
+    own = prompt.metadata.get("language")
+    language = part.language if own is None else own
     example = 'give the row `"metadata": {"language": "de"}`, or the part `language: de`'
     if language is None:
-        raise BadReference("has no `language` in its metadata, and neither has the part", example)
+        raise BadPrompt("has no `language` in its metadata, and neither has the part", example)
     try:
         return code_of(str(language))
     except BadInput as error:
-        raise BadReference(f"has a `language` that {error.message}", error.remedy) from error
+        raise BadPrompt(f"has a `language` that {error.message}", error.remedy) from error
 
 
 def _words_of(text: str) -> str:

@@ -5,6 +5,7 @@ reaches another thread: there, as while rollouts are collected beside training, 
 is asked, which is killed where a library holds on to it beyond its own limit."""
 
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -152,6 +153,8 @@ def graded(name: str, prompt: Prompt, text: str, seconds: float) -> Result:
     try:
         with time_limit(seconds):
             reward, read = VERIFIERS[name](prompt, text)
+        if not math.isfinite(reward):
+            raise ValueError(f"its reward is {reward}")
     except TimeLimit:
         return Result(fault="timeout")
     except BadReference:

@@ -17,9 +17,6 @@ class Ungraded(Verifier):
     def check(self, prompt: Prompt, part: RewardPart) -> None:
         """Every answer can be shown."""
 
-    def require(self, part: RewardPart) -> None:
-        """To learn from it nothing is needed."""
-
     def open(self, part: RewardPart, resources: Resources) -> OpenVerifier:
         raise BadInput(
             "demonstrations (verifier: none) have no verifier, so no answer to them can be graded",

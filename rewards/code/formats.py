@@ -4,13 +4,14 @@ them, or inputs and outputs as programming contests have them."""
 import ast
 import builtins
 import json
+import keyword
 import sys
 from dataclasses import dataclass
 from typing import Any
 
 from prompts.schema import Prompt
 from rewards.code.recorded import assertions, recorded
-from rewards.interface import BadReference
+from rewards.interface import BadPrompt
 
 EXAMPLES = (
     'give the prompt tests in metadata, such as {"tests": {"test_list": ["assert add(1, 2) == 3"]}}'
@@ -44,7 +45,7 @@ Tests = FunctionTests | ScriptTests
 
 
 def read_tests(prompt: Prompt) -> Tests:
-    """The tests of a prompt. BadReference, with examples, where it has none that can be used."""
+    """The tests of a prompt. BadPrompt, with examples, where it has none that can be used."""
     tests = prompt.metadata.get("tests")
     if isinstance(tests, str):
         try:
@@ -64,13 +65,13 @@ def read_tests(prompt: Prompt) -> Tests:
     raise _unusable(f"are of no known format: they have {', '.join(map(repr, tests))}")
 
 
-def _unusable(reason: str) -> BadReference:
-    return BadReference(f"has no usable tests: they {reason}", EXAMPLES)
+def _unusable(reason: str) -> BadPrompt:
+    return BadPrompt(f"has no usable tests: they {reason}", EXAMPLES)
 
 
 def _human_eval(tests: dict[str, Any]) -> FunctionTests:
     code, entry = tests["test"], tests.get("entry_point")
-    if not (isinstance(entry, str) and entry.isidentifier()):
+    if not (isinstance(entry, str) and entry.isidentifier() and not keyword.iskeyword(entry)):
         raise _unusable(f"need `entry_point`, the name of the function, and have {entry!r:.80}")
     tree = _parsed(code, "test")
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
@@ -142,7 +143,11 @@ def _unit(tree: ast.Module, entry: str | None, names: set[str]) -> tuple[Any, ..
     wanted = sorted(names.union(wanted))
     imports = ast.parse("\n".join(f"import {name}" for name in modules)).body
     whole = recorded(ast.Module([*imports, *tree.body], []))
-    return compile(whole, "tests", "exec", dont_inherit=True), wanted, entry, assertions(tree)
+    try:
+        code = compile(whole, "tests", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:  # such as `return` outside of a function
+        raise _unusable(f"are not Python ({error}): {ast.unparse(tree)!r:.80}") from error
+    return code, wanted, entry, assertions(tree)
 
 
 def _wanted(tree: ast.Module) -> tuple[list[str], list[str]]:

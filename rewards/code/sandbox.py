@@ -14,7 +14,7 @@ from typing import Any
 from common.errors import BadInput
 from rewards.code import seccomp
 from rewards.code.command import Limits, command_line, modules
-from rewards.code.inside.wire import message, write
+from rewards.code.inside.wire import message
 from rewards.code.outcomes import Ran
 from rewards.code.usage import memory_of
 
@@ -41,41 +41,29 @@ class Sandbox:
         are messages for `inside.tester`."""
         self.limits = limits
         command, uid = command_line(limits)
-        filter_read, filter_write = os.pipe()
-        with os.fdopen(filter_write, "wb") as out:
-            out.write(seccomp.program())
-        try:
-            self._process = subprocess.Popen(
-                [*command[:1], "--seccomp", str(filter_read), *command[1:]],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=[filter_read],
-                bufsize=0,
-                env={},
-            )
-        except OSError as error:
-            raise SandboxBroken(f"{command[0]}: {error}") from error
-        finally:
-            os.close(filter_read)
+        self._process = _started(command)
         order = {
             **{"kind": kind, "program": program, "uid": uid, "wall": limits.wall},
             **{name: getattr(limits, name) for name in Limits.__dataclass_fields__},
         }
+        self._end = time.monotonic() + START
         try:
             self._send(message((modules(), order)))
-            if self._line(time.monotonic() + START) != b"ready":
+            if self._line() != b"ready":
                 raise SandboxBroken(self._errors())
+        except _Stopped as stopped:
+            self.close()
+            raise SandboxBroken(f"it did not start: {stopped}") from stopped
         except BaseException:
             self.close()
             raise
 
     def run(self, test: Any) -> Ran:
         """Run one test. Where it had to be stopped from outside, the sandbox is closed."""
-        self._send(message(test))
+        self._end = time.monotonic() + self.limits.wall + LATE
         try:
-            line = self._line(time.monotonic() + self.limits.wall + LATE)
-            words = line.decode(errors="replace").split(" ")
+            self._send(message(test))
+            words = self._line().decode(errors="replace").split(" ")
             if len(words) != 5:
                 raise SandboxBroken(self._errors())
             passed, total, output, text = map(int, words[1:])
@@ -105,32 +93,38 @@ class Sandbox:
 
     def _send(self, data: bytes) -> None:
         assert self._process.stdin is not None
+        fd, left = self._process.stdin.fileno(), memoryview(data)
         try:
-            write(self._process.stdin.fileno(), data)
+            while left:
+                self._wait(fd, select.POLLOUT)
+                left = left[os.write(fd, left[: select.PIPE_BUF]) :]
         except BrokenPipeError as error:
             raise SandboxBroken(self._errors()) from error
 
-    def _line(self, end: float) -> bytes:
-        self._end, line = end, b""
+    def _line(self) -> bytes:
+        line = b""
         while not line.endswith(b"\n"):
             line += self._exactly(1)
         return line[:-1]
 
     def _exactly(self, count: int) -> bytes:
-        """That many bytes from inside. Looks at time and memory while it waits."""
+        """That many bytes from inside."""
         assert self._process.stdout is not None
         fd, data = self._process.stdout.fileno(), bytearray()
-        poller = select.poll()  # `select` takes no file descriptor above 1023
-        poller.register(fd, select.POLLIN)
         while len(data) < count:
-            if not poller.poll(1000 * LOOK):
-                self._look()
-                continue
+            self._wait(fd, select.POLLIN)
             part = os.read(fd, count - len(data))
             if not part:
                 raise SandboxBroken(self._errors())
             data += part
         return bytes(data)
+
+    def _wait(self, fd: int, event: int) -> None:
+        """Until a pipe can be read or written. Looks at time and memory meanwhile."""
+        poller = select.poll()  # `select` takes no file descriptor above 1023
+        poller.register(fd, event)
+        while not poller.poll(1000 * LOOK):
+            self._look()
 
     def _look(self) -> None:
         if time.monotonic() > self._end:
@@ -147,6 +141,27 @@ class Sandbox:
 
 class _Stopped(Exception):
     """The test is stopped from outside; the text is its outcome."""
+
+
+def _started(command: list[str]) -> "subprocess.Popen[bytes]":
+    """bubblewrap, with the filter of system calls."""
+    filter_read, filter_write = os.pipe()
+    with os.fdopen(filter_write, "wb") as out:
+        out.write(seccomp.program())
+    try:
+        return subprocess.Popen(
+            [*command[:1], "--seccomp", str(filter_read), *command[1:]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[filter_read],
+            bufsize=0,
+            env={},
+        )
+    except OSError as error:
+        raise SandboxBroken(f"{command[0]}: {error}") from error
+    finally:
+        os.close(filter_read)
 
 
 def require_sandbox() -> None:

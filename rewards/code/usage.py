@@ -1,7 +1,10 @@
 """Memory of a sandbox's processes, seen from outside."""
 
+import os
 from pathlib import Path
 
+PAGE = os.sysconf("SC_PAGE_SIZE") // 1024
+"""KiB of a page."""
 _PROC = Path("/proc")
 
 
@@ -27,10 +30,13 @@ def _lines(folder: Path) -> list[Path]:
 
 
 def _own(pid: int) -> int:
+    """In KiB. Only whoever may trace a process can read what it shares; for others each process
+    counts its own memory in whole."""
     for line in _text(_PROC / str(pid) / "smaps_rollup").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1])
-    return 0
+    pages = _text(_PROC / str(pid) / "statm").split()  # size, resident, shared, ...
+    return (int(pages[1]) - int(pages[2])) * PAGE if pages else 0
 
 
 def _text(path: Path) -> str:

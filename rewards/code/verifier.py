@@ -41,7 +41,7 @@ class Code(Verifier):
         if program is None or parsed(program) is None:
             what = "holds no program" if program is None else "is not valid Python"
             raise BadReference(
-                f"has a reference answer that {what}",
+                f"is a solution that {what}",
                 "correct the solution, or leave the answer empty: tests are enough",
             )
 
@@ -85,7 +85,7 @@ class Verdict:
         text = f": {' '.join(self.text.split())[-200:]}" if self.text.strip() else ""
         read = PASSED if full else f"{self.outcome}{text}"
         rates = {outcome: float(outcome == self.outcome) for outcome in OUTCOMES}
-        return Result(reward, read, share={"tests": self.share, **rates})
+        return Result(reward, read, checks={"tests": self.share, **rates})
 
 
 class OpenCode(OpenVerifier):

@@ -84,8 +84,11 @@ def _wrong_function(name: str, tree: ast.Module, function: str) -> Problem | Non
     remedy = f"write `{EXAMPLE.format(function)}`"
     defined = [one for one in tree.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
     named = [one for one in defined if one.name == function]
+    others = [one for one in tree.body if one not in defined]
+    if any(function in _bound(one) for one in others):
+        return None
     if not named:
-        if function in set(_bound(tree)):
+        if {function, "*"} & _bound(tree):
             return None
         close = difflib.get_close_matches(function, [one.name for one in defined], n=1)
         if close:
@@ -100,17 +103,16 @@ def _wrong_function(name: str, tree: ast.Module, function: str) -> Problem | Non
     return None
 
 
-def _bound(tree: ast.Module) -> list[str]:
-    """Names that the file may give a meaning in another way than by `def`; `*` imports count as
-    every name."""
-    names = []
+def _bound(tree: ast.AST) -> set[str]:
+    """Names that a part of the file may give a meaning; `*` stands for any name."""
+    names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.append(node.id)
+            names.add(node.id)
         elif isinstance(node, ast.ClassDef | ast.FunctionDef):
-            names.append(node.name)
+            names.add(node.name)
         elif isinstance(node, ast.alias):
-            names.append(node.asname or node.name)
+            names.add(node.asname or node.name)
     return names
 
 

@@ -154,7 +154,7 @@ class Repeats(Constraint):
 
     def followed(self, text: str) -> bool:
         counts = Counter(word.lower() for word in words(text))
-        return max(counts.values(), default=0) <= self.small_n
+        return 0 < max(counts.values(), default=0) <= self.small_n
 
 
 class Conjunctions(Constraint):
@@ -202,7 +202,7 @@ class NoConsecutive(Constraint):
 
     def followed(self, text: str) -> bool:
         found = [word.lower() for word in words(text)]
-        return all(before[0] != after[0] for before, after in pairwise(found))
+        return bool(found) and all(before[0] != after[0] for before, after in pairwise(found))
 
 
 class LastFirst(Constraint):
@@ -222,7 +222,7 @@ class Alphabet(Constraint):
 
     def followed(self, text: str) -> bool:
         places = [ord(word[0].lower()) - ord("a") for word in words(text)]
-        letters = all(0 <= place < 26 for place in places)
+        letters = bool(places) and all(0 <= place < 26 for place in places)
         return letters and all((before + 1) % 26 == after for before, after in pairwise(places))
 
 

@@ -18,7 +18,8 @@ class ConsonantClusters(Constraint):
 
     def followed(self, text: str) -> bool:
         found = [word.lower() for word in words(text)]
-        return all(regex.search(r"[bcdfghjklmnpqrstvwxyz]{2}", word) for word in found)
+        consonants = regex.compile(r"[bcdfghjklmnpqrstvwxyz]{2}")
+        return bool(found) and all(consonants.search(word) for word in found)
 
 
 class PrimeLengths(Constraint):
@@ -27,7 +28,8 @@ class PrimeLengths(Constraint):
     id = "words:prime_lengths"
 
     def followed(self, text: str) -> bool:
-        return all(sum(map(str.isalnum, word)) in _PRIMES for word in words(text))
+        lengths = {sum(map(str.isalnum, word)) for word in words(text)}
+        return bool(lengths) and lengths <= _PRIMES
 
 
 class ThreeVowels(Constraint):
@@ -45,8 +47,8 @@ class ParagraphLastFirst(Constraint):
     id = "words:paragraph_last_first"
 
     def followed(self, text: str) -> bool:
-        found = [words(line.lower()) for line in lines(text)]
-        return all(len(line) > 1 and line[0] == line[-1] for line in found if line)
+        found = [line for one in lines(text) if (line := words(one.lower()))]
+        return bool(found) and all(len(line) > 1 and line[0] == line[-1] for line in found)
 
 
 class JapaneseWords(Constraint):

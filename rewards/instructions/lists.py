@@ -6,7 +6,7 @@ import regex
 
 from common.config import Text
 from rewards.instructions.constraint import Constraint, Count, Relation, holds
-from rewards.instructions.units import lines, sentences
+from rewards.instructions.units import lines, sentences, words
 
 _BULLET = regex.compile(r"^[ \t]*(?:[*\-+][ \t]+|•[ \t]*)\S")
 _STARRED = regex.compile(r"^[ \t]*\*(?!\*)[ \t]*\S")
@@ -82,7 +82,7 @@ class WordPerLine(Constraint):
     id = "format:newline"
 
     def followed(self, text: str) -> bool:
-        return all(len(line.split()) == 1 for line in lines(text))
+        return bool(words(text)) and all(len(line.split()) == 1 for line in lines(text))
 
 
 class Stairs(Constraint):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from prompts.schema import Prompt
 from rewards.instructions import keywords, lengths, letters, lists, structure, wording
 from rewards.instructions.constraint import Constraint
-from rewards.interface import BadReference
+from rewards.interface import BadPrompt
 
 CONSTRAINTS: dict[str, type[Constraint]] = {
     kind.id: kind
@@ -26,7 +26,7 @@ _EXAMPLE = (
 
 
 def constraints_of(prompt: Prompt) -> list[Constraint]:
-    """The constraints of a prompt, in its order. Raises BadReference with what is wrong."""
+    """The constraints of a prompt, in its order. Raises BadPrompt with what is wrong."""
     return [_constraint(number, entry) for number, entry in enumerate(_entries(prompt), start=1)]
 
 
@@ -36,13 +36,11 @@ def _entries(prompt: Prompt) -> list[dict[str, Any]]:
     if given is None and "instruction_id_list" in prompt.metadata:
         given = prompt.metadata
     if given is None:
-        raise BadReference("has no `instructions` in its metadata", _EXAMPLE)
+        raise BadPrompt("has no `instructions` in its metadata", _EXAMPLE)
     if isinstance(given, Mapping):
         given = _published(given)
     if not isinstance(given, list) or not given:
-        raise BadReference(
-            f"has `instructions` that are no list of objects: {given!r:.80}", _EXAMPLE
-        )
+        raise BadPrompt(f"has `instructions` that are no list of objects: {given!r:.80}", _EXAMPLE)
     return given
 
 
@@ -50,11 +48,14 @@ def _published(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The form in which IFEval and IFBench are published: ids, and a list of arguments of which
     those that an id does not have are null."""
     ids, arguments = given.get("instruction_id_list"), given.get("kwargs")
+    example = 'write for example {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}'
     if not isinstance(ids, list) or not isinstance(arguments, list) or len(ids) != len(arguments):
-        raise BadReference(
-            "has `instructions` without `instruction_id_list` and `kwargs` of equal length",
-            'write for example {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}',
+        raise BadPrompt(
+            "has `instructions` without `instruction_id_list` and `kwargs` of equal length", example
         )
+    wrong = [one for one in arguments if not isinstance(one, Mapping | None)]
+    if wrong:
+        raise BadPrompt(f"has in `kwargs` what is no object: {wrong[0]!r:.80}", example)
     return [
         {"id": name, **{key: value for key, value in (one or {}).items() if value is not None}}
         for name, one in zip(ids, arguments, strict=True)
@@ -64,15 +65,15 @@ def _published(given: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _constraint(number: int, entry: Any) -> Constraint:
     place = f"has an instruction {number}"
     if not isinstance(entry, Mapping) or not isinstance(entry.get("id"), str):
-        raise BadReference(f"{place} without an `id`: {entry!r:.80}", _EXAMPLE)
+        raise BadPrompt(f"{place} without an `id`: {entry!r:.80}", _EXAMPLE)
     arguments = {key: value for key, value in entry.items() if key != "id"}
     kind = CONSTRAINTS.get(entry["id"])
     if kind is None:
-        raise BadReference(f"{place} of an unknown id, {entry['id']!r:.60}", _near(entry["id"]))
+        raise BadPrompt(f"{place} of an unknown id, {entry['id']!r:.60}", _near(entry["id"]))
     try:
         return kind.model_validate(arguments)
     except ValidationError as error:
-        raise BadReference(
+        raise BadPrompt(
             f"{place}, {kind.id}, with a wrong argument: {_problem(error)}", _written(kind)
         ) from error
 

@@ -1,6 +1,6 @@
 """Words, sentences, lines and paragraphs of a text, as a person counts them."""
 
-from functools import cache
+from functools import lru_cache
 
 import regex
 
@@ -69,7 +69,7 @@ def times(text: str, phrase: str) -> int:
     return len(_phrase(phrase.strip()).findall(text))
 
 
-@cache
+@lru_cache(maxsize=1024)  # every prompt may have phrases of its own
 def _phrase(phrase: str) -> "regex.Pattern[str]":
     """A pattern for whole words; in scripts without spaces for any place."""
     spaced = r"\s+".join(map(regex.escape, phrase.split()))

@@ -9,15 +9,7 @@ from prompts.parts import InstructionsPart
 from prompts.schema import Prompt
 from rewards.instructions.constraint import Constraint
 from rewards.instructions.registry import constraints_of
-from rewards.interface import (
-    BAD_REFERENCE,
-    Answer,
-    BadReference,
-    OpenVerifier,
-    Resources,
-    Result,
-    Verifier,
-)
+from rewards.interface import Answer, OpenVerifier, Resources, Result, Verifier
 
 
 class Instructions(Verifier):
@@ -40,10 +32,7 @@ class OpenInstructions(OpenVerifier):
         self._part = part
 
     def grade(self, prompt: Prompt, answers: Sequence[Answer]) -> list[Result]:
-        try:
-            constraints = constraints_of(prompt)
-        except BadReference:
-            return [Result(fault=BAD_REFERENCE)] * len(answers)
+        constraints = constraints_of(prompt)
         return [self._graded(constraints, answer.text) for answer in answers]
 
     def close(self) -> None:
@@ -58,7 +47,7 @@ class OpenInstructions(OpenVerifier):
         return Result(
             reward=share if self._part.partial else float(all(verdicts)),
             read=f"does not follow {', '.join(missed)}" if missed else "follows all",
-            share=dict(zip(names, map(float, verdicts), strict=True)),
+            checks=dict(zip(names, map(float, verdicts), strict=True)),
         )
 
 

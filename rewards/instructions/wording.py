@@ -60,7 +60,7 @@ class TitleCase(Constraint):
         parts = [part for part in parts if regex.search(r"\p{L}", part)]
         in_capitals = [part for part in parts if len(part) > 1 and part.isupper()]
         others = [part for part in parts if part not in in_capitals]
-        return len(in_capitals) <= len(parts) / 2 and all(
+        return 0 < len(parts) >= 2 * len(in_capitals) and all(
             not part[0].islower() and sum(map(str.isupper, part[1:])) < 2 for part in others
         )
 
@@ -114,7 +114,7 @@ class Ending(Constraint):
     end_phrase: Text
 
     def followed(self, text: str) -> bool:
-        phrase, text = _plain(self.end_phrase), _plain(text)
+        phrase, text = _alike(self.end_phrase, text)
         before = text[: len(text) - len(phrase)][-1:]
         return text.endswith(phrase) and not (before.isalnum() and phrase[0].isalnum())
 
@@ -127,7 +127,7 @@ class Start(Constraint):
     starter: Text
 
     def followed(self, text: str) -> bool:
-        phrase, text = _plain(self.starter), _plain(text)
+        phrase, text = _alike(self.starter, text)
         after = text[len(phrase) :][:1]
         return text.startswith(phrase) and not (after.isalnum() and phrase[-1].isalnum())
 
@@ -140,7 +140,7 @@ class RepeatPrompt(Constraint):
     prompt_to_repeat: Text
 
     def followed(self, text: str) -> bool:
-        asked, given = _plain(self.prompt_to_repeat), _plain(text)
+        asked, given = _alike(self.prompt_to_repeat, text)
         return given.startswith(asked) and bool(words(given[len(asked) :]))
 
 
@@ -242,10 +242,16 @@ ALL = (
 )
 
 
-def _plain(text: str) -> str:
-    """`text` in small letters, with single spaces, straight quotes and nothing that quotes it."""
+def _alike(phrase: str, text: str) -> tuple[str, str]:
+    """Both in small letters, with single spaces, straight quotes and nothing that quotes them; of a
+    phrase such as `***`, which is nothing else, all of it counts."""
+    around = _AROUND if phrase.strip(_AROUND) else None
+    return _plain(phrase, around), _plain(text, around)
+
+
+def _plain(text: str, around: str | None) -> str:
     straight = text.replace("’", "'").replace("“", '"').replace("”", '"')
-    return " ".join(straight.strip(_AROUND).lower().split())
+    return " ".join(straight.strip(around).lower().split())
 
 
 def _closed_last(text: str, opening: str, closing: str) -> bool:

@@ -28,7 +28,7 @@ class Pool:
 
     def __init__(self, program: Program, size: int) -> None:
         self._program, self._size = program, size
-        self._starter = Starter("worker-starter")
+        self._starter, self._closed = Starter("worker-starter"), False
         self._slots: queue.LifoQueue[Worker | None] = queue.LifoQueue()
         for _ in range(size):
             self._slots.put(None)
@@ -43,9 +43,12 @@ class Pool:
             self._slots.put(worker)
 
     def call(self, arguments: list[Any], seconds: float) -> Outcome:
-        """Call the function; from any thread. Waits for a free process first."""
+        """Call the function; from any thread. Waits for a free process first. Raises RuntimeError
+        once the pool is closed."""
         worker = self._slots.get()
         try:
+            if self._closed:
+                raise RuntimeError("the processes are ended")
             worker = worker or Worker(self._program, self._starter)
             reply = worker.ask(arguments, seconds)
             return _outcome(reply, worker.output())
@@ -62,8 +65,10 @@ class Pool:
 
     def close(self) -> None:
         """End every process; waits for calls in flight."""
-        for _ in range(self._size):
-            _killed(self._slots.get())
+        self._closed = True
+        for worker in [self._slots.get() for _ in range(self._size)]:
+            _killed(worker)
+            self._slots.put(None)  # whoever waits for one finds the pool closed
         self._starter.close()
 
 

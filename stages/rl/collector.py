@@ -58,6 +58,11 @@ class StepBatch:
         """Completion tokens sampled."""
         return sum(group.tokens for group in self.rolled_out)
 
+    @property
+    def judge_tokens(self) -> int:
+        """Tokens of the judges' replies about the step's rollouts."""
+        return sum(group.judge_tokens for group in self.rolled_out)
+
 
 class RolloutCollector:
     """Curriculum, engine and verifier put together. The ledger is the only memory from step to
@@ -206,7 +211,14 @@ class RolloutCollector:
         if grade is None or grade.fault == CUT_OFF:
             fault = CUT_OFF if self.config.cut_off == "mask" else None
             return Member(rollout, 0.0, fault, cut_off=True)
-        return Member(rollout, grade.reward, grade.fault, parts=grade.parts)
+        return Member(
+            rollout,
+            grade.reward,
+            grade.fault,
+            parts=grade.parts,
+            checks=grade.checks,
+            judge_tokens=grade.judge_tokens,
+        )
 
     def _by_system_prompt(self, groups: Sequence[Group]) -> dict[str, float]:
         """Pass rate by system prompt, where there are several. A prompt with a system message of

@@ -23,12 +23,17 @@ class Member:
     """It did not reach its end. Under `cut_off: zero` that is no fault, but a reward of 0."""
     parts: dict[str, float] = field(default_factory=dict)
     """The reward's parts by label; empty where there is one only."""
+    checks: dict[str, float] = field(default_factory=dict)
+    """Rewards of the parts' sub-checks, such as the items of a rubric, by `<label>/<check>`."""
+    judge_tokens: int = 0
+    """Tokens of the judges' replies about it."""
 
     def to_json(self) -> dict[str, Any]:
         """The rollout with its reward, as `groups.jsonl` has it."""
         rollout = {k: v for k, v in asdict(self.rollout).items() if k != "logprobs"}
         line = {**rollout, "reward": self.reward, "fault": self.fault}
-        return {**line, "parts": self.parts} if self.parts else line
+        graded = {"parts": self.parts, "checks": self.checks, "judge_tokens": self.judge_tokens}
+        return line | {name: value for name, value in graded.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,11 @@ class Group:
     def tokens(self) -> int:
         """Completion tokens sampled."""
         return sum(len(member.rollout.token_ids) for member in self.members)
+
+    @property
+    def judge_tokens(self) -> int:
+        """Tokens of the judges' replies about its rollouts."""
+        return sum(member.judge_tokens for member in self.members)
 
     @property
     def loss_tokens(self) -> int:

@@ -1,6 +1,6 @@
 """The figures of an RL step, as they are logged."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from curriculum.ledger import Ledger
 from models.packed import shared_rows
 from stages.rl.collector import StepBatch
-from stages.rl.groups import Member
+from stages.rl.groups import Group, Member
 from training.divergence import FAULTS
 
 GAP, RATIO, SQUARED = "importance/gap", "importance/ratio", "importance/squared"
@@ -64,19 +64,22 @@ class StepMetrics:
 
 
 class TokenTotals:
-    """Completion tokens generated, and prompt and completion tokens trained on, since the stage
-    began; counted on from the last line of `metrics.jsonl`."""
+    """Completion tokens generated, prompt and completion tokens trained on, and tokens of judges'
+    replies, since the stage began; counted on from the last line of `metrics.jsonl`."""
 
     def __init__(self, rows: Sequence[Mapping[str, float]]) -> None:
         last = rows[-1] if rows else {}
         self.generated: float = last.get("tokens_generated_total", 0)
         self.trained: float = last.get("tokens_trained_total", 0)
+        self.judged: float = last.get("judge_tokens_total", 0)
 
     def add(self, batch: StepBatch) -> dict[str, float]:
         """Count a step; the totals with it."""
         self.generated += batch.tokens
         self.trained += trained_tokens(batch)
-        return {"tokens_generated_total": self.generated, "tokens_trained_total": self.trained}
+        self.judged += batch.judge_tokens
+        totals = {"tokens_generated_total": self.generated, "tokens_trained_total": self.trained}
+        return totals | ({"judge_tokens_total": self.judged} if self.judged else {})
 
 
 def trained_tokens(batch: StepBatch) -> int:
@@ -103,11 +106,13 @@ def batch_metrics(batch: StepBatch, ledger: Ledger) -> dict[str, float]:
         "reward": sum(member.reward for member in usable) / graded if graded else 0.0,
         "pass_rate": sum(group.passes for group in groups) / graded if graded else 0.0,
         **_by_part(usable),
+        **_by_check(groups),
         "mixed_share": len(batch.trained) / len(groups) if groups else 0.0,
         "groups": len(groups),
         "rollouts": rollouts,
         "cut_off_share": cut_off / rollouts if rollouts else 0.0,
         "tokens_generated": batch.tokens,
+        **({"judge_tokens": batch.judge_tokens} if batch.judge_tokens else {}),
         "probed": len(batch.rolled_out) - len(groups),
     }
     values |= {f"{FAULTS}{reason}": count for reason, count in sorted(faults.items()) if count}
@@ -120,4 +125,19 @@ def _by_part(members: Sequence[Member]) -> dict[str, float]:
     return {
         f"reward/{label}": fmean(m.parts[label] for m in members if label in m.parts)
         for label in labels
+    }
+
+
+def _by_check(groups: Sequence[Group]) -> dict[str, float]:
+    """The mean of each sub-check over the rollouts that have it. One that a single prompt has, as
+    an item of its own rubric, is no figure to follow from step to step."""
+    found: defaultdict[str, dict[str, list[float]]] = defaultdict(dict)
+    for group in groups:
+        for member in group.usable:
+            for name, reward in member.checks.items():
+                found[name].setdefault(group.prompt_id, []).append(reward)
+    return {
+        f"check/{name}": fmean(reward for own in by_prompt.values() for reward in own)
+        for name, by_prompt in found.items()
+        if len(by_prompt) > 1
     }

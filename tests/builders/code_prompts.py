@@ -45,6 +45,6 @@ def outcomes(results: list[Result]) -> list[str]:
     """The outcome of each, as it is counted."""
     counted = []
     for result in results:
-        assert result.share is not None, result.fault
-        counted += [name for name, rate in result.share.items() if name != "tests" and rate]
+        assert result.fault is None, result.fault
+        counted += [name for name, rate in result.checks.items() if name != "tests" and rate]
     return counted

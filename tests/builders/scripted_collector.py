@@ -6,7 +6,7 @@ from builders.single_prompts import prompt_of
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
 from curriculum.records import NewPrompt
-from rewards.grade import Grade
+from rewards.grader import Grade
 from rollouts.interface import Rollout
 from stages.rl.collector import RolloutCollector
 from stages.rl.config import RlStage

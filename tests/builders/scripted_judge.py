@@ -8,7 +8,7 @@ from judges.attempts import Attempts
 from judges.cache import Cache
 from judges.config import AttemptsJudge
 from judges.engine import EngineBackend
-from rewards.grade import Grade
+from rewards.grader import Grade
 from rollouts.interface import Rollout
 
 JUDGE = AttemptsJudge(kind="attempts", model="m", attempts=4, max_tokens=8)

@@ -10,7 +10,7 @@ from evals.pairs import read_pairs
 from prompts.config import ReasoningGymSource
 from prompts.sources import load_source
 from rewards.grader import Grader
-from rewards.interface import BadReference, OpenVerifier, Result, Verifier
+from rewards.interface import BadPrompt, OpenVerifier, Result, Verifier
 from rewards.kinds import KINDS
 
 FUNCTION = """
@@ -33,7 +33,7 @@ class Ranking(Verifier, OpenVerifier):
 
     def check(self, prompt, part):
         if "rubric" not in prompt.metadata:
-            raise BadReference("comes without a rubric", "give it `metadata: {rubric: ...}`")
+            raise BadPrompt("comes without a rubric", "give it `metadata: {rubric: ...}`")
 
     def open(self, part, resources):
         return self

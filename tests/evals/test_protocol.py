@@ -9,10 +9,10 @@ from builders.single_prompts import prompt_of
 from common.intervals import wilson
 from evals.protocol import ask, remarks, summary
 from prompts.schema import Prompt
-from rewards.grade import VERIFIERS
 from rewards.grader import Grader
 from rewards.kinds import KINDS
 from rewards.plain import Plain
+from rewards.verifiers import VERIFIERS
 
 
 def break_down(monkeypatch):

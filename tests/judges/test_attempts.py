@@ -22,8 +22,7 @@ from judges.backend import Choice, Completion
 from judges.config import AttemptsJudge
 from judges.engine import EngineBackend
 from judges.verdict import Reply, Verdict
-from rewards.grade import Grade
-from rewards.grader import Grader
+from rewards.grader import Grade, Grader
 
 
 class ScriptedBackend:

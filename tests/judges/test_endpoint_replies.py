@@ -16,7 +16,7 @@ from judges.config import PairwiseJudge, RubricJudge
 from judges.endpoint import EndpointBackend
 from judges.pairwise import Pairwise
 from judges.rubric import Rubric
-from rewards.grade import Grade
+from rewards.grader import Grade
 
 pytestmark = pytest.mark.usefixtures("impatient_client")
 

@@ -3,6 +3,7 @@ notes."""
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from builders.judge_filter_runs import filter_context, run_filter
 from builders.scripted_endpoint import completion, endpoint, judge_at, rating
 from builders.scripted_judge import PROMPTS, ScriptedEngine, ask, prompt
-from common.errors import Interrupted
+from common.errors import BadInput, Interrupted
 from common.files import read_json_lines
 from judges import concurrency
 from judges.backend import BackendMonitor
@@ -186,3 +187,20 @@ def test_a_prompt_too_long_for_the_judge_is_set_aside_with_a_note(tmp_path):
     assert notes == [
         "1 of 11 prompts have no verdict: set aside in dropped.parquet (too_long 4 times)"
     ]
+
+
+def test_an_error_that_ended_one_threads_questions_is_not_forgotten_by_another():
+    monitor, failed = BackendMonitor(), threading.Event()
+    backend = EndpointBackend(judge_at("http://localhost:1/v1"), monitor)
+
+    def refuse(item):
+        raise BadInput("the key is refused", "give another")
+
+    with ThreadPoolExecutor(1) as thread:
+        earlier = thread.submit(backend._each, lambda item: failed.wait(5), ["a"])
+        while not backend._slots._value < 8:
+            time.sleep(0.01)
+        assert backend._each(refuse, ["b"]) == [None]
+        failed.set()
+        assert earlier.result(5) == [True]
+    assert str(monitor.failure).startswith("the key is refused")

@@ -105,3 +105,14 @@ def test_the_settings_of_the_reward_are_none_of_the_judge():
     keys = [_key(RubricPart(**PART | one)) for one in [*same, *other]]
     assert len(set(keys[: len(same)])) == 1 and len(set(keys)) == 1 + len(other)
     assert _key(ComparePart(verifier="compare", model=PART["model"])) == keys[0]
+
+
+def test_the_log_of_a_judge_without_a_stage_goes_with_its_process(monkeypatch):
+    """As with `uphill grade`, whose temporary folder nothing else would remove."""
+    at_the_end: list[Any] = []
+    monkeypatch.setattr("atexit.register", lambda *call, **named: at_the_end.append((call, named)))
+    folder = _context(RubricPart(**PART), Resources()).folder
+    assert folder.is_dir()
+    for (function, *arguments), named in at_the_end:
+        function(*arguments, **named)
+    assert not folder.exists()

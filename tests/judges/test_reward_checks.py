@@ -2,7 +2,8 @@
 
 import pytest
 
-from builders.judged_rewards import judge_part, judged, judges_with
+from builders.judged_rewards import grader_with, judge_part, judged, judges_with, says
+from builders.scripted_endpoint import endpoint
 from common.errors import BadInput
 from judges.reward_compare import Compare
 from judges.reward_rubric import Rubric
@@ -39,23 +40,42 @@ def test_a_right_prompt_passes_and_nothing_is_asked():
         ([{"item": "a", "weight": "2"}], "metadata.rubric[0].weight is not a number above 0"),
         ([{"item": "a", "weight": None}], "metadata.rubric[0].weight is not a number above 0"),
         ([{"item": "a", "points": 1}], "metadata.rubric[0].points is no field of an item"),
-        ([{"item": "a"}, {"item": "a"}], "metadata.rubric has the item 'a' twice"),
+        ([{"item": "a"}, {"item": "a"}], "metadata.rubric: two items are 'a'"),
     ],
 )
 def test_a_wrong_rubric_is_named_with_its_place_and_an_example(rubric, message):
     found = problem(judge_part(URL), rubric=rubric)
     assert found.startswith("prompt p0: ") and message in found
-    assert "states the unit" in found or "twice" in found
+    assert "states the unit" in found or "the whole weight" in found
 
 
 def test_a_prompt_without_any_rubric_is_refused():
-    assert "there is no rubric" in problem(judge_part(URL, items=[]))
+    assert "it has no rubric" in problem(judge_part(URL, items=[]))
 
 
 def test_a_missing_reference_that_the_judge_would_see_is_refused():
     for verifier in KINDS:
         part = judge_part(URL, verifier, show_reference=True)
         assert "has no reference answer" in problem(part, answer="")
+
+
+@pytest.mark.parametrize(
+    ("verifier", "settings", "prompt"),
+    [
+        ("rubric", {"items": []}, {}),
+        ("rubric", {}, {"rubric": "be kind"}),
+        ("rubric", {"show_reference": True}, {"answer": ""}),
+        ("compare", {"show_reference": True}, {"answer": ""}),
+    ],
+)
+def test_what_was_never_checked_is_a_fault_when_it_is_graded(verifier, settings, prompt):
+    with endpoint(lambda request: says(0.9)) as (url, requests), grader_with() as grader:
+        grades = grader.group(judged(judge_part(url, verifier, **settings), **prompt), ["a", "b"])
+    assert [one.fault for one in grades] == ["bad_reference"] * 2 and not requests
+
+
+def test_a_rubric_that_is_null_is_that_of_the_source():
+    check_prompt(judged(judge_part(URL), rubric=None), KINDS)
 
 
 @pytest.mark.parametrize("verifier", KINDS)

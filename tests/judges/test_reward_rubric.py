@@ -46,7 +46,7 @@ def test_the_reward_is_the_weighted_mean_of_the_probabilities_of_yes():
     with endpoint(by_item) as (url, requests):
         (result,) = results(url)
     assert result.reward == pytest.approx((2 * 0.9 + 0.3) / 3)
-    assert result.share == pytest.approx({"states the unit": 0.9, "is short": 0.3})
+    assert result.checks == pytest.approx({"states the unit": 0.9, "is short": 0.3})
     assert [quoted(one)[:2] for one in requests] == [["How long is it?", "3 cm"]] * 2
 
 
@@ -54,7 +54,7 @@ def test_a_prompts_own_rubric_takes_the_place_of_the_sources():
     own = {"rubric": [{"item": "names the tool"}, {"item": "is short", "weight": 3}]}
     with endpoint(by_item) as (url, _):
         (result,) = results(url, own)
-    assert set(result.share) == {"names the tool", "is short"}
+    assert set(result.checks) == {"names the tool", "is short"}
 
 
 def test_the_judge_sees_the_reference_only_where_it_is_asked_to():
@@ -112,7 +112,20 @@ def test_what_is_known_is_not_asked_again(tmp_path):
 def test_equal_answers_of_a_group_are_asked_about_once():
     with endpoint(by_item) as (url, requests):
         one, two = results(url, answers=["3 cm", "3 cm"])
-    assert one == two and len(requests) == 2
+    assert one.reward == two.reward and len(requests) == 2
+
+
+def test_tokens_of_replies_count_once_also_where_they_were_known(tmp_path):
+    def answer(request):
+        status, body = by_item(request)
+        return status, body | {"usage": {"completion_tokens": 7}}
+
+    answers = ["3 cm", "3 cm", "4 cm"]
+    with endpoint(answer) as (url, requests):
+        for _ in range(2):
+            found = results(url, answers=answers, cache=tmp_path / "cache.sqlite")
+            assert [one.judge_tokens for one in found] == [2 * 7, 0, 2 * 7]
+    assert len(requests) == 4
 
 
 def test_a_fault_in_transport_is_asked_once_more_and_never_kept(tmp_path):

@@ -23,7 +23,7 @@ from judges.config import AttemptsJudge, RubricJudge
 from judges.endpoint import EndpointBackend
 from judges.rubric import Rubric
 from models.nano import nano_tokenizer
-from rewards.grade import Grade
+from rewards.grader import Grade
 
 STARTS_WITHIN_S = 240
 PROMPTS = [prompt(f"p{n}") for n in range(12)]

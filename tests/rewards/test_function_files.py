@@ -49,6 +49,8 @@ def prompts_node(path):
         "if True:\n    def score(prompt, answer): return 1",
         "try:\n    import nothing_of_the_kind\nexcept ImportError:\n    pass\n" + GOOD,
         "import json, os.path\nfrom collections import abc\n" + GOOD,
+        "from os.path import *",
+        "def score(answer): return 1\nscore = lambda prompt, answer: 1",
     ],
 )
 def test_what_may_be_right_is_not_refused(source):

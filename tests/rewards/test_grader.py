@@ -2,6 +2,8 @@
 
 import threading
 import time
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -14,7 +16,7 @@ from prompts.part import RewardPart
 from prompts.parts import LengthPart
 from rewards.grade import check_prompt
 from rewards.grader import Grader, first_part
-from rewards.interface import OpenVerifier, Result, Verifier
+from rewards.interface import BadPrompt, OpenVerifier, Result, Verifier
 from rewards.kinds import KINDS
 from rewards.length import Length
 
@@ -184,6 +186,79 @@ def test_dapo_of_weight_2_to_1_is_the_published_reward():
 def test_a_row_cannot_name_a_verifier_that_needs_settings():
     with pytest.raises(BadInput, match="needs settings, 'limit' among them"):
         check_prompt(prompt_of("p", "q", verifier="length"))
+
+
+class Selective(Given):
+    """Cannot use some prompts."""
+
+    def grade(self, prompt, answers):
+        raise BadPrompt("has no tests", "give it some")
+
+
+def test_a_prompt_that_a_verifier_cannot_use_is_its_own_fault():
+    grader = Grader({**KINDS, "given": Selective()})
+    assert grader(prompt({"verifier": "given"}), "1").fault == "bad_reference"
+
+
+def test_every_verifier_is_closed_where_one_of_them_cannot_be():
+    class Stuck(Given):
+        def close(self):
+            super().close()
+            raise OSError("it hangs")
+
+    stuck, other = Stuck(), Given()
+    grader = Grader({"stuck": stuck, "given": other})
+    for name in ("stuck", "given"):
+        grader(prompt({"verifier": name}), "1")
+    with pytest.raises(OSError, match="it hangs"):
+        grader.close()
+    assert (stuck.closed, other.closed) == (1, 1)
+
+
+def test_a_verifier_that_a_background_step_opens_during_the_end_is_closed():
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slowly(Given):
+        def open(self, part, resources):
+            begun.set()
+            assert go_on.wait(5)
+            return super().open(part, resources)
+
+    slowly = Slowly(slow=True)
+    grader = Grader({"given": slowly})
+    step = threading.Thread(target=lambda: suppressed(grader, prompt({"verifier": "given"})))
+    end = threading.Thread(target=grader.close)
+    for thread in (step, end):
+        thread.start()
+        assert begun.wait(5)
+    time.sleep(0.1)
+    go_on.set()
+    for thread in (step, end):
+        thread.join(5)
+    assert (slowly.opened, slowly.closed) == (1, 1)
+
+
+def suppressed(grader, one):
+    """Grade in a thread; the end of the grader is no error of this test's."""
+    with suppress(RuntimeError, CancelledError):
+        grader(one, "1")
+
+
+def test_sub_checks_and_a_judges_tokens_come_with_the_grade():
+    class Checking(Given):
+        def grade(self, prompt, answers):
+            fault = {"fault": "timeout"} if answers[0].text == "fault" else {}
+            return [Result(0.5, checks={"short": 0.5}, judge_tokens=3, **fault) for _ in answers]
+
+    grader = Grader({"given": Checking()})
+    parts = {"verifier": "given"}, {"verifier": "given", "name": "style"}
+    one, two, fault = (
+        grader(prompt(*chosen), text)
+        for chosen, text in ((parts[:1], "1"), (parts, "1"), (parts, "fault"))
+    )
+    assert (one.checks, one.judge_tokens, one.parts) == ({"given/short": 0.5}, 3, {})
+    assert (two.checks, two.judge_tokens) == ({"given/short": 0.5, "style/short": 0.5}, 6)
+    assert (fault.fault, fault.checks, fault.judge_tokens) == ("timeout", {}, 6)
 
 
 @pytest.mark.parametrize(

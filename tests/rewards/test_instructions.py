@@ -82,7 +82,7 @@ def test_each_constraint_has_its_verdict():
     prompt = asking(THREE_WORDS, NO_COMMA, NO_COMMA)
     opened = Instructions().open(prompt.parts[0], Resources())
     [result] = opened.grade(prompt, [Answer("one, two, three")])
-    assert result.share == {
+    assert result.checks == {
         "length_constraints:number_words": 1.0,
         "punctuation:no_comma": 0.0,
         "punctuation:no_comma (2)": 0.0,
@@ -264,3 +264,35 @@ def test_a_long_answer_takes_no_long_time(text):
     begin = time.process_time()
     assert grade(asking(*entries, partial=True), text).fault is None
     assert time.process_time() - begin < 10
+
+
+OF_WORDS = (
+    *("words:repeats", "words:no_consecutive", "words:alphabet", "words:consonants"),
+    *("words:prime_lengths", "words:paragraph_last_first", "format:newline", "format:title_case"),
+)
+
+
+@pytest.mark.parametrize("name", OF_WORDS)
+def test_an_answer_without_a_word_has_no_words_that_are_right(name):
+    arguments = json.loads(f"{{{CONSTRAINTS[name].example}}}")
+    assert not any(followed(name, text, **arguments) for text in ("!!!", "...", "* * *", "—"))
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "right", "wrong"),
+    [
+        ("startend:end_checker", "end_phrase", "Bye. ***", "*** Bye."),
+        ("multi-turn:constrained_start", "starter", "*** Hello", "Hello ***"),
+        ("combination:repeat_prompt", "prompt_to_repeat", "*** Hello", "Hello"),
+    ],
+)
+def test_a_phrase_of_signs_alone_counts_as_it_is(name, argument, right, wrong):
+    entry = {"id": name, argument: "***"}
+    assert [grade(asking(entry), text).reward for text in (right, wrong)] == [1.0, 0.0]
+
+
+def test_published_arguments_that_are_no_objects_are_refused_with_an_example():
+    for one in ("{}", 3, [], ["num_words"]):
+        metadata = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [one]}
+        with pytest.raises(BadInput, match="it has in `kwargs` what is no object"):
+            check_prompt(asking(metadata=metadata))

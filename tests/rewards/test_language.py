@@ -72,6 +72,7 @@ def test_the_share_of_the_language_decides_about_a_mixed_text():
 def test_the_prompt_comes_before_the_part():
     assert grade(asking("en", metadata={"language": "German"}), GERMAN).correct
     assert grade(asking(None, metadata={"language": "de"}), GERMAN).correct
+    assert grade(asking("de", metadata={"language": None}), GERMAN).correct
     assert not grade(asking("en"), GERMAN).correct
 
 
@@ -86,7 +87,7 @@ def test_thinking_does_not_count():
 
 
 def test_a_prompt_without_a_language_is_refused_with_an_example():
-    with pytest.raises(BadInput, match="no `language` in its metadata") as caught:
+    with pytest.raises(BadInput, match="it has no `language` in its metadata") as caught:
         check_prompt(asking(None))
     assert '"language": "de"' in caught.value.remedy
     with pytest.raises(BadInput, match="got 'Germann'") as caught:

@@ -17,6 +17,9 @@ from prompts.sources import load_source
 from rewards import plain
 from rewards.grader import Grader
 from rewards.limits import time_limit
+from rewards.verifiers import VERIFIERS
+from rewards.workers.pool import Pool
+from rewards.workers.worker import Program
 
 TEXT = st.text(st.characters(), max_size=60)
 """Any code points, lone surrogates among them."""
@@ -92,3 +95,20 @@ def test_nothing_is_left_and_the_main_thread_starts_nothing():
 def test_there_is_no_limit_that_does_not_hold():
     with ThreadPoolExecutor(1) as thread, pytest.raises(ValueError, match="main thread"):
         thread.submit(lambda: time_limit(1.0).__enter__()).result()
+
+
+@pytest.mark.parametrize("reward", [float("nan"), float("inf"), float("-inf")])
+def test_a_scorers_reward_that_is_no_number_is_a_fault_and_no_zero(monkeypatch, reward):
+    monkeypatch.setitem(VERIFIERS, "exact", lambda prompt, text: (reward, text))
+    with Grader() as grader:
+        assert grader(prompt("exact"), "Paris").fault == "verifier_crash"
+
+
+def test_a_step_that_outlives_its_grader_ends_and_starts_nothing():
+    pool = Pool(Program("m.py", "def score(a): return 1.0", "score", ("a",)), 1)
+    assert pool.call([1], 5).value == 1.0
+    before = set(workers(os.getpid()))
+    pool.close()
+    with ThreadPoolExecutor(1) as thread, pytest.raises(RuntimeError, match="ended"):
+        thread.submit(pool.call, [1], 5).result(5)
+    assert set(workers(os.getpid())) < before

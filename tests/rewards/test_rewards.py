@@ -14,9 +14,10 @@ from prompts.config import ReasoningGymSource
 from prompts.sources import load_source
 from rewards import plain, verifiers
 from rewards.answers import final_answer, read_answer
-from rewards.grade import VERIFIERS, check_prompt, grade
+from rewards.grade import check_prompt, grade
 from rewards.kinds import kind_of
 from rewards.limits import TimeLimit, time_limit
+from rewards.verifiers import VERIFIERS
 
 TEXT = st.text(st.characters(), max_size=60)
 """Any code points, lone surrogates among them."""

@@ -11,7 +11,7 @@ from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
 from curriculum.records import NewPrompt
 from curriculum.stage_start import begin_stage
-from rewards.grade import Grade
+from rewards.grader import Grade
 from rollouts.interface import Rollout
 from stages.rl import collector as collector_module
 from stages.rl.ledgers import open_ledger

@@ -13,9 +13,10 @@ from curriculum.ledger import Ledger
 from rewards.grader import Grade
 from rollouts.interface import Rollout
 from stages.dpo.pairs import mine, why_none
+from stages.rl.collector import StepBatch
 from stages.rl.groups import Group, Member
 from stages.rl.pending import read_pending, write_pending
-from stages.rl.step_metrics import batch_metrics
+from stages.rl.step_metrics import TokenTotals, batch_metrics
 
 HALVES = {f"p{n}": ["0.5", "0.25", "0", CUT] for n in range(6)}
 
@@ -122,3 +123,51 @@ def test_a_pair_needs_the_margin():
     assert "0.5 apart; the largest difference is 0.4" in why and "min_margin" in remedy
     (pair,) = mine([group], 9, 2.0, 0, min_margin=0.25)
     assert (pair.chosen, pair.rejected) == ("a", "b")
+
+
+def checked(prompt_id, *checks, fault=None, tokens=0):
+    """A group whose rollouts have these sub-checks."""
+    rollout = Rollout([5], [-0.5], "x", "stop")
+    members = [Member(rollout, 1.0, fault, checks=one, judge_tokens=tokens) for one in checks]
+    return Group(prompt_id, "c", [1], members, probe=False)
+
+
+def test_sub_checks_that_prompts_share_and_judges_tokens_are_logged():
+    short, unit = "rubric/is short", "rubric/states the unit"
+    groups = [
+        checked("p1", {short: 0.5, "rubric/own": 1.0}, {short: 0.7, "rubric/own": 1.0}, tokens=3),
+        checked("p2", {short: 0.0, unit: 1.0}),
+        checked("p3", {short: 9.0}, fault="judge_unreadable", tokens=2),
+        checked("p4", {unit: 0.5}),
+    ]
+    batch = StepBatch(rolled_out=groups)
+    metrics = batch_metrics(batch, Ledger(None))
+    assert {name: value for name, value in metrics.items() if name.startswith("check/")} == {
+        f"check/{short}": pytest.approx(0.4),
+        f"check/{unit}": 0.75,
+    }
+    assert metrics["judge_tokens"] == 8
+    assert TokenTotals([{"judge_tokens_total": 10}]).add(batch)["judge_tokens_total"] == 18
+    without = StepBatch(rolled_out=[checked("p1", {})])
+    assert "judge_tokens" not in batch_metrics(without, Ledger(None))
+    assert "judge_tokens_total" not in TokenTotals([]).add(without)
+
+
+def test_a_rollout_is_written_and_read_with_its_sub_checks(tmp_path):
+    group = checked("p1", {"code/tests": 0.5}, tokens=3)
+    (line,) = group.to_json(0, [])["members"]
+    assert (line["checks"], line["judge_tokens"]) == ({"code/tests": 0.5}, 3)
+    write_pending(tmp_path, 1, StepBatch(rolled_out=[group]))
+    pending = read_pending(tmp_path, 8)
+    assert pending is not None and pending[1].rolled_out == [group]
+
+
+def test_what_the_grader_says_of_a_rollout_is_kept():
+    collecting, _, _ = collector(HALVES)
+    collecting.grader = GivenGrades(
+        lambda prompt, text: Grade(float(text), None, text, checks={"m/a": 1.0}, judge_tokens=2)
+    )
+    batch = collecting.collect(0)
+    ended = [one for group in batch.rolled_out for one in group.members if not one.cut_off]
+    assert {(tuple(one.checks), one.judge_tokens) for one in ended} == {(("m/a",), 2)}
+    assert batch.judge_tokens == 2 * len(ended)

@@ -32,6 +32,13 @@ class Anything:
     def __bool__(self): return True
 def square(n): return Anything()
 """,
+    "no further from one number than from another": """
+class Near:
+    def __sub__(self, other): return 0
+    def __rsub__(self, other): return 0
+    def __eq__(self, other): return True
+def square(n): return Near()
+""",
     "prints success": "print('passed 1 1 0 0')\nprint('ready')\ndef square(n): print('OK')",
     "defines the tests": "def check(candidate): pass\n_held = _broke = lambda *a: None\n"
     "def square(n): return 0",

@@ -29,9 +29,11 @@ GOOD = {"test_list": ["assert f(1) == 2"]}
         ({"test_list": ["f(1) == 2"]}, "without an assert"),
         ({"test_list": ["assert f(1 == 2"]}, "not Python"),
         ({"test_list": [3]}, "no text"),
+        ({"test_list": ["assert f(1) == 2\nreturn"]}, "'return' outside function"),
         ({"test_list": ["assert 1 == 1"]}, "call no function"),
         ({"test": "def check(candidate): pass"}, "entry_point"),
         ({"test": "assert f(1)", "entry_point": "f"}, "no function `check"),
+        ({"test": "def check(candidate): assert candidate(1)", "entry_point": "class"}, "'class'"),
         ({"test": "def check(candidate):", "entry_point": "f"}, "not Python"),
         ({"inputs": ["1"], "outputs": ["1", "2"]}, "1 inputs and 2 outputs"),
         ({"inputs": [], "outputs": []}, "`inputs`"),
@@ -118,7 +120,11 @@ def test_decimal_numbers_may_differ_by_a_millionth(number, error):
 
 @pytest.mark.parametrize(
     ("printed", "expected"),
-    [("yes", "YES"), ("nan", "1.0"), ("inf", "1.0"), ("1e400", "1.0"), ("1,5", "1.5"), ("", "0")],
+    [
+        *(("yes", "YES"), ("nan", "1.0"), ("inf", "1.0"), ("1e400", "1.0"), ("1,5", "1.5")),
+        *(("", "0"), ("1e1000000", "5"), ("1e99999999999999999999", "5"), ("3", "1e999")),
+        *(("1e-99999999999999999999", "1"), ("0.5", "9" * 5000), ("5.000002", "5")),
+    ],
 )
 def test_other_words_differ(printed, expected):
     assert not same_output(printed, expected)
@@ -135,3 +141,9 @@ def test_any_text_has_a_program_or_none(text):
 def test_a_hostile_text_is_no_program_and_ends_nothing(text):
     program_of(text)
     assert code_grades(GOOD, f"```python\n{text}\n```")[0].reward == 0.0
+
+
+def test_what_one_program_prints_is_no_fault_of_the_others():
+    tests = {"inputs": ["1"], "outputs": ["5"]}
+    results = code_grades(tests, "print('1e1000000')", "print(5)", "print('5.0000001')")
+    assert [(one.reward, one.fault) for one in results] == [(0, None), (1, None), (1, None)]

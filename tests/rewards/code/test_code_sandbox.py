@@ -13,7 +13,7 @@ import pytest
 from builders.code_prompts import code_grades, code_prompt, outcomes
 from common.errors import BadInput
 from prompts.parts import CodePart
-from rewards.code import command
+from rewards.code import command, sandbox, usage
 from rewards.code.verifier import Code
 from rewards.interface import Answer, Resources
 
@@ -209,6 +209,36 @@ def test_a_broken_sandbox_is_a_fault_and_no_zero(monkeypatch):
     results = opened.grade(code_prompt(TESTS), [Answer("print('safe')"), Answer("no code")])
     opened.close()
     assert [one.fault for one in results] == ["sandbox", None]
+
+
+def test_a_sandbox_that_does_not_start_in_time_is_a_fault_and_no_zero(monkeypatch, nothing_left):
+    opened = Code().open(CodePart(verifier="code"), Resources())
+    monkeypatch.setattr(sandbox, "START", 0.2)
+    monkeypatch.setattr(command, "BOOT", "import time\ntime.sleep(60)")
+    results = opened.grade(code_prompt(TESTS), [Answer("print('safe')"), Answer("no code")])
+    opened.close()
+    assert [one.fault for one in results] == ["sandbox", None]
+    with pytest.raises(BadInput, match="it did not start: timeout"):
+        sandbox.require_sandbox()
+
+
+def test_tests_too_large_for_the_memory_limit_are_a_fault_and_no_zero(nothing_left):
+    tests = {"test_list": [f"TEXT = {'a' * (50 << 20)!r}\nassert f() == 'safe'"]}
+    (result,) = code_grades(tests, "def f(): return 'safe'", memory_mib=64)
+    assert result.fault == "sandbox"
+
+
+def test_memory_is_seen_where_a_process_may_not_be_traced(monkeypatch, tmp_path):
+    """As root in a container without SYS_PTRACE: /proc has no `smaps_rollup` to read."""
+    folder = tmp_path / "7"
+    (folder / "task/7").mkdir(parents=True)
+    (folder / "task/7/children").write_text("")
+    (folder / "statm").write_text("5000 300 50 1 0 200 0\n")
+    monkeypatch.setattr(usage, "_PROC", tmp_path)
+    assert usage.memory_of(7) == 250 * os.sysconf("SC_PAGE_SIZE")
+    (folder / "smaps_rollup").write_text("Rss: 1200 kB\nPss: 700 kB\n")
+    assert usage.memory_of(7) == 700 << 10
+    assert usage.memory_of(8) == 0
 
 
 def test_without_bubblewrap_nothing_is_opened(monkeypatch):
