@@ -41,7 +41,8 @@ class NumberOfSentences(Constraint):
 
 
 class NumberOfParagraphs(Constraint):
-    """Paragraphs are separated by `***`, as IFEval asks for, or by blank lines."""
+    """Paragraphs are separated by `***`, as IFEval asks for; with `"separator": "blank line"`, by
+    blank lines."""
 
     id = "length_constraints:number_paragraphs"
     example = '"num_paragraphs": 3'

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from common.config import Text
 from rewards.instructions.constraint import Constraint, Count
-from rewards.instructions.units import lines, words
+from rewards.instructions.units import paragraphs, words
 
 _HIGHLIGHT = regex.compile(
     r"(?<![\w*\\])(\*{1,3})(?![\s*])((?:(?!\*)[^\n])*[^\s*\\])\1(?![\w*])", regex.V1
@@ -121,9 +121,8 @@ class TwoResponses(Constraint):
 def _options(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    separators = ("/", ",", " or ")
-    separator = next((one for one in separators if one in value), "/")
-    return [part.strip() for part in value.split(separator) if part.strip()]
+    separator = "/" if "/" in value else r",\s*(?:or\b)?|\bor\b"
+    return [part.strip() for part in regex.split(separator, value) if part.strip()]
 
 
 class Options(Constraint):
@@ -180,15 +179,21 @@ class NestedBrackets(Constraint):
 
 
 class HtmlThesis(Constraint):
-    """Each paragraph begins with text in `<i>` or `<em>`, and goes on after it. A heading may come
-    before it."""
+    """Each paragraph begins with text in `<i>` or `<em>`, and goes on after it, or in the next
+    paragraph. A heading may come before it."""
 
     id = "format:thesis"
 
     def followed(self, text: str) -> bool:
-        body = "\n".join(line for line in lines(text) if not regex.match(r"\s*(?:#|<h\d>)", line))
-        parts = regex.split(r"<(i|em)>\s*\w[^<]*</\1>", body)[::2]
-        return len(parts) > 1 and not parts[0].strip() and all(words(part) for part in parts[1:])
+        body = [line for line in text.splitlines() if not regex.match(r"\s*(?:#|<h\d>)", line)]
+        found = paragraphs("\n".join(body))
+        unfinished = False
+        for one in found:
+            thesis = regex.match(r"<(i|em)>\s*\w[^<]*</\1>", one)
+            if (thesis is None) != unfinished:
+                return False
+            unfinished = thesis is not None and not words(one[thesis.end() :])
+        return bool(found) and not unfinished
 
 
 ALL = (

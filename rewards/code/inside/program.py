@@ -116,13 +116,12 @@ def serve(source: str, asked: int, replies: int) -> NoReturn:
 
 
 def _looked_up(names: dict[str, Any], name: str) -> tuple[Any, ...]:
-    """The program's global of that name, or the method of its class `Solution`; empty: neither."""
-    if name in names:
-        return (names[name],)
+    """The method of the program's class `Solution`, or its global of that name; empty: neither.
+    The method comes first: before it may stand the signature that the task began with."""
     solution: Callable[[], Any] | None = names.get("Solution")
     if isinstance(solution, type) and hasattr(solution, name):
         return (getattr(solution(), name),)
-    return ()
+    return (names[name],) if name in names else ()
 
 
 def _finish() -> None:
