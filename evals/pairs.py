@@ -8,14 +8,14 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_
 
 from common.errors import BadInput
 from prompts.function_part import located
-from prompts.parts import Part
+from prompts.parts import Rewards
 from prompts.schema import Prompt
 from rewards.kinds import KINDS, Kinds, kind_of
 
 _EXAMPLE = (
     'a line is {"verifier": "number", "reference": "12", "answer": "12 apples", "expected": true}'
 )
-_PARTS: TypeAdapter[tuple[Part, ...]] = TypeAdapter(tuple[Part, ...])
+_PARTS: TypeAdapter[Rewards] = TypeAdapter(Rewards)
 
 
 class Message(BaseModel):

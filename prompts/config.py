@@ -8,8 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from common.config import Config, InvalidValue, Text
 from prompts.files import FileRows, HubRows, Rows
 from prompts.mapping import RowField, RowFields, RowSection
-from prompts.part import RewardPart
-from prompts.parts import Part
+from prompts.parts import Rewards
 
 
 class _Source(Config):
@@ -22,22 +21,11 @@ class _Source(Config):
     max_prompt_tokens: int | None = Field(default=None, ge=1, examples=[256])
     """Longest prompt, in tokens of the recipe's model with its chat template. Longer prompts are
     dropped and listed in `too_long.jsonl`; not set: no limit."""
-    rewards: tuple[Part, ...] = Field(
+    rewards: Rewards = Field(
         default=(), examples=[[{"verifier": "math"}, {"verifier": "exact", "weight": 0.1}]]
     )
     """The parts of the reward, a verifier with its settings each. The first one grades the
     reference answer. Empty: the verifier alone that the source or the row names."""
-
-    @field_validator("rewards")
-    @classmethod
-    def _labels_differ(cls, value: tuple[RewardPart, ...]) -> tuple[RewardPart, ...]:
-        labels = [part.label for part in value]
-        twice = next((label for label in labels if labels.count(label) > 1), None)
-        if twice is not None:
-            raise InvalidValue(
-                f"two parts are named {twice!r}", "give them names: `{verifier: ..., name: ...}`"
-            )
-        return value
 
     def stored_rewards(self) -> tuple[dict[str, Any], ...]:
         """The parts as the prompts hold them."""

@@ -12,8 +12,9 @@ class RewardPart(Config):
 
     verifier: str
     """Name of the verifier."""
-    weight: float = Field(default=1.0, gt=0)
-    """Weight of the part in the reward, which is the weighted mean of all parts."""
+    weight: float = Field(default=1.0, ge=0)
+    """Weight of the part in the reward, which is the weighted mean of all parts. A part of weight 0
+    is logged, and trains nothing."""
     name: Text | None = Field(default=None, examples=["unit_tests"])
     """Name of the part in metrics and tables; not set: the verifier's. Needed where a verifier
     occurs twice."""

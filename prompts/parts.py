@@ -6,7 +6,7 @@ A reward is the weighted mean of its parts. Each part is a verifier with its set
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from common.config import InvalidValue
 from common.errors import BadInput
@@ -113,6 +113,22 @@ Part = Annotated[
     Field(discriminator="verifier"),
 ]
 """One part of a reward, as a recipe gives it."""
+
+
+def _usable(parts: tuple[RewardPart, ...]) -> tuple[RewardPart, ...]:
+    labels = [part.label for part in parts]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise InvalidValue(
+            f"two parts are named {twice!r}", "give them names: `{verifier: ..., name: ...}`"
+        )
+    if parts and not any(part.weight for part in parts):
+        raise InvalidValue("all parts have weight 0", "give one of them a weight above 0")
+    return parts
+
+
+Rewards = Annotated[tuple[Part, ...], AfterValidator(_usable)]
+"""All parts of a reward: their labels differ, and one has a weight."""
 
 
 def names_of(kind: type[RewardPart]) -> tuple[str, ...]:

@@ -165,7 +165,8 @@ class Grader:
 
 def first_part(prompt: Prompt) -> Prompt:
     """The prompt with the first part of its reward alone, which is the task."""
-    return replace(prompt, rewards=prompt.rewards[:1])
+    task = ({**part, "weight": 1.0} for part in prompt.rewards[:1])
+    return replace(prompt, rewards=tuple(task))
 
 
 def distinct(prompts: Iterable[Prompt]) -> list[Prompt]:
@@ -219,8 +220,8 @@ def _combined(parts: Sequence[RewardPart], results: Sequence[Result]) -> Grade:
 
 
 def _weighted_mean(parts: Sequence[RewardPart], rewards: Sequence[float]) -> float:
-    """Exactly 1 where all rewards are."""
-    if all(reward >= 1.0 for reward in rewards):
+    """Exactly 1 where all rewards that have a weight are."""
+    weighted = [(p.weight, one) for p, one in zip(parts, rewards, strict=True) if p.weight]
+    if all(reward >= 1.0 for _, reward in weighted):
         return 1.0
-    total = sum(part.weight for part in parts)
-    return sum(part.weight * one for part, one in zip(parts, rewards, strict=True)) / total
+    return sum(weight * one for weight, one in weighted) / sum(weight for weight, _ in weighted)

@@ -9,11 +9,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from prompts.part import RewardPart
-from prompts.parts import LengthPart
+from prompts.parts import LengthPart, Rewards
 from rewards.grade import check_prompt
 from rewards.grader import Grader, first_part
 from rewards.interface import BadPrompt, OpenVerifier, Result, Verifier
@@ -79,6 +80,28 @@ def test_a_full_score_is_exactly_1_whatever_the_weights(weights):
         {"verifier": "given", "name": f"n{n}", "weight": weight} for n, weight in enumerate(weights)
     ]
     assert grader(prompt(*parts), "1").reward == 1.0
+
+
+def test_a_part_of_weight_0_is_logged_and_counts_nothing():
+    grader, _ = grader_of()
+    parts = ({"verifier": "number", "weight": 0}, {"verifier": "given"})
+    right, wrong = grader.group(prompt(*parts, answer="0.5"), ["0.5", "1"])
+    assert (right.reward, right.parts, right.correct) == (0.5, {"number": 1.0, "given": 0.5}, True)
+    assert (wrong.reward, wrong.parts, wrong.correct) == (1.0, {"number": 0.0, "given": 1.0}, False)
+    assert grader(first_part(prompt(*parts, answer="0.5")), "0.5").reward == 1.0
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (("exact", "math"), "all parts have weight 0"),
+        (("exact", "exact"), "two parts are named 'exact'"),
+    ],
+)
+def test_parts_of_which_nothing_could_follow_are_refused(parts, message):
+    given = [{"verifier": name, "weight": 0} for name in parts]
+    with pytest.raises(ValidationError, match=message):
+        TypeAdapter(Rewards).validate_python(given)
 
 
 def test_an_answer_is_correct_when_the_first_part_is_full():
