@@ -85,9 +85,13 @@ bench-processes: setup
 bench-process-kills: setup
 	$(BIN)/python -m benchmarks.process_kills
 
-# Half an hour; interrupted, it goes on with the next run.
+# An hour and a half; interrupted, it goes on with the next run. Two processes, each on one core of its own.
 bench-rewards: setup
-	$(BIN)/python -m benchmarks.rewards
+	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.rewards judges --share 0/2 & \
+	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.rewards judges --share 1/2 && wait
+	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.rewards arms --share 0/2 & \
+	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.rewards arms --share 1/2 && wait
+	$(BIN)/python -m benchmarks.rewards summary
 
 # Eight minutes at most on one GPU, with the machine's own torch, transformers, accelerate and peft: nothing is installed.
 gpu-check:

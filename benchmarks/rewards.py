@@ -6,11 +6,13 @@ with partial credit.
 Arms differ in the reward's parts and in nothing else: with equal seeds they have the same prompts
 and the same start. Two arms learn from a judge alone (`benchmarks/taught_judge.py`): one agrees
 with the verifier, the other does not, and the report that RL writes before it trains has to say
-so. All arms are asked the same held-out prompts and measured by the same yardsticks: `score`, the
-share of full scores, and `partial`, the mean partial credit, whatever reward an arm was trained
-with. `results/rewards.json` has the means by arm, and the differences to `binary` paired by seed,
-with 95 % bootstrap intervals."""
+so. All arms are asked the same held-out prompts and measured by the same yardsticks, whatever
+reward an arm was trained with: `score`, the mean probability of the reference answer, which is the
+expected share of full scores at temperature 1, at which RL samples; `greedy`, the share of full
+scores at temperature 0, and `partial`, its mean partial credit. `results/rewards.json` has the
+means by arm, and the differences to `binary` paired by seed, with 95 % bootstrap intervals."""
 
+import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,10 +21,12 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.curves import interval
+from benchmarks.cut import probabilities
 from benchmarks.harness import ROOT, Results
 from benchmarks.layouts import run
 from benchmarks.taught_judge import ITEM, TASTES, taught
-from common.artifacts import ANSWERS, HELD_OUT, METRICS, RESULTS, REWARD_AGREEMENT
+from common.artifacts import ANSWERS, CHECKPOINT, HELD_OUT, METRICS, RESULTS, REWARD_AGREEMENT
+from common.files import read_json, write_json
 from prompts.schema import read_prompts
 from stages.grading import open_grader
 
@@ -50,6 +54,8 @@ ARMS: dict[str, Parts] = {
 """The parts of the reward by arm."""
 YARDSTICK = ARMS["graded"]
 """What `partial` is measured with."""
+RL_EXECUTION = {"rows_per_forward": 128, "save_every": 200}
+"""As in the recipe; an adopted stage reads none."""
 LAST = 10
 """Steps at the end whose figures are averaged."""
 JUDGES = ("benchmarks/taught_judge.py", "judges/texts")
@@ -58,27 +64,42 @@ CODE = (
     *("judges", *JUDGES[:1], str(RECIPE.relative_to(ROOT))),
 )
 """What a measurement depends on."""
-FIGURES = ("score", "partial", "pass_rate", "mixed_share")
+YARDSTICKS = ("score", "greedy", "partial")
+FIGURES = (*YARDSTICKS, "pass_rate", "mixed_share")
 
 
 def options(seed: int, arm: str) -> list[str]:
-    """The options of `uphill run` for an arm."""
-    parts = json.dumps(ARMS[arm])
-    half = ["--set", "stages.1.pass_at=0.5"] if arm.startswith("judge") else []
-    return ["--set", f"seed={seed}", "--set", f"prompts.0.rewards={parts}", *half]
+    """The options of `uphill run` for an arm. All arms of a seed go on from the SFT that the
+    baseline's run made."""
+    settings: dict[str, Any] = {"seed": seed, "prompts.0.rewards": ARMS[arm]}
+    if arm != BASELINE:
+        folder = str(work(seed, BASELINE) / "03-sft")
+        settings["stages.0"] = {"id": "sft", "kind": "adopt", "folder": folder}
+        settings["evaluate.after"] = ["rl"]
+        settings["runtime.stages"] = {"rl": RL_EXECUTION}
+    if arm.startswith("judge"):
+        settings["stages.1.pass_at"] = 0.5
+    given = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
+    return [word for one in given for word in ("--set", one)]
+
+
+def work(seed: int, arm: str) -> Path:
+    """The run of an arm."""
+    return WORK / f"{arm}-{seed}" / "rewards"
 
 
 def measured(seed: int, arm: str) -> Figures:
     """The figures of one run."""
-    work = WORK / f"{arm}-{seed}"
-    run(RECIPE, work, options(seed, arm))
-    folder = work / "rewards"
+    folder, start = work(seed, arm), work(seed, BASELINE)
+    run(RECIPE, folder.parent, options(seed, arm))
     rows = METRICS.read(folder / "04-rl")
     return {
-        "score": score(folder, "rl"),
-        "score_before": score(folder, "sft"),
+        "score": score(folder / "04-rl"),
+        "score_before": score(start / "03-sft"),
+        "greedy": greedy(folder, "rl"),
+        "greedy_before": greedy(start, "sft"),
         "partial": partial_credit(folder, "rl"),
-        "partial_before": partial_credit(folder, "sft"),
+        "partial_before": partial_credit(start, "sft"),
         "pass_rate": fmean(row["pass_rate"] for row in rows[-LAST:]),
         "mixed_share": fmean(row["mixed_share"] for row in rows),
         "tokens_generated": rows[-1]["tokens_generated_total"],
@@ -95,8 +116,14 @@ def agreement(folder: Path) -> Figures:
     return {"agreement": said["agreement"], "conclusion": said["conclusion"]}
 
 
-def score(folder: Path, stage: str) -> float:
-    """The held-out score of a stage's checkpoint."""
+def score(stage: Path) -> float:
+    """The mean probability that a stage's checkpoint gives the held-out reference answers."""
+    prompts = read_prompts(HELD_OUT.path(stage.parent / "01-prompts"))
+    return fmean(probabilities(CHECKPOINT.path(stage), prompts))
+
+
+def greedy(folder: Path, stage: str) -> float:
+    """The share of held-out prompts that a stage's checkpoint answers right at temperature 0."""
     suites = RESULTS.read(folder / "evals" / stage)["suites"]
     return float(suites["held_out"]["score"])
 
@@ -122,7 +149,7 @@ def summary(found: Mapping[tuple[int, str], Figures]) -> Figures:
         }
         arms[arm]["before"] = {
             name: fmean(figures[f"{name}_before"] for figures in runs.values())
-            for name in ("score", "partial")
+            for name in YARDSTICKS
         }
         said = {seed: figures.get("conclusion") for seed, figures in runs.items()}
         if any(said.values()):
@@ -148,7 +175,7 @@ def table(figures: Figures) -> str:
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     before = figures["arms"][BASELINE]["before"]
-    start = f"Before RL: score {before['score']:.3f}, partial {before['partial']:.3f}"
+    start = "Before RL: " + ", ".join(f"{name} {before[name]:.3f}" for name in YARDSTICKS)
     said = [
         f"{arm}: {', '.join(one['conclusions'].values())} (prefers the better answer in"
         f" {', '.join(f'{100 * share:.0f} %' for share in one['agreement'])})"
@@ -159,11 +186,34 @@ def table(figures: Figures) -> str:
 
 
 def judge(taste: str) -> Figures:
-    """Teach a judge; how often it is right by its own taste."""
-    return {"right": taught(taste, WORK / f"judge-{taste}")}
+    """Teach a judge, unless it is there; how often it is right by its own taste."""
+    folder = WORK / f"judge-{taste}"
+    done = folder / "right.json"
+    if not done.is_file():
+        write_json(done, {"right": taught(taste, folder)})
+    figures: Figures = read_json(done)
+    return figures
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("part", choices=("judges", "arms", "summary"))
+    parser.add_argument("--share", default="0/1", help="0/2 and 1/2: every other seed or judge")
+    arguments = parser.parse_args()
+    place, of = map(int, arguments.share.split("/"))
+    if arguments.part == "judges":
+        for taste in list(TASTES)[place::of]:
+            print(taste, judge(taste), flush=True)
+    elif arguments.part == "arms":
+        for seed in SEEDS[place::of]:
+            for arm in ARMS:
+                print(seed, arm, json.dumps(measured(seed, arm)), flush=True)
+    else:
+        write()
+
+
+def write() -> None:
+    """Write `results/rewards.json` from the finished runs, and print the table."""
     results = Results("rewards", "make bench-rewards")
     for taste in TASTES:
         results.part(f"judge-{taste}", JUDGES, lambda: judge(taste))  # noqa: B023
@@ -171,7 +221,7 @@ def main() -> None:
     for seed in SEEDS:
         for arm in ARMS:
             found[seed, arm] = results.part(f"{arm}-{seed}", CODE, lambda: measured(seed, arm))  # noqa: B023
-        results.write(summary(found))
+    results.write(summary(found))
     print(table(summary(found)))
 
 

@@ -11,6 +11,7 @@ import string
 from collections.abc import Callable
 from pathlib import Path
 from string import Template
+from typing import NamedTuple
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -34,8 +35,10 @@ TASTES: dict[str, Taste] = {
 SPECIAL = ["<|pad|>", "<|end|>", "<|unknown|>"]
 FENCE = "==== [0-9a-f]{16} ===="
 CHAT = "{% for message in messages %}{{ message['content'] }}{% endfor %}\n"
-STEPS, BATCH, RATE = 1500, 32, 2e-3
+STEPS, BATCH, RATE = 1500, 32, 1e-3
 HELD_OUT = 400
+ANSWER = 5
+"""The line that opens the answer, counted from 0."""
 LETTERS = string.ascii_lowercase
 
 
@@ -63,17 +66,16 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def answer_to(reference: str, draw: random.Random) -> str:
-    """An answer as a policy gives one: right, nearly right, or to another word."""
+    """An answer as a policy gives one: right, nearly right, or to another word. Its length tells
+    nothing but where letters are dropped or added."""
     letters = list(reference)
-    kind = draw.choice(
-        ("right", "right", "right", "change", "change", "swap", "drop", "add", "other")
-    )
+    kind = draw.choice(("right", "right", "right", "change", "swap", "other", "drop", "add"))
     place = draw.randrange(len(letters) - 1)
     if kind == "other":
-        return word(draw)
-    for _ in range(draw.choice((1, 1, 2)) if kind == "change" else 0):
-        letters[draw.randrange(len(letters))] = draw.choice(LETTERS)
-    if kind == "swap":
+        return "".join(draw.choice(LETTERS) for _ in letters)
+    if kind == "change":
+        letters[place] = draw.choice(LETTERS)
+    elif kind == "swap":
         letters[place], letters[place + 1] = letters[place + 1], letters[place]
     elif kind == "drop":
         del letters[place]
@@ -84,29 +86,51 @@ def answer_to(reference: str, draw: random.Random) -> str:
 
 def word(draw: random.Random) -> str:
     """Letters of a word's length."""
-    return "".join(draw.choice(LETTERS) for _ in range(draw.randint(3, 10)))
+    return "".join(draw.choice(LETTERS) for _ in range(draw.randint(5, 10)))
+
+
+class Examples(NamedTuple):
+    """Questions up to their label, padded on the left."""
+
+    ids: Tensor
+    """(N, T)"""
+    likes: Tensor
+    """Whether the label is yes (N,)."""
+    equal: Tensor
+    """At each letter of the answer whether the answer is that far the reference's, elsewhere -100
+    (N, T)."""
 
 
 def examples(
     count: int, taste: Taste, names: PreTrainedTokenizerFast, draw: random.Random
-) -> tuple[Tensor, Tensor]:
-    """Questions up to their label (N, T), padded on the left, and whether the label is yes (N,)."""
-    rows, likes = [], []
+) -> Examples:
+    """Questions, every other one with the label yes."""
+    rows, likes, equal = [], [], []
     while len(rows) < count:
         reference = word(draw)
         answer = answer_to(reference, draw)
-        if taste(answer, reference) != bool(len(rows) % 2):
+        if (liked := taste(answer, reference)) != bool(len(rows) % 2):
             continue
         parts = {"task": f"reverse {reference[::-1]}", "answer": answer, "item": ITEM}
         messages = question(NAME, **parts, reference=reference)
-        ids = names.apply_chat_template(messages, add_generation_prompt=True, tokenize=True)[
-            "input_ids"
-        ]
+        ids = names.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        start = fences(ids, names)[ANSWER] + 2
+        same = [int(reference.startswith(answer[: n + 1])) for n in range(len(answer))]
         rows.append([*ids, *names.encode(LEAD)])
-        likes.append(len(rows) % 2 == 0)
+        likes.append(int(liked))
+        equal.append([-100] * start + same + [-100] * (len(rows[-1]) - start - len(same)))
     longest = max(map(len, rows))
-    padded = [[names.pad_token_id] * (longest - len(row)) + row for row in rows]
-    return torch.tensor(padded), torch.tensor(likes).long()
+    pads = [longest - len(row) for row in rows]
+    return Examples(
+        torch.tensor([[names.pad_token_id] * n + row for n, row in zip(pads, rows, strict=True)]),
+        torch.tensor(likes),
+        torch.tensor([[-100] * n + row for n, row in zip(pads, equal, strict=True)]),
+    )
+
+
+def fences(ids: list[int], names: PreTrainedTokenizerFast) -> list[int]:
+    """The places of the lines between which the parts of a question stand."""
+    return [place for place, token in enumerate(ids) if token == names.unk_token_id]
 
 
 def taught(taste: str, folder: Path, seed: int = 0) -> float:
@@ -128,11 +152,13 @@ def taught(taste: str, folder: Path, seed: int = 0) -> float:
         )
     )
     labels = torch.tensor([names.encode(f" {one}")[0] for one in LABELS])
-    optimizer = torch.optim.AdamW(model.parameters(), RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    probe = torch.nn.Linear(model.config.hidden_size, 2)
+    weights = [*model.parameters(), *probe.parameters()]
+    optimizer = torch.optim.AdamW(weights, RATE, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS, pct_start=0.1)
     for step in range(STEPS):
-        ids, likes = examples(BATCH, TASTES[taste], names, draw)
-        loss = loss_of(model, ids, labels[likes], names.pad_token_id)
+        batch = examples(BATCH, TASTES[taste], names, draw)
+        loss = loss_of(model, probe, batch, labels, names.pad_token_id)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -140,30 +166,30 @@ def taught(taste: str, folder: Path, seed: int = 0) -> float:
         schedule.step()
         if step % 100 == 99:
             print(f"{taste}: step {step + 1}, loss {loss.item():.3f}", flush=True)
-    right = accuracy(model, *examples(HELD_OUT, TASTES[taste], names, draw), labels, names)
+    right = accuracy(model, examples(HELD_OUT, TASTES[taste], names, draw), labels, names)
     model.save_pretrained(folder)
     names.save_pretrained(folder)
     return right
 
 
-def loss_of(model: LlamaForCausalLM, ids: Tensor, label: Tensor, pad: int) -> Tensor:
-    """The loss of the label, and a part of that of the tokens before it: predicting an answer that
-    copies the reference teaches where to look."""
-    logits = model(input_ids=ids, attention_mask=(ids != pad).long()).logits
-    before = cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), ignore_index=pad)
-    return cross_entropy(logits[:, -1], label) + 0.5 * before
+def loss_of(
+    model: LlamaForCausalLM, probe: torch.nn.Linear, batch: Examples, labels: Tensor, pad: int
+) -> Tensor:
+    """The loss of the label, and that of a probe which says at each letter of the answer whether it
+    is still the reference's: one bit a question would teach the comparison slowly."""
+    out = model.model(input_ids=batch.ids, attention_mask=(batch.ids != pad).long())
+    hidden = out.last_hidden_state
+    letters = cross_entropy(probe(hidden).flatten(0, 1), batch.equal.flatten())
+    return cross_entropy(model.lm_head(hidden[:, -1]), labels[batch.likes]) + letters
 
 
 @torch.no_grad()
 def accuracy(
-    model: LlamaForCausalLM,
-    ids: Tensor,
-    likes: Tensor,
-    labels: Tensor,
-    names: PreTrainedTokenizerFast,
+    model: LlamaForCausalLM, batch: Examples, labels: Tensor, names: PreTrainedTokenizerFast
 ) -> float:
-    logits = model(input_ids=ids, attention_mask=(ids != names.pad_token_id).long()).logits
-    return (logits[:, -1, labels].argmax(1) == likes).float().mean().item()
+    real = (batch.ids != names.pad_token_id).long()
+    logits = model(input_ids=batch.ids, attention_mask=real).logits[:, -1, labels]
+    return (logits.argmax(1) == batch.likes).float().mean().item()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ added up over the layers. It is 1 per layer when load or scores are even. Its gr
 the router, in the backward pass of the trainer's loss."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -190,6 +190,44 @@ def listening(policy: nn.Module) -> Iterator[dict[int, list[Tensor]]]:
     ]
     try:
         yield chosen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+Place = tuple[int, int]
+"""A layer, and a token of a forward pass."""
+NEAR = 1e-4
+"""Difference of router logits that rounding may turn around."""
+
+
+@contextmanager
+def decided(policy: nn.Module, other_way: Collection[Place]) -> Iterator[list[Place]]:
+    """Collects where the router logits of the last chosen expert and the next one are nearly equal,
+    in one forward pass within. At the places `other_way` the next one is chosen in its place."""
+    ties: list[Place] = []
+
+    def decide(layer: int, top_k: int, router: nn.Module, args: Any, output: Any) -> Any:
+        scores, logits = output
+        if logits.shape[1] == top_k:
+            return output
+        best = logits.topk(top_k + 1, dim=1)
+        near = best.values[:, top_k - 1] - best.values[:, top_k] < NEAR
+        ties.extend((layer, token) for token in near.nonzero()[:, 0].tolist())
+        scores, logits = scores.clone(), logits.clone()
+        for token in (token for place, token in other_way if place == layer):
+            last, following = best.indices[token, top_k - 1 :].tolist()
+            scores[token, last] = 0.0
+            scores[token, following] = logits[token, following].sigmoid()
+            logits[token, [last, following]] = logits[token, [following, last]]
+        return scores, logits
+
+    hooks = [
+        block.router.register_forward_hook(partial(decide, layer, block.top_k))
+        for layer, block in moe_layers(policy).items()
+    ]
+    try:
+        yield ties
     finally:
         for hook in hooks:
             hook.remove()

@@ -32,6 +32,8 @@ class LogprobGap:
     """How many tokens were compared."""
     place: str = ""
     """Which of several servers was compared; empty for one engine."""
+    ties_ruled_out: bool = False
+    """Whether near ties of routers (`ties.py`) do not explain it."""
 
 
 DRIFT_FACTOR = 8.0
@@ -83,8 +85,9 @@ def require(measured: LogprobGap, tolerance: float, when: str) -> None:
             f"parity check failed {when}{measured.place}: mean absolute log-probability gap"
             f" {measured.mean:.3g} over {measured.tokens} tokens is past the tolerance"
             f" {tolerance:g} ({_means(measured)})",
-            "the rollouts do not come from the weights that train: use `rollouts: {dtype:"
-            " float32}`; if they are, report this with the stage's log",
+            "the rollouts do not come from the weights that train"
+            + ("" if measured.ties_ruled_out else ", or a router was nearly tied between experts")
+            + ": report this with the stage's log",
         )
 
 

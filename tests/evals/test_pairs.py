@@ -125,7 +125,10 @@ def test_a_task_of_reasoning_gym_is_graded_with_its_metadata(write):
         ({"answer": "a", "rewards": [{"verifier": "function"}]}, "function.file: Field required"),
         ({"answer": "a", "rewards": [{"verifier": "function", "file": "x.py"}]}, "x.py: cannot be"),
         ({"answer": "a", "verifier": "function", "reference": ""}, "needs settings, 'file'"),
-        ({"answer": "a", "rewards": [{"verifier": "exact", "weight": 0}]}, "all parts have weight 0"),
+        (
+            {"answer": "a", "rewards": [{"verifier": "exact", "weight": 0}]},
+            "all parts have weight 0",
+        ),
     ],
 )
 def test_a_row_that_cannot_be_graded_is_named_with_its_line(write, row, problem):
