@@ -141,7 +141,8 @@ def partial_credit(folder: Path, stage: str) -> float:
 
 def summary(found: Mapping[tuple[int, str], Figures]) -> Figures:
     """What a reader looks for; `found` is by seed and arm, and has the baseline of every seed."""
-    arms, against = {}, {}
+    arms: dict[str, Figures] = {}
+    against: dict[str, Figures] = {}
     for arm in dict.fromkeys(arm for _, arm in found):
         runs = {seed: figures for (seed, name), figures in found.items() if name == arm}
         arms[arm] = {

@@ -105,7 +105,8 @@ def examples(
     count: int, taste: Taste, names: PreTrainedTokenizerFast, draw: random.Random
 ) -> Examples:
     """Questions, every other one with the label yes."""
-    rows, likes, equal = [], [], []
+    rows: list[list[int]] = []
+    likes, equal = list[int](), list[list[int]]()
     while len(rows) < count:
         reference = word(draw)
         answer = answer_to(reference, draw)

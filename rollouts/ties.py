@@ -108,7 +108,8 @@ def _logprobs(
     sampling: dict[str, Any],
 ) -> Tensor:
     device = next(policy.parameters()).device
-    packed = {name: value.to(device) for name, value in pack([(prompt, [completion])], 0).items()}
+    packed: Any = pack([(prompt, [completion])], 0)
+    packed = {name: value.to(device) for name, value in packed.items()}
     found = policy(packed=packed, engine_logprobs=engine[None].to(device), **sampling)
     row: Tensor = found.logprobs[0].float().cpu()
     return row
