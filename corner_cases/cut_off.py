@@ -18,11 +18,11 @@ LONG_SENTENCE = 25
 _FENCE = regex.compile(r"^[ \t]*(```|~~~)", regex.MULTILINE)
 _BARE_ITEM = regex.compile(r"^\s*(?:\d+[.)]|[-*+•])\s*$")
 _ITEM = regex.compile(r"^\s*(?:\d+[.)]|[-*+•])\s+\S")
-_STOPPED = regex.compile(r"""[.!?…。！？।؟۔‽](?:\s?["'”’»›)\]*_」』）])*$""")
+_STOPPED = regex.compile(r"""[.!?…。！？।؟۔‽](?:\s?["'”’»›)\]*_$}」』）])*$""")
 _LINE_STOP = regex.compile(r"(?<!^\s*\d+)(?<!\b\p{L})[.!?।؟][\"'”’»)]*\s+(?=\S)|[。！？](?=\S)")
 _GOES_ON = regex.compile(r"[,;:、，；：]$|\s[-–—(]$|[\p{L}][(]$")
 _WHOLE_ANYWAY = regex.compile(
-    r"(?:https?://\S+|`[^`]+`|\$[^$]+\$|[\d\p{Sm}%°)\]]|\p{Emoji_Presentation}|\ufe0f|[*_~])$"
+    r"(?:https?://\S+|`[^`]+`|\$|[\d\p{Sm}%°)\]]|\p{Emoji_Presentation}|\ufe0f|[*_~])$"
 )
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+(?:['’-][\p{L}\p{M}]+)*")
 _PAIRS = (("(", ")"), ("“", "”"), ("«", "»"), ("「", "」"), ("（", "）"), ("„", "“"))

@@ -32,6 +32,7 @@ _MARKS = "✅❌⬜⬛✔☑🔲🔳⭐➕➖❓❗"
 _ASKS_FOR_EMOJIS = regex.compile(
     r"emoji|emotic|smile|émoji|эмодзи|смайл|表情|絵文字|이모지", regex.I
 )
+_ASKS_FOR_MARKS = regex.compile(r"[!！][!！?？]|exclam|ausruf|esclam|восклиц|感叹", regex.IGNORECASE)
 _ASKS_FOR_PRAISE = regex.compile(
     r"\b(?:review|advert\w*|ad for|praise|compliment\w*|love letter|toast|slogan|fan letter|shout"
     r"|rezension|werb\w+|lob\w*|liebesbrief|kompliment\w*|critique|publicité|compliment"
@@ -46,8 +47,10 @@ def detect(prompt: Prompt, reply: Reply) -> Finding | None:
     bare = _NOT_PROSE.sub(lambda match: " " * len(match.group()), reply.text)
     praise = _ASKS_FOR_PRAISE.search(prompt.task)
     places = [_flattery(bare), _emojis(prompt, bare)]
+    if not praise and not _ASKS_FOR_MARKS.search(prompt.task):
+        places.append(_exclamations(bare))
     if not praise:
-        places += [_exclamations(bare), _superlatives(bare)]
+        places.append(_superlatives(bare))
     place = next((place for place in places if place is not None), None)
     if place is None:
         return None

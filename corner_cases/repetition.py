@@ -39,7 +39,7 @@ _LETTER = regex.compile(r"\p{L}|\p{So}")
 _SAME = regex.compile(
     r"(?P<letter>\p{L})(?P=letter){24,}"
     r"|(?P<digit>\p{N})(?P=digit){59,}"
-    r"|(?P<layout>[-=_.*#~+─━═·•\s|])(?P=layout){199,}"
+    r"|(?P<layout>[-=_.*#~+─━═·•\s|])(?P=layout){299,}"
     r"|(?P<other>[^\p{L}\p{N}\s\-=_.*#~+─━═·•|])(?P=other){19,}"
     r"|(?P<part>[\p{L}\p{M}]{2,12}?)(?P=part){11,}"
 )
@@ -104,7 +104,7 @@ def _needed(unit: list[str]) -> int:
 
 def _of_lines(text: str, allowed: float) -> Place | None:
     places = list(regex.finditer(r"[^\n]*\S[^\n]*", text))
-    lines = [" ".join(place.group().lower().split()) for place in places]
+    lines = [place.group().rstrip().lower() for place in places]  # blocks of code end in steps
 
     def counts(loop: Loop) -> bool:
         unit = lines[loop.start : loop.start + loop.period]
