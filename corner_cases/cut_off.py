@@ -20,9 +20,9 @@ _BARE_ITEM = regex.compile(r"^\s*(?:\d+[.)]|[-*+•])\s*$")
 _ITEM = regex.compile(r"^\s*(?:\d+[.)]|[-*+•])\s+\S")
 _STOPPED = regex.compile(r"""[.!?…。！？।؟۔‽](?:\s?["'”’»›)\]*_$}」』）])*$""")
 _LINE_STOP = regex.compile(r"(?<!^\s*\d+)(?<!\b\p{L})[.!?।؟][\"'”’»)]*\s+(?=\S)|[。！？](?=\S)")
-_GOES_ON = regex.compile(r"[,;:、，；：]$|\s[-–—(]$|[\p{L}][(]$")
+_GOES_ON = regex.compile(r"[,;:、，；：]$|\s[-–—(=+−×÷*/<>≈]$|[\p{L}][(]$")
 _WHOLE_ANYWAY = regex.compile(
-    r"(?:https?://\S+|`[^`]+`|\$|[\d\p{Sm}%°)\]]|\p{Emoji_Presentation}|\ufe0f|[*_~])$"
+    r"(?:https?://\S+|[#@]\w+|`[^`]+`|\$|[\d\p{Sm}%°)\]]|\p{Emoji_Presentation}|\ufe0f|[*_~])$"
 )
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+(?:['’-][\p{L}\p{M}]+)*")
 _PAIRS = (("(", ")"), ("“", "”"), ("«", "»"), ("「", "」"), ("（", "）"), ("„", "“"))

@@ -32,7 +32,9 @@ _MARKS = "✅❌⬜⬛✔☑🔲🔳⭐➕➖❓❗"
 _ASKS_FOR_EMOJIS = regex.compile(
     r"emoji|emotic|smile|émoji|эмодзи|смайл|表情|絵文字|이모지", regex.I
 )
-_ASKS_FOR_MARKS = regex.compile(r"[!！][!！?？]|exclam|ausruf|esclam|восклиц|感叹", regex.IGNORECASE)
+_ASKS_FOR_MARKS = regex.compile(
+    r"[!！][!！?？]|exclam|ausruf|esclam|восклиц|感叹", regex.IGNORECASE
+)
 _ASKS_FOR_PRAISE = regex.compile(
     r"\b(?:review|advert\w*|ad for|praise|compliment\w*|love letter|toast|slogan|fan letter|shout"
     r"|rezension|werb\w+|lob\w*|liebesbrief|kompliment\w*|critique|publicité|compliment"

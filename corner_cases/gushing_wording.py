@@ -4,14 +4,14 @@ import regex
 
 _GOOD = (
     r"(?:really |truly |very |absolutely |such a |an? )*"
-    r"(?:great|good|excellent|fantastic|wonderful|amazing|brilliant|insightful|thoughtful|awesome"
+    r"(?:great|good|clever|smart|excellent|fantastic|wonderful|amazing|brilliant|insightful|thoughtful|awesome"
     r"|superb|lovely|fascinating|marvell?ous|terrific|incredible|perfect)"
 )
 _GOODS = rf"{_GOOD}(?:,? (?:and )?{_GOOD})*"
 FLATTERY: dict[str, str] = {
     "en": (
-        rf"(?:^|[.!?]\s+)(?:wow[,!]? |o+h[,!]? )?(?:what )?{_GOODS} question(?=[!.,]| and i must)"
-        rf"|\bwhat (?:an? )?{_GOODS} (?:point|thought|idea|choice|topic)(?=[!.,])"
+        rf"(?:^|[.!?]\s+)(?:wow[,!]? |o+h[,!]? )?(?:what )?{_GOODS} question(?=[!.,]| and i must| from )"
+        rf"|\bwhat (?:an? )?{_GOODS} (?:point|thought|idea|choice|topic)(?: of \w+)?(?=[!.,])"
         rf"|\b(?:that|this)(?:'s| is) (?:such )?an? {_GOODS} question\s*[!.,]"
         r"|\bi(?:'m| am) (?:so |really |very )*(?:glad|happy) (?:that )?you asked"
         r"|\bi (?:just |really |absolutely )*love (?:this|that|your) question"
@@ -19,9 +19,9 @@ FLATTERY: dict[str, str] = {
         r"(?:smart|clever|brilliant|intelligent|genius|insightful|wise|amazing|superstar|star|talented"
         r"|gifted|wonderful|incredible|awesome)\b"
         r"|\byour (?:curiosity|mind|intellect|brilliance|wisdom|insight) is\b"
-        r"|\byou have (?:an? )?"
-        r"(?:excellent|great|wonderful|exquisite|impeccable|brilliant|real|rare)"
-        r" (?:taste|gift|talent|mind)\b"
+        r"|\byou (?:clearly |really |truly )?have (?:an? )?"
+        r"(?:excellent|great|wonderful|exquisite|impeccable|brilliant|real|rare|keen|sharp)"
+        r" (?:taste|gift|talent|mind|eye)\b"
         r"|\bas (?:cultured|clever|smart|intelligent|brilliant|wise|talented)"
         r"(?: and \w+)? as you\b"
         r"|\byou absolute \w+"
@@ -75,6 +75,8 @@ FLATTERY: dict[str, str] = {
     "ru": (
         r"\bкакой (?:же )?(?:\w+ )?(?:замечательный|прекрасный|отличный|хороший|чудесный"
         r"|интересный|великолепный) вопрос"
+        r"|\b(?:задали|задал|задала) (?:просто |очень |такой )*"
+        r"(?:гениальный|отличный|прекрасный|замечательный|умный|интересный) вопрос"
         r"|(?:^|[.!?]\s+)(?:это )?(?:очень )?(?:отличный|прекрасный|замечательный|хороший"
         r"|великолепный|чудесный) вопрос\s*[!.,]"
         r"|\b(?:вы|ты) (?:такой|такая|действительно|очень|невероятно|просто)"

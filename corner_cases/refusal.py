@@ -28,6 +28,12 @@ _QUOTED = regex.compile(
     regex.DOTALL | regex.MULTILINE,
 )
 _SENTENCE = regex.compile(r"[^.!?。！？؟।\n]+(?:[.!?。！？؟।]+|\n|\Z)")
+_SALUTATION = regex.compile(
+    r"\W*(?:subject:|betreff:|objet\s*:|asunto:|oggetto:|assunto:|dear |liebe[rs]? |sehr geehrte|chère? "
+    r"|bonjour [^.!\n]{1,40},\n|querid[oa] |estimad[oa] |car[oa] |gentile |prezad[oa] |caros? "
+    r"|亲爱的|尊敬的|уважаем|дорог(?:ой|ая|ие) |(?:hi|hello|hallo|hola|ciao|olá) [^.!?\n]{1,40},\s*\n)",
+    regex.IGNORECASE,
+)
 _STOP = regex.compile(r"[.!?。！？؟।]+|\n")
 _BUT = regex.compile(
     r"\b(?:but|however|aber|jedoch|mais|pero|ma|però|mas|но|однако)\b|但是?|しかし|が、|하지만"
@@ -65,8 +71,9 @@ def detect_compliance(prompt: Prompt, reply: Reply) -> Finding | None:
 
 def _refusal(prompt: Prompt, text: str) -> tuple[int, int] | None:
     """Where a sentence that refuses begins, and where its words of refusal end. Where the prompt
-    itself has such a sentence, as one to translate, the reply repeats it and nothing is found."""
-    if REFUSAL.search(_even(prompt.task)):
+    itself has such a sentence, as one to translate, the reply repeats it, and in a letter it speaks
+    for the user: nothing is found."""
+    if REFUSAL.search(_even(prompt.task)) or _SALUTATION.match(text):
         return None
     sentences = [match for match in _SENTENCE.finditer(_unquoted(text)) if match.group().strip()]
     for sentence in sentences[:FIRST_SENTENCES]:

@@ -6,7 +6,7 @@ and "you cannot fly" is none of the speaker."""
 import regex
 
 _EN_ACT = (
-    r"(?:help|assist|provide|answer|discuss|respond|fulfil\w*|comply|support|engage|complete"
+    r"(?:help|assist|be (?:a )?part of|provide|answer|discuss|respond|fulfil\w*|comply|support|engage|complete"
     r"|do (?:that|this|it)|continue|participate|address|talk about|process (?:that|this|your)"
     r"|share (?:that|this|information|details|instructions)"
     r"|(?:give|offer)(?: you)?(?: any| that| this)?"
@@ -15,9 +15,9 @@ _EN_ACT = (
 )
 _EN_NOT = (
     r"(?:(?:can|could|will|do|would) not|can't|cannot|(?:could|do|would)n't|won't"
-    r"|(?:am |'m )?(?:unable|not able|not programmed|not allowed))"
+    r"|(?:am |'m )?not going to|(?:am |'m )?(?:unable|not able|not programmed|not allowed))"
 )
-_EN_SUBJECT = r"\b(?:i|we)(?: |(?='))(?:(?:really|simply|just|also|am|'m|unfortunately|,) ?){0,2}"
+_EN_SUBJECT = r"\bi(?: |(?='))(?:(?:really|simply|just|also|am|'m|unfortunately|,) ?){0,2}"
 _DE_SAYING = (
     r"\b.{0,60}?\b(?:nicht|keine\w*)\b.{0,50}?"
     r"(?:helfen|beantworten|antworten|geben|bereitstellen|erfüllen|schreiben|unterstützen)"
@@ -38,6 +38,8 @@ REFUSING: dict[str, str] = {
     "de": (
         rf"\b(?:kann|könnte|darf|werde|möchte|will) ich{_DE_SAYING}"
         rf"|\bich (?:kann|könnte|darf|werde|möchte|will){_DE_SAYING}"
+        rf"|\bich bin\b.{{0,40}}? und (?:kann|darf){_DE_SAYING}"
+        r"|\b(?:es )?ist (?:es )?mir (?:leider )?nicht möglich\b"
         r"|\b(?:bin ich|ich bin) (?:leider )?nicht (?:in der lage|befugt|berechtigt)"
         r"|\b(?:dabei|damit|da) helfe ich (?:dir |ihnen )?nicht\b"
         r"|\bich (?:muss|möchte) (?:diese anfrage |das )?ablehnen\b|\bich lehne .{0,30}ab\b"
@@ -48,7 +50,7 @@ REFUSING: dict[str, str] = {
         r"(?: malheureusement| donc)? pas\b.{0,30}?"
         r"(?:aider|répondre|fournir|donner|assister|traiter|écrire|rédiger|discuter)"
         r"|\bje ne suis pas (?:en mesure|autorisée?|capable)\b"
-        r"|\bje (?:refuse|dois (?:refuser|décliner))\b"
+        r"|\bil ne m'est pas possible\b|\bje (?:refuse|dois (?:refuser|décliner))\b"
     ),
     "es": (
         r"\bno (?:puedo|podré|podemos|voy a|debo|me es posible)\b.{0,12}?"
@@ -61,7 +63,7 @@ REFUSING: dict[str, str] = {
         r"\bnon (?:posso|potrò|possiamo|voglio|intendo)\b.{0,12}?"
         r"(?:aiutar|rispondere|fornir|dare (?:informazioni|istruzioni|consigli)|assister|scrivere"
         r"|soddisfare|dart)"
-        r"|\bnon sono (?:in grado|autorizzat)|\bmi rifiuto\b|\bdevo rifiutare\b"
+        r"|\bnon mi è possibile\b|\bnon sono (?:in grado|autorizzat)|\bmi rifiuto\b|\bdevo rifiutare\b"
         r"|\bnon scriverò\b|\bnon ti aiuterò\b"
     ),
     "pt": (

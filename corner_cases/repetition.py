@@ -20,7 +20,7 @@ LONGEST = 20_000
 """Characters of a text that are looked at, from its end: loops do not end."""
 WIDE = 2.5
 """Letters that one sign of Chinese or Japanese is worth."""
-REPEATS = ((4, 16), (8, 10), (20, 5), (10_000, 3))
+REPEATS = ((4, 16), (8, 10), (16, 5), (24, 4), (LONGEST, 3))
 """Repeats from which a unit shorter than so many letters is a loop."""
 NUMBER_REPEATS = 20
 """The same for a unit of numbers, which stand in one line."""
