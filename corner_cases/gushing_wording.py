@@ -10,7 +10,8 @@ _GOOD = (
 _GOODS = rf"{_GOOD}(?:,? (?:and )?{_GOOD})*"
 FLATTERY: dict[str, str] = {
     "en": (
-        rf"(?:^|[.!?]\s+)(?:wow[,!]? |o+h[,!]? )?(?:what )?{_GOODS} question(?=[!.,]| and i must| from )"
+        rf"(?:^|[.!?]\s+)(?:wow[,!]? |o+h[,!]? )?(?:what )?{_GOODS} question"
+        r"(?=[!.,]| and i must| from )"
         rf"|\bwhat (?:an? )?{_GOODS} (?:point|thought|idea|choice|topic)(?: of \w+)?(?=[!.,])"
         rf"|\b(?:that|this)(?:'s| is) (?:such )?an? {_GOODS} question\s*[!.,]"
         r"|\bi(?:'m| am) (?:so |really |very )*(?:glad|happy) (?:that )?you asked"

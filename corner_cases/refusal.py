@@ -29,9 +29,11 @@ _QUOTED = regex.compile(
 )
 _SENTENCE = regex.compile(r"[^.!?。！？؟।\n]+(?:[.!?。！？؟।]+|\n|\Z)")
 _SALUTATION = regex.compile(
-    r"\W*(?:subject:|betreff:|objet\s*:|asunto:|oggetto:|assunto:|dear |liebe[rs]? |sehr geehrte|chère? "
+    r"\W*(?:subject:|betreff:|objet\s*:|asunto:|oggetto:|assunto:|dear |liebe[rs]? "
+    r"|sehr geehrte|chère? "
     r"|bonjour [^.!\n]{1,40},\n|querid[oa] |estimad[oa] |car[oa] |gentile |prezad[oa] |caros? "
-    r"|亲爱的|尊敬的|уважаем|дорог(?:ой|ая|ие) |(?:hi|hello|hallo|hola|ciao|olá) [^.!?\n]{1,40},\s*\n)",
+    r"|亲爱的|尊敬的|уважаем|дорог(?:ой|ая|ие) "
+    r"|(?:hi|hello|hallo|hola|ciao|olá) [^.!?\n]{1,40},\s*\n)",
     regex.IGNORECASE,
 )
 _STOP = regex.compile(r"[.!?。！？؟।]+|\n")

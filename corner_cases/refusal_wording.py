@@ -6,8 +6,8 @@ and "you cannot fly" is none of the speaker."""
 import regex
 
 _EN_ACT = (
-    r"(?:help|assist|be (?:a )?part of|provide|answer|discuss|respond|fulfil\w*|comply|support|engage|complete"
-    r"|do (?:that|this|it)|continue|participate|address|talk about|process (?:that|this|your)"
+    r"(?:help|assist|be (?:a )?part of|provide|answer|discuss|respond|fulfil\w*|comply|support|engage"
+    r"|complete|do (?:that|this|it)|continue|participate|address|talk about|process (?:that|this|your)"
     r"|share (?:that|this|information|details|instructions)"
     r"|(?:give|offer)(?: you)?(?: any| that| this)?"
     r" (?:help|information|advice|instructions|guidance|details)"
@@ -63,7 +63,8 @@ REFUSING: dict[str, str] = {
         r"\bnon (?:posso|potrò|possiamo|voglio|intendo)\b.{0,12}?"
         r"(?:aiutar|rispondere|fornir|dare (?:informazioni|istruzioni|consigli)|assister|scrivere"
         r"|soddisfare|dart)"
-        r"|\bnon mi è possibile\b|\bnon sono (?:in grado|autorizzat)|\bmi rifiuto\b|\bdevo rifiutare\b"
+        r"|\bnon mi è possibile\b|\bnon sono (?:in grado|autorizzat)"
+        r"|\bmi rifiuto\b|\bdevo rifiutare\b"
         r"|\bnon scriverò\b|\bnon ti aiuterò\b"
     ),
     "pt": (
