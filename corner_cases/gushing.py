@@ -30,7 +30,7 @@ _EMOJI = regex.compile(
 _MARKS = "✅❌⬜⬛✔☑🔲🔳⭐➕➖❓❗"
 """Emojis that are marks of lists and tables."""
 _ASKS_FOR_EMOJIS = regex.compile(
-    r"emoji|emotic|smile|émoji|эмодзи|смайл|表情|絵文字|이모지", regex.I
+    r"emoji|emotic|smile|émoji|эмодзи|смайл|表情|絵文字|이모지", regex.IGNORECASE
 )
 _ASKS_FOR_MARKS = regex.compile(
     r"[!！][!！?？]|exclam|ausruf|esclam|восклиц|感叹", regex.IGNORECASE

@@ -6,9 +6,9 @@ and "you cannot fly" is none of the speaker."""
 import regex
 
 _EN_ACT = (
-    r"(?:help|assist|be (?:a )?part of|provide|answer|discuss|respond|fulfil\w*|comply|support|engage"
-    r"|complete|do (?:that|this|it)|continue|participate|address|talk about|process (?:that|this|your)"
-    r"|share (?:that|this|information|details|instructions)"
+    r"(?:help|assist|be (?:a )?part of|provide|answer|discuss|respond|fulfil\w*|comply|support"
+    r"|engage|complete|do (?:that|this|it)|continue|participate|address|talk about"
+    r"|process (?:that|this|your)|share (?:that|this|information|details|instructions)"
     r"|(?:give|offer)(?: you)?(?: any| that| this)?"
     r" (?:help|information|advice|instructions|guidance|details)"
     r"|(?:write|create|generate|produce) (?!in\b))"
