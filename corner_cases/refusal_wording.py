@@ -9,8 +9,7 @@ _EN_ACT = (
     r"(?:help|assist|be (?:a )?part of|provide|answer|discuss|respond|fulfil\w*|comply|support"
     r"|engage|complete|do (?:that|this|it)|continue|participate|address|talk about"
     r"|process (?:that|this|your)|share (?:that|this|information|details|instructions)"
-    r"|(?:give|offer)(?: you)?(?: any| that| this)?"
-    r" (?:help|information|advice|instructions|guidance|details)"
+    r"|(?:give|offer)(?: \w+){0,3} (?:help|information|advice|instructions|guidance|details)"
     r"|(?:write|create|generate|produce) (?!in\b))"
 )
 _EN_NOT = (

@@ -20,7 +20,7 @@ LONGEST = 20_000
 """Characters of a text that are looked at, from its end: loops do not end."""
 WIDE = 2.5
 """Letters that one sign of Chinese or Japanese is worth."""
-REPEATS = ((4, 16), (8, 10), (16, 5), (24, 4), (LONGEST, 3))
+REPEATS = ((4, 16), (8, 10), (16, 5), (20, 4), (LONGEST, 3))
 """Repeats from which a unit shorter than so many letters is a loop."""
 NUMBER_REPEATS = 20
 """The same for a unit of numbers, which stand in one line."""
@@ -41,7 +41,7 @@ _SAME = regex.compile(
     r"|(?P<digit>\p{N})(?P=digit){59,}"
     r"|(?P<layout>[-=_.*#~+─━═·•\s|])(?P=layout){299,}"
     r"|(?P<other>[^\p{L}\p{N}\s\-=_.*#~+─━═·•|])(?P=other){19,}"
-    r"|(?P<part>[\p{L}\p{M}]{2,12}?)(?P=part){11,}"
+    r"|(?P<part>(?P<first>\p{L})(?!(?P=first))[\p{L}\p{M}]{1,11}?)(?P=part){11,}"
 )
 """One sign, or a part of a word, again and again. Numbers have many zeros, and layout lines."""
 

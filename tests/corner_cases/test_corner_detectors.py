@@ -26,8 +26,8 @@ PROMPT = prompt_of({"prompt": "Tell me about rivers."})
 @EVERY
 def test_detectors_agree_with_a_person(case):
     total = together(counts(case).values())
-    assert total.precision >= 0.95, total.false_rights
-    assert total.recall >= 0.9, total.false_wrongs
+    assert total.precision >= 0.98, total.false_rights
+    assert total.recall >= 0.95, total.false_wrongs
 
 
 @EVERY
