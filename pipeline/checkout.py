@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 """The checkout that this file is in, or the folder into which a wheel was installed."""
 PACKAGES = (
     "common",
+    "corner_cases",
     "curriculum",
     "evals",
     "judges",

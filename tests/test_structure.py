@@ -28,6 +28,7 @@ ARROWS = {
     "models": {"common"},
     "rewards": {"prompts", "common"},
     "prompts": {"common"},
+    "corner_cases": {"rewards", "prompts", "common"},
     "evals": {"rewards", "rollouts", "prompts", "models", "common"},
     "common": set[str](),
 }
