@@ -79,7 +79,9 @@ def unscored(outputs: Sequence[Any], prompts: Sequence[Sequence[int]]) -> list[i
     prompt: a part of the completion has no log-probability, as the last token of the prompt gives
     the first."""
     pairs = zip(outputs, prompts, strict=True)
-    return [n for n, (output, prompt) in enumerate(pairs) if output.num_cached_tokens >= len(prompt)]
+    return [
+        n for n, (output, prompt) in enumerate(pairs) if output.num_cached_tokens >= len(prompt)
+    ]
 
 
 def prompt_scores(output: Any, completion: Sequence[int]) -> list[float]:
