@@ -19,8 +19,10 @@ from common.errors import BadInput, RunFailed
 from common.files import read_json_lines
 from curriculum.ledger import Ledger
 from judges.config import PairwiseJudge, RubricJudge
+from judges.verdict import Reply, Verdict
 from prompts.schema import read_prompts
 from stages.judge_filter.config import JudgeFilterStage
+from stages.judge_filter.judged_prompts import ledger_entries
 
 pytestmark = pytest.mark.usefixtures("impatient_client", "own_verdict_cache")
 
@@ -138,6 +140,18 @@ def test_a_filter_that_stops_early_makes_the_same_cut_from_fewer_attempts(tmp_pa
     assert outputs[True].metrics["pass_rate"] == 0.5
     # Two failures, and a pool of 30 attempts of which half pass: (0 + 2 / 2) / (2 + 2).
     assert priors["p1"].mean == pytest.approx(1 / 4)
+
+
+def test_prompts_whose_attempts_stopped_count_like_others_in_the_pooled_rate():
+    def verdict(id, passed, failed, left):
+        replies = [Reply("", "stop", 1, "", 1.0, None)] * passed
+        replies += [Reply("", "stop", 1, "", 0.0, None)] * failed
+        return Verdict(id, "attempts", replies, 0.5, left=left)
+
+    verdicts = [verdict("p0", 0, 3, 3), verdict("p1", 6, 0, 0)]
+    (entry,) = ledger_entries(["p0"], PROMPTS[:2], [verdicts])
+    # Pooled (6 + 1) / (12 + 2); the prompt itself has three failures: (0 + 2 / 2) / (3 + 2).
+    assert entry.prior.mean == pytest.approx(1 / 5)
 
 
 def test_stopping_early_is_refused_where_nothing_can_be_decided():
