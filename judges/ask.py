@@ -95,6 +95,8 @@ class JudgeSession:
     chunk: int = CHUNK
     monitor: BackendMonitor = field(default_factory=BackendMonitor)
     """The monitor of the backend that answers."""
+    spared: int = 0
+    """Questions that need no answer any more. They count as answered by a reachable judge."""
 
 
 def judge_prompts(prompts: Sequence[Prompt], judge: Judge, session: JudgeSession) -> JudgingResult:
@@ -102,6 +104,13 @@ def judge_prompts(prompts: Sequence[Prompt], judge: Judge, session: JudgeSession
 
     Raises Interrupted if a stop is requested, and RunFailed if the judge is unreachable or no
     prompt could be judged."""
+    result = ask_judge(prompts, judge, session)
+    require_some(result.verdicts)
+    return result
+
+
+def ask_judge(prompts: Sequence[Prompt], judge: Judge, session: JudgeSession) -> JudgingResult:
+    """As `judge_prompts`, but there need not be a verdict."""
     items = judge.items(prompts)
     who = fingerprint([session.identity, judge.kind, judge.config.asked(), texts_checksum()])
     keys = {
@@ -112,7 +121,6 @@ def judge_prompts(prompts: Sequence[Prompt], judge: Judge, session: JudgeSession
         {keys[name]: item for name, item in items.items()}, judge.ask, session
     )
     verdicts = judge.verdicts(prompts, {name: answers[key] for name, key in keys.items()})
-    _require_some(verdicts)
     tokens = sum(reply["tokens"] for key in asked for reply in answers[key]["replies"])
     return JudgingResult(verdicts, len(asked), len(answers) - len(asked), tokens)
 
@@ -166,7 +174,7 @@ def _answers(
                     raise _stopped(answers | new, keys)
                 answers |= new
                 missing = [key for key in missing if has_fault(answers[key], TRANSPORT_FAULTS)]
-        require_reachable(answers.values())
+        require_reachable(answers.values(), session.spared)
         session.progress(end, len(keys), unit="question")
     return answers, asked
 
@@ -224,12 +232,13 @@ def has_fault(raw: RawReplies, faults: Collection[str]) -> bool:
     return any(reply["fault"] in faults for reply in raw["replies"])
 
 
-def require_reachable(answers: Collection[RawReplies]) -> None:
+def require_reachable(answers: Collection[RawReplies], spared: int = 0) -> None:
     """Raise RunFailed if the judge stopped answering or never answered. Otherwise every further
-    question would cost a time-out."""
+    question would cost a time-out. `spared` questions more count as answered."""
+    known = len(answers) + spared
     lost = sum(has_fault(raw, TRANSPORT_FAULTS) for raw in answers)
     refused = sum(has_fault(raw, UNCACHED_FAULTS - TRANSPORT_FAULTS) for raw in answers)
-    if lost <= MAX_LOST_SHARE * len(answers) and not 0 < refused == len(answers):
+    if lost <= MAX_LOST_SHARE * known and not 0 < refused == known:
         return
     replies = [
         (reply["fault"], reply.get("text", "")) for raw in answers for reply in raw["replies"]
@@ -250,7 +259,7 @@ def require_reachable(answers: Collection[RawReplies]) -> None:
     )
 
 
-def _require_some(verdicts: Sequence[Verdict]) -> None:
+def require_some(verdicts: Sequence[Verdict]) -> None:
     """Raise RunFailed if no prompt has a graded reply."""
     if any(verdict.graded for verdict in verdicts):
         return

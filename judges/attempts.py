@@ -36,8 +36,17 @@ class Attempts:
 
     kind: JudgeKind = "attempts"
 
-    def __init__(self, config: AttemptsJudge, backend: Backend, grader: Grader) -> None:
+    def __init__(
+        self,
+        config: AttemptsJudge,
+        backend: Backend,
+        grader: Grader,
+        part: range | None = None,
+    ) -> None:
+        """`part`: the attempts to ask for, by number; by default all of them. What an attempt is
+        like does not depend on whether other parts are asked for."""
         self.config, self.backend, self.grader = config, backend, grader
+        self.part = range(config.attempts) if part is None else part
 
     def items(self, prompts: Sequence[Prompt]) -> dict[str, tuple[Prompt, ...]]:
         """The questions by name, each as the prompts that it is about."""
@@ -80,13 +89,15 @@ class Attempts:
         """How many completions to request, and whether with twice the length, given the replies of
         all rounds and of the latest one."""
         if round_ == 0:
-            return self.config.attempts, False
+            return len(self.part), False
         again = [reply.fault for reply in latest if reply.fault in RETRIED_FAULTS]
         graded = sum(reply.fault is None for reply in replies)
-        return min(len(again), self.config.attempts - graded), "cut_off" in again
+        return min(len(again), len(self.part) - graded), "cut_off" in again
 
     def _request(self, prompt: Prompt, samples: int, round_: int, longer: bool) -> SamplingRequest:
         seed = derive(self.config.seed, "attempts", round_, task(prompt.messages), prompt.answer)
+        # A request's samples have consecutive seeds: an attempt has the same one in every division.
+        seed += self.part.start
         length = (self.config.max_tokens + self.config.thinking_tokens) * (2 if longer else 1)
         messages = self.config.shown(prompt.capability, prompt.messages)
         return SamplingRequest(messages, samples, self.config.temperature, length, seed)
@@ -176,16 +187,17 @@ class Attempts:
     ) -> list[Verdict]:
         completions = [answers[prompt.id]["replies"] for prompt in prompts]
         replies = self._replies(prompts, completions)
-        return [self._verdict(*pair) for pair in zip(prompts, replies, strict=True)]
+        return [self.verdict(*pair) for pair in zip(prompts, replies, strict=True)]
 
-    def _verdict(self, prompt: Prompt, replies: list[Reply]) -> Verdict:
+    def verdict(self, prompt: Prompt, replies: list[Reply], left: int = 0) -> Verdict:
+        """The verdict from graded replies, with `left` attempts that were not asked for."""
         graded = [reply for reply in replies if reply.fault is None]
         if not graded:
-            return Verdict(prompt.id, "attempts", replies, None)
+            return Verdict(prompt.id, "attempts", replies, None, left=left)
         passed = sum(reply.value == 1.0 for reply in graded)
         low, high = beta_interval(passed, len(graded) - passed)
         ease = ease_of(passed, len(graded), self.config.attempts)
-        return Verdict(prompt.id, "attempts", replies, ease, low, high)
+        return Verdict(prompt.id, "attempts", replies, ease, low, high, left)
 
 
 def _raw_completion(completion: Completion) -> dict[str, Any]:
@@ -235,23 +247,25 @@ def ease_of(passed: int, graded: int, asked: int) -> float:
     return min((passed + 1) / (graded + 2), (passed * whole / graded + 1) / (whole + 2))
 
 
-def beta_interval(passed: int, failed: int, level: float = 0.9) -> tuple[float, float]:
-    """Bounds of the central `level` interval of Beta(passed + 1, failed + 1), by bisection.
-
-    P(rate <= x) is the probability of more than `passed` successes in passed + failed + 1 trials
-    with success probability x."""
+def probability_below(rate: float, passed: int, failed: int) -> float:
+    """P(pass rate <= `rate`) under Beta(passed + 1, failed + 1): the probability of more than
+    `passed` successes in passed + failed + 1 trials with success probability `rate`."""
     trials = passed + failed + 1
+    return sum(
+        comb(trials, k) * rate**k * (1 - rate) ** (trials - k)
+        for k in range(passed + 1, trials + 1)
+    )
 
-    def below(x: float) -> float:
-        return sum(
-            comb(trials, k) * x**k * (1 - x) ** (trials - k) for k in range(passed + 1, trials + 1)
-        )
+
+def beta_interval(passed: int, failed: int, level: float = 0.9) -> tuple[float, float]:
+    """Bounds of the central `level` interval of Beta(passed + 1, failed + 1), by bisection."""
 
     def quantile(share: float) -> float:
         low, high = 0.0, 1.0
         for _ in range(50):
             middle = (low + high) / 2
-            low, high = (middle, high) if below(middle) < share else (low, middle)
+            below = probability_below(middle, passed, failed)
+            low, high = (middle, high) if below < share else (low, middle)
         return (low + high) / 2
 
     return quantile((1 - level) / 2), quantile((1 + level) / 2)

@@ -125,7 +125,7 @@ class EngineBackend:
         places = [place for place, (_, fault) in enumerate(likelihoods) if fault is None]
         if places:
             scores = self._engine.score(
-                [ids[place] for place in places], [answers[place] for place in places]
+                [ids[place] for place in places], [answers[place] for place in places], cached=True
             )
             for place, logprobs in zip(places, scores, strict=True):
                 likelihoods[place] = mean_logprob(logprobs)

@@ -13,7 +13,7 @@ from typing import Literal
 from common.errors import BadInput, RunFailed
 from common.quotas import apportion
 from common.seeds import derive
-from judges.verdict import Verdict
+from judges.verdict import Reply, Verdict
 
 Outcome = Literal["kept", "dropped", "unjudged", "broken"]
 BROKEN_ATTEMPTS = 4
@@ -145,9 +145,7 @@ def drop_counts(sizes: Mapping[str, int], settings: FilterSettings) -> dict[str,
     Without stratification only the total matters. Raises BadInput if a capability would fall below
     the floor.
     """
-    # The share as written in decimal: 0.145 of 100 is 14.5, although the float nearest to 0.145 is
-    # smaller.
-    total = int(Fraction(repr(settings.share)) * sum(sizes.values()) + Fraction(1, 2))
+    total = total_drop(sum(sizes.values()), settings.share)
     capacity = {name: max(size - settings.floor, 0) for name, size in sizes.items()}
     small = {name: size for name, size in sizes.items() if size < settings.floor}
     if small or total > sum(capacity.values()):
@@ -158,6 +156,13 @@ def drop_counts(sizes: Mapping[str, int], settings: FilterSettings) -> dict[str,
             "lower drop_easiest or keep_at_least, or add prompts to the small capabilities",
         )
     return apportion(total, sizes, capacity)
+
+
+def total_drop(size: int, share: float) -> int:
+    """How many of `size` prompts a `share` is: floor(share size + 1/2)."""
+    # The share as written in decimal: 0.145 of 100 is 14.5, although the float nearest to 0.145 is
+    # smaller.
+    return int(Fraction(repr(share)) * size + Fraction(1, 2))
 
 
 def broken_evidence(verdicts: Sequence[Verdict], share: float) -> dict[str, int]:
@@ -171,10 +176,25 @@ def broken_evidence(verdicts: Sequence[Verdict], share: float) -> dict[str, int]
     graded = [reply for reply in attempts if reply.fault is None]
     if len(graded) < BROKEN_ATTEMPTS or any(reply.value == 1.0 for reply in graded):
         return {}
-    answers = Counter((reply.answer or "").strip().casefold() for reply in graded)
+    answers = _answers(graded)
     if answers.most_common(1)[0][1] < share * len(graded):
         return {}
     return dict(sorted(answers.items(), key=lambda item: (-item[1], item[0])))
+
+
+def may_be_broken(verdict: Verdict, share: float) -> bool:
+    """Whether the attempts that are left of a verdict can give `broken_evidence`."""
+    graded = [reply for reply in verdict.replies if reply.fault is None]
+    most = len(graded) + verdict.left
+    if most < BROKEN_ATTEMPTS or any(reply.value == 1.0 for reply in graded):
+        return False
+    commonest = max(_answers(graded).values(), default=0)
+    return commonest + verdict.left >= share * most
+
+
+def _answers(graded: Sequence[Reply]) -> Counter[str]:
+    """How often each answer was given."""
+    return Counter((reply.answer or "").strip().casefold() for reply in graded)
 
 
 def _require_all_judged(

@@ -55,6 +55,8 @@ class Verdict:
     low: float | None = None
     high: float | None = None
     """Bounds of the 90 % credible interval of the pass rate (attempts only)."""
+    left: int = 0
+    """Attempts that were not made, because the prompt's fate was decided (`judges.fate`)."""
 
     @property
     def graded(self) -> int:
@@ -65,6 +67,17 @@ class Verdict:
     def passed(self) -> int:
         """Number of attempts that passed."""
         return sum(reply.value == 1.0 for reply in self.replies) if self.kind == "attempts" else 0
+
+    @property
+    def pass_evidence(self) -> tuple[float, float]:
+        """Passes and attempts as if those that were not made had gone like the graded ones.
+
+        Who is asked on depends on the replies. Sums over prompts would count those near the cut
+        more than the others."""
+        if not self.graded:
+            return 0.0, 0.0
+        whole = self.graded + self.left
+        return self.passed * whole / self.graded, float(whole)
 
     @property
     def faults(self) -> dict[str, int]:
@@ -85,14 +98,16 @@ class Verdict:
             words = f"rated {rating:.2f} of 3"
         else:
             words = f"ease {self.ease or 0.0:.3f} from {self.graded} comparisons"
-        faults = ", ".join(f"{count} {reason}" for reason, count in self.faults.items())
-        return f"{words}{f' ({faults})' if faults else ''}"
+        notes = [f"{count} {reason}" for reason, count in self.faults.items()]
+        notes += [f"{self.left} not asked for"] if self.left else []
+        return f"{words} ({', '.join(notes)})" if notes else words
 
     def summary(self) -> dict[str, Any]:
         """The verdict without its replies, as JSON values."""
         names = ("kind", "ease", "low", "high", "graded", "faults")
         passed = {"passed": self.passed} if self.kind == "attempts" else {}
-        return {name: getattr(self, name) for name in names} | passed
+        left = {"left": self.left} if self.left else {}
+        return {name: getattr(self, name) for name in names} | passed | left
 
     def to_json(self) -> dict[str, Any]:
         return (

@@ -89,15 +89,25 @@ class Engine(RolloutEngine):
         ]
 
     def score(
-        self, prompts: Sequence[list[int]], completions: Sequence[list[int]]
+        self,
+        prompts: Sequence[list[int]],
+        completions: Sequence[list[int]],
+        *,
+        cached: bool = False,
     ) -> list[list[float]]:
         sequences = [p + c for p, c in zip(prompts, completions, strict=True)]
         for sequence in sequences:
             self._require_room(sequence, 1)
-        outputs = self._run(sequences, sampling.prompt_only())
+        if cached:  # only this call's tokens: the last bits depend on nothing that came before
+            self._llm.reset_prefix_cache()
+        outputs = self._run(sequences, sampling.prompt_only(cached))
+        if again := sampling.unscored(outputs, prompts):
+            whole = self._run([sequences[place] for place in again], sampling.prompt_only())
+            for place, output in zip(again, whole, strict=True):
+                outputs[place] = output
         return [
-            sampling.prompt_scores(output, prompt, completion)
-            for output, prompt, completion in zip(outputs, prompts, completions, strict=True)
+            sampling.prompt_scores(output, completion)
+            for output, completion in zip(outputs, completions, strict=True)
         ]
 
     def next_token(self, prompts: Sequence[list[int]], tokens: Sequence[int]) -> list[list[float]]:

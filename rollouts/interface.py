@@ -77,11 +77,17 @@ class RolloutEngine(Protocol):
         ...
 
     def score(
-        self, prompts: Sequence[list[int]], completions: Sequence[list[int]]
+        self,
+        prompts: Sequence[list[int]],
+        completions: Sequence[list[int]],
+        *,
+        cached: bool = False,
     ) -> list[list[float]]:
         """Log-probability, in nats, of each completion token after its prompt at temperature 1.
 
-        Prompt and completion must leave one token of `max_model_len` free.
+        `cached`: tokens with which several of the prompts begin are computed once. Otherwise every
+        token of every sequence is computed. Prompt and completion must leave one token of
+        `max_model_len` free.
         """
         ...
 

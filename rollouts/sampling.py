@@ -36,12 +36,19 @@ def generating(samples: int, temperature: float, top_p: float, max_tokens: int, 
     )
 
 
-def prompt_only() -> Any:
+def prompt_only(cached: bool = False) -> Any:
     """Settings that compute a prompt's log-probabilities and sample the one token that vLLM asks
-    for. Prompt log-probabilities turn the prefix cache off, so every token is computed."""
+    for. Every token is computed, or with `cached` those that the prefix cache does not hold: there
+    are no log-probabilities of the others."""
     from vllm import SamplingParams
 
-    return SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
+    return SamplingParams(
+        temperature=0.0,
+        max_tokens=1,
+        prompt_logprobs=0,
+        detokenize=False,
+        skip_reading_prefix_cache=not cached,
+    )
 
 
 def first_token(tokens: Sequence[int]) -> Any:
@@ -67,9 +74,20 @@ def sampled(output: Any) -> list[Sampled]:
     ]
 
 
-def prompt_scores(output: Any, prompt: Sequence[int], completion: Sequence[int]) -> list[float]:
-    """The log-probabilities of `completion` in the vLLM output of prompt and completion."""
-    rows = output.prompt_logprobs[len(prompt) :]
+def unscored(outputs: Sequence[Any], prompts: Sequence[Sequence[int]]) -> list[int]:
+    """Indices of the vLLM outputs of prompt and completion in which the prefix cache held the whole
+    prompt: a part of the completion has no log-probability, as the last token of the prompt gives
+    the first."""
+    pairs = zip(outputs, prompts, strict=True)
+    return [
+        n for n, (output, prompt) in enumerate(pairs) if output.num_cached_tokens >= len(prompt)
+    ]
+
+
+def prompt_scores(output: Any, completion: Sequence[int]) -> list[float]:
+    """The log-probabilities of `completion`, with which the prompt of a vLLM output ends."""
+    # From the end: some of vLLM's runners leave out the rows of cached tokens.
+    rows = output.prompt_logprobs[len(output.prompt_logprobs) - len(completion) :]
     return [row[token].logprob for row, token in zip(rows, completion, strict=True)]
 
 

@@ -81,8 +81,14 @@ class Chunks:
     async def _score(self, asked: Answer) -> tuple[list[Any], Answer]:
         prompts, completions = asked["prompts"], asked["completions"]
         sequences = [p + c for p, c in zip(prompts, completions, strict=True)]
-        outputs, weights = await self._outputs(sequences, [sampling.prompt_only()] * len(sequences))
-        parts = zip(outputs, prompts, completions, strict=True)
+        settings = [sampling.prompt_only(asked["cached"]) for _ in sequences]
+        outputs, weights = await self._outputs(sequences, settings)
+        if again := sampling.unscored(outputs, prompts):
+            settings = [sampling.prompt_only() for _ in again]
+            whole, weights = await self._outputs([sequences[place] for place in again], settings)
+            for place, output in zip(again, whole, strict=True):
+                outputs[place] = output
+        parts = zip(outputs, completions, strict=True)
         return [sampling.prompt_scores(*part) for part in parts], weights
 
     async def _next_token(self, asked: Answer) -> tuple[list[Any], Answer]:

@@ -108,17 +108,23 @@ class ServedEngine(RolloutEngine):
         ]
 
     def score(
-        self, prompts: Sequence[list[int]], completions: Sequence[list[int]]
+        self,
+        prompts: Sequence[list[int]],
+        completions: Sequence[list[int]],
+        *,
+        cached: bool = False,
     ) -> list[list[float]]:
         self._require_room([p + c for p, c in zip(prompts, completions, strict=True)], 1)
-        return self._divided({"kind": "score"}, prompts=prompts, completions=completions)
+        question = {"kind": "score", "cached": cached}
+        return self._divided(question, prompts=prompts, completions=completions)
 
     def score_each(
         self, prompts: Sequence[list[int]], completions: Sequence[list[int]]
     ) -> list[list[list[float]]]:
         """What `score` returns, from every server: (servers, sequences, tokens)."""
         self._require_room([p + c for p, c in zip(prompts, completions, strict=True)], 1)
-        question = {"kind": "score", "prompts": prompts, "completions": completions}
+        question = {"kind": "score", "cached": False}
+        question |= {"prompts": prompts, "completions": completions}
         return [answer["answers"] for answer in self._ask([question] * len(self._servers))]
 
     def next_token(self, prompts: Sequence[list[int]], tokens: Sequence[int]) -> list[list[float]]:

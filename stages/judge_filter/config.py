@@ -81,8 +81,24 @@ class JudgeFilterStage(StageConfig):
     """Threshold for a reference answer that is likely wrong: a prompt is set aside if no attempt is
     right and at least this share of its graded attempts, four or more, give the same other
     answer."""
+    stop_early: bool = False
+    """Give a prompt no more attempts once it is on the same side of the cut whatever they would
+    give. The cut is that of all attempts; the kept prompts' priors rest on fewer. For a single
+    judge of kind `attempts`."""
     audit: AuditConfig | None = None
     """Checks the verdicts against a policy's pass rates; not set: no check."""
+
+    @model_validator(mode="after")
+    def _a_decided_prompt_can_be_told(self) -> "JudgeFilterStage":
+        if self.stop_early and not (len(self.judges) == 1 and self.judges[0].kind == "attempts"):
+            kinds = ", ".join(judge.kind for judge in self.judges)
+            raise ValueError(
+                f"stop_early needs a single judge of kind attempts, got {kinds}: what further"
+                " replies can change is only known of attempts"
+            )
+        if self.stop_early and self.drop_easiest == 0:
+            raise ValueError("stop_early needs a cut, and drop_easiest 0 drops nothing")
+        return self
 
     def needs(self) -> Mapping[str, Need]:
         judged = {"prompts": Need((PROMPTS,), stage=PROMPTS_STAGE)}

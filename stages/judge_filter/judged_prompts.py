@@ -95,6 +95,15 @@ def _pass_evidence(verdicts: Sequence[Verdict]) -> _PassEvidence:
     return _PassEvidence(sum(eases) / len(eases), 1.0) if eases else _PassEvidence(0.0, 0.0)
 
 
+def _pooled_evidence(verdicts: Sequence[Verdict]) -> _PassEvidence:
+    """The evidence in a pooled rate, where all prompts count alike: attempts that were not made,
+    because the prompt's fate was decided, count like its graded ones."""
+    if not any(verdict.left for verdict in verdicts):
+        return _pass_evidence(verdicts)
+    parts = [verdict.pass_evidence for verdict in verdicts]
+    return _PassEvidence(sum(passes for passes, _ in parts), sum(n for _, n in parts))
+
+
 def ledger_entries(
     kept: Sequence[str], prompts: Sequence[Prompt], judges: VerdictsByJudge
 ) -> list[NewPrompt]:
@@ -106,9 +115,10 @@ def ledger_entries(
     }
     passes: defaultdict[str, float] = defaultdict(float)
     attempts: defaultdict[str, float] = defaultdict(float)
-    for prompt in prompts:
-        passes[prompt.capability] += evidence[prompt.id].passes
-        attempts[prompt.capability] += evidence[prompt.id].attempts
+    for n, prompt in enumerate(prompts):
+        pooled = _pooled_evidence([verdicts[n] for verdicts in judges])
+        passes[prompt.capability] += pooled.passes
+        attempts[prompt.capability] += pooled.attempts
     kept_ids, entries = set(kept), []
     for n, prompt in enumerate(prompts):
         if prompt.id in kept_ids and not prompt.is_demonstration:

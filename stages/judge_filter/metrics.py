@@ -58,13 +58,16 @@ def _of_judge(judge: JudgeConfig, result: JudgingResult) -> dict[str, Any]:
         "mean_ease": sum(eases) / len(eases),
     }
     if judge.kind == "attempts":
-        metrics["pass_rate"] = sum(verdict.passed for verdict in verdicts) / graded
+        passes, attempts = zip(*(verdict.pass_evidence for verdict in verdicts), strict=True)
+        metrics["pass_rate"] = sum(passes) / sum(attempts)
         metrics["all_pass_share"] = sum(
             v.graded > 0 and v.passed == v.graded for v in verdicts
         ) / len(eases)
         metrics["all_fail_share"] = sum(v.graded > 0 and not v.passed for v in verdicts) / len(
             eases
         )
+        left = sum(verdict.left for verdict in verdicts)
+        metrics |= {"attempts_not_asked_for": left} if left else {}
     if judge.kind == "pairwise":
         metrics["position_bias"] = position_bias(verdicts)
     how = Counter(reply.how for verdict in verdicts for reply in verdict.replies if reply.how)

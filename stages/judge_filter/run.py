@@ -12,10 +12,12 @@ from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
 from curriculum.ledger import Ledger
 from judges.ask import CHUNK, Judge, JudgeSession, JudgingResult, judge_prompts, likelihoods
+from judges.attempts import Attempts
 from judges.audit import Audit
 from judges.backend import Backend, BackendMonitor, Likelihood
 from judges.cache import Cache, cache_path
 from judges.config import JudgeConfig
+from judges.fate import undecided
 from judges.filtering import (
     Decision,
     FilterSettings,
@@ -23,11 +25,13 @@ from judges.filtering import (
     drop_easiest,
     tied_at_threshold,
 )
+from judges.rounds import judge_in_rounds
 from judges.verdict import UNCACHED_FAULTS, endpoint_quote, faults_of
 from prompts.sample import sample
 from prompts.schema import Prompt, read_prompts, write_prompts
 from rewards.grader import Grader, first_part
 from stages.grading import open_grader
+from stages.judge_filter.advice import advise
 from stages.judge_filter.audit import Rates, audits, holdout, measured_rates
 from stages.judge_filter.backends import backend_of, judge_of
 from stages.judge_filter.config import JudgeFilterStage
@@ -72,7 +76,10 @@ def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outp
     _write(context.folder, prompts, verdicts, decisions)
     for sentence in _missing_replies(results, decisions):
         context.note(sentence)
-    metrics = metrics_of(config, results, decisions, audited)
+    advice = advise(config, verdicts, decisions, rates, audited, derive(context.seed, "advice"))
+    for sentence in [*advice.lines, *advice.warnings]:
+        context.note(sentence)
+    metrics = metrics_of(config, results, decisions, audited) | {"pool": advice.to_json()}
     return Outputs(metrics=metrics, tokens_generated=sum(result.tokens for result in results))
 
 
@@ -123,7 +130,7 @@ def _ask_all(
                 monitor,
             )
             judges.insert(0, judge)
-            results.insert(0, judge_prompts(prompts, judge, session))
+            results.insert(0, _judged(config, prompts, judge, settings, session))
             if number == 0:
                 verdicts = [result.verdicts for result in results]
                 judged = judged_prompts(prompts, verdicts, config.broken_agreement, {})
@@ -137,6 +144,26 @@ def _ask_all(
         finally:
             backend.close()
     return judges, results, ties
+
+
+def _judged(
+    config: JudgeFilterStage,
+    prompts: Sequence[Prompt],
+    judge: Judge,
+    settings: FilterSettings,
+    session: JudgeSession,
+) -> JudgingResult:
+    """The verdicts of one judge, which asks on only while the cut may depend on it if the filter
+    stops early."""
+    if not (config.stop_early and isinstance(judge, Attempts)):
+        return judge_prompts(prompts, judge, session)
+    attempts, agreement = judge.config.attempts, config.broken_agreement
+    return judge_in_rounds(
+        prompts,
+        judge,
+        session,
+        lambda verdicts: undecided(prompts, verdicts, attempts, agreement, settings),
+    )
 
 
 def _chunk_of(judge: JudgeConfig) -> int:

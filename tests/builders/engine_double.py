@@ -19,7 +19,7 @@ class EngineDouble(RolloutEngine):
     def generate(self, prompts, *, samples, temperature, max_tokens, seeds, top_p=1.0):
         raise AssertionError("generate")
 
-    def score(self, prompts, completions):
+    def score(self, prompts, completions, *, cached=False):
         raise AssertionError("score")
 
     def next_token(self, prompts, tokens):

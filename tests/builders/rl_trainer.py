@@ -33,7 +33,7 @@ class SameWeights(EngineDouble):
     def publish(self, weights, version):
         self.weights, self.version = list(weights), version
 
-    def score(self, prompts, completions):
+    def score(self, prompts, completions, *, cached=False):
         scored = trainer_logprobs(self.policy, prompts, completions)
         return [row.tolist() for row in scored.split([len(c) for c in completions])]
 

@@ -55,7 +55,7 @@ class ScriptedEngine(EngineDouble):
     def close(self):
         self.closed = True
 
-    def score(self, prompts, completions):
+    def score(self, prompts, completions, *, cached=False):
         return [
             [-float(len(ids))] * len(answer)
             for ids, answer in zip(prompts, completions, strict=True)

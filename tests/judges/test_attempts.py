@@ -16,7 +16,7 @@ from builders.scripted_judge import (
     prompt,
 )
 from common.errors import RunFailed
-from judges.ask import _require_some, likelihoods
+from judges.ask import likelihoods, require_some
 from judges.attempts import beta_interval, ease_of
 from judges.backend import Choice, Completion
 from judges.config import AttemptsJudge
@@ -188,5 +188,5 @@ def test_without_any_verdict_the_error_names_the_setting(fault, remedy):
     with pytest.raises(
         RunFailed, match=f"not one of 2 prompts could be judged: {fault} 6 times"
     ) as caught:
-        _require_some([verdict, verdict])
+        require_some([verdict, verdict])
     assert remedy in caught.value.remedy

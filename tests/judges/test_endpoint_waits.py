@@ -185,7 +185,9 @@ def test_a_prompt_too_long_for_the_judge_is_set_aside_with_a_note(tmp_path):
     assert reasons[long.id]["decision"] == "unjudged" and "too_long" in reasons[long.id]["reason"]
     assert long.id in [one.id for one in read_prompts(tmp_path / "out" / "dropped.parquet")]
     assert notes == [
-        "1 of 11 prompts have no verdict: set aside in dropped.parquet (too_long 4 times)"
+        "1 of 11 prompts have no verdict: set aside in dropped.parquet (too_long 4 times)",
+        "cannot tell what the pool is like for the judge: 10 prompts were attempted, and 20 are"
+        " needed.",
     ]
 
 

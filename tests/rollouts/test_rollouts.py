@@ -188,6 +188,14 @@ def test_rollouts_depend_on_prompt_and_seed_and_not_on_the_batch(engine):
     assert len({tuple(row) for group in first for row in group}) > 20
 
 
+def test_a_sample_has_the_requests_seed_plus_its_number(engine):
+    prompts, seeds = prompts_of(engine), list(range(0, 80, 10))
+    first = ids(sample(engine, prompts, seeds, samples=3))
+    last = ids(sample(engine, prompts, [seed + 3 for seed in seeds], samples=1))
+    whole = ids(sample(engine, prompts, seeds, samples=4))
+    assert [three + one for three, one in zip(first, last, strict=True)] == whole
+
+
 def test_rollouts_follow_new_weights_from_a_warm_cache(engine, policy):
     prompts, seeds = prompts_of(engine), list(range(8))
     sample(engine, prompts, seeds)

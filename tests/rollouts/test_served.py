@@ -131,6 +131,14 @@ def test_a_chunk_asked_again_has_the_same_bits_and_two_servers_sample_the_same(p
     assert ids(few) == ids(groups)[:1]
 
 
+def test_scores_of_prompts_that_begin_alike_are_those_of_computing_every_token(pool, prompts):
+    start = (prompts[0] * 9)[:70]
+    pair = [[*start, 8], start[:40], [*start, 9]], [[9, 10], [*start[40:], 5], [7]]
+    engine = pool(0)
+    for row, whole in zip(engine.score(*pair, cached=True), engine.score(*pair), strict=True):
+        assert row == pytest.approx(whole, abs=1e-5)
+
+
 def test_every_server_computes_with_what_was_published(pool, checkpoint, prompts):
     engine, policy = pool(0, 1), moved(checkpoint)
     sequences = prompts[:3], [prompt[2:9] for prompt in prompts[3:6]]

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from builders.judge_filter_runs import run_filter
 from builders.scripted_endpoint import (
@@ -18,7 +19,10 @@ from common.errors import BadInput, RunFailed
 from common.files import read_json_lines
 from curriculum.ledger import Ledger
 from judges.config import PairwiseJudge, RubricJudge
+from judges.verdict import Reply, Verdict
 from prompts.schema import read_prompts
+from stages.judge_filter.config import JudgeFilterStage
+from stages.judge_filter.judged_prompts import ledger_entries
 
 pytestmark = pytest.mark.usefixtures("impatient_client", "own_verdict_cache")
 
@@ -114,6 +118,57 @@ def test_several_judges_decide_together_and_their_agreement_is_measured(tmp_path
     priors = {row.id: row.prior.mean for row in Ledger(folder / "ledger.sqlite").records()}
     assert priors["p5"] > priors["p9"]
     assert {line["judge"] for line in read_json_lines(folder / "verdicts.jsonl")} == {1, 2}
+
+
+def test_a_filter_that_stops_early_makes_the_same_cut_from_fewer_attempts(tmp_path):
+    prompts = [prompt(f"p{n}", answer="8" if n % 2 else "7") for n in range(10)]
+    outputs, reasons = {}, {}
+    for early in (False, True):
+        folder = tmp_path / str(early)
+        folder.mkdir()
+        with endpoint(vllm) as (url, _):
+            outputs[early], out = run_filter(
+                folder, judge_at(url, attempts=3), prompts, stop_early=early
+            )
+        reasons[early] = read_json_lines(out / "reasons.jsonl")
+        priors = {row.id: row.prior for row in Ledger(out / "ledger.sqlite").records()}
+    assert [one["decision"] for one in reasons[True]] == [one["decision"] for one in reasons[False]]
+    assert "2 of 2 attempts passed (1 not asked for)" in reasons[True][0]["reason"]
+    assert outputs[True].tokens_generated == 20 and outputs[False].tokens_generated == 30
+    assert outputs[True].metrics["attempts_not_asked_for"] == 10
+    assert "attempts_not_asked_for" not in outputs[False].metrics
+    assert outputs[True].metrics["pass_rate"] == 0.5
+    # Two failures, and a pool of 30 attempts of which half pass: (0 + 2 / 2) / (2 + 2).
+    assert priors["p1"].mean == pytest.approx(1 / 4)
+
+
+def test_prompts_whose_attempts_stopped_count_like_others_in_the_pooled_rate():
+    def verdict(id, passed, failed, left):
+        replies = [Reply("", "stop", 1, "", 1.0, None)] * passed
+        replies += [Reply("", "stop", 1, "", 0.0, None)] * failed
+        return Verdict(id, "attempts", replies, 0.5, left=left)
+
+    verdicts = [verdict("p0", 0, 3, 3), verdict("p1", 6, 0, 0)]
+    (entry,) = ledger_entries(["p0"], PROMPTS[:2], [verdicts])
+    # Pooled (6 + 1) / (12 + 2); the prompt itself has three failures: (0 + 2 / 2) / (3 + 2).
+    assert entry.prior.mean == pytest.approx(1 / 5)
+
+
+def test_stopping_early_is_refused_where_nothing_can_be_decided():
+    url = "http://localhost:1/v1"
+    for judges, share, said in (
+        ([judge_at(url), judge_at(url, RubricJudge)], 0.5, "attempts, got attempts, rubric"),
+        ([judge_at(url, PairwiseJudge)], 0.5, "attempts, got pairwise"),
+        ([judge_at(url)], 0.0, "drops nothing"),
+    ):
+        with pytest.raises(ValidationError, match=said):
+            JudgeFilterStage(
+                id="f",
+                kind="judge_filter",
+                judges=tuple(judges),
+                drop_easiest=share,
+                stop_early=True,
+            )
 
 
 def test_a_judge_that_never_gives_a_label_ends_the_run(tmp_path):
