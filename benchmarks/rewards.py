@@ -19,7 +19,8 @@ from typing import Any
 from benchmarks.curves import interval
 from benchmarks.harness import ROOT, Results
 from benchmarks.layouts import run
-from common.artifacts import ANSWERS, HELD_OUT, METRICS, RESULTS
+from common.artifacts import ANSWERS, HELD_OUT, METRICS
+from evals.parts import FINAL, final_scores, part_of
 from prompts.schema import read_prompts
 from stages.grading import open_grader
 
@@ -72,18 +73,17 @@ def measured(seed: int, arm: str) -> Figures:
 
 
 def score(folder: Path, stage: str) -> float:
-    """The held-out score of a stage's checkpoint."""
-    suites = RESULTS.read(folder / "evals" / stage)["suites"]
-    return float(suites["held_out"]["score"])
+    """The score of a stage's checkpoint on the final part of the held-out prompts."""
+    return float(final_scores(folder / "evals" / stage)["held_out"]["score"])
 
 
 def partial_credit(folder: Path, stage: str) -> float:
-    """The mean partial credit of the held-out answers of a stage's checkpoint."""
+    """The mean partial credit of a stage's checkpoint on the final part of the held-out prompts."""
     prompts = {
         prompt.id: replace(prompt, rewards=tuple(map(dict, YARDSTICK)))
         for prompt in read_prompts(HELD_OUT.path(folder / "01-prompts"))
     }
-    rows = ANSWERS.read(folder / "evals" / stage)
+    rows = [row for row in ANSWERS.read(folder / "evals" / stage) if part_of(row["id"]) == FINAL]
     with open_grader() as grader:
         return fmean(grader(prompts[row["id"]], row["text"]).reward for row in rows)
 

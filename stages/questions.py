@@ -82,6 +82,8 @@ class SuiteQuestion(_Question):
     asks: Literal["suite"] = "suite"
     suite: SuiteConfig
     max_model_len: int
+    steers: bool = False
+    """Whether its dev part decides something, and so must have a prompt."""
 
 
 Question = Annotated[

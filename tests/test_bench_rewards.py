@@ -5,6 +5,7 @@ import pytest
 from benchmarks import rewards
 from common.artifacts import ANSWERS, HELD_OUT
 from common.files import write_json_lines
+from evals.parts import DEV, FINAL, in_part
 from pipeline.recipe.load import load_recipe
 from prompts.parts import ReasoningGymPart
 from prompts.schema import write_prompts
@@ -36,12 +37,14 @@ def test_arms_have_the_same_prompts():
 
 def test_partial_credit_is_measured_whatever_an_arm_was_trained_with(tmp_path):
     options = rewards.options(1, "binary")[1::2]
-    recipe = load_recipe(rewards.RECIPE, [*options, "prompts.0.count=2"])
-    one, other = load_source(recipe.prompts[0])
+    recipe = load_recipe(rewards.RECIPE, [*options, "prompts.0.count=12"])
+    prompts = load_source(recipe.prompts[0])
+    (one, other, *_), (steering, *_) = (in_part(prompts, part) for part in (FINAL, DEV))
     (tmp_path / "01-prompts").mkdir()
-    write_prompts(HELD_OUT.path(tmp_path / "01-prompts"), [one, other])
+    write_prompts(HELD_OUT.path(tmp_path / "01-prompts"), [one, other, steering])
     half = one.answer[: len(one.answer) // 2]
     rows = [{"id": one.id, "text": half}, {"id": other.id, "text": other.answer}]
+    rows.append({"id": steering.id, "text": "-"})
     evaluated = tmp_path / "evals" / "rl"
     evaluated.mkdir(parents=True)
     write_json_lines(ANSWERS.path(evaluated), rows)
