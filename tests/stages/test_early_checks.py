@@ -156,6 +156,31 @@ def test_held_out_prompts_that_are_asked_must_be_there(tmp_path):
     early_check(write_recipe(tmp_path, ("held_out, ", "")), held_out=[])
 
 
+OWN = ("steps: 4", "steps: 4, evaluate: {every: 2}")
+
+
+def test_rls_own_evaluation_needs_prompts_in_the_dev_part(tmp_path):
+    path = write_recipe(tmp_path, OWN)
+    error = refused(early_check, path, held_out=[prompt("k"), prompt("c")])
+    assert error.message == f"stages[2].evaluate: {EMPTY.format('dev')}, whose score decides"
+    long = [prompt("k"), prompt("g", "x" * 460)]
+    said = early_check(path, held_out=long)["notes"]
+    room = (
+        "stages[2].evaluate: 1 of 2 prompts are longer than stages[2].rollouts.max_model_len (512)"
+    )
+    assert any(note.startswith(room) for note in said)
+
+
+def test_an_evaluation_of_held_out_prompts_needs_a_source_that_holds_some_out(tmp_path):
+    path = write_recipe(
+        tmp_path, OWN, ("held_out: 0.25", "held_out: 0"), ("suites: [held_out, ", "suites: [")
+    )
+    with pytest.raises(
+        BadInput, match=r"stages\[2\].evaluate: held_out is a suite, but every source"
+    ):
+        load_recipe(path)
+
+
 GATED = ("after: [rl]", "after: [rl], gate: {suite: held_out, max_drop: 0.1}")
 EMPTY = "held_out has 2 prompts, and none of them is in its {} part"
 
