@@ -17,8 +17,9 @@ from typing import Any
 from benchmarks.curves import interval
 from benchmarks.harness import ROOT, Results
 from benchmarks.layouts import DEVICES, options, run
-from common.artifacts import GROUPS, METRICS, RESULTS
+from common.artifacts import GROUPS, METRICS
 from common.files import read_json_lines
+from evals.parts import final_scores
 
 RECIPE = ROOT / "benchmarks" / "recipes" / "processes.yaml"
 WORK = ROOT / "runs" / "bench-processes"
@@ -75,9 +76,8 @@ def measured(seed: int, layout: str) -> dict[str, Any]:
 
 
 def score(folder: Path, stage: str) -> float:
-    """The held-out score of a stage's checkpoint."""
-    suites = RESULTS.read(folder / "evals" / stage)["suites"]
-    return float(suites["held_out"]["score"])
+    """The score of a stage's checkpoint on the final part of the held-out prompts."""
+    return float(final_scores(folder / "evals" / stage)["held_out"]["score"])
 
 
 def same_groups(seed: int) -> dict[str, Any]:

@@ -25,8 +25,9 @@ from benchmarks.cut import probabilities
 from benchmarks.harness import ROOT, Results
 from benchmarks.layouts import run
 from benchmarks.taught_judge import ITEM, TASTES, taught
-from common.artifacts import ANSWERS, CHECKPOINT, HELD_OUT, METRICS, RESULTS, REWARD_AGREEMENT
+from common.artifacts import ANSWERS, CHECKPOINT, HELD_OUT, METRICS, REWARD_AGREEMENT
 from common.files import read_json, write_json
+from evals.parts import FINAL, final_scores, in_part, part_of
 from prompts.schema import read_prompts
 from stages.grading import open_grader
 
@@ -117,24 +118,24 @@ def agreement(folder: Path) -> Figures:
 
 
 def score(stage: Path) -> float:
-    """The mean probability that a stage's checkpoint gives the held-out reference answers."""
-    prompts = read_prompts(HELD_OUT.path(stage.parent / "01-prompts"))
+    """The mean probability that a stage's checkpoint gives the held-out reference answers of the
+    final part."""
+    prompts = in_part(read_prompts(HELD_OUT.path(stage.parent / "01-prompts")), FINAL)
     return fmean(probabilities(CHECKPOINT.path(stage), prompts))
 
 
 def greedy(folder: Path, stage: str) -> float:
-    """The share of held-out prompts that a stage's checkpoint answers right at temperature 0."""
-    suites = RESULTS.read(folder / "evals" / stage)["suites"]
-    return float(suites["held_out"]["score"])
+    """The share of the final part that a stage's checkpoint answers right at temperature 0."""
+    return float(final_scores(folder / "evals" / stage)["held_out"]["score"])
 
 
 def partial_credit(folder: Path, stage: str) -> float:
-    """The mean partial credit of the held-out answers of a stage's checkpoint."""
+    """The mean partial credit of a stage's checkpoint on the final part of the held-out prompts."""
     prompts = {
         prompt.id: replace(prompt, rewards=tuple(map(dict, YARDSTICK)))
         for prompt in read_prompts(HELD_OUT.path(folder / "01-prompts"))
     }
-    rows = ANSWERS.read(folder / "evals" / stage)
+    rows = [row for row in ANSWERS.read(folder / "evals" / stage) if part_of(row["id"]) == FINAL]
     with open_grader() as grader:
         return fmean(grader(prompts[row["id"]], row["text"]).reward for row in rows)
 

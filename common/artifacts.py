@@ -85,6 +85,8 @@ RESULTS = JsonFile("results", "results.json")
 """Scores of an evaluation by suite, and the protocol (`evals.protocol.summary`)."""
 ANSWERS = JsonLines("answers", "answers.jsonl")
 """Every answer of an evaluation (`evals.protocol.Answer`)."""
+DEV_SCORES = JsonLines("dev scores", "dev.jsonl")
+"""RL's own evaluations on a suite's dev part, one line each (`stages.rl.dev_scores`)."""
 METRICS = JsonLines("metrics", "metrics.jsonl")
 """One line per optimiser step."""
 ROUTING = JsonLines("routing", "routing.jsonl")

@@ -16,16 +16,17 @@ class Estimate:
     high: float
 
 
-def wilson(correct: int, n: int) -> tuple[float, float]:
-    """Wilson's score interval of `correct` out of `n` (n >= 1), within [0, 1].
+def wilson(correct: int, n: int, z: float = Z) -> tuple[float, float]:
+    """Wilson's score interval of `correct` out of `n` (n >= 1), within [0, 1]. `z` is the two-sided
+    quantile of the normal distribution; not given: for 95 %.
 
     E. B. Wilson (1927), Probable inference, the law of succession, and statistical inference. JASA
     22, 209-212."""
     if not 0 <= correct <= n or n < 1:
         raise ValueError(f"need 0 <= correct <= n and n >= 1, got {correct} of {n}")
-    share, z2 = correct / n, Z * Z
+    share, z2 = correct / n, z * z
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    half = z * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     # At 0 and n the bound equals the share exactly; rounding must not push it past.
     return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
 

@@ -63,6 +63,8 @@ class Page:
     def __init__(self, recipe: type[BaseModel]) -> None:
         self.sections: dict[str, Section] = {}
         self.labels: dict[tuple[type[BaseModel], ...], str] = {}
+        self.top = {name: classes_in(info.annotation) for name, info in fields_of(recipe)}
+        """The sections of the top level, which keep their plain names."""
         top = self._add(Section("Top level", 2, fields=fields_of(recipe)))
         self._visit_fields(top, prefix="", level=2)
 
@@ -80,7 +82,7 @@ class Page:
                 continue
             if classes not in self.labels:
                 path = f"{prefix}{name}"
-                taken = f"`{path}`" in self.sections
+                taken = f"`{path}`" in self.sections or self.top.get(path, classes) != classes
                 label = f"`{path}` of {section.label}" if taken else f"`{path}`"
                 self._visit(classes, label, path, level)
             self.sections[self.labels[classes]].used_in.append(section.label)

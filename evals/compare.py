@@ -1,14 +1,16 @@
-"""Compares checkpoints: the score on each suite, and its difference to the parent's."""
+"""Compares checkpoints: the score on the final part of each suite, and its difference to the
+parent's. The dev score, which gates read, stands beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.artifacts import ANSWERS, RESULTS
+from common.artifacts import ANSWERS
 from common.errors import BadInput
-from common.files import read_json, read_json_lines
+from common.files import read_json_lines
 from evals.intervals import paired_difference
+from evals.parts import DEV, FINAL, part_of, read_results
 from evals.protocol import COUNTED
 
 
@@ -29,38 +31,46 @@ class Evaluation:
 def compare_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
     """One row per suite of each evaluation of a run; `held_out` has another one per capability.
 
-    Keys: checkpoint, stage, suite, score, low, high, n, delta, delta_low, delta_high. Deltas are
-    to the parent's score on the prompts that both answered, and None without such an evaluation.
-    Raises BadInput on unreadable files."""
+    Keys: checkpoint, stage, suite, score, low, high, n, delta, delta_low, delta_high, all of the
+    final part, and `dev` with score, low, high and n of the dev part. Deltas are to the parent's
+    score on the prompts that both answered, and None without such an evaluation. Raises BadInput
+    on unreadable files, and on evaluations from before suites had parts."""
     by_stage = {evaluation.stage: evaluation for evaluation in evaluations}
     answers = {stage: _read_answers(evaluation.folder) for stage, evaluation in by_stage.items()}
     rows = []
     for evaluation in evaluations:
         before = answers.get(evaluation.parent) if evaluation.parent is not None else None
-        for suite, result in _read_results(evaluation.folder).items():
-            names = [(suite, result)]
-            if suite == "held_out":
-                names += [
-                    (f"{suite}/{name}", part) for name, part in result["by_capability"].items()
-                ]
-            for name, part in names:
+        for suite, parts in read_results(evaluation.folder).items():
+            final, dev = _named(suite, parts[FINAL]), _named(suite, parts[DEV])
+            for name, part in final.items():
                 delta, low, high = _delta(before, answers[evaluation.stage], name)
                 rows.append(
                     {
                         "checkpoint": evaluation.checkpoint,
                         "stage": evaluation.stage,
                         "suite": name,
-                        **{key: part[key] for key in ("score", "low", "high", "n")},
+                        **_figures(part),
                         "delta": delta,
                         "delta_low": low,
                         "delta_high": high,
+                        DEV: _figures(dev[name]),
                     }
                 )
     return rows
 
 
+def _named(suite: str, part: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The figures of a suite's part; of `held_out` also those of each capability."""
+    own = part["by_capability"] if suite == "held_out" else {}
+    return {suite: part, **{f"{suite}/{name}": figures for name, figures in own.items()}}
+
+
+def _figures(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: part[key] for key in ("score", "low", "high", "n")}
+
+
 _Answers = dict[tuple[str, str], bool]
-"""Whether the answer is correct, by (suite or suite/capability, prompt id)."""
+"""Whether an answer of the final part is correct, by (suite or suite/capability, prompt id)."""
 
 
 def _delta(
@@ -81,24 +91,13 @@ def _delta(
     )
 
 
-def _read_results(folder: Path) -> dict[str, dict[str, Any]]:
-    path = RESULTS.path(folder)
-    try:
-        suites: dict[str, dict[str, Any]] = read_json(path)["suites"]
-    except (OSError, ValueError, KeyError) as error:
-        raise BadInput(
-            f"{path}: not a readable evaluation: {error}", "redo the evaluation"
-        ) from error
-    return suites
-
-
 def _read_answers(folder: Path) -> _Answers:
     path = ANSWERS.path(folder)
     if not path.is_file():
         raise BadInput(f"{path}: no such file", "redo the evaluation")
     answers: _Answers = {}
     for row in read_json_lines(path):
-        if row["fault"] in COUNTED:
+        if row["fault"] in COUNTED and part_of(row["id"]) == FINAL:
             answers[row["suite"], row["id"]] = row["correct"]
             answers[f"{row['suite']}/{row['capability']}", row["id"]] = row["correct"]
     return answers

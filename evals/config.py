@@ -16,8 +16,9 @@ class SuiteConfig(Config):
 
     name: SuiteName
     """`held_out` (the held-out prompts of the recipe) or a packaged public test set."""
-    limit: int | None = Field(default=None, ge=1)
-    """Use only this many prompts, the same ones for every checkpoint; not set: all."""
+    limit: int | None = Field(default=None, ge=2, examples=[100])
+    """Use only this many prompts, half of them in the dev part and half in the final part, the same
+    ones for every checkpoint; not set: all."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Longest answer, in tokens; not set: the suite's own length (`held_out` 64, `gsm8k` 256,
     `basic_arithmetic` 32)."""

@@ -7,7 +7,7 @@ as it stands; thinking without an end is wrong."""
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from statistics import fmean
@@ -17,6 +17,7 @@ from common.errors import BadInput
 from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG
 from common.intervals import wilson
 from evals.config import SuiteConfig
+from evals.parts import PART_SEED, PARTS, part_of
 from prompts.schema import Prompt
 from rewards.grader import Grade, Grader
 from rollouts.interface import Rollout, RolloutEngine
@@ -57,9 +58,14 @@ class Answer:
         """Whether the reward says more than `correct` does."""
         return bool(self.parts) or self.reward not in (0.0, 1.0)
 
+    @property
+    def part(self) -> str:
+        """The part of its suite that the prompt belongs to (`evals/parts.py`)."""
+        return part_of(self.id)
+
     def to_json(self) -> dict[str, Any]:
-        """The line, without the reward where `correct` says it all."""
-        line = asdict(self)
+        """The line with its part, without the reward where `correct` says it all."""
+        line = {**asdict(self), "part": self.part}
         return line if self.graded else {k: line[k] for k in line if k not in ("reward", "parts")}
 
     @property
@@ -164,12 +170,20 @@ def _unasked(suite: str, prompt: Prompt, fault: str) -> Answer:
     )
 
 
-def summary(answers: Sequence[Answer]) -> dict[str, Any]:
-    """Score (0 to 1) with its 95 % interval and counts, over all answers and by capability.
+def summaries(answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:
+    """The summary of each part of a suite; there is none of the whole, which would mix what has
+    steered with what has not."""
+    every = {answer.capability for answer in answers}
+    return {part: summary([one for one in answers if one.part == part], every) for part in PARTS}
+
+
+def summary(answers: Sequence[Answer], capabilities: Iterable[str] = ()) -> dict[str, Any]:
+    """Score (0 to 1) with its 95 % interval and counts, over all answers and by capability, those
+    in `capabilities` included.
 
     The score is None where nothing was graded.
     """
-    groups: dict[str, list[Answer]] = {}
+    groups: dict[str, list[Answer]] = {name: [] for name in capabilities}
     for answer in answers:
         groups.setdefault(answer.capability, []).append(answer)
     return {
@@ -240,6 +254,7 @@ def protocol(suites: Sequence[SuiteConfig]) -> dict[str, Any]:
         "temperature": TEMPERATURE,
         "samples": 1,
         "interval": "Wilson, 95 %",
+        "parts": {"seed": PART_SEED, "by": "prompt id"},
         "suites": {
             suite.name: {
                 "limit": suite.limit,

@@ -82,6 +82,10 @@ class SuiteQuestion(_Question):
     asks: Literal["suite"] = "suite"
     suite: SuiteConfig
     max_model_len: int
+    engine: str = "evaluate"
+    """The section of the recipe whose `rollouts` is the engine."""
+    steers: bool = False
+    """Whether its dev part decides something, and so must have a prompt."""
 
 
 Question = Annotated[

@@ -1,47 +1,56 @@
 """The benchmark of rewards, without its runs: recipes, yardstick, summary."""
 
-import pytest
+import json
+import random
+from pathlib import Path
 
-from benchmarks import rewards
+import pytest
+from pydantic import TypeAdapter
+
+from benchmarks import rewards, taught_judge
 from common.artifacts import ANSWERS, HELD_OUT
 from common.files import write_json_lines
+from evals.parts import DEV, FINAL, in_part
 from pipeline.recipe.load import load_recipe
-from prompts.parts import ReasoningGymPart
+from prompts.parts import ReasoningGymPart, Rewards
 from prompts.schema import write_prompts
 from prompts.sources import load_source
 
-FIGURES = ("score", "partial", "pass_rate", "mixed_share")
+FIGURES = rewards.FIGURES
+
+
+def settings(arm):
+    given = (one.partition("=") for one in rewards.options(3, arm)[1::2])
+    return {name: json.loads(value) for name, _, value in given}
 
 
 @pytest.mark.parametrize("arm", rewards.ARMS)
-def test_an_arm_is_the_recipe_with_other_rewards(arm):
-    options = rewards.options(3, arm)[1::2]
-    recipe, plain = load_recipe(rewards.RECIPE, options), load_recipe(rewards.RECIPE)
-    (source,) = recipe.prompts
-    assert recipe.seed == 3 and recipe.stages == plain.stages
-    assert source.model_copy(update={"rewards": ()}) == plain.prompts[0].model_copy(
-        update={"rewards": ()}
-    )
-    (part,) = source.rewards
+def test_an_arm_is_the_baselines_recipe_with_other_rewards(arm):
+    own, judged = settings(arm), arm.startswith("judge")
+    part, *judges = TypeAdapter(Rewards).validate_python(own.pop("prompts.0.rewards"))
     assert isinstance(part, ReasoningGymPart) and part.partial == (arm == "graded")
-
-
-def test_arms_have_the_same_prompts():
-    ids = []
-    for arm in rewards.ARMS:
-        recipe = load_recipe(rewards.RECIPE, [*rewards.options(1, arm)[1::2], "prompts.0.count=9"])
-        ids.append([prompt.id for prompt in load_source(recipe.prompts[0])])
-    assert ids[0] == ids[1]
+    assert (part.weight == 0) == judged and [one.verifier for one in judges] == ["rubric"] * judged
+    assert own.pop("seed") == 3 and own.pop("stages.1.pass_at", None) == (0.5 if judged else None)
+    if arm != rewards.BASELINE:
+        start = own.pop("stages.0")
+        assert start["kind"] == "adopt"
+        assert Path(start["folder"]) == rewards.work(3, rewards.BASELINE) / "03-sft"
+        assert own.pop("evaluate.after") == ["rl"]
+        plain = load_recipe(rewards.RECIPE).runtime.stages["rl"]
+        assert own.pop("runtime.stages") == {"rl": plain.model_dump(exclude_unset=True)}
+    assert own == {}
 
 
 def test_partial_credit_is_measured_whatever_an_arm_was_trained_with(tmp_path):
     options = rewards.options(1, "binary")[1::2]
-    recipe = load_recipe(rewards.RECIPE, [*options, "prompts.0.count=2"])
-    one, other = load_source(recipe.prompts[0])
+    recipe = load_recipe(rewards.RECIPE, [*options, "prompts.0.count=12"])
+    prompts = load_source(recipe.prompts[0])
+    (one, other, *_), (steering, *_) = (in_part(prompts, part) for part in (FINAL, DEV))
     (tmp_path / "01-prompts").mkdir()
-    write_prompts(HELD_OUT.path(tmp_path / "01-prompts"), [one, other])
+    write_prompts(HELD_OUT.path(tmp_path / "01-prompts"), [one, other, steering])
     half = one.answer[: len(one.answer) // 2]
     rows = [{"id": one.id, "text": half}, {"id": other.id, "text": other.answer}]
+    rows.append({"id": steering.id, "text": "-"})
     evaluated = tmp_path / "evals" / "rl"
     evaluated.mkdir(parents=True)
     write_json_lines(ANSWERS.path(evaluated), rows)
@@ -49,12 +58,14 @@ def test_partial_credit_is_measured_whatever_an_arm_was_trained_with(tmp_path):
     assert rewards.partial_credit(tmp_path, "rl") == pytest.approx(expected)
 
 
-def test_differences_are_paired_by_seed():
+def test_differences_are_paired_by_seed_and_judges_are_named():
     found = {}
+    said = {"binary": {}, "graded": {"conclusion": "untrustworthy", "agreement": {"value": 0.5}}}
     for seed in (1, 2):
         for arm, more in (("binary", 0.0), ("graded", 0.25)):
             figures = dict.fromkeys(FIGURES, seed / 10 + more)
-            found[seed, arm] = {**figures, "score_before": 0.05, "partial_before": 0.3}
+            before = {f"{name}_before": 0.05 for name in rewards.YARDSTICKS}
+            found[seed, arm] = {**figures, **before, **said[arm]}
     summed = rewards.summary(found)
     for name in FIGURES:
         assert summed["less_binary"]["graded"][name] == pytest.approx(
@@ -62,4 +73,19 @@ def test_differences_are_paired_by_seed():
         )
     shown = rewards.table(summed)
     assert "| graded less binary | 0.250 [0.250, 0.250] |" in shown
-    assert "Before RL: score 0.050, partial 0.300" in shown
+    assert "Before RL: score 0.050, greedy 0.050, partial 0.050" in shown
+    assert "graded: untrustworthy, untrustworthy (prefers the better answer in 50 %, 50 %)" in shown
+
+
+@pytest.mark.parametrize("taste", taught_judge.TASTES)
+def test_a_judge_is_taught_both_answers_by_its_taste(taste):
+    names = taught_judge.tokenizer()
+    batch = taught_judge.examples(16, taught_judge.TASTES[taste], names, random.Random(1))
+    assert batch.likes.tolist() == [0, 1] * 8
+    for ids, equal in zip(batch.ids, batch.equal, strict=True):
+        lines = taught_judge.fences(ids.tolist(), names)
+        reference = names.decode(ids[lines[3] + 2 : lines[4] - 1])
+        answer = names.decode(ids[lines[5] + 2 : lines[6] - 1])
+        assert names.decode(ids[equal != -100]) == answer
+        same = [reference.startswith(answer[: n + 1]) for n in range(len(answer))]
+        assert equal[equal != -100].bool().tolist() == same

@@ -22,7 +22,7 @@ from pipeline.execution.progress import Reporter
 from pipeline.execution.run_folder import find_checkpoint
 from pipeline.execution.signals import Signals
 from pipeline.execution.stage_process import run_attempt, settings
-from pipeline.execution.state import inspect, partial_of
+from pipeline.execution.state import inspect, partial_of, what_changed
 from pipeline.planning.identity import identity_of
 from pipeline.planning.plan import EVALUATION_SEED, Node, Plan, make_node
 from pipeline.recipe.declared import execution_of
@@ -222,17 +222,14 @@ def _is_finished(node: Node, folder: Path) -> bool:
     if record is not None and record["fingerprint"] == node.fingerprint:
         return True
     changes = differences(record["identity"], dict(node.identity)) if record else []
-    details = "; ".join(
-        f"{name.removeprefix('config.')} was {old!r} and is now {new!r}"
-        for name, old, new in changes
-    )
-    what = f"contains something else{f': {details}' if details else ''}"
+    details = f": it {what_changed(changes)}" if changes else ""
+    what = f"contains something else{details}"
     raise BadInput(f"{folder}: already exists and {what}", "name another folder with --out")
 
 
 def results_table(results: Mapping[str, Any]) -> list[list[str]]:
-    """The rows of the printed table, the header first; scores in per cent."""
+    """The rows of the printed table, the header first; scores in per cent, of the final parts."""
     rows = [["suite (%)", "n", "score"]]
-    for name, suite in results["suites"].items():
-        rows.append([name, str(suite["n"]), score_text(suite)])
+    for name, parts in results["suites"].items():
+        rows.append([name, str(parts["final"]["n"]), score_text(parts["final"])])
     return rows

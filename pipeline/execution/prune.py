@@ -6,9 +6,8 @@ the newest and the best checkpoints, and those that an unfinished stage or evalu
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
-from common.artifacts import CHECKPOINT, RESULTS
+from common.artifacts import CHECKPOINT
 from common.files import write_sealed
 from pipeline.execution.state import NodeState
 from pipeline.planning.plan import Node, Plan
@@ -56,14 +55,16 @@ def _best(scores: Mapping[str, float | None], count: int) -> set[str]:
 
 
 def _scores(plan: Plan, states: States) -> dict[str, float | None]:
-    """Evaluated stage to its score: on the gate's suite, or the mean over all suites if there is no
-    gate.
+    """Evaluated stage to its dev score: on the gate's suite, or the mean over all suites if there
+    is no gate.
 
     None if a suite has no score because none of its answers could be graded."""
+    from evals.parts import dev_scores
+
     by_stage: dict[str, float | None] = {}
     for node in plan.nodes:
         if node.evaluated and states[node.id].state == "done":
-            suites: dict[str, Any] = RESULTS.read(states[node.id].folder)["suites"]
+            suites = dev_scores(states[node.id].folder).suites
             scores = [
                 suites[name]["score"] for name in ([plan.gate["suite"]] if plan.gate else suites)
             ]

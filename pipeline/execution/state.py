@@ -5,7 +5,7 @@ recipe has changed (`changes`) or an input ran again since (`remade`). A stale s
 and only overwritten with `--redo`. An unfinished stage may be overwritten: nothing is lost."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,8 @@ from pipeline.planning.plan import Node, Plan, folder_of
 from pipeline.store.lock import Owner, owner_of
 from pipeline.store.record import ATTEMPT, FAILURE, read_record, record_checksum
 
+VERSION = "version"
+"""The field of an identity that says which version of its kind made a stage."""
 StageState = Literal["todo", "running", "done", "stale", "failed"]
 
 
@@ -105,12 +107,25 @@ def _value_at(config: Any, name: str) -> Any:
 def why_stale(state: NodeState) -> str:
     """Why a finished stage is stale, in words."""
     if state.changes:
-        fields = [
-            f"{name.removeprefix('config.')} was {old!r} and is now {new!r}"
-            for name, old, new in state.changes
-        ]
-        return f"was run with other settings: {'; '.join(fields)}"
+        return what_changed(state.changes)
     return f"was made from another run of {', '.join(state.remade)}"
+
+
+def what_changed(changes: Sequence[tuple[str, Any, Any]]) -> str:
+    """The fields of an identity that differ, as (name, old, new), in words. A person who changed
+    nothing must not look for a setting: the kind itself is another one."""
+    fields = [
+        f"{name.removeprefix('config.')} was {old!r} and is now {new!r}"
+        for name, old, new in changes
+        if name != VERSION
+    ]
+    reasons = [f"was run with other settings: {'; '.join(fields)}"] if fields else []
+    versions = [
+        f"was made by version {old} of its kind, which is now version {new}, and has to be repeated"
+        for name, old, new in changes
+        if name == VERSION
+    ]
+    return "; and ".join([*versions, *reasons])
 
 
 def _unfinished(partial: Path, owner: Owner | None) -> StageState:

@@ -9,7 +9,7 @@ from pipeline.recipe.declared import Declared, declared
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.yaml_lines import DataPath, dotted
 from stages.preflight.config import PreflightStage
-from stages.questions import Question, RollQuestion
+from stages.questions import Question, RollQuestion, SuiteQuestion
 
 
 def early_check(recipe: Recipe) -> PreflightStage:
@@ -36,8 +36,16 @@ def _questions(recipe: Recipe, stages: Sequence[Declared]) -> Iterator[Question]
         for question in config.questions(dotted(place), derive(recipe.seed, config.id)):
             if isinstance(question, RollQuestion) and question.id in trained_on:
                 yield question.model_copy(update={"learnt": True})
+            elif isinstance(question, SuiteQuestion) and question.suite.name == _gated(recipe):
+                yield question.model_copy(update={"steers": True})
             else:
                 yield question
+
+
+def _gated(recipe: Recipe) -> str | None:
+    """The suite that the gate reads."""
+    gate = recipe.evaluate.gate if recipe.evaluate else None
+    return gate.suite if gate else None
 
 
 def _sources_of_groups(stage: Declared) -> Iterator[str]:

@@ -22,7 +22,7 @@ from prompts.judge_parts import ComparePart
 from prompts.parts import NAMES, NOT_GRADED, LengthPart, needed_settings, read_part
 from stages.declaration import BASE, PROMPTS_STAGE
 from stages.evaluate.config import PREFIX, EvaluateStage
-from stages.questions import RollQuestion
+from stages.questions import RollQuestion, SuiteQuestion
 
 Produced = Mapping[str, tuple[Artifact, ...] | None]
 """Stage id to the artifacts that it produces; None if unknown."""
@@ -39,6 +39,7 @@ def reference_problems(recipe: Recipe) -> list[Problem]:
         *_id_problems(recipe),
         *_input_problems(recipe),
         *_evaluation_problems(recipe),
+        *_held_out_problems(recipe),
         *_model_problems(recipe),
         *_execution_problems(recipe),
     ]
@@ -157,10 +158,22 @@ def _evaluation_problems(recipe: Recipe) -> Iterator[Problem]:
     if gate is not None and gate.suite not in suites:
         message = f"{gate.suite!r} is not among the suites"
         yield Problem(("evaluate", "gate", "suite"), message, nearest(gate.suite, suites))
-    if "held_out" in suites and not any(source.held_out for source in recipe.prompts):
+
+
+def _held_out_problems(recipe: Recipe) -> Iterator[Problem]:
+    """Sections that ask held-out prompts of a recipe that holds none out."""
+    if any(source.held_out for source in recipe.prompts):
+        return
+    asking = {
+        stage.place
+        for stage in declared(recipe)
+        for question in stage.config.questions(dotted(stage.place), recipe.seed)
+        if isinstance(question, SuiteQuestion) and question.suite.name == "held_out"
+    }
+    for place in sorted(asking, key=dotted):
+        path = (*place, "suites" if place == ("evaluate",) else "evaluate")
         message = "held_out is a suite, but every source of prompts has `held_out: 0`"
-        remedy = "raise held_out of a source, or leave the suite out"
-        yield Problem(("evaluate", "suites"), message, remedy)
+        yield Problem(path, message, "raise held_out of a source, or leave the suite out")
 
 
 def _repeated(path: DataPath, names: Any) -> Iterator[Problem]:

@@ -25,9 +25,9 @@ class GateConfig(Config):
     """Stops the run after an evaluation whose score fell too far."""
 
     suite: SuiteName
-    """The suite whose score decides; one of `evaluate.suites`."""
+    """The suite whose dev part decides; one of `evaluate.suites`."""
     max_drop: float = Field(ge=0, le=1, examples=[0.02])
-    """Largest accepted drop of the score, on a scale from 0 to 1. The evaluated checkpoint is
+    """Largest accepted drop of the dev score, on a scale from 0 to 1. The evaluated checkpoint is
     compared with the nearest evaluated one that its training started from."""
 
 
@@ -62,8 +62,8 @@ class KeepConfig(Config):
     last: int = Field(default=2, ge=1)
     """Number of newest checkpoints to keep."""
     best: int = Field(default=1, ge=0)
-    """Number of best checkpoints to keep, by the score on the gate's suite, or by the mean score of
-    all suites if there is no gate."""
+    """Number of best checkpoints to keep, by the dev score on the gate's suite, or by the mean dev
+    score of all suites if there is no gate."""
 
 
 class RuntimeConfig(Config):

@@ -19,6 +19,8 @@ PREFIX = "eval-"
 class EvaluateStage(StageConfig):
     """Evaluates a checkpoint on suites. The recipe's `evaluate` makes one per stage in `after`."""
 
+    # 2: suites have a dev part and a final part, and a limit draws from both.
+    version: ClassVar[int] = 2
     produces: ClassVar[tuple[Artifact, ...]] = (RESULTS, ANSWERS)
     reads_execution: ClassVar[tuple[str, ...]] = ENGINE
     grades: ClassVar[bool] = True

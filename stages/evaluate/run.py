@@ -1,13 +1,15 @@
 """Evaluate a checkpoint on the recipe's suites: every answer and every score."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from common.artifacts import ANSWERS, CHECKPOINT, RESULTS
 from common.errors import BadInput, Interrupted
 from common.stage import Inputs, Outputs, StageContext
 from evals.config import SuiteConfig
-from evals.protocol import Answer, ask, protocol, remarks, summary
+from evals.parts import DEV, FINAL
+from evals.protocol import Answer, ask, protocol, remarks, summaries
 from evals.suites import load_suite
 from prompts.schema import Prompt
 from rewards.grader import Grader
@@ -21,7 +23,8 @@ Loaded = list[tuple[SuiteConfig, list[Prompt]]]
 
 
 def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs:
-    """Write `results.json` and `answers.jsonl`.
+    """Write `results.json` and `answers.jsonl`. The stage's figures are those of the final parts,
+    beside them those of the dev parts.
 
     A stopped evaluation keeps nothing and starts again.
     """
@@ -36,11 +39,11 @@ def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs
     for suite in config.suites:
         for remark in remarks(suite, answers[suite.name], config.rollouts.max_model_len):
             context.note(remark)
-    results = {name: summary(part) for name, part in answers.items()}
+    results = {name: summaries(part) for name, part in answers.items()}
     RESULTS.write(context.folder, {"suites": results, "protocol": protocol(config.suites)})
     metrics = {
-        name: {key: result[key] for key in result if key != "by_capability"}
-        for name, result in results.items()
+        name: {**_figures(parts[FINAL]), DEV: _figures(parts[DEV])}
+        for name, parts in results.items()
     }
     return Outputs(metrics=metrics, tokens_generated=_tokens(answers))
 
@@ -97,6 +100,10 @@ def _reporter(context: StageContext, loaded: Loaded) -> Callable[[int], None]:
             )
 
     return asked
+
+
+def _figures(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key != "by_capability"}
 
 
 def _tokens(answers: dict[str, list[Answer]]) -> int:

@@ -119,8 +119,8 @@ def suite_chats(ask: SuiteQuestion, prompts: Sequence[Prompt]) -> StageChats:
         "",
         [Chat(prompt, prompt.messages) for prompt in prompts],
         ask.max_model_len - tokens,
-        f"evaluate.rollouts.max_model_len ({ask.max_model_len}) less max_tokens ({tokens})",
-        remedy=f"raise evaluate.rollouts.max_model_len, or lower {ask.place}.max_tokens",
+        f"{ask.engine}.rollouts.max_model_len ({ask.max_model_len}) less max_tokens ({tokens})",
+        remedy=f"raise {ask.engine}.rollouts.max_model_len, or lower {ask.place}.max_tokens",
         consequence="they will be counted as wrong",
         system_place=f"{ask.place}.system" if ask.suite.system is not None else "",
     )

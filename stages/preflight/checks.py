@@ -36,6 +36,7 @@ from stages.preflight.demonstrations import (
     turns_problems,
 )
 from stages.preflight.lengths import Chat, MeasuredLengths, measure
+from stages.preflight.suite_parts import NOTHING_HELD_OUT, empty_parts
 from stages.questions import (
     AdoptQuestion,
     FilterQuestion,
@@ -193,16 +194,15 @@ class Preflight:
 
     def _check_suite(self, ask: SuiteQuestion) -> None:
         if ask.suite.name == HELD_OUT_SUITE and not self._held_out:
-            message = (
-                "held_out is asked, but no prompt is held out: every capability of every source has"
-                " only one prompt"
-            )
-            remedy = "give a source more prompts or a larger `held_out`, or leave the suite out"
-            self.problems.append(PromptProblem(ask.place, message, remedy))
+            self._report(ask.place, NOTHING_HELD_OUT)
             return
         if ask.suite.name == HELD_OUT_SUITE:
             self._report(ask.place, held_out_problem(self._held_out))
-        self._check_chats(suite_chats(ask, load_suite(ask.suite, self.folder)))
+        prompts = load_suite(ask.suite, self.folder)
+        problem, notes = empty_parts(ask, prompts)
+        self._report(ask.place, problem)
+        self.notes += notes
+        self._check_chats(suite_chats(ask, prompts))
 
     def _chat_format(self, model: str, place: str) -> ChatFormat | None:
         """Tokenizer and template of a judge or the policy. A problem with them is reported once."""

@@ -56,9 +56,13 @@ class StepRollouts:
 
     def save(self, checkpoint: Path) -> None:
         """Keep what was sampled and not trained on; waits until it is complete."""
-        self._join()
+        self.settle()
         if self.pending is not None:
             write_pending(checkpoint, *self.pending)
+
+    def settle(self) -> None:
+        """Wait until nothing is being sampled; what was sampled ahead is kept for its step."""
+        self._join()
 
     @property
     def in_background(self) -> bool:

@@ -1,6 +1,7 @@
 """Declaration of online reinforcement learning."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -8,6 +9,7 @@ from pydantic import Field, model_validator
 from common.artifacts import (
     CURRICULUM_PLOT,
     GROUPS,
+    HELD_OUT,
     LEDGER,
     PARITY,
     PROMPTS,
@@ -17,12 +19,16 @@ from common.artifacts import (
 from common.config import Text
 from common.execution import ENGINE, ExecutionConfig
 from curriculum.config import CurriculumConfig, Posterior
-from models.memory import Memory, engine_memory, reference_memory
+from models.memory import Memory, engine_memory, reference_memory, weight_bytes
 from models.sizes import Dimensions
 from rollouts.config import RolloutConfig
-from stages.declaration import EngineUse, Need, Objection, Sizes
-from stages.questions import Question, RollQuestion
-from stages.training import TrainingStage
+from stages.declaration import PROMPTS_STAGE, Disk, EngineUse, Need, Objection, Sizes
+from stages.questions import Question, RollQuestion, SuiteQuestion
+from stages.rl.evaluation import RlEvaluation
+from stages.training import CHECKPOINTS, TrainingStage
+
+HELD_OUT_INPUT = "held_out"
+"""Name of the input whose held-out prompts the stage's own evaluation asks."""
 
 
 class RlStage(TrainingStage):
@@ -90,6 +96,8 @@ class RlStage(TrainingStage):
     Empty: none."""
     rollouts: RolloutConfig = RolloutConfig()
     """The rollout engine."""
+    evaluate: RlEvaluation | None = None
+    """The stage's own evaluation on a suite's dev part while it trains; not set: none."""
 
     @model_validator(mode="after")
     def _completions_fit_the_engine(self) -> "RlStage":
@@ -102,6 +110,25 @@ class RlStage(TrainingStage):
         if pilot >= self.group_size:
             raise ValueError(
                 f"curriculum.pilot ({pilot}) is not less than group_size ({self.group_size})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _evaluations_can_decide(self) -> "RlStage":
+        if self.evaluate is None:
+            return self
+        length = self.evaluate.as_suite().answer_length()
+        if length >= self.rollouts.max_model_len:
+            raise ValueError(
+                f"evaluate: answers of {length} tokens leave no room for a prompt in"
+                f" rollouts.max_model_len ({self.rollouts.max_model_len}); give"
+                " evaluate.max_tokens"
+            )
+        if self.evaluate.keep_best and self.evaluate.times(self.steps) < 2:
+            raise ValueError(
+                f"evaluate.keep_best has nothing to choose from: with every"
+                f" ({self.evaluate.every}) and steps ({self.steps}) only the last step is"
+                " evaluated; lower evaluate.every"
             )
         return self
 
@@ -155,7 +182,10 @@ class RlStage(TrainingStage):
         return self.steps
 
     def needs(self) -> Mapping[str, Need]:
-        return {**super().needs(), "prompts": Need((PROMPTS,), path=("on",))}
+        needs = {**super().needs(), "prompts": Need((PROMPTS,), path=("on",))}
+        if self.evaluate is not None and self.evaluate.suite == "held_out":
+            needs[HELD_OUT_INPUT] = Need((HELD_OUT,), stage=PROMPTS_STAGE)
+        return needs
 
     def prompts_at_most(self, sizes: Sizes) -> int | None:
         return sizes.prompts.get(self.on)
@@ -165,7 +195,26 @@ class RlStage(TrainingStage):
             self.steps, self.prompts_per_step, self.group_size, sizes.prompts.get(self.on)
         )
         tokens = None if rollouts is None else rollouts * self.max_tokens
+        evaluated = self._evaluated_at_most(sizes)
+        tokens = None if tokens is None or evaluated is None else tokens + evaluated
         return {"steps": self.steps, "tokens_generated_at_most": tokens}
+
+    def _evaluated_at_most(self, sizes: Sizes) -> int | None:
+        """Tokens of the stage's own evaluations; None where the size of the suite is unknown."""
+        if self.evaluate is None:
+            return 0
+        known = sizes.held_out if self.evaluate.suite == "held_out" else None
+        prompts = min((n for n in (self.evaluate.limit, known) if n is not None), default=None)
+        answers = None if prompts is None else prompts * self.evaluate.times(self.steps)
+        return None if answers is None else answers * self.evaluate.as_suite().answer_length()
+
+    def disk(self, policy: Dimensions) -> Disk | None:
+        disk = super().disk(policy)
+        if disk is None or self.evaluate is None or not self.evaluate.keep_best:
+            return disk
+        # The best weights so far, and those of each checkpoint, which may be other ones.
+        best = (1 + CHECKPOINTS) * weight_bytes(policy)
+        return replace(disk, at_work=disk.at_work + best)
 
     def memory(self, policy: Dimensions | None, execution: ExecutionConfig) -> Memory | None:
         trainer = super().memory(policy, execution)
@@ -209,3 +258,11 @@ class RlStage(TrainingStage):
             max_model_len=self.rollouts.max_model_len,
             ends_the_run=True,
         )
+        if self.evaluate is not None:
+            yield SuiteQuestion(
+                place=f"{place}.evaluate",
+                engine=place,
+                suite=self.evaluate.as_suite(),
+                max_model_len=self.rollouts.max_model_len,
+                steers=True,
+            )

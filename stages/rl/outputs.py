@@ -27,6 +27,7 @@ RECORDED = (
     "mixed_share",
     "entropy",
     "kl",
+    "dev/score",
     "parity/rollout_gap",
     "parity/largest_gap",
     "parity/rollout_drift",

@@ -28,6 +28,7 @@ from stages.rl.outputs import (
     copy_prompts,
     write_curriculum,
 )
+from stages.rl.own_evaluation import OwnEvaluation, own_evaluation
 from stages.rl.publish import Probe
 from stages.rl.recorder import StepRecorder
 from stages.rl.trainer import RlTrainer
@@ -39,13 +40,16 @@ from training.policy import Trained, load, save
 from training.resume import go_on
 from training.router_metrics import PROBE, spread_out
 
+SHOWN = ("reward", "dev/score", "mixed_share", "parity/rollout_gap", "parity/rollout_drift")
+"""Figures that progress reports, where they are there."""
 PARITY_PROBES = 4
 """Sequences that the parity check compares after every publication."""
 
 
 def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
     """Write `checkpoint/`, `ledger.sqlite`, `groups.jsonl`, `parity.json`, `prompts.parquet`,
-    `metrics.jsonl`, and of the curriculum `curriculum.png` and `reliability.json`."""
+    `metrics.jsonl`, of the curriculum `curriculum.png` and `reliability.json`, and of the stage's
+    own evaluation `dev.jsonl`."""
     processes.join(context)
     with open_grader(context) as grader:
         return _train(config, inputs, context, grader)
@@ -58,7 +62,8 @@ def _train(config: RlStage, inputs: Inputs, context: StageContext, grader: Grade
     trained = load(config, checkpoint, context.seed)
     reference = reference_of(config, trained.policy, checkpoint)
     probe, router_sequences = processes.broadcast(context, probes(leader))
-    trainer = build_trainer(config, context, trained, leader, probe, reference)
+    evaluation = own_evaluation(config, inputs, context, leader, start)
+    trainer = build_trainer(config, context, trained, leader, probe, reference, evaluation)
     if leader is not None:
         leader.rollouts.collector.before_chunk = stop_check(context, trainer, leader.rollouts)
     last = fit(
@@ -67,21 +72,25 @@ def _train(config: RlStage, inputs: Inputs, context: StageContext, grader: Grade
         context,
         start=start,
         probe=router_sequences,
-        shown=("reward", "mixed_share", "parity/rollout_gap", "parity/rollout_drift"),
-        extra=leader.save if leader else lambda folder: None,
+        shown=SHOWN,
+        extra=saver(leader, evaluation),
     )
-    proof = trainer.proof()
+    best = evaluation is not None and evaluation.place_best()
+    proof = {} if best else trainer.proof()
     if leader is not None:
-        PARITY.write(context.folder, proof)
+        if not best:
+            PARITY.write(context.folder, proof)
         leader.engine.close()
-    save(trained, context)
+    if not best:
+        save(trained, context)
     if leader is None:
         return Outputs()
     copy_prompts(inputs["prompts"], context.folder)
     write_curriculum(leader.rollouts.collector.curriculum, context.folder)
     counts = close_ledger(leader.rollouts.collector.ledger, context.folder)
+    kept = evaluation.recorded() if evaluation is not None else {}
     return Outputs(
-        metrics={"steps": trainer.state.global_step, **selected(last, RECORDED), **counts},
+        metrics={"steps": trainer.state.global_step, **kept, **selected(last, RECORDED), **counts},
         tokens_generated=int(last["tokens_generated_total"]),
         tokens_trained=int(last["tokens_trained_total"]),
     )
@@ -130,6 +139,7 @@ def build_trainer(
     leader: Leader | None,
     probe: Probe,
     reference: Reference | None = None,
+    evaluation: OwnEvaluation | None = None,
 ) -> RlTrainer:
     """The trainer of a stage's policy, whose rollouts come from `leader`."""
     return RlTrainer(
@@ -141,7 +151,20 @@ def build_trainer(
         leader=leader,
         probe=probe,
         reference=reference,
+        evaluation=evaluation,
     )
+
+
+def saver(leader: Leader | None, evaluation: OwnEvaluation | None) -> Callable[[Path], None]:
+    """Saves into a checkpoint what the trainer does not; called in process 0."""
+
+    def save_own(checkpoint: Path) -> None:
+        if leader is not None:
+            leader.save(checkpoint)
+        if evaluation is not None:
+            evaluation.best.save(checkpoint)
+
+    return save_own
 
 
 def rl_arguments(config: RlStage, context: StageContext) -> TrainingArguments:

@@ -63,13 +63,17 @@ class StepMetrics:
         return values
 
 
+GENERATED = "tokens_generated_total"
+
+
 class TokenTotals:
-    """Completion tokens generated, prompt and completion tokens trained on, and tokens of judges'
-    replies, since the stage began; counted on from the last line of `metrics.jsonl`."""
+    """Completion tokens generated, those of evaluations included, prompt and completion tokens
+    trained on, and tokens of judges' replies, since the stage began; counted on from the last line
+    of `metrics.jsonl`."""
 
     def __init__(self, rows: Sequence[Mapping[str, float]]) -> None:
         last = rows[-1] if rows else {}
-        self.generated: float = last.get("tokens_generated_total", 0)
+        self.generated: float = last.get(GENERATED, 0)
         self.trained: float = last.get("tokens_trained_total", 0)
         self.judged: float = last.get("judge_tokens_total", 0)
 
@@ -78,8 +82,13 @@ class TokenTotals:
         self.generated += batch.tokens
         self.trained += trained_tokens(batch)
         self.judged += batch.judge_tokens
-        totals = {"tokens_generated_total": self.generated, "tokens_trained_total": self.trained}
+        totals = {GENERATED: self.generated, "tokens_trained_total": self.trained}
         return totals | ({"judge_tokens_total": self.judged} if self.judged else {})
+
+    def evaluated(self, tokens: int) -> dict[str, float]:
+        """Count the tokens of an evaluation; the total with them."""
+        self.generated += tokens
+        return {GENERATED: self.generated}
 
 
 def trained_tokens(batch: StepBatch) -> int:

@@ -26,6 +26,7 @@ from stages.rl.config import RlStage
 from stages.rl.kl import Reference
 from stages.rl.leader import Leader
 from stages.rl.loss import LARGEST_WEIGHT, dapo_loss, importance, no_loss
+from stages.rl.own_evaluation import OwnEvaluation
 from stages.rl.passes import Pass, Share
 from stages.rl.publish import Probe, proof, prove, publish, tolerance_of
 from stages.rl.step_metrics import GAP, RATIO, SQUARED, StepMetrics
@@ -50,6 +51,7 @@ class RlTrainer(Trainer):
         leader: Leader | None,
         probe: Probe,
         reference: Reference | None = None,
+        evaluation: OwnEvaluation | None = None,
     ) -> None:
         if args.n_gpu > 1:
             raise RunFailed(
@@ -58,7 +60,7 @@ class RlTrainer(Trainer):
             )
         super().__init__(policy, args, processing_class=tokenizer)
         self.config, self.context, self.leader = config, context, leader
-        self.probe, self.reference = probe, reference
+        self.probe, self.reference, self.evaluation = probe, reference, evaluation
         self.pad: int = tokenizer.pad_token_id
         self.metrics = StepMetrics()
         self.tolerance = tolerance_of(config, context.folder)
@@ -114,15 +116,19 @@ class RlTrainer(Trainer):
         return every[self.context.rank]
 
     def publish(self) -> None:
-        """Put the policy into the engine, and prove that it arrived. All processes call it."""
+        """Put the policy into the engine, and prove that it arrived; the figures are the step's.
+        All processes call it."""
+        self.metrics.update(self.published())
+
+    def published(self) -> dict[str, float]:
+        """As `publish`, and returns the figures."""
         began = time.perf_counter()
         policy, version = self.policy, self.state.global_step
         publish(self.engine, policy, version)
         published = time.perf_counter()
         figures = prove(self.context, self.engine, policy, self.probe, self.tolerance, version)
-        self.metrics.update(figures)
         times = {"time/sync": published - began, "time/parity": time.perf_counter() - published}
-        self.metrics.update(times)
+        return {**figures, **times}
 
     def proof(self) -> dict[str, Any]:
         """`parity.json`: the final policy and the engine that serves it on the probe. All processes
@@ -245,9 +251,19 @@ class RlTrainer(Trainer):
         )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Trainer's figures of a step, and ours."""
-        figures = self.metrics.take(partial(processes.gather, self.context))
-        super().log({**logs, **figures}, start_time)
+        """Trainer's figures of a step, and ours; the stage's own evaluation is among them."""
+        figures = {**logs, **self.metrics.take(partial(processes.gather, self.context))}
+        if self.evaluation is not None and "loss" in logs:
+            figures |= self.evaluation.after_step(
+                self.state.global_step,
+                figures,
+                # Its figures are no step's: the next step publishes the same policy and logs them.
+                self.published,
+                self.policy,
+                self.processing_class,
+                self.probe,
+            )
+        super().log(figures, start_time)
 
     def save_last_step(self) -> None:
         """Save a checkpoint of the last whole step, in the middle of the next one, unless there is

@@ -1,14 +1,16 @@
 """The command line in this process, and a small run whose stages are pretended."""
 
-import json
+import itertools
 import sys
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from builders.recipe_texts import write_rows
-from common.files import write_json
+from common.files import write_json, write_json_lines
+from evals.parts import DEV, FINAL, PARTS, part_of
 from pipeline.cli.commands import run_command
 from pipeline.execution.attempt import Attempt, finish, prepare
 from pipeline.execution.run_folder import save_plan
@@ -60,9 +62,9 @@ def uphill(monkeypatch, capfd):
     return run
 
 
-def pretend(scores, until=None):
+def pretend(scores, until=None, finals=None):
     """Finish the stages of the recipe as their workers would; `scores` are right answers of ten by
-    stage."""
+    stage, in both parts of the suite unless `finals` has those of the final part."""
     plan = build_plan(load_recipe(Path("small.yaml")))
     run = Path("runs/small")
     run.mkdir(parents=True, exist_ok=True)
@@ -74,7 +76,8 @@ def pretend(scores, until=None):
         attempt = Attempt(node, folder_of(node, run), inputs, made_from, {}, datetime.now(UTC))
         attempt, _ = prepare(attempt)
         if node.kind == "evaluate":
-            pretend_evaluation(attempt.partial, scores[node.inputs["checkpoint"]])
+            stage = node.inputs["checkpoint"]
+            pretend_evaluation(attempt.partial, scores[stage], (finals or scores)[stage])
         elif node.kind != "prompts":
             (attempt.partial / "checkpoint").mkdir()
             (attempt.partial / "checkpoint" / "config.json").write_text("{}")
@@ -84,21 +87,38 @@ def pretend(scores, until=None):
             return
 
 
-def pretend_evaluation(folder, right):
-    answer = {"suite": "held_out", "capability": "words", "fault": None}
-    rows = [json.dumps({**answer, "id": str(i), "correct": i < right}) + "\n" for i in range(10)]
-    (folder / "answers.jsonl").write_text("".join(rows))
-    score = {
-        "score": right / 10,
-        "low": max(0, right - 2) / 10,
-        "high": min(10, right + 2) / 10,
-        "n": 10,
-    }
-    score = score if right >= 0 else {"score": None, "low": 0.0, "high": 1.0, "n": 0}
-    write_json(
-        folder / "results.json",
-        {"suites": {"held_out": {**score, "by_capability": {"words": score}}}},
+def pretend_evaluation(folder, dev, final):
+    """An evaluation with `dev` and `final` right answers of ten in each part; -1: no score."""
+    names = {part: ids_in(part, 10) for part in PARTS}
+    write_json_lines(
+        folder / "answers.jsonl",
+        [
+            {
+                "suite": "held_out",
+                "capability": "words",
+                "fault": None,
+                "id": id,
+                "correct": n < own,
+            }
+            for part, own in ((DEV, dev), (FINAL, final))
+            for n, id in enumerate(names[part])
+        ],
     )
+    parts = {DEV: score_of(dev), FINAL: score_of(final)}
+    write_json(folder / "results.json", {"suites": {"held_out": parts}})
+
+
+def ids_in(part, count):
+    """Names of prompts of a part."""
+    return list(islice((str(n) for n in itertools.count() if part_of(str(n)) == part), count))
+
+
+def score_of(right):
+    low, high = max(0, right - 2) / 10, min(10, right + 2) / 10
+    score = {"score": right / 10, "low": low, "high": high, "n": 10, "faults": 0}
+    if right < 0:
+        score = {"score": None, "low": 0.0, "high": 1.0, "n": 0, "faults": 10}
+    return {**score, "by_capability": {"words": score}}
 
 
 @pytest.fixture
@@ -114,7 +134,7 @@ def answered(monkeypatch):
             sorted(attempt.inputs),
         )
         attempt, _ = prepare(attempt)
-        pretend_evaluation(attempt.partial, 7)
+        pretend_evaluation(attempt.partial, 4, 7)
         finish(attempt, NOTHING)
 
     monkeypatch.setattr("pipeline.cli.evaluate.run_attempt", run_attempt)

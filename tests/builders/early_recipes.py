@@ -63,12 +63,15 @@ def dense_folder(folder, template=CHAT_TEMPLATE, **config):
 
 
 def early_check(recipe, training=None, held_out=None):
-    """What `preflight.json` says of a recipe with these prompts."""
+    """What `preflight.json` says of a recipe with these prompts. Of the held-out ones g is in the
+    dev part and k in the final part."""
     gathered, out = recipe.parent / "gathered", recipe.parent / "out"
     for folder in (gathered, out):
         folder.mkdir(exist_ok=True)
     write_prompts(gathered / "prompts.parquet", training or [prompt(letter) for letter in "abcdef"])
-    write_prompts(gathered / "held_out.parquet", [prompt("g")] if held_out is None else held_out)
+    write_prompts(
+        gathered / "held_out.parquet", [prompt("g"), prompt("k")] if held_out is None else held_out
+    )
     context = stage_context(out, note=lambda text: None)
     run(declared_check(load_recipe(recipe)), {"prompts": gathered}, context)
     return read_json(out / "preflight.json")

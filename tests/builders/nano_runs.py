@@ -22,6 +22,7 @@ SETTINGS = {
     "stages.rl.steps": 6,
     "runtime.stages.rl.save_every": 2,
     "stages.rl.prompts_per_step": 6,
+    "stages.rl.evaluate": "{every: 1, limit: 12, keep_best: true}",
     "stages.rl.curriculum": "{refilter_every: 2, probe_share: 0.2}",
     "evaluate": (
         "{suites: [{name: held_out, limit: 24}, {name: basic_arithmetic, limit: 24}], after: [sft,"

@@ -5,9 +5,10 @@
 import copy
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from safetensors.torch import load_file
 
 from builders.contexts import stage_context
 from builders.rl_trainer import STAGE, GivenBatch, SameWeights
@@ -24,9 +25,11 @@ from stages.rl.config import RlStage
 from stages.rl.groups import Group, Member
 from stages.rl.kl import reference_of
 from stages.rl.leader import Leader
+from stages.rl.own_evaluation import OwnEvaluation
 from stages.rl.passes import forward_passes
 from stages.rl.publish import Probe
 from stages.rl.run import build_trainer
+from stages.rl.step_metrics import TokenTotals
 from training import processes
 from training.loop import fit
 from training.policy import load
@@ -60,6 +63,8 @@ class Batches(GivenBatch):
         super().__init__(StepBatch(), engine)
         self.policy = engine.policy
 
+        self.totals = TokenTotals([])
+
     def collect(self, step, version):
         if step == 1:
             return StepBatch(version=version)
@@ -68,6 +73,25 @@ class Batches(GivenBatch):
         rows = self.rows_per_forward
         tokens = sum(one.loss_tokens for one in groups)
         return StepBatch(groups, groups, forward_passes(groups, rows), tokens, version=version)
+
+
+class SecondIsBest:
+    """Stands in for the scores of a stage; keeps what the engine holds at the best step."""
+
+    def __init__(self, engine: Following) -> None:
+        self.engine, self.second = engine, dict[str, torch.Tensor]()
+
+    def noted(self, step, reward):
+        pass
+
+    def evaluate(self, step):
+        if step == 2:
+            state = self.engine.policy.state_dict()
+            self.second = {name: tensor.clone() for name, tensor in state.items()}
+        return {"step": step, "score": step / 10, "best": step == 2, "tokens": 5}
+
+    def best(self):
+        return {"step": 2, "score": 0.2} if self.second else None
 
 
 def group(name, policy, prompt, completions):
@@ -90,27 +114,34 @@ def main(folder: str, rank: str, count: str, sharding: str, train: str, kl_weigh
     )
     processes.join(context)
     start = work.parent / "start"
-    values = {**STAGE, "steps": 3, "train": train, "learning_rate": 1e-2}
+    evaluate = {"every": 1, "keep_best": True}
+    values = {**STAGE, "steps": 3, "train": train, "learning_rate": 1e-2, "evaluate": evaluate}
     config = RlStage.model_validate({**values, "kl_weight": float(kl_weight)})
     trained = load(config, start, 3)
     for name, weight in trained.policy.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.02, generator=torch.Generator().manual_seed(1))
     reference = reference_of(config, trained.policy, start)
-    leader = None
+    leader, scores = None, cast(Any, None)
     if context.main:
-        given: Any = Batches(Following(copy.deepcopy(load_policy(start))))
+        engine = Following(copy.deepcopy(load_policy(start)))
+        given: Any = Batches(engine)
         given.rows_per_forward = ROWS * of
+        scores = SecondIsBest(engine)
         leader = Leader(StepRollouts(given, ahead=0, steps=3), given, of)
     probe = Probe([[20, 21]], [[22, 23]])
-    trainer = build_trainer(config, context, trained, leader, probe, reference)
+    evaluation = OwnEvaluation(config, context, leader=leader, scores=scores, start=None)
+    trainer = build_trainer(config, context, trained, leader, probe, reference, evaluation)
     trainer.args.optim = "sgd"
     last = fit(trainer, config, context, start=None, probe=[[20, 21, 22]], shown=())
+    assert evaluation.place_best()
     weights = {name: w.detach().clone() for name, w in policy_weights(trainer.policy)}
     world, wrapped = processes.gather(context, context.rank), type(trainer.model_wrapped).__name__
     rows = [row for row in trainer.state.log_history if "loss" in row]
     if context.main:
         found = {"world": world, "wrapped": wrapped, "weights": weights, "rows": rows, "last": last}
+        found |= {"best": load_file(work / "checkpoint" / "model.safetensors")}
+        found |= {"second": scores.second}
         torch.save(found, work / "result.pt")
 
 

@@ -22,11 +22,15 @@ def test_compare_pairs_child_with_parent(tmp_path, monkeypatch):
     )
     assert [row["suite"] for row in rows] == ["held_out", "held_out/even", "held_out/odd"] * 2
     assert all(row["delta"] is None for row in rows[:3])
+    # Of the prompts 0 to 5 the final part has 3 and 5, the dev part the others.
     whole, even, odd = rows[3:]
     assert (whole["delta"], whole["delta_low"], whole["delta_high"]) == paired_difference(
-        2, 2, 1, 1
+        0, 1, 0, 1
     )
-    assert (even["delta"], even["n"], odd["delta"]) == (pytest.approx(1 / 3), 3, pytest.approx(0.0))
+    assert (whole["score"], whole["n"], even["n"], even["delta"]) == (0.5, 2, 2, 0.5)
+    assert (odd["score"], odd["n"], odd["delta"]) == (None, 0, None)
+    assert (rows[0]["score"], rows[0]["dev"]["score"], rows[0]["dev"]["n"]) == (0.0, 0.75, 4)
+    assert (whole["dev"]["score"], odd["dev"]["n"]) == (0.75, 3)
     assert list(whole) == [
         "checkpoint",
         "stage",
@@ -38,6 +42,7 @@ def test_compare_pairs_child_with_parent(tmp_path, monkeypatch):
         "delta",
         "delta_low",
         "delta_high",
+        "dev",
     ]
 
 

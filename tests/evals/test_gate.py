@@ -4,11 +4,12 @@ import pytest
 
 from common.errors import BadInput, GateStopped
 from evals.gate import check_gate, require_score
+from evals.parts import DevScores
 
 
 def results(score, cut_off=0):
     bounds = {"low": score - 0.1, "high": score + 0.1, "n": 100, "cut_off": cut_off}
-    return {"suites": {"held_out": {"score": score, **bounds}}}
+    return DevScores({"held_out": {"score": score, **bounds}})
 
 
 def test_gate_allows_exactly_the_drop_and_names_both_scores():
@@ -20,10 +21,16 @@ def test_gate_allows_exactly_the_drop_and_names_both_scores():
         check_gate(results(0.5), results(0.5), "gsm8k", 0.02)
 
 
+def ungraded(faults):
+    return DevScores({"held_out": {"score": None, "n": 0, "faults": faults}})
+
+
 def test_a_missing_score_does_not_pass_a_gate():
     require_score(results(0.0), "held_out", "sft")
     with pytest.raises(GateStopped, match=r"held_out has no score after 'sft'"):
-        require_score({"suites": {"held_out": {"score": None}}}, "held_out", "sft")
+        require_score(ungraded(faults=3), "held_out", "sft")
+    with pytest.raises(GateStopped, match="no prompt is in its dev part"):
+        require_score(ungraded(faults=0), "held_out", "sft")
 
 
 @pytest.mark.parametrize(("cut_off", "named"), [(40, True), (12, False)])

@@ -71,6 +71,6 @@ def test_held_out_needs_the_prompts_stage(tmp_path):
 def test_limit_is_nested_and_independent_of_order():
     prompts = [prompt(n) for n in range(50)]
     small, large = ({p.id for p in sample(prompts, "x", n)} for n in (5, 20))
-    assert len(small) == 5 and small < large
+    assert len(small) == 5 and small < large and len(large) == 20
     assert {p.id for p in sample(prompts[::-1], "x", 5)} == small
     assert {p.id for p in sample(prompts, "y", 5)} != small

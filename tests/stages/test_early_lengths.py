@@ -68,7 +68,7 @@ def test_what_the_judge_has_no_room_for_reaches_nobody_and_is_told(tmp_path):
         and "long (502 tokens)" in note
     )
     assert note.endswith("they will be `unjudged` and dropped")
-    assert [row["chats"] for row in found["asked"]] == [2, 1, 1, 1, 20]
+    assert [row["chats"] for row in found["asked"]] == [2, 1, 1, 2, 20]
     error = refused(early_check, path, [prompt("long", LONG)])
     assert error.message.startswith(
         "stages[0].judges[0]: 1 of 1 prompts are longer than stages[0].judges[0].rollouts.max"
@@ -90,7 +90,7 @@ def test_examples_count_against_the_judges_room(tmp_path):
 
 
 def test_what_an_evaluation_has_no_room_for_is_told(tmp_path):
-    found = early_check(write_recipe(tmp_path), held_out=[prompt("g"), prompt("long", "x" * 460)])
+    found = early_check(write_recipe(tmp_path), held_out=[prompt("k"), prompt("long", "x" * 460)])
     (note,) = found["notes"]
     assert note.startswith(
         "evaluate.suites[0]: 1 of 2 prompts are longer than evaluate.rollouts.max_model_len (512)"

@@ -51,7 +51,7 @@ def trained(folder, processes, sharding, train, kl_weight=0.0):
 
 @pytest.mark.parametrize("train", ["full", "lora"])
 @pytest.mark.parametrize("sharding", ["ddp", "fsdp2"])
-def test_two_processes_train_to_the_weights_of_one(folder, sharding, train):
+def test_two_processes_train_to_the_weights_of_one_and_keep_the_best(folder, sharding, train):
     kl_weight = 0.3 if train == "full" else 0.0
     one = trained(folder, 1, "none", train, kl_weight)
     two = trained(folder, 2, sharding, train, kl_weight)
@@ -63,6 +63,10 @@ def test_two_processes_train_to_the_weights_of_one(folder, sharding, train):
     for ours, theirs in zip(two["rows"], one["rows"], strict=True):
         for name in (n for n in theirs if n not in ("step_time", "epoch") and "time/" not in n):
             assert ours[name] == pytest.approx(theirs[name], rel=1e-4, abs=2e-6), name
+    for found in (one, two):
+        assert all(torch.equal(found["second"][n], w) for n, w in found["best"].items())
+        assert [row["dev/score"] for row in found["rows"]] == [0.1, 0.2, 0.3]
+        assert [row["tokens_generated_total"] for row in found["rows"]] == [5, 10, 15]
     moved = torch.cat([(one["weights"][n] - w).abs().flatten() for n, w in start(folder).items()])
     assert moved.max() > 1e-4 and one["rows"][0]["grad_norm"] > 0.01
 

@@ -12,6 +12,7 @@ import pipeline.checkout
 from builders.command_line import RECIPE, pretend
 from pipeline.cli.commands import run_command
 from pipeline.cli.main import main
+from stages.evaluate.config import EvaluateStage
 
 ROOT = Path(__file__).parents[3]
 
@@ -64,11 +65,12 @@ def test_plan_and_status_name_the_same_stages(folder, uphill):
 
 
 def test_compare_puts_stages_side_by_side(folder, uphill):
-    pretend({"base": 2, "sft": 5, "more": 6})
+    pretend({"base": 9, "sft": 8, "more": 7}, finals={"base": 2, "sft": 5, "more": 6})
     code, out, _ = uphill("compare", "small", "--json")
     rows = [row for row in json.loads(out)["rows"] if row["suite"] == "held_out"]
     assert code == 0 and [row["stage"] for row in rows] == ["base", "sft", "more"]
     assert [row["delta"] for row in rows] == [None, pytest.approx(0.3), pytest.approx(0.1)]
+    assert [row["dev"]["score"] for row in rows] == [0.9, 0.8, 0.7]
     assert rows[1]["checkpoint"].endswith("03-sft/checkpoint")
     header, line, *_ = uphill("compare", "small")[1].splitlines()
     assert header.split()[-3:] == ["base", "sft", "more"] and "50.0 [30.0, 70.0] +30.0" in line
@@ -81,11 +83,31 @@ def test_compare_of_an_unfinished_run_is_bad_input(folder, uphill):
     assert json.loads(out)["error"]["exit_code"] == 2
 
 
+@pytest.mark.parametrize(
+    ("dev", "code"),
+    [({"base": 2, "sft": 6, "more": 4}, 3), ({"base": 2, "sft": 4, "more": 6}, 0)],
+)
+@pytest.mark.parametrize("final", [(0, 9, 0), (9, 0, 9), (-1, -1, -1), (5, 5, 5)])
+def test_the_final_part_changes_no_decision_of_a_gate(folder, uphill, dev, code, final):
+    pretend(dev, finals=dict(zip(dev, final, strict=True)))
+    found, _, err = uphill("run", "small.yaml")
+    assert found == code and ("the dev part of held_out fell" in err) == (code == 3)
+
+
+def test_an_evaluation_from_before_parts_is_stale_and_named(folder, uphill, monkeypatch):
+    with monkeypatch.context() as before:
+        before.setattr(EvaluateStage, "version", 1)
+        pretend({"base": 2, "sft": 3, "more": 4})
+    code, _, err = uphill("run", "small.yaml")
+    assert code == 2 and "made by version 1 of its kind, which is now version 2" in err
+    assert "has to be repeated" in err and "--redo eval-sft" in err
+
+
 def test_the_gate_stops_a_run_again_and_again(folder, uphill):
     pretend({"base": 2, "sft": 6, "more": 4})
     for _ in range(2):
         code, _, err = uphill("run", "small.yaml")
-        assert code == 3 and "held_out fell from 0.600" in err
+        assert code == 3 and "the dev part of held_out fell from 0.600" in err
     assert uphill("run", "small.yaml", "--set", "evaluate.gate.max_drop=0.5")[0] == 0
 
 
@@ -153,7 +175,7 @@ def test_eval_asks_a_stage_of_a_run_once(folder, uphill, answered):
     pretend({"base": 2}, until="sft")
     for _ in range(2):
         code, out, _ = uphill("eval", "small", "--suite", "held_out,gsm8k", "--json")
-        assert code == 0 and json.loads(out)["suites"]["held_out"]["score"] == 0.7
+        assert code == 0 and json.loads(out)["suites"]["held_out"]["final"]["score"] == 0.7
     assert answered == {"sft+held_out+gsm8k": (["held_out", "gsm8k"], ["checkpoint", "prompts"])}
     assert "70.0 [50.0, 90.0]" in uphill("eval", "small:base", "--suite", "held_out")[1]
     code, _, err = uphill(

@@ -83,6 +83,7 @@ FULL: dict[str, Any] = {
                 "on": "filter",
                 "steps": 3,
                 "curriculum": {"kind": name, "shares": {"c": 1.0}},
+                "evaluate": {"every": 1},
                 **TRAINED,
             }
             for name in CURRICULA
@@ -293,7 +294,7 @@ def test_one_wrong_value_is_one_problem(path, value, message, remedy):
 def test_true_is_no_number():
     taken = [path for path, _ in FIELDS if not refused(changed(path, True))]
     assert {path[-1] for path in taken} == {
-        *("stratified", "gradient_checkpointing", "packing", "answer_boxed"),
+        *("stratified", "gradient_checkpointing", "packing", "answer_boxed", "keep_best"),
         *("show_reference", "partial"),
     }
     assert refused(changed(("stages", 6, "curriculum", "band"), [True, 1.0]))
