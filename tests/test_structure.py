@@ -197,3 +197,9 @@ def test_no_path_of_a_machine_is_written_down():
     for path in text_files():
         found = pattern.search(path.read_text(errors="ignore"))
         assert found is None, f"{path}: {found.group()}"
+
+
+def test_test_files_have_different_names():
+    # pytest imports them by their names alone.
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
