@@ -191,9 +191,3 @@ def accuracy(
     real = (batch.ids != names.pad_token_id).long()
     logits = model(input_ids=batch.ids, attention_mask=real).logits[:, -1, labels]
     return (logits.argmax(1) == batch.likes).float().mean().item()
-
-
-if __name__ == "__main__":
-    import sys
-
-    print(taught(sys.argv[1], Path(sys.argv[2])))

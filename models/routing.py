@@ -184,15 +184,8 @@ def listening(policy: nn.Module) -> Iterator[dict[int, list[Tensor]]]:
     def hear(layer: int, top_k: int, router: nn.Module, args: Any, output: Any) -> None:
         chosen.setdefault(layer, []).append(output[1].topk(top_k, dim=1).indices)
 
-    hooks = [
-        block.router.register_forward_hook(partial(hear, layer, block.top_k))
-        for layer, block in moe_layers(policy).items()
-    ]
-    try:
+    with _hooked(policy, hear):
         yield chosen
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 Place = tuple[int, int]
@@ -222,15 +215,23 @@ def decided(policy: nn.Module, other_way: Collection[Place]) -> Iterator[list[Pl
             logits[token, [last, following]] = logits[token, [following, last]]
         return scores, logits
 
-    hooks = [
-        block.router.register_forward_hook(partial(decide, layer, block.top_k))
+    with _hooked(policy, decide):
+        yield ties
+
+
+@contextmanager
+def _hooked(policy: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
+    """Every router calls `hook` with its layer and number of chosen experts, and then what a
+    forward hook gets."""
+    handles = [
+        block.router.register_forward_hook(partial(hook, layer, block.top_k))
         for layer, block in moe_layers(policy).items()
     ]
     try:
-        yield ties
+        yield
     finally:
-        for hook in hooks:
-            hook.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def stacked(chosen: Mapping[int, Sequence[Tensor]]) -> Tensor:

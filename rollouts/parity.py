@@ -6,7 +6,7 @@ rounding, which is more than an optimiser step. There `held.py` proves the weigh
 shows that the engine computes what the trainer does with them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from common.errors import RunFailed
 from rollouts.interface import RolloutEngine, SeveralCopies
+
+Rows = Sequence[Sequence[float]]
+"""Log-probabilities of the tokens of each completion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +149,26 @@ def compare(
     completions: Sequence[list[int]],
 ) -> LogprobGap:
     """As `check`, with the trainer's log-probabilities given, flat."""
+    return largest(engine, prompts, completions, lambda rows: gap(_flat(rows), trainer))
+
+
+def largest(
+    engine: RolloutEngine,
+    prompts: Sequence[list[int]],
+    completions: Sequence[list[int]],
+    measured: Callable[[Rows], LogprobGap],
+) -> LogprobGap:
+    """The gap that `measured` finds in an engine's log-probabilities of given sequences (token
+    ids): the largest one where several copies of the policy answer, one that is not a number before
+    all others."""
     if not isinstance(engine, SeveralCopies):
-        return gap(_flat(engine.score(prompts, completions)), trainer)
+        return measured(engine.score(prompts, completions))
     gaps = [
-        replace(gap(_flat(rows), trainer), place=f" on server {number}")
+        replace(measured(rows), place=f" on server {number}")
         for number, rows in enumerate(engine.score_each(prompts, completions))
     ]
     return max(gaps, key=lambda one: math.inf if math.isnan(one.mean) else one.mean)
 
 
-def _flat(rows: Sequence[Sequence[float]]) -> Tensor:
+def _flat(rows: Rows) -> Tensor:
     return torch.tensor([value for row in rows for value in row])

@@ -17,7 +17,7 @@ from torch.distributed.fsdp import FSDPModule
 from models.packed import pack
 from models.routing import Place, decided
 from rollouts import parity
-from rollouts.interface import RolloutEngine, SeveralCopies
+from rollouts.interface import RolloutEngine
 
 MOST = 4
 """Ties in one sequence that are decided the other way at most."""
@@ -28,7 +28,7 @@ def without(
     policy: nn.Module,
     prompts: Sequence[list[int]],
     completions: Sequence[list[int]],
-    engine: Sequence[Sequence[float]],
+    engine: parity.Rows,
     limit: float,
     **sampling: Any,
 ) -> parity.LogprobGap:
@@ -56,14 +56,12 @@ def of_engine(
     limit: float,
 ) -> parity.LogprobGap:
     """`without` for what an engine says of sequences: the largest gap of its copies."""
-    if isinstance(engine, SeveralCopies):
-        copies = engine.score_each(prompts, completions)
-    else:
-        copies = [engine.score(prompts, completions)]
-    gaps = [without(policy, prompts, completions, rows, limit) for rows in copies]
-    worst = max(range(len(gaps)), key=lambda number: gaps[number].mean)
-    several = isinstance(engine, SeveralCopies)
-    return replace(gaps[worst], place=f" on server {worst}" if several else "")
+    return parity.largest(
+        engine,
+        prompts,
+        completions,
+        lambda rows: without(policy, prompts, completions, rows, limit),
+    )
 
 
 def can_explain(policy: nn.Module) -> bool:
