@@ -85,8 +85,9 @@ bench-processes: setup
 bench-process-kills: setup
 	$(BIN)/python -m benchmarks.process_kills
 
-# An hour and a half; interrupted, it goes on with the next run. Two processes, each on one core of its own.
+# Forty minutes; interrupted, it goes on with the next run. Two processes, each on one core of its own.
 bench-rewards: setup
+	$(BIN)/python -m benchmarks.rewards demonstrations
 	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.rewards judges --share 0/2 & \
 	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.rewards judges --share 1/2 && wait
 	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.rewards arms --share 0/2 & \

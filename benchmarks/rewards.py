@@ -24,16 +24,14 @@ from typing import Any
 
 from benchmarks.curves import interval
 from benchmarks.cut import probabilities
-from benchmarks.demonstrations import demonstrations
 from benchmarks.harness import ROOT, Results
 from benchmarks.layouts import run
+from benchmarks.start import chosen, make_start, write_demonstrations
 from benchmarks.taught_judge import ITEM, TASTES, taught
 from common.artifacts import ANSWERS, CHECKPOINT, HELD_OUT, METRICS, REWARD_AGREEMENT
-from common.files import read_json, write_json, write_json_lines
+from common.files import read_json, write_json
 from evals.parts import FINAL, final_scores, in_part, part_of
-from pipeline.recipe.load import load_recipe
 from prompts.schema import read_prompts
-from prompts.sources import load_source
 from stages.grading import open_grader
 
 Parts = Sequence[Mapping[str, Any]]
@@ -61,7 +59,7 @@ ARMS: dict[str, Parts] = {
 """The parts of the reward by arm."""
 YARDSTICK = ARMS["graded"]
 """What `partial` is measured with."""
-WORDS, WRONG = 6000, 0.15
+DEMONSTRATED = (6000, 0.15)
 """Demonstrations, and the share of their letters that are drawn at random."""
 RL_EXECUTION = {"rows_per_forward": 128, "save_every": 200}
 """As in the recipe; an adopted stage reads none."""
@@ -78,15 +76,6 @@ YARDSTICKS = ("score", "greedy", "partial")
 FIGURES = (*YARDSTICKS, "pass_rate", "mixed_share")
 
 
-def write_demonstrations() -> None:
-    """Write the conversations that the start learns from: words of RL's task, some letters of whose
-    reversal are wrong."""
-    WORK.mkdir(parents=True, exist_ok=True)
-    (source,) = load_recipe(RECIPE).prompts
-    prompts = load_source(source.model_copy(update={"count": WORDS, "seed": 0}))
-    write_json_lines(DEMONSTRATIONS, demonstrations(prompts, WRONG, seed=0))
-
-
 def options(seed: int, arm: str) -> list[str]:
     """The options of `uphill run` for an arm. All arms of a seed go on from one start."""
     settings: dict[str, Any] = {
@@ -100,26 +89,6 @@ def options(seed: int, arm: str) -> list[str]:
     if arm.startswith("judge"):
         settings["stages.1.pass_at"] = 0.5
     return chosen(settings)
-
-
-def chosen(settings: Mapping[str, Any]) -> list[str]:
-    given = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
-    return [word for one in given for word in ("--set", one)]
-
-
-def start_options(seed: int) -> list[str]:
-    """The options of `uphill run` for the start of a seed: the recipe's SFT, on demonstrations."""
-    demonstrated = {"source": "file", "path": str(DEMONSTRATIONS), "capability": "spelling"}
-    stages = load_recipe(RECIPE).stages[:1]
-    return chosen(
-        {
-            "seed": seed,
-            "prompts": [{**demonstrated, "held_out": 0}],
-            "stages": [one.model_dump(by_alias=True, exclude_unset=True) for one in stages],
-            "evaluate": None,
-            "runtime.stages": {"sft": {"rows_per_forward": 64, "save_every": 2000}},
-        }
-    )
 
 
 def start(seed: int) -> Path:
@@ -254,13 +223,13 @@ def main() -> None:
     arguments = parser.parse_args()
     place, of = map(int, arguments.share.split("/"))
     if arguments.part == "demonstrations":
-        write_demonstrations()
+        write_demonstrations(RECIPE, DEMONSTRATIONS, [DEMONSTRATED])
     elif arguments.part == "judges":
         for taste in list(TASTES)[place::of]:
             print(taste, judge(taste), flush=True)
     elif arguments.part == "arms":
         for seed in SEEDS[place::of]:
-            run(RECIPE, start(seed).parents[1], start_options(seed))
+            make_start(RECIPE, start(seed).parents[1], seed, DEMONSTRATIONS)
             for arm in ARMS:
                 print(seed, arm, json.dumps(measured(seed, arm)), flush=True)
     else:

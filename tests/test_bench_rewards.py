@@ -39,23 +39,6 @@ def test_an_arm_is_the_baselines_recipe_with_other_rewards(arm):
     assert own == {}
 
 
-def test_a_start_learns_from_demonstrations_some_of_whose_letters_are_wrong(tmp_path, monkeypatch):
-    monkeypatch.setattr(rewards, "WORK", tmp_path)
-    monkeypatch.setattr(rewards, "DEMONSTRATIONS", tmp_path / "demonstrations.jsonl")
-    monkeypatch.setattr(rewards, "WORDS", 400)
-    rewards.write_demonstrations()
-    recipe = load_recipe(rewards.RECIPE, rewards.start_options(5)[1::2])
-    assert recipe.seed == 5 and [stage.id for stage in recipe.stages] == ["sft"]
-    right = []
-    for prompt in load_source(recipe.prompts[0]):
-        assert prompt.is_demonstration
-        asked = prompt.messages[0]["content"].removeprefix("reverse ")
-        assert len(prompt.reply["content"]) == len(asked) == taught_judge.LENGTH
-        right += [a == b for a, b in zip(prompt.reply["content"], reversed(asked), strict=True)]
-    # 15 in 100 are drawn from 26 letters, one of which is the right one.
-    assert sum(right) / len(right) == pytest.approx(1 - 0.15 * 25 / 26, abs=0.02)
-
-
 def test_partial_credit_is_measured_whatever_an_arm_was_trained_with(tmp_path):
     binary = f"prompts.0.rewards={json.dumps(rewards.ARMS['binary'])}"
     recipe = load_recipe(rewards.RECIPE, [binary, "prompts.0.count=12"])
