@@ -163,14 +163,17 @@ def test_usefulness_is_highest_in_the_middle_and_symmetric():
 
 def test_quotas_keep_the_shares_and_report_every_shift():
     sizes = {"a": 60, "b": 20}
-    whole = quotas(16, sizes, {}, sizes, seed=1)
+    whole = quotas(16, sizes, {}, sizes, sizes, seed=1)
     assert whole.by_capability == {"a": 12, "b": 4} and not whole.quota_shift
-    short = quotas(16, sizes, {}, {"a": 60, "b": 1}, seed=1)
+    short = quotas(16, sizes, {}, {"a": 60, "b": 1}, {"a": 60, "b": 1}, seed=1)
     assert short.by_capability == {"a": 15, "b": 1} and short.quota_shift == {"a": 3, "b": -3}
-    assert quotas(10, sizes, {"a": 0.2, "b": 0.8}, sizes, seed=1).by_capability == {"a": 2, "b": 8}
-    assert quotas(10, sizes, {"a": 1.0}, sizes, seed=1).by_capability == {"a": 10, "b": 0}
+    assert quotas(10, sizes, {"a": 0.2, "b": 0.8}, sizes, sizes, seed=1).by_capability == {
+        "a": 2,
+        "b": 8,
+    }
+    assert quotas(10, sizes, {"a": 1.0}, sizes, sizes, seed=1).by_capability == {"a": 10, "b": 0}
     singles = Counter(
-        max(quotas(1, sizes, {}, sizes, seed).by_capability.items(), key=lambda x: x[1])[0]
+        max(quotas(1, sizes, {}, sizes, sizes, seed).by_capability.items(), key=lambda x: x[1])[0]
         for seed in range(1000)
     )
     assert singles["b"] == pytest.approx(250, abs=60)
