@@ -87,10 +87,15 @@ class Notes:
         if reason := main_fault(ungraded, rollouts):
             said = f"Of {rollouts} rollouts {ungraded.total()} could not be graded"
             return f"{said} ({counted(ungraded)}): {remedy_of(reason)}"
-        share = "or give it a smaller share (curriculum.shares)"
+        several = len({prompt.capability for prompt in self.prompts.values()}) > 1
+        share = (
+            "give it a smaller share (curriculum.shares)" if several else "lower prompts_per_step"
+        )
+        if now.prompts < now.places:
+            return f"Add prompts of it, or {share}"
         if now.rate > 0.5:
-            return f"Add harder prompts of it, {share}"
-        return f"Add easier prompts of it, lower drop_easiest, train SFT longer, {share}"
+            return f"Add harder prompts of it, or {share}"
+        return f"Add easier prompts of it, lower drop_easiest, train SFT longer, or {share}"
 
     def _unusable(self, step: int, batch: StepBatch) -> None:
         for reason, what in UNUSABLE.items():
