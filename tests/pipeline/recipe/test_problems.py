@@ -29,14 +29,7 @@ from prompts.config import PromptSource
 from prompts.parts import Part
 from stages import registry
 
-CURRICULA = (
-    "uniform",
-    "drop_zero_variance",
-    "dynamic_sampling",
-    "refilter",
-    "gaussian",
-    "posterior",
-)
+CURRICULA = "uniform drop_zero_variance dynamic_sampling refilter posterior gaussian".split()
 TRAINED = {"from": "base", "learning_rate": 1e-4, "lora": {"layers": [0]}}
 FULL: dict[str, Any] = {
     "name": "full",
