@@ -1,6 +1,6 @@
-"""The five kinds of curriculum on one pool of prompts: what a generated token teaches.
+"""The six kinds of curriculum on one pool of prompts: what a generated token teaches.
 
-    make bench-curriculum           # five kinds, 8 seeds, four parts left out; resumes
+    make bench-curriculum           # six kinds, 8 seeds , four parts left out; resumes
     make bench-curriculum-smollm2   # uniform against posterior, 3 seeds
 
 Every arm trains the same start (taught a part of the pool's spread by SFT) on the same prompts for

@@ -15,6 +15,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "drop_zero_variance": {"kind": "drop_zero_variance"},
     "dynamic_sampling": {"kind": "dynamic_sampling"},
     "refilter": {"kind": "refilter", "refilter_every": 30},
+    "gaussian": {"kind": "gaussian", "plateau_steps": 15},
     "posterior": {"kind": "posterior"},
     "without_prior": {"kind": "posterior", "prior": "judge"},
     "without_pilot": {"kind": "posterior", "pilot": 0},

@@ -1,4 +1,4 @@
-"""The five kinds of curriculum, one generator each: it yields what to roll out, and returns what
+"""The six kinds of curriculum, one generator each: it yields what to roll out, and returns what
 trains.
 
 When a `yield` returns, the rollouts have been made and recorded: `step.counts` holds the step's
@@ -7,19 +7,21 @@ groups."""
 from collections.abc import Callable, Generator
 
 from common.seeds import derive
-from curriculum.config import DynamicSampling, Posterior, Refilter
+from curriculum.config import DynamicSampling, Gaussian, Posterior, Refilter
 from curriculum.posterior import Prediction
+from curriculum.profile import Profile
 from curriculum.requests import RolloutRequest
 from curriculum.select import (
+    NEAR,
     USEFUL,
     by_age,
     draw,
     probes,
-    quotas,
     sharpened,
     transitions,
     usefulness,
 )
+from curriculum.stage_start import PROFILE
 from curriculum.step import Step
 
 KindGenerator = Generator[list[RolloutRequest], None, list[str]]
@@ -57,8 +59,7 @@ def refilter(step: Step) -> KindGenerator:
     config = step.config
     assert isinstance(config, Refilter)
     if step.version % config.refilter_every == 0:
-        ids = [id for id, unfit in zip(step.pool.ids, step.pool.unfit, strict=True) if not unfit]
-        counts = yield from step.probe(ids, config.probe_attempts)
+        counts = yield from step.probe(step.fit(), config.probe_attempts)
         low, high = config.band
         rates = {
             id: group.passes / (group.passes + group.fails)
@@ -72,6 +73,24 @@ def refilter(step: Step) -> KindGenerator:
     return step.mixed()
 
 
+def gaussian(step: Step) -> KindGenerator:
+    """Profile the pool, and draw prompts whose pass rates follow a Gaussian with a falling mean
+    (Nemotron 3 Nano, NVIDIA 2025, arXiv:2512.20848)."""
+    config = step.config
+    assert isinstance(config, Gaussian)
+    remembered = step.ledger.remembered(PROFILE, None)
+    profile = None if remembered is None else Profile(**remembered)
+    step.figures["profiled"] = float(profile is None or profile.plateau(config.plateau_steps))
+    if profile is None or step.figures["profiled"]:
+        counts = yield from step.probe(step.fit(), config.probe_attempts)
+        profile = Profile.of(step.pool, counts, step.version)
+    mean = config.start_mean + step.progress * (config.end_mean - config.start_mean)
+    step.figures["target_mean"] = mean
+    yield step.whole(step.weighted(profile.weights(step.pool, mean, config.deviation)))
+    step.ledger.remember(PROFILE, profile.after(step.pool, step.counts).to_json())
+    return step.mixed()
+
+
 def posterior(step: Step) -> KindGenerator:
     """Draw by predicted usefulness, roll out pilots, commit, and draw replacements for groups that
     are not mixed."""
@@ -81,14 +100,12 @@ def posterior(step: Step) -> KindGenerator:
         yield from _refilter_pool(step, config)
     weigh = usefulness(step.band, step.group_size)
     free = step.pool.candidates(step.pool.free([]), step.version)
-    useful, left = free.weighted(weigh).at_least(USEFUL), free.sizes()
-    room = useful if sum(useful.values()) >= step.groups else left
-    wanted = quotas(
-        step.groups, step.pool.sizes(), config.shares, room, derive(step.seed, "places")
-    )
-    step.quota_shift = wanted.quota_shift
+    weighted, left = free.weighted(weigh), free.sizes()
+    useful = weighted.at_least(USEFUL)
+    room = weighted.at_least(NEAR) if sum(useful.values()) >= step.groups else left
+    wanted = step.divided(useful, room, derive(step.seed, "places"))
     for round_ in range(config.max_rounds):
-        missing = _missing(step, wanted.by_capability, left)
+        missing = _missing(step, wanted, left)
         if not sum(missing.values()):
             break
         by_use, explore = free.weighted(sharpened(weigh)), free.weighted(by_age)
@@ -101,7 +118,7 @@ def posterior(step: Step) -> KindGenerator:
 
 def _missing(step: Step, wanted: dict[str, int], left: dict[str, int]) -> dict[str, int]:
     """Mixed groups still missing by capability, at most as many as prompts are left."""
-    mixed = step.mixed_by_capability()
+    mixed = step.by_capability(step.mixed())
     return {name: min(max(count - mixed[name], 0), left[name]) for name, count in wanted.items()}
 
 
@@ -153,5 +170,5 @@ def _refilter_pool(step: Step, config: Posterior) -> Generator[list[RolloutReque
 
 KINDS: dict[str, Callable[[Step], KindGenerator]] = {
     kind.__name__: kind
-    for kind in (uniform, drop_zero_variance, dynamic_sampling, refilter, posterior)
+    for kind in (uniform, drop_zero_variance, dynamic_sampling, refilter, gaussian, posterior)
 }

@@ -11,7 +11,7 @@ from common.seeds import derive
 from curriculum.curriculum import Curriculum
 from curriculum.ledger import Ledger
 from curriculum.plots import PREFIX
-from curriculum.requests import RolloutRequest, RolloutResult
+from curriculum.requests import RolloutRequest, RolloutResult, Shortage
 from curriculum.stage_start import FIRST_VERSION
 from prompts.schema import Prompt
 from rewards.grader import Grade, Grader
@@ -48,8 +48,8 @@ class StepBatch:
     metrics: dict[str, float] = field(default_factory=dict)
     """Figures of the curriculum and of the system prompts, by the names that they are logged
     under."""
-    quota_shift: dict[str, int] = field(default_factory=dict)
-    """Places that capabilities gave up for want of useful prompts (negative) and took over."""
+    shortages: dict[str, Shortage] = field(default_factory=dict)
+    """Capabilities that fall short of their share for want of useful prompts."""
     version: int = 0
     """Policy version of this stage that sampled them."""
 
@@ -94,6 +94,7 @@ class RolloutCollector:
             groups=config.prompts_per_step,
             group_size=config.group_size,
             seed=derive(seed, "curriculum"),
+            steps=config.steps,
         )
 
     def collect(self, step: int, version: int | None = None) -> StepBatch:
@@ -118,7 +119,7 @@ class RolloutCollector:
         )
         batch.metrics = {PREFIX + name: value for name, value in selection.metrics.items()}
         batch.metrics |= self._by_system_prompt(batch.rolled_out)
-        batch.quota_shift = dict(selection.quota_shift)
+        batch.shortages = selection.shortages
         return batch
 
     def _roll_out(

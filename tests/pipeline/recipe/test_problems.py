@@ -29,7 +29,14 @@ from prompts.config import PromptSource
 from prompts.parts import Part
 from stages import registry
 
-CURRICULA = ("uniform", "drop_zero_variance", "dynamic_sampling", "refilter", "posterior")
+CURRICULA = [
+    "uniform",
+    "drop_zero_variance",
+    "dynamic_sampling",
+    "refilter",
+    "posterior",
+    "gaussian",
+]
 TRAINED = {"from": "base", "learning_rate": 1e-4, "lora": {"layers": [0]}}
 FULL: dict[str, Any] = {
     "name": "full",
