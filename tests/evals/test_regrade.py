@@ -8,8 +8,10 @@ import pytest
 from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from common.files import write_json_lines
+from evals.answer import Answer
 from evals.config import SuiteConfig
-from evals.protocol import Answer, remarks, summary
+from evals.figures import summary
+from evals.protocol import remarks
 from evals.regrade import StoredAnswer, answers, regrade, require_answers, rollouts
 from prompts.schema import write_prompts
 from rewards.grader import Grader
