@@ -15,6 +15,12 @@ MAX_TOKENS = {"held_out": 64, "gsm8k": 256, "basic_arithmetic": 32, CORNER_CASES
 """Suite to its longest answer in tokens, if the recipe sets none."""
 
 
+def score_of(suite: str) -> str:
+    """The suite in messages about its score; of `corner_cases` also what that is, as its tables
+    show rates."""
+    return f"{suite} (share of clean replies)" if suite == CORNER_CASES else suite
+
+
 def _in_order(cases: tuple[CaseName, ...]) -> tuple[CaseName, ...]:
     """The cases in the order of the registry, in which they are asked and told."""
     if twice := [name for name, count in Counter(cases).items() if count > 1]:

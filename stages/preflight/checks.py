@@ -7,7 +7,7 @@ from typing import Any
 
 from common.artifacts import HELD_OUT, PROMPTS
 from common.errors import BadInput
-from evals.suites import load_suite
+from evals.suites import load_dev, load_suite
 from judges.config import JudgeConfig
 from models.chat import encode_text
 from models.origin import ChatFormat, chat_format_of, judge_chat_format
@@ -198,7 +198,13 @@ class Preflight:
             return
         if ask.suite.name == HELD_OUT_SUITE:
             self._report(ask.place, held_out_problem(self._held_out))
-        prompts = load_suite(ask.suite, self.folder)
+        try:
+            prompts = load_suite(ask.suite, self.folder)
+            if ask.dev_limit is not None:
+                load_dev(ask.suite, ask.dev_limit, self.folder)
+        except BadInput as error:
+            self._report(ask.place, (error.message, error.remedy))
+            return
         problem, notes = empty_parts(ask, prompts)
         self._report(ask.place, problem)
         self.notes += notes
