@@ -1,7 +1,7 @@
 """The figures of a suite's answers: the score with its interval, the rate of a corner case, counts
 and mean rewards."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
@@ -15,21 +15,21 @@ from evals.parts import PARTS
 def summaries(answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:
     """The summary of each part of a suite; there is none of the whole, which would mix what has
     steered with what has not."""
-    every = {answer.capability for answer in answers}
-    return {part: summary([one for one in answers if one.part == part], every) for part in PARTS}
+    return {part: summary([one for one in answers if one.part == part], answers) for part in PARTS}
 
 
-def summary(answers: Sequence[Answer], capabilities: Iterable[str] = ()) -> dict[str, Any]:
+def summary(answers: Sequence[Answer], whole: Sequence[Answer] = ()) -> dict[str, Any]:
     """Score (0 to 1) with its 95 % interval and counts, over all answers and by capability, those
-    in `capabilities` included.
+    of the `whole` suite included.
 
     The score is None where nothing was graded. Of `corner_cases` it is the share of clean replies;
     beside it stands the rate of those that show the case, 1 minus the score.
     """
-    rated = any(answer.suite == CORNER_CASES for answer in answers)
-    groups: dict[str, list[Answer]] = {name: [] for name in capabilities}
+    every = [*whole, *answers]
+    rated = any(answer.suite == CORNER_CASES for answer in every)
+    groups: dict[str, list[Answer]] = {answer.capability: [] for answer in every}
     for answer in answers:
-        groups.setdefault(answer.capability, []).append(answer)
+        groups[answer.capability].append(answer)
     return {
         **_counts(answers, rated),
         "by_capability": {name: _counts(groups[name], rated) for name in sorted(groups)},

@@ -1,10 +1,12 @@
-"""What the early check says of a suite without prompts, or with an empty part (`evals/parts.py`).
+"""What the early check asks of a suite: its prompts, and whether a part has none (`evals/parts.py`).
 
 Ids decide which part a prompt is in, so the few prompts of a small suite may all be in one."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from evals.parts import DEV, PARTS, in_part
+from evals.suites import load_dev, load_suite
 from prompts.schema import Prompt
 from stages.questions import SuiteQuestion
 
@@ -14,6 +16,14 @@ NOTHING_HELD_OUT = (
     "give a source more prompts or a larger `held_out`, or leave the suite out",
 )
 REMEDY = "give a source more prompts or a larger `held_out`"
+
+
+def suite_prompts(ask: SuiteQuestion, folder: Path) -> list[Prompt]:
+    """The prompts of a suite; `folder` is the prompts stage. BadInput where one that is asked
+    cannot be read, or its limit is too small."""
+    if ask.dev_limit is not None:
+        load_dev(ask.suite, ask.dev_limit, folder)
+    return load_suite(ask.suite, folder)
 
 
 def empty_parts(
