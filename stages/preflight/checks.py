@@ -35,7 +35,7 @@ from stages.preflight.demonstrations import (
     turns_problems,
 )
 from stages.preflight.lengths import Chat, MeasuredLengths, measure
-from stages.preflight.suite_parts import NOTHING_HELD_OUT, empty_parts, suite_prompts
+from stages.preflight.suite_parts import NOTHING_HELD_OUT, suite_prompts
 from stages.questions import (
     AdoptQuestion,
     FilterQuestion,
@@ -197,12 +197,7 @@ class Preflight:
             return
         if ask.suite.name == HELD_OUT_SUITE:
             self._report(ask.place, held_out_problem(self._held_out))
-        try:
-            prompts = suite_prompts(ask, self.folder)
-        except BadInput as error:
-            self._report(ask.place, (error.message, error.remedy))
-            return
-        problem, notes = empty_parts(ask, prompts)
+        prompts, problem, notes = suite_prompts(ask, self.folder)
         self._report(ask.place, problem)
         self.notes += notes
         self._check_chats(suite_chats(ask, prompts))
