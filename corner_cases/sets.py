@@ -9,6 +9,8 @@ from prompts.schema import Prompt
 
 SOURCE = "corner_cases"
 FOLDER = Path(__file__).parent / "data"
+SHARED = ("group", "pair")
+"""Metadata whose value prompts that belong together share."""
 
 
 def load_set(case: str) -> list[Prompt]:
@@ -18,6 +20,15 @@ def load_set(case: str) -> list[Prompt]:
         _prompt(json.loads(line), f"{case}.jsonl:{number}")
         for number, line in enumerate(text.splitlines(), start=1)
     ]
+
+
+def group_of(prompt: Prompt) -> str:
+    """What a packaged prompt shares with those that belong to it: the question, asked in several
+    languages, or the pair of a harmless and a harmful request. Empty for a prompt on its own and
+    for those of other sources."""
+    if prompt.source != SOURCE:
+        return ""
+    return next((f"{key}:{prompt.metadata[key]}" for key in SHARED if key in prompt.metadata), "")
 
 
 def _prompt(row: dict[str, Any], place: str) -> Prompt:

@@ -81,6 +81,8 @@ class SuiteQuestion(_Question):
 
     asks: Literal["suite"] = "suite"
     suite: SuiteConfig
+    dev_limit: int | None = None
+    """Prompts of its dev part that are asked, if not all of both parts."""
     max_model_len: int
     engine: str = "evaluate"
     """The section of the recipe whose `rollouts` is the engine."""

@@ -29,7 +29,7 @@ ARROWS = {
     "rewards": {"prompts", "common"},
     "prompts": {"common"},
     "corner_cases": {"rewards", "prompts", "common"},
-    "evals": {"rewards", "rollouts", "prompts", "models", "common"},
+    "evals": {"corner_cases", "rewards", "rollouts", "prompts", "models", "common"},
     "common": set[str](),
 }
 """The design's table: which package may import which."""

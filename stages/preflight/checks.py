@@ -7,7 +7,6 @@ from typing import Any
 
 from common.artifacts import HELD_OUT, PROMPTS
 from common.errors import BadInput
-from evals.suites import load_suite
 from judges.config import JudgeConfig
 from models.chat import encode_text
 from models.origin import ChatFormat, chat_format_of, judge_chat_format
@@ -36,7 +35,7 @@ from stages.preflight.demonstrations import (
     turns_problems,
 )
 from stages.preflight.lengths import Chat, MeasuredLengths, measure
-from stages.preflight.suite_parts import NOTHING_HELD_OUT, empty_parts
+from stages.preflight.suite_parts import NOTHING_HELD_OUT, suite_prompts
 from stages.questions import (
     AdoptQuestion,
     FilterQuestion,
@@ -198,8 +197,7 @@ class Preflight:
             return
         if ask.suite.name == HELD_OUT_SUITE:
             self._report(ask.place, held_out_problem(self._held_out))
-        prompts = load_suite(ask.suite, self.folder)
-        problem, notes = empty_parts(ask, prompts)
+        prompts, problem, notes = suite_prompts(ask, self.folder)
         self._report(ask.place, problem)
         self.notes += notes
         self._check_chats(suite_chats(ask, prompts))

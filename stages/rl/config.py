@@ -263,6 +263,7 @@ class RlStage(TrainingStage):
                 place=f"{place}.evaluate",
                 engine=place,
                 suite=self.evaluate.as_suite(),
+                dev_limit=self.evaluate.limit,
                 max_model_len=self.rollouts.max_model_len,
                 steers=True,
             )

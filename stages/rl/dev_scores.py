@@ -11,7 +11,9 @@ from typing import Any
 from common.artifacts import DEV_SCORES, METRICS
 from common.errors import BadInput
 from common.stage import StageContext
-from evals.protocol import Answer, ask, remarks, summary
+from evals.answer import Answer
+from evals.figures import summary
+from evals.protocol import ask, remarks
 from evals.suites import load_dev
 from prompts.schema import Prompt
 from rewards.grader import Grader
@@ -90,7 +92,7 @@ class DevScores:
             "best": score is not None and (best is None or score >= best["score"]),
             "told": False,
             "tokens": sum(answer.tokens for answer in answers),
-            "answers": {answer.id: answer.correct for answer in answers if answer.counts},
+            "answers": {answer.unit: answer.correct for answer in answers if answer.counts},
         }
 
 
