@@ -23,8 +23,8 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.curves import interval
-from benchmarks.cut import probabilities
 from benchmarks.harness import ROOT, Results
+from benchmarks.held_out import probabilities
 from benchmarks.layouts import run
 from benchmarks.start import chosen, make_start, write_demonstrations
 from benchmarks.taught_judge import ITEM, TASTES, taught
