@@ -115,7 +115,7 @@ NANO: dict[str, Any] = {
     "steps": 60,
     "every": 6,
     "groups": 16,
-    "max_tokens": 16,
+    "max_tokens": 24,
     "learning_rate": 3e-4,
     "train": "full",
 }

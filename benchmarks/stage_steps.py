@@ -37,7 +37,7 @@ DONE = "done.json"
 ROWS, SAVE = 64, 1000
 """Rows of a forward pass of SFT and DPO; steps between checkpoints, which nobody needs."""
 FULL_SFT: dict[str, Any] = {"train": "full", "epochs": 2, "batch_size": 32, "learning_rate": 3e-4}
-PROBES = {"every": 2, "limit": 64, "samples": 8, "max_tokens": 16, "patience": 2}
+PROBES = {"every": 2, "limit": 64, "samples": 8, "max_tokens": 24, "patience": 2}
 SFTS = {"light_sft": FULL_SFT | {"stop_when": PROBES}, "heavy_sft": FULL_SFT | {"epochs": 8}}
 LIGHT_DPO: dict[str, Any] = {
     **{"train": "full", "pairs": "rl", "max_pairs": 128, "learning_rate": 2e-5},

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import stage_pools, stage_steps
+from benchmarks.curriculum_settings import SETTINGS
 from benchmarks.curves import interval
 from benchmarks.harness import RESULTS, commit, machine
 from common.files import read_json, write_json
@@ -138,8 +139,22 @@ def _is_done(path: Path) -> bool:
     return (path / "done.json").is_file()
 
 
+def curricula(axis: str) -> dict[str, Any]:
+    """How many times less of `axis` the curriculum `posterior` took to uniform's final score, by
+    model and by what it is held against; of the settings that `benchmarks.curves` has written."""
+    by_model: dict[str, Any] = {}
+    for model, setting in (("nano", SETTINGS[MAIN]), ("smollm2", SETTINGS["smollm2"])):
+        path = RESULTS / f"{setting.name}.json"
+        if not path.is_file():
+            continue
+        ratios = read_json(path)["ratios"]
+        names = {one: f"{axis}_{one}_over_posterior" for one in ("uniform", "dynamic_sampling")}
+        by_model[model] = {one: ratios[name] for one, name in names.items() if name in ratios}
+    return by_model
+
+
 def write() -> None:
-    figures = summary(finished())
+    figures = summary(finished()) | {axis: curricula(axis) for axis in ("tokens", "seconds")}
     head = {"command": "make bench-stages", "commit": commit(), "machine": machine()}
     write_json(RESULTS / "stages.json", {**head, **figures})
     for claim in figures["claims"]:

@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.layouts import run
 from common.files import write_json_lines
 from pipeline.recipe.load import load_recipe
+from prompts.config import ReasoningGymSource
 from prompts.schema import Prompt
 from prompts.sources import load_source
 
@@ -49,6 +50,7 @@ def write_demonstrations(recipe: Path, path: Path, wrong: Sequence[tuple[int, fl
     rows: list[dict[str, Any]] = []
     draw = random.Random(0)
     for source, (count, share) in zip(load_recipe(recipe).prompts, wrong, strict=True):
+        assert isinstance(source, ReasoningGymSource)
         other = {"count": count, "seed": OTHERS + (source.seed or 0), "held_out": 0}
         rows += demonstrations(load_source(source.model_copy(update=other)), share, draw)
     path.parent.mkdir(parents=True, exist_ok=True)
