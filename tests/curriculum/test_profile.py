@@ -188,3 +188,14 @@ def test_its_bound_on_rollouts_holds_and_its_settings_are_checked():
         Gaussian(start_mean=0.2)
     with pytest.raises(ValueError, match="number of steps"):
         Curriculum(Gaussian(), policy.ledger(), groups=8, group_size=8, seed=0)
+
+
+def test_pass_rates_are_counted_in_each_capability_apart():
+    """`b` has a hundred prompts at the target; the two of `a` weigh as if there were no `b`."""
+    ledger = Ledger(None)
+    ledger.add(NewPrompt(f"a{n}", "a", "s", Beta(1, 1)) for n in range(2))
+    ledger.add(NewPrompt(f"b{n:03}", "b", "s", Beta(1, 1)) for n in range(100))
+    profile = Profile(0, [0.5, 0.35, *[0.5] * 100])
+    weights = profile.weights(Pool(ledger, decay=1.0), 0.5, 0.15)
+    assert weights[0] == pytest.approx(1) and weights[1] == pytest.approx(np.exp(-0.5))
+    assert weights[2:].sum() == pytest.approx(1)

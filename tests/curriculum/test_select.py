@@ -267,3 +267,11 @@ def test_a_shortage_counts_places_groups_and_useful_prompts():
         Uniform(shares={"a": 0.05, "b": 0.95}), policy.ledger(), groups=120, group_size=2, seed=0
     )
     assert take(few, policy, 0)[0].shortages["b"].taken == 14
+
+
+def test_a_capability_with_useful_prompts_enough_is_not_short_when_luck_leaves_a_place_empty():
+    policy = SimulatedPolicy(each=20)
+    for config in (Uniform(), Posterior(max_rounds=1)):
+        curriculum = Curriculum(config, policy.ledger(), groups=12, group_size=4, seed=0)
+        chosen, _ = take(curriculum, policy, 0)
+        assert len(chosen.train) < 12 and not chosen.shortages

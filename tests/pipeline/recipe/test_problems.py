@@ -29,14 +29,7 @@ from prompts.config import PromptSource
 from prompts.parts import Part
 from stages import registry
 
-CURRICULA = [
-    "uniform",
-    "drop_zero_variance",
-    "dynamic_sampling",
-    "refilter",
-    "posterior",
-    "gaussian",
-]
+CURRICULA = ("uniform", "drop_zero_variance", "dynamic_sampling", "refilter", "posterior")
 TRAINED = {"from": "base", "learning_rate": 1e-4, "lora": {"layers": [0]}}
 FULL: dict[str, Any] = {
     "name": "full",
@@ -93,7 +86,7 @@ FULL: dict[str, Any] = {
                 "evaluate": {"every": 1},
                 **TRAINED,
             }
-            for name in CURRICULA
+            for name in (*CURRICULA, "gaussian")
         ),
         {"id": "dpo", "kind": "dpo", "pairs": "uniform", **TRAINED},
         {
