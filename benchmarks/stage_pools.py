@@ -28,8 +28,8 @@ DEMONSTRATED = (
 letters and digits that are drawn at random."""
 SOLVED, MEDIUM, OUT_OF_REACH = "solved", "medium", "out of reach"
 MIXES: Mapping[str, Mapping[str, int]] = {
-    "mostly_solved": {SOLVED: 55, MEDIUM: 30, OUT_OF_REACH: 15},
-    "mostly_out_of_reach": {SOLVED: 10, MEDIUM: 30, OUT_OF_REACH: 60},
+    "mostly_solved": {SOLVED: 50, MEDIUM: 40, OUT_OF_REACH: 10},
+    "mostly_out_of_reach": {SOLVED: 5, MEDIUM: 40, OUT_OF_REACH: 55},
 }
 """The pools by name, in prompts of a hundred."""
 MANY_TERMS = 3
