@@ -20,7 +20,7 @@ RECIPE = ROOT / "benchmarks" / "recipes" / "stages.yaml"
 WORK = ROOT / "runs" / "bench-stages"
 SEED = 11
 DEMONSTRATED = (
-    *((2500, 0.01), (1000, 0.0)),
+    *((2500, 0.0), (1000, 0.0)),
     *((4000, 0.15), (3000, 0.07), (4000, 0.05)),
     *((400, 0.0), (400, 0.0)),
 )
