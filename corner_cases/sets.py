@@ -1,6 +1,8 @@
-"""Reads the packaged prompts of a corner case: `data/<case>.jsonl`, one prompt per line."""
+"""Reads the packaged prompts of a corner case, one per line: `data/<case>.jsonl`, by which models
+are evaluated, and `data/train/<case>.jsonl`, on which they may be trained."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,27 @@ from prompts.schema import Prompt
 
 SOURCE = "corner_cases"
 FOLDER = Path(__file__).parent / "data"
+TRAINING = FOLDER / "train"
 
 
-def load_set(case: str) -> list[Prompt]:
-    """The prompts of a case, in the file's order. Their capability is the case."""
-    text = (FOLDER / f"{case}.jsonl").read_text(encoding="utf-8")
+def load_set(case: str, folder: Path = FOLDER) -> list[Prompt]:
+    """The prompts of a case in one of the two folders, in the file's order. Their capability is the
+    case."""
+    path = folder / f"{case}.jsonl"
+    place = path.relative_to(FOLDER)
     return [
-        _prompt(json.loads(line), f"{case}.jsonl:{number}")
-        for number, line in enumerate(text.splitlines(), start=1)
+        _prompt(json.loads(line), f"{place}:{number}")
+        for number, line in enumerate(_lines(path), start=1)
     ]
+
+
+def training_size(cases: Iterable[str]) -> int:
+    """The number of training prompts of some cases."""
+    return sum(len(_lines(TRAINING / f"{case}.jsonl")) for case in cases)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
 
 
 def _prompt(row: dict[str, Any], place: str) -> Prompt:
