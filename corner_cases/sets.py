@@ -2,6 +2,7 @@
 are evaluated, and `data/train/<case>.jsonl`, on which they may be trained."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,18 @@ def load_set(case: str, folder: Path = FOLDER) -> list[Prompt]:
     ]
 
 
-def training_size(cases: Iterable[str]) -> int:
-    """The number of training prompts of some cases."""
-    return sum(len(_lines(TRAINING / f"{case}.jsonl")) for case in cases)
+def question_of(prompt: Prompt) -> str:
+    """What a prompt asks, the same for the prompts that ask it in several languages."""
+    return str(prompt.metadata.get("group", prompt.id))
+
+
+def training_size(cases: Iterable[str], most: int | None = None) -> int:
+    """The number of training prompts of some cases, with at most `most` questions of each."""
+    total = 0
+    for case in cases:
+        counts = Counter(map(question_of, load_set(case, TRAINING))).values()
+        total += sum(sorted(counts, reverse=True)[:most])
+    return total
 
 
 def _lines(path: Path) -> list[str]:

@@ -5,6 +5,7 @@ It comes before training: the engine is closed again, and the pairs are kept, so
 was killed later does not sample again."""
 
 import gc
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from common.files import read_sealed, write_sealed
 from common.seeds import derive
 from common.stage import Inputs, StageContext
 from corner_cases.registry import CASES
+from corner_cases.sets import question_of
 from prompts.repeats import normalised
 from prompts.schema import Prompt, read_prompts
 from rewards.grader import Grader
@@ -101,7 +103,7 @@ def _sample(
     checkpoint = CHECKPOINT.path(inputs["checkpoint"])
     with open_grader(context) as grader:
         prompts = sampler.prompts(held_out)
-        grader.prepare(prompts)
+        grader.prepare(prompt for prompt in prompts if not prompt.is_demonstration)
         engine = start_engine(checkpoint, config.rollouts, derive(context.seed, "engine"), context)
         try:
             answers = sampler.ask(prompts, engine, grader)
@@ -113,6 +115,17 @@ def _sample(
     resume_folder(context).mkdir(exist_ok=True)
     write_sealed(resume_folder(context) / STATE, found.to_json())
     return found
+
+
+def drawn(case: str, most: int | None, seed: int) -> list[Prompt]:
+    """At most `most` training prompts of a case, in their order. The prompts that ask one question
+    in several languages are drawn together."""
+    prompts = CASES[case].training_prompts()
+    questions = list(dict.fromkeys(question_of(prompt) for prompt in prompts))
+    if most is None or most >= len(questions):
+        return prompts
+    kept = set(random.Random(f"{seed}:{case}").sample(questions, most))
+    return [prompt for prompt in prompts if question_of(prompt) in kept]
 
 
 class Sampler:
@@ -127,7 +140,7 @@ class Sampler:
         """The training prompts of the cases, without those that the run holds out."""
         kept, held = [], {normalised(prompt) for prompt in held_out}
         for name in self.source.cases:
-            for prompt in CASES[name].training_prompts():
+            for prompt in drawn(name, self.source.prompts_per_case, self.context.seed):
                 figures = self.figures[name]
                 figures.prompts += 1
                 if normalised(prompt) in held:
@@ -191,7 +204,7 @@ class Sampler:
                     prompt.id,
                     samples,
                     self.config.max_length_ratio,
-                    self.source.per_prompt,
+                    self.source.pairs_per_prompt,
                 )
                 if isinstance(of_prompt, str):
                     figures.without_pair[of_prompt] += 1

@@ -166,7 +166,8 @@ class DpoStage(TrainingStage):
         pairs = {"pairs_at_most": self.max_pairs}
         if self.sampled is None:
             return {**pairs}
-        answers = training_size(self.sampled.cases) * self.sampled.samples
+        prompts = training_size(self.sampled.cases, self.sampled.prompts_per_case)
+        answers = prompts * self.sampled.samples
         tokens = answers * self.sampled.max_tokens
         return {**pairs, "answers_at_most": answers, "tokens_generated_at_most": tokens}
 

@@ -11,7 +11,13 @@ from prompts.pair_config import PairFields, PairFile
 
 OWN_SETTINGS = {
     "path": ("source", "split", "fields", "on_bad_row"),
-    "corner_cases": ("samples", "max_tokens", "temperature", "per_prompt"),
+    "corner_cases": (
+        "samples",
+        "max_tokens",
+        "temperature",
+        "prompts_per_case",
+        "pairs_per_prompt",
+    ),
 }
 """Settings that only one origin of pairs has, by the field that names the origin."""
 MEANT_FOR = {"path": "files", "corner_cases": "corner_cases"}
@@ -49,7 +55,10 @@ class PairSource(Rows):
     """Longest answer to a prompt of a corner case, in tokens."""
     temperature: float = Field(default=1.0, gt=0)
     """Sampling temperature of these answers."""
-    per_prompt: int = Field(default=2, ge=1)
+    prompts_per_case: int | None = Field(default=None, ge=1, examples=[32])
+    """Largest number of training prompts of each corner case; a sample is drawn. A question that is
+    asked in several languages counts once. Not set: all of them."""
+    pairs_per_prompt: int = Field(default=2, ge=1)
     """Largest number of pairs from one prompt of a corner case; no two share an answer."""
     share: float = Field(default=1.0, gt=0, le=1)
     """Largest share of `max_pairs` that comes from here. The shares of several sources add up
