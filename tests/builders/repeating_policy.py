@@ -10,7 +10,7 @@ SAID = ("Here is a short reply for you.", "no " * 20)
 """Its two answers, to whatever it is asked; the second one is cut off at the limit of tokens."""
 
 
-def save_repeating(folder, steps=120):
+def save_repeating(folder, steps=60):
     """Train it, which takes seconds, and write its checkpoint into `folder`."""
     torch.manual_seed(0)
     policy = nano_model(TOKENIZER, seed=0)

@@ -56,7 +56,9 @@ def test_a_right_and_clean_answer_is_preferred_to_a_gushing_one():
 def test_an_answer_with_another_case_is_on_neither_side():
     prompt = prompt_of({"prompt": "Tell me about rivers."})
     loop = "A river flows. " + "It goes on. " * 30
-    one = answers(prompt, loop, "I'm sorry, but I can't help with that.", "A river is water, and then the")
+    one = answers(
+        prompt, loop, "I'm sorry, but I can't help with that.", "A river is water, and then the"
+    )
     ((_, samples),) = examined(CASES["gushing"], [one], CaseFigures())
     assert [(sample.clean, sample.finding) for sample in samples] == [(False, None)] * 3
 
