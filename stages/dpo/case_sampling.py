@@ -7,8 +7,12 @@ was killed later does not sample again."""
 import gc
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from common.artifacts import CHECKPOINT, HELD_OUT
 from common.errors import Interrupted
@@ -33,9 +37,6 @@ from training.resume import resume_folder
 
 STATE = "corner_cases.json"
 """What is kept of the sampling, beside the stage's checkpoints."""
-CHUNK = 512
-"""Answers asked of the engine at once; between two chunks progress is reported and a stop is
-heeded."""
 STOPPED = (
     "stopped while the corner cases were sampled",
     "run the same command again: it samples anew",
@@ -104,17 +105,28 @@ def _sample(
     with open_grader(context) as grader:
         prompts = sampler.prompts(held_out)
         grader.prepare(prompt for prompt in prompts if not prompt.is_demonstration)
-        engine = start_engine(checkpoint, config.rollouts, derive(context.seed, "engine"), context)
-        try:
+        with _engine(checkpoint, config, context) as engine:
             answers = sampler.ask(prompts, engine, grader)
             found = sampler.pairs(answers, most, engine)
-        finally:
-            engine.close()
-            del engine
-            gc.collect()  # training needs the engine's memory
     resume_folder(context).mkdir(exist_ok=True)
     write_sealed(resume_folder(context) / STATE, found.to_json())
     return found
+
+
+@contextmanager
+def _engine(checkpoint: Path, config: DpoStage, context: StageContext) -> Iterator[RolloutEngine]:
+    """The engine, which leaves the process as it was: a stage that goes on later trains without
+    having had one, and must end in the same bits."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    engine = start_engine(checkpoint, config.rollouts, derive(context.seed, "engine"), context)
+    try:
+        yield engine
+    finally:
+        engine.close()
+        del engine
+        gc.collect()  # training needs the engine's memory
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
 
 
 def drawn(case: str, most: int | None, seed: int) -> list[Prompt]:
@@ -152,10 +164,11 @@ class Sampler:
     def ask(
         self, prompts: Sequence[Prompt], engine: RolloutEngine, grader: Grader
     ) -> list[Answers]:
-        """The answers to the prompts that can be asked, in their order."""
+        """The answers to the prompts that can be asked, in their order. The engine gets as many at
+        once as it decodes together; between, progress is reported and a stop is heeded."""
         usable = list(self._encoded(prompts, engine))
         answers: list[Answers] = []
-        at_once = max(CHUNK // self.source.samples, 1)
+        at_once = max(self.context.execution.max_num_seqs // self.source.samples, 1)
         for start in range(0, len(usable), at_once):
             self.context.progress(start, len(usable), unit="prompt")
             if self.context.stop_requested():

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from builders.contexts import stage_context
@@ -10,6 +11,7 @@ from builders.engine_double import EngineDouble
 from builders.learnable import TOKENIZER, pair_inputs
 from builders.repeating_policy import SAID, save_repeating
 from common.errors import Interrupted, RunFailed
+from common.execution import ExecutionConfig
 from common.files import read_json_lines
 from corner_cases.registry import CASES
 from prompts.schema import write_prompts
@@ -52,6 +54,7 @@ class Policy(EngineDouble):
         return [[-0.5] * len(completion) for completion in completions]
 
     def close(self):
+        torch.set_num_threads(3)  # as vLLM may
         self.closed += 1
 
 
@@ -74,7 +77,9 @@ def trained(folder, inputs, monkeypatch, pairs=SOURCE, policy=None, **settings):
 
 
 def test_pairs_of_a_case_are_sampled_trained_on_and_recorded(tmp_path, inputs, monkeypatch):
+    threads = torch.get_num_threads()
     outputs, notes, policy = trained(tmp_path / "dpo", inputs, monkeypatch)
+    assert torch.get_num_threads() == threads
     assert policy.closed == 1 and [one["prompts"] for one in policy.calls] == [16]
     found = outputs.metrics["corner_cases"]["repetition"]
     assert (found["prompts"], found["answers"], found["rate"]) == (8, 32, 0.5)
@@ -130,13 +135,13 @@ def test_a_stopped_stage_goes_on_without_sampling_again_in_the_same_bytes(
 
 
 def test_a_stop_between_two_chunks_keeps_nothing(tmp_path, inputs, monkeypatch):
-    monkeypatch.setattr(case_sampling, "CHUNK", 16)
     policy, done = Policy(), []
     stop = {"progress": lambda n, *_, **__: done.append(n), "stop_requested": lambda: len(done) > 1}
+    few = {"execution": ExecutionConfig(max_num_seqs=16)}
     with pytest.raises(Interrupted, match="sampled"):
-        trained(tmp_path / "dpo", inputs, monkeypatch, policy=policy, **stop)
+        trained(tmp_path / "dpo", inputs, monkeypatch, policy=policy, **stop, **few)
     assert (done, len(policy.calls), policy.closed) == ([0, 4], 1, 1)
-    _, _, other = trained(tmp_path / "dpo", inputs, monkeypatch)
+    _, _, other = trained(tmp_path / "dpo", inputs, monkeypatch, **few)
     assert [one["prompts"] for one in other.calls] == [4] * 4
 
 
