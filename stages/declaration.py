@@ -91,7 +91,7 @@ class StageConfig(Config):
     produces: ClassVar[tuple[Artifact, ...]] = ()
     """The artifacts in the stage's finished folder."""
     reads_execution: ClassVar[tuple[str, ...]] = ()
-    """The settings of `common/execution.py` that the stage reads."""
+    """The settings of `common/execution.py` that a stage of this kind reads."""
     grades: ClassVar[bool] = False
     """Whether the stage grades answers, for which it may start the judges that rewards name."""
     execution_group: ClassVar[str] = ""
@@ -111,6 +111,11 @@ class StageConfig(Config):
         """The artifacts that this stage produces: `produces`, unless its settings decide it. None
         if unknown; another check reports the reason."""
         return self.produces
+
+    def read_execution(self) -> tuple[str, ...]:
+        """The settings of `common/execution.py` that this stage reads: `reads_execution`, unless
+        its settings decide it."""
+        return self.reads_execution
 
     def input_ids(self) -> dict[str, str]:
         """Input name to the id of the stage whose finished folder is read."""

@@ -106,7 +106,7 @@ def _process_problems(recipe: Recipe) -> Iterator[Problem]:
         counts = {"processes": 0 if devices.launcher else devices.processes, "engine": servers}
         for name, count in counts.items():
             setting = f"devices.{name}"
-            if count > cpus and setting in stage.config.reads_execution:
+            if count > cpus and setting in stage.config.read_execution():
                 message = f"{count:,} are to be started, and this machine has {cpus} CPUs"
                 path = execution_path(recipe.runtime, stage.config, setting)
                 yield Problem(path, f"{message} ({stage.config.id})", "lower it")

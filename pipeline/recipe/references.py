@@ -212,8 +212,8 @@ def _execution_problems(recipe: Recipe) -> Iterator[Problem]:
     for name, settings in recipe.runtime.stages.items():
         named = [stage for stage in stages if name in _names(stage)]
         for setting in settings.set_names():
-            if named and setting not in named[0].config.reads_execution:
-                known = named[0].config.reads_execution
+            if named and setting not in named[0].config.read_execution():
+                known = named[0].config.read_execution()
                 message = f"the stage {name!r} does not read it"
                 remedy = f"it reads {', '.join(known) or 'no execution settings'}"
                 yield Problem(("runtime", "stages", name, *setting.split(".")), message, remedy)
