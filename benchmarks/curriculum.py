@@ -39,7 +39,7 @@ from stages.rl.ahead import StepRollouts
 from stages.rl.collector import RolloutCollector, StepBatch
 from stages.rl.leader import Leader
 from stages.rl.recorder import StepRecorder
-from stages.rl.run import build_trainer, parity_probe
+from stages.rl.run import build_trainer, probe_of
 from training.loop import fit
 from training.policy import Trained, load
 
@@ -157,7 +157,7 @@ def run(
     )
     rollouts = StepRollouts(collector, ahead=0, steps=config.steps)
     leader = Leader(rollouts, StepRecorder(collector, context), 1)
-    trainer = build_trainer(config, context, trained, leader, parity_probe(collector))
+    trainer = build_trainer(config, context, trained, leader, probe_of(collector))
     collector.start(setting, held_out, trained, folder / "curve.jsonl")
     fit(trainer, config, context, start=None, probe=[collector.asked[0]], shown=())
     trainer.publish()

@@ -5,28 +5,24 @@ is counted and left out of the score. A prompt that leaves no room for the longe
 context is counted and scores as wrong. An answer cut off at the length limit is counted and graded
 as it stands; thinking without an end is wrong."""
 
-import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from statistics import fmean
 from typing import Any
 
-from common.errors import BadInput
-from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG
+from common.faults import CUT_OFF, TOO_LONG
 from common.intervals import wilson
+from evals.asking import GREEDY, Asked, ask_all
 from evals.config import SuiteConfig
 from evals.parts import PART_SEED, PARTS, part_of
 from prompts.schema import Prompt
-from rewards.grader import Grade, Grader
-from rollouts.interface import Rollout, RolloutEngine
+from rewards.grader import Grader
+from rollouts.interface import RolloutEngine
 
-UNKNOWN_VERIFIER = "unknown_verifier"
 COUNTED = (None, TOO_LONG, CUT_OFF)
 """Values of `fault` that are part of the score: none, and the two that count as wrong."""
-SHOTS, TEMPERATURE = 0, 0.0
-_log = logging.getLogger(__name__)
+SHOTS = 0
 
 
 @dataclass(frozen=True)
@@ -82,92 +78,38 @@ def ask(
     asked: Callable[[int], None],
     grader: Grader,
 ) -> list[Answer]:
-    """One answer per prompt, in the prompts' order.
-
-    The engine gets `batch` prompts at a time; `asked(count)` is called after each batch. What it
-    raises ends the evaluation. Slow verifiers grade a batch while the next one is sampled.
-    """
-    answers: list[Answer] = []
-    graded: list[Callable[[], Answer]] = []
-    for start in range(0, len(prompts), batch):
-        part = prompts[start : start + batch]
-        new = list(_ask_batch(engine, suite, part, grader))
-        answers += [answer() for answer in graded]
-        graded = new
-        asked(len(part))
-    return answers + [answer() for answer in graded]
+    """One greedy answer per prompt, in the prompts' order; `evals.asking.ask_all` says how."""
+    groups = ask_all(engine, prompts, suite.answer_length(), batch, asked, grader)
+    return [answer for group in groups for answer in answers_of(suite, group)]
 
 
-def _ask_batch(
-    engine: RolloutEngine, suite: SuiteConfig, prompts: Sequence[Prompt], grader: Grader
-) -> Iterator[Callable[[], Answer]]:
-    encoded = [_encoded(engine, prompt) for prompt in prompts]
-    room = engine.max_model_len - suite.answer_length()
-    askable = [tokens for tokens in encoded if tokens and len(tokens) <= room]
-    groups: list[list[Rollout]] = []
-    if askable:
-        groups = engine.generate(
-            askable,
-            samples=1,
-            temperature=TEMPERATURE,
-            max_tokens=suite.answer_length(),
-            seeds=[0] * len(askable),
+def answers_of(suite: SuiteConfig, asked: Asked) -> list[Answer]:
+    """The answers to a prompt; one in their place if it could not be asked."""
+    prompt = asked.prompt
+    if asked.fault is not None:
+        return [
+            Answer(
+                *(suite.name, prompt.id, prompt.capability, False, asked.fault, None),
+                *(prompt.answer, "", 0, None),
+            )
+        ]
+    return [
+        Answer(
+            suite=suite.name,
+            id=prompt.id,
+            capability=prompt.capability,
+            correct=grade.passes(suite.pass_at),
+            fault=grade.fault,
+            answer=grade.answer,
+            reference=prompt.answer,
+            text=rollout.text,
+            tokens=len(rollout.token_ids),
+            finish=rollout.finish,
+            reward=grade.reward,
+            parts=grade.parts,
         )
-    rollouts = iter(groups)
-    for prompt, tokens in zip(prompts, encoded, strict=True):
-        if not tokens:
-            yield partial(_unasked, suite.name, prompt, NOT_ENCODED)
-        elif len(tokens) > room:
-            yield partial(_unasked, suite.name, prompt, TOO_LONG)
-        else:
-            rollout = next(rollouts)[0]
-            grade = _begun(grader, prompt, rollout)
-            yield partial(_graded, suite, prompt, rollout, grade)
-
-
-def _encoded(engine: RolloutEngine, prompt: Prompt) -> list[int]:
-    """The prompt's tokens; none when the tokenizer or the chat template raises."""
-    try:
-        return engine.encode(prompt.messages)
-    # A chat template is a program that came with the checkpoint: it may raise anything.
-    except Exception as error:
-        _log.warning("prompt %s cannot be encoded: %s: %s", prompt.id, type(error).__name__, error)
-        return []
-
-
-def _begun(grader: Grader, prompt: Prompt, rollout: Rollout) -> Callable[[], list[Grade]]:
-    """Begin to grade an answer."""
-    try:
-        return grader.submit(prompt, [rollout.text], [len(rollout.token_ids)])
-    except BadInput as error:
-        _log.warning("prompt %s cannot be graded: %s", prompt.id, error.message)
-        return lambda: [Grade(0.0, UNKNOWN_VERIFIER, None)]
-
-
-def _graded(
-    suite: SuiteConfig, prompt: Prompt, rollout: Rollout, grades: Callable[[], list[Grade]]
-) -> Answer:
-    (grade,) = grades()
-    return Answer(
-        suite=suite.name,
-        id=prompt.id,
-        capability=prompt.capability,
-        correct=grade.passes(suite.pass_at),
-        fault=grade.fault,
-        answer=grade.answer,
-        reference=prompt.answer,
-        text=rollout.text,
-        tokens=len(rollout.token_ids),
-        finish=rollout.finish,
-        reward=grade.reward,
-        parts=grade.parts,
-    )
-
-
-def _unasked(suite: str, prompt: Prompt, fault: str) -> Answer:
-    return Answer(
-        suite, prompt.id, prompt.capability, False, fault, None, prompt.answer, "", 0, None
-    )
+        for rollout, grade in zip(asked.rollouts, asked.grades, strict=True)
+    ]
 
 
 def summaries(answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:
@@ -251,8 +193,8 @@ def protocol(suites: Sequence[SuiteConfig]) -> dict[str, Any]:
     """How the figures were measured, for the results file."""
     return {
         "shots": SHOTS,
-        "temperature": TEMPERATURE,
-        "samples": 1,
+        "temperature": GREEDY.temperature,
+        "samples": GREEDY.samples,
         "interval": "Wilson, 95 %",
         "parts": {"seed": PART_SEED, "by": "prompt id"},
         "suites": {

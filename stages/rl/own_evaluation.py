@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from common.stage import Inputs, StageContext
-from stages.rl.best import BestWeights
-from stages.rl.config import HELD_OUT_INPUT, RlStage
-from stages.rl.dev_scores import DevScores, dev_prompts, finite
+from stages.dev_part import HELD_OUT_INPUT
+from stages.dev_prompts import dev_prompts, finite
+from stages.rl.config import RlStage
+from stages.rl.dev_scores import DevScores
 from stages.rl.leader import Leader
-from stages.rl.publish import Probe, proof
 from training import processes
+from training.best import BestWeights
+from training.publish import Probe, proof
 
 
 class OwnEvaluation:
@@ -104,7 +106,7 @@ def own_evaluation(
     scores = None
     if leader is not None:
         collector = leader.rollouts.collector
-        prompts = dev_prompts(config.evaluate, inputs.get(HELD_OUT_INPUT))
+        prompts = dev_prompts(config.evaluate, "evaluate", inputs.get(HELD_OUT_INPUT))
         collector.grader.prepare(prompts)
         scores = DevScores(config, prompts, collector.engine, collector.grader, context)
     return OwnEvaluation(config, context, leader=leader, scores=scores, start=start)
