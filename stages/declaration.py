@@ -93,7 +93,8 @@ class StageConfig(Config):
     reads_execution: ClassVar[tuple[str, ...]] = ()
     """The settings of `common/execution.py` that a stage of this kind reads."""
     grades: ClassVar[bool] = False
-    """Whether the stage grades answers, for which it may start the judges that rewards name."""
+    """Whether a stage of this kind grades answers, for which it may start the judges that rewards
+    name."""
     execution_group: ClassVar[str] = ""
     """The name in `runtime.stages` that addresses all stages of this kind; empty for none."""
 
@@ -112,10 +113,14 @@ class StageConfig(Config):
         if unknown; another check reports the reason."""
         return self.produces
 
-    def read_execution(self) -> tuple[str, ...]:
-        """The settings of `common/execution.py` that this stage reads: `reads_execution`, unless
-        its settings decide it."""
+    def execution_settings(self) -> tuple[str, ...]:
+        """The execution settings that this stage reads: `reads_execution`, unless its settings
+        decide it."""
         return self.reads_execution
+
+    def grades_answers(self) -> bool:
+        """Whether this stage grades answers: `grades`, unless its settings decide it."""
+        return self.grades
 
     def input_ids(self) -> dict[str, str]:
         """Input name to the id of the stage whose finished folder is read."""

@@ -111,7 +111,7 @@ class DpoStage(TrainingStage):
         """Whether a source may hold prompts that the run keeps for evaluation."""
         return any(one.stage is None for one in self.sources)
 
-    def read_execution(self) -> tuple[str, ...]:
+    def execution_settings(self) -> tuple[str, ...]:
         return (*self.reads_execution, *(ENGINE if self.sampled else ()))
 
     def outputs(self) -> tuple[Artifact, ...]:

@@ -16,8 +16,9 @@ from pipeline.cli.compare import compare_table
 from pipeline.cli.evaluate import results_table
 from pipeline.execution.progress import short
 from rewards.grader import Grader
+from stages.dev_prompts import dev_prompts
 from stages.rl.config import RlStage
-from stages.rl.dev_scores import DevScores, dev_prompts
+from stages.rl.dev_scores import DevScores
 from stages.rl.hacking import DevPoint, hacking
 
 REFUSALS = in_part(of_case("refusal"), FINAL)[:4]
@@ -139,7 +140,7 @@ def test_rl_pairs_its_evaluations_over_questions(tmp_path):
     own = {"every": 5, "suite": "corner_cases", "cases": ["language_change"], "limit": 16}
     values = {"id": "rl", "kind": "rl", "from": "s", "on": "p", "learning_rate": 1e-4, "steps": 9}
     config = RlStage.model_validate({**values, "evaluate": own})
-    prompts = dev_prompts(config.evaluate, None)
+    prompts = dev_prompts(config.evaluate, "evaluate", None)
     texts = {prompt.task: prompt.answer for prompt in prompts}
     texts[prompts[3].task] = "99"
     engine, context = ScriptedAnswers(texts, 500), stage_context(tmp_path, note=lambda note: None)

@@ -14,7 +14,7 @@ from corner_cases.sets import group_of
 from evals.parts import DEV, PARTS, in_part
 from evals.suites import load_dev, load_suite, packaged_prompts, sample
 from prompts.decontaminate import decontaminate
-from stages.rl.dev_scores import dev_prompts
+from stages.dev_prompts import dev_prompts
 from stages.rl.evaluation import RlEvaluation
 
 ALL = load_suite(suite("corner_cases"), None)
@@ -107,7 +107,7 @@ def test_rl_asks_the_dev_prompts_of_the_suite_with_a_limit():
     with pytest.raises(BadInput, match="takes 16 prompts"):
         load_dev(suite("corner_cases"), 15, None)
     own = RlEvaluation(every=1, suite="corner_cases", cases=["gushing"], limit=3)
-    dev = dev_prompts(own, None)
+    dev = dev_prompts(own, "evaluate", None)
     assert questions(dev) == {"gushing": 3} and in_part(dev, DEV) == dev
 
 

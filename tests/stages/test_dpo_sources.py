@@ -49,10 +49,10 @@ def test_an_engine_is_for_corner_cases_alone():
     with pytest.raises(ValueError, match="rollouts has no effect without pairs of corner cases"):
         stage("rl", rollouts={"max_model_len": 256})
     assert list(stage("rl").engines()) == []
-    assert not set(ENGINE) & set(stage("rl").read_execution())
+    assert not set(ENGINE) & set(stage("rl").execution_settings())
     (use,) = stage(rollouts={"max_model_len": 256}).engines()
     assert use.path == ("rollouts",) and use.rollouts.max_model_len == 256
-    assert set(ENGINE) < set(stage().read_execution())
+    assert set(ENGINE) < set(stage().execution_settings())
 
 
 def test_cases_come_in_the_order_of_the_registry():
