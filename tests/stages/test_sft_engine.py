@@ -27,7 +27,11 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(root):
     inputs = probed_inputs(root / "inputs", 40)
-    attempts: dict[str, dict[str, Any]] = {"whole": {}, "begun": {"stop": (0, 5)}, "again": {"folder": "begun"}}
+    attempts: dict[str, dict[str, Any]] = {
+        "whole": {},
+        "begun": {"stop": (0, 5)},
+        "again": {"folder": "begun"},
+    }
     results = {}
     for name, settings in attempts.items():
         one = job(name, STAGE, inputs, rows_per_forward=8, save_every=3, **settings)
