@@ -75,7 +75,7 @@ FULL: dict[str, Any] = {
             ],
             "audit": {},
         },
-        {"id": "sft", "kind": "sft", "on": "filter", **TRAINED},
+        {"id": "sft", "kind": "sft", "on": "filter", "stop_when": {"k": 1}, **TRAINED},
         *(
             {
                 "id": name,
