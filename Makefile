@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup bubblewrap quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-cut bench-resume bench-processes bench-process-kills bench-rewards gpu-check gpu-check-full fuzz clean
+.PHONY: setup bubblewrap quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-stages bench-resume bench-processes bench-process-kills bench-rewards gpu-check gpu-check-full fuzz clean
 
 setup: $(STAMP) bubblewrap
 
@@ -41,33 +41,36 @@ test: check
 bench: setup
 	$(BIN)/python -m benchmarks.moe
 
-# An hour or two; interrupted, it goes on with the next arm and seed. Two processes, each on one core of its own.
+# Does each stage earn its place? Two hours or more; interrupted, it goes on with the next arm. Two processes, each on
+# one core of its own.
+bench-stages: bench-curriculum
+	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.stages judge --share 0/2 & \
+	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.stages judge --share 1/2 && wait
+	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.stages arms --share 0/2 & \
+	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.stages arms --share 1/2 && wait
+	$(BIN)/python -m benchmarks.stages summary
+
+# The kinds of curriculum on the pools of bench-stages; an hour or two.
 bench-curriculum: setup
-	$(BIN)/uphill run benchmarks/recipes/curriculum.yaml --runs-dir runs/bench-curriculum/start
-	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.curriculum --share 0/2 & \
-	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.curriculum --share 1/2 && wait
+	$(BIN)/python -m benchmarks.stages start
+	for setting in mostly_solved mostly_out_of_reach; do \
+	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.curriculum --setting $$setting --share 0/2 & \
+	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.curriculum --setting $$setting --share 1/2 && wait; \
+	done
 	$(BIN)/python -m benchmarks.curves
 
-# The same on SmolLM2 as a mixture of experts: uniform against posterior, 3 seeds.
+# The same on SmolLM2 as a mixture of experts: three kinds, 3 seeds.
 bench-curriculum-smollm2: setup
 	$(BIN)/uphill run benchmarks/recipes/curriculum-smollm2.yaml --runs-dir runs/bench-curriculum-smollm2/start
 	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.curriculum --setting smollm2 --share 0/2 & \
 	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.curriculum --setting smollm2 --share 1/2 && wait
 	$(BIN)/python -m benchmarks.curves
 
-# Ten minutes; interrupted, it goes on with what is missing. Reads the start that bench-curriculum makes.
+# Ten minutes; interrupted, it goes on with what is missing.
 bench-judges: setup
 	$(BIN)/uphill run benchmarks/recipes/curriculum.yaml --runs-dir runs/bench-curriculum/start
 	$(BIN)/python -m benchmarks.judges
 	$(BIN)/python -m benchmarks.hostile
-
-# Half an hour; interrupted, it goes on with the next arm. Reads the start that bench-curriculum makes.
-bench-cut: setup
-	$(BIN)/uphill run benchmarks/recipes/curriculum.yaml --runs-dir runs/bench-curriculum/start
-	$(BIN)/python -m benchmarks.cut judge
-	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.cut arms --share 0/2 & \
-	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.cut arms --share 1/2 && wait
-	$(BIN)/python -m benchmarks.cut summary
 
 # Half an hour or more; interrupted, it goes on with the next trial. Two processes, each on one core of its own.
 bench-resume: setup
@@ -85,8 +88,9 @@ bench-processes: setup
 bench-process-kills: setup
 	$(BIN)/python -m benchmarks.process_kills
 
-# An hour and a half; interrupted, it goes on with the next run. Two processes, each on one core of its own.
+# Forty minutes; interrupted, it goes on with the next run. Two processes, each on one core of its own.
 bench-rewards: setup
+	$(BIN)/python -m benchmarks.rewards demonstrations
 	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.rewards judges --share 0/2 & \
 	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.rewards judges --share 1/2 && wait
 	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.rewards arms --share 0/2 & \

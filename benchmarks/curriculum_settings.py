@@ -1,10 +1,13 @@
 """What the benchmark of curricula compares, on which models and pools."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import stage_pools
 from benchmarks.harness import ROOT
+from benchmarks.held_out import ROWS, Yardstick
 from common.seeds import derive
 from prompts.schema import Prompt, read_prompts
 from rollouts.config import RolloutConfig
@@ -15,6 +18,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "drop_zero_variance": {"kind": "drop_zero_variance"},
     "dynamic_sampling": {"kind": "dynamic_sampling"},
     "refilter": {"kind": "refilter", "refilter_every": 30},
+    "gaussian": {"kind": "gaussian", "plateau_steps": 15},
     "posterior": {"kind": "posterior"},
     "without_prior": {"kind": "posterior", "prior": "judge"},
     "without_pilot": {"kind": "posterior", "pilot": 0},
@@ -26,8 +30,14 @@ was asked here."""
 
 KINDS = tuple(arm for arm in ARMS if not arm.startswith("without"))
 
-Material = tuple[list[Prompt], list[Prompt], Path]
-"""The pool, the held-out prompts, the start's checkpoint."""
+
+@dataclass(frozen=True)
+class Material:
+    """What an arm is trained on and measured with."""
+
+    pool: list[Prompt]
+    yardstick: Yardstick
+    checkpoint: Path
 
 
 @dataclass(frozen=True)
@@ -35,13 +45,13 @@ class Setting:
     """One model with its pool, and how it is trained and asked."""
 
     name: str
-    """Of the recipe that makes the start, in benchmarks/recipes/, and of the folder below runs/."""
+    """Of the result files."""
+    material: Callable[[], Material]
+    """Reads what `uphill run` of a recipe wrote."""
     arms: tuple[str, ...]
     seeds: int
     left_out: tuple[str, ...]
     """Arms that leave a part of `posterior` out, with the first half of the seeds."""
-    pool: int
-    held_out: int
     samples: int
     """Answers sampled to each held-out prompt at the end."""
     steps: int
@@ -51,15 +61,13 @@ class Setting:
     max_tokens: int
     learning_rate: float
     train: str
-    rows: int
-    """Held-out prompts in one forward pass."""
     group_size: int = 8
 
     @property
     def work(self) -> Path:
         return ROOT / "runs" / f"bench-{self.name}"
 
-    def stage(self, arm: str) -> RlStage:
+    def stage(self, curriculum: dict[str, Any]) -> RlStage:
         return RlStage.model_validate(
             {
                 "id": "rl",
@@ -73,45 +81,55 @@ class Setting:
                 "max_tokens": self.max_tokens,
                 "cut_off": "zero",
                 "learning_rate": self.learning_rate,
-                "curriculum": ARMS[arm],
+                "curriculum": curriculum,
                 "rollouts": RolloutConfig(max_model_len=128).model_dump(),
             }
         )
 
-    def material(self) -> Material:
-        """Reads what `uphill run` of the recipe wrote."""
-        stages = self.work / "start" / f"bench-{self.name}"
-        pool = read_prompts(stages / "01-prompts" / "prompts.parquet")
-        held = read_prompts(stages / "01-prompts" / "held_out.parquet")
-        held.sort(key=lambda prompt: derive(0, "held out", prompt.id))
-        pool.sort(key=lambda prompt: derive(0, "pool", prompt.id))
-        return pool[: self.pool], held[: self.held_out], stages / "03-sft" / "checkpoint"
+
+def mixed(mix: str) -> Material:
+    """A pool of `benchmarks/stage_pools.py`."""
+    start = stage_pools.checkpoint()
+    held_out = stage_pools.held_out(mix, HELD_OUT)
+    yardstick = Yardstick(held_out, start, ROWS, stage_pools.difficulty)
+    return Material(stage_pools.pool(mix, POOL), yardstick, start)
 
 
+def smollm2() -> Material:
+    """The pool of `benchmarks/recipes/curriculum-smollm2.yaml`."""
+    stages = ROOT / "runs" / "bench-curriculum-smollm2" / "start" / "bench-curriculum-smollm2"
+    pool = read_prompts(stages / "01-prompts" / "prompts.parquet")
+    held = read_prompts(stages / "01-prompts" / "held_out.parquet")
+    held.sort(key=lambda prompt: derive(0, "held out", prompt.id))
+    pool.sort(key=lambda prompt: derive(0, "pool", prompt.id))
+    start = stages / "03-sft" / "checkpoint"
+    return Material(pool[:1200], Yardstick(held[:160], start, rows=16), start)
+
+
+POOL, HELD_OUT = 2400, 500
+NANO: dict[str, Any] = {
+    "arms": KINDS,
+    "seeds": 6,
+    "left_out": tuple(arm for arm in ARMS if arm not in KINDS),
+    "samples": 1,
+    "steps": 60,
+    "every": 6,
+    "groups": 16,
+    "max_tokens": 24,
+    "learning_rate": 3e-4,
+    "train": "full",
+}
 SETTINGS = {
-    "nano": Setting(
-        "curriculum",
-        arms=KINDS,
-        seeds=8,
-        left_out=tuple(arm for arm in ARMS if arm not in KINDS),
-        pool=3000,
-        held_out=800,
-        samples=1,
-        steps=60,
-        every=6,
-        groups=16,
-        max_tokens=16,
-        learning_rate=1e-4,
-        train="full",
-        rows=400,
-    ),
+    **{
+        mix: Setting(f"curriculum-{mix.replace('_', '-')}", lambda mix=mix: mixed(mix), **NANO)  # type: ignore[misc]
+        for mix in stage_pools.MIXES
+    },
     "smollm2": Setting(
         "curriculum-smollm2",
-        arms=("uniform", "posterior"),
+        smollm2,
+        arms=("uniform", "dynamic_sampling", "posterior"),
         seeds=3,
         left_out=(),
-        pool=1200,
-        held_out=160,
         samples=1,
         steps=16,
         every=4,
@@ -119,6 +137,5 @@ SETTINGS = {
         max_tokens=20,
         learning_rate=1.5e-4,
         train="lora",
-        rows=16,
     ),
 }

@@ -1,8 +1,7 @@
 """From curves of held-out score to figures: tokens until a score, paired ratios with intervals, the
 plot.
 
-    .venv/bin/python -m benchmarks.curves       # writes benchmarks/results/curriculum*.json and
-    .png
+    .venv/bin/python -m benchmarks.curves    # benchmarks/results/curriculum-*.json and .png
 
 A curve is smoothed by the mean of three neighbouring points. The target of a seed is the end of
 uniform's smoothed curve; an arm reaches it where its smoothed curve, linear between points, first
@@ -73,28 +72,27 @@ def ratio(
     return {**figures, "seeds": len(logs), "unreached": unreached}
 
 
-def gain(
-    curves: dict[str, dict[int, Curve]], arm: str, capability: str | None = None
+def final(curve: Curve, kind: str | None = None) -> float:
+    """The mean score of the last three points, of all prompts or of one kind."""
+    scores = [p["score"] if kind is None else p["score_by_kind"][kind] for p in curve[-3:]]
+    return float(np.mean(scores))
+
+
+def against_uniform(
+    curves: dict[str, dict[int, Curve]], arm: str, kind: str | None = None
 ) -> dict[str, Any]:
-    """Final score (mean of the last three points) less uniform's, paired, in points of 0 to 1."""
-
-    def final(curve: Curve) -> float:
-        last = curve[-3:]
-        return float(
-            np.mean(
-                [
-                    p["score"] if capability is None else p["score_by_capability"][capability]
-                    for p in last
-                ]
-            )
-        )
-
+    """Final score less uniform's, paired, in points of 0 to 1."""
     seeds = sorted(set(curves["uniform"]) & set(curves[arm]))
-    differences = [final(curves[arm][seed]) - final(curves["uniform"][seed]) for seed in seeds]
-    return {
-        **interval(differences),
-        "final": float(np.mean([final(curves[arm][seed]) for seed in seeds])),
-    }
+    pairs = [
+        (final(curves[arm][seed], kind), final(curves["uniform"][seed], kind)) for seed in seeds
+    ]
+    differences = interval([one - other for one, other in pairs])
+    return {**differences, "final": float(np.mean([one for one, _ in pairs]))}
+
+
+def gained(curves: dict[int, Curve]) -> dict[str, float]:
+    """Final score less that of the start."""
+    return interval([final(curve) - curve[0]["score"] for curve in curves.values()])
 
 
 def summary(folders: dict[str, dict[int, Path]]) -> dict[str, Any]:
@@ -102,9 +100,10 @@ def summary(folders: dict[str, dict[int, Path]]) -> dict[str, Any]:
         arm: {s: read_json_lines(f / "curve.jsonl") for s, f in found.items()}
         for arm, found in folders.items()
     }
-    capabilities = sorted(next(iter(curves["uniform"].values()))[0]["score_by_capability"])
+    kinds = sorted(next(iter(curves["uniform"].values()))[0]["score_by_kind"])
     figures: dict[str, Any] = {
         "ratios": {},
+        "gained": {},
         "final_against_uniform": {},
         "curriculum": {},
         "curves": {},
@@ -117,8 +116,9 @@ def summary(folders: dict[str, dict[int, Path]]) -> dict[str, Any]:
                     figures["ratios"][f"{axis}_{baseline}_over_{arm}"] = ratio(
                         curves, baseline, arm, axis
                     )
-        figures["final_against_uniform"][arm] = {"all": gain(curves, arm)} | {
-            name: gain(curves, arm, name) for name in capabilities
+        figures["gained"][arm] = gained(curves[arm])
+        figures["final_against_uniform"][arm] = {"all": against_uniform(curves, arm)} | {
+            name: against_uniform(curves, arm, name) for name in kinds
         }
         figures["curriculum"][arm] = of_curriculum(folders[arm])
         figures["curves"][arm] = {str(seed): curve for seed, curve in sorted(curves[arm].items())}
@@ -188,13 +188,15 @@ def write(setting: Setting, command: str) -> None:
     head = {"command": command, "commit": commit(), "runs_at": commits, "machine": machine()}
     write_json(RESULTS / f"{setting.name}.json", {**head, **figures})
     plot(figures["curves"], RESULTS / f"{setting.name}.png")
-    for name, value in figures["ratios"].items():
-        print(name, {k: round(v, 2) for k, v in value.items()})
+    for part in ("gained", "ratios"):
+        for name, value in figures[part].items():
+            print(setting.name, part, name, {k: round(v, 3) for k, v in value.items()})
 
 
 def main() -> None:
-    write(SETTINGS["nano"], "make bench-curriculum")
-    write(SETTINGS["smollm2"], "make bench-curriculum-smollm2")
+    for name, setting in SETTINGS.items():
+        smollm2 = "-smollm2" if name == "smollm2" else ""
+        write(setting, f"make bench-curriculum{smollm2}")
 
 
 if __name__ == "__main__":

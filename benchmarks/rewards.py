@@ -3,14 +3,16 @@ with partial credit.
 
     make bench-rewards          # resumable: what is measured is not measured again
 
-Arms differ in the reward's parts and in nothing else: with equal seeds they have the same prompts
-and the same start. Two arms learn from a judge alone (`benchmarks/taught_judge.py`): one agrees
-with the verifier, the other does not, and the report that RL writes before it trains has to say
-so. All arms are asked the same held-out prompts and measured by the same yardsticks, whatever
-reward an arm was trained with: `score`, the mean probability of the reference answer, which is the
-expected share of full scores at temperature 1, at which RL samples; `greedy`, the share of full
-scores at temperature 0, and `partial`, its mean partial credit. `results/rewards.json` has the
-means by arm, and the differences to `binary` paired by seed, with 95 % bootstrap intervals."""
+The start of a seed is taught by demonstrations of mixed quality: it knows the task, and is unsure
+of letters. Arms differ in the reward's parts and in nothing else: with equal seeds they have the
+same prompts and the same start. Two arms learn from a judge alone (`benchmarks/taught_judge.py`):
+one agrees with the verifier, the other does not, and the report that RL writes before it trains has
+to say so. All arms are asked the same held-out prompts and measured by the same yardsticks,
+whatever reward an arm was trained with: `score`, the mean probability of the reference answer,
+which is the expected share of full scores at temperature 1, at which RL samples; `greedy`, the
+share of full scores at temperature 0, and `partial`, its mean partial credit.
+`results/rewards.json` has the means by arm, and the differences to `binary` paired by seed, with 95
+% bootstrap intervals."""
 
 import argparse
 import json
@@ -21,9 +23,10 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.curves import interval
-from benchmarks.cut import probabilities
 from benchmarks.harness import ROOT, Results
+from benchmarks.held_out import probabilities
 from benchmarks.layouts import run
+from benchmarks.start import chosen, make_start, write_demonstrations
 from benchmarks.taught_judge import ITEM, TASTES, taught
 from common.artifacts import ANSWERS, CHECKPOINT, HELD_OUT, METRICS, REWARD_AGREEMENT
 from common.files import read_json, write_json
@@ -36,6 +39,7 @@ Figures = dict[str, Any]
 
 RECIPE = ROOT / "benchmarks" / "recipes" / "rewards.yaml"
 WORK = ROOT / "runs" / "bench-rewards"
+DEMONSTRATIONS = WORK / "demonstrations.jsonl"
 SEEDS = (1, 2, 3, 4)
 BASELINE = "binary"
 
@@ -55,6 +59,8 @@ ARMS: dict[str, Parts] = {
 """The parts of the reward by arm."""
 YARDSTICK = ARMS["graded"]
 """What `partial` is measured with."""
+DEMONSTRATED = (6000, 0.15)
+"""Demonstrations, and the share of their letters that are drawn at random."""
 RL_EXECUTION = {"rows_per_forward": 128, "save_every": 200}
 """As in the recipe; an adopted stage reads none."""
 LAST = 10
@@ -65,23 +71,29 @@ CODE = (
     *("judges", *JUDGES[:1], str(RECIPE.relative_to(ROOT))),
 )
 """What a measurement depends on."""
+STAGES = {"sft": "03-sft", "rl": "04-rl"}
 YARDSTICKS = ("score", "greedy", "partial")
 FIGURES = (*YARDSTICKS, "pass_rate", "mixed_share")
 
 
 def options(seed: int, arm: str) -> list[str]:
-    """The options of `uphill run` for an arm. All arms of a seed go on from the SFT that the
-    baseline's run made."""
-    settings: dict[str, Any] = {"seed": seed, "prompts.0.rewards": ARMS[arm]}
+    """The options of `uphill run` for an arm. All arms of a seed go on from one start."""
+    settings: dict[str, Any] = {
+        "seed": seed,
+        "prompts.0.rewards": ARMS[arm],
+        "stages.0": {"id": "sft", "kind": "adopt", "folder": str(start(seed))},
+        "runtime.stages": {"rl": RL_EXECUTION},
+    }
     if arm != BASELINE:
-        folder = str(work(seed, BASELINE) / "03-sft")
-        settings["stages.0"] = {"id": "sft", "kind": "adopt", "folder": folder}
         settings["evaluate.after"] = ["rl"]
-        settings["runtime.stages"] = {"rl": RL_EXECUTION}
     if arm.startswith("judge"):
         settings["stages.1.pass_at"] = 0.5
-    given = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
-    return [word for one in given for word in ("--set", one)]
+    return chosen(settings)
+
+
+def start(seed: int) -> Path:
+    """The stage that the arms of a seed start from."""
+    return WORK / f"start-{seed}" / "rewards" / "03-sft"
 
 
 def work(seed: int, arm: str) -> Path:
@@ -91,16 +103,12 @@ def work(seed: int, arm: str) -> Path:
 
 def measured(seed: int, arm: str) -> Figures:
     """The figures of one run."""
-    folder, start = work(seed, arm), work(seed, BASELINE)
+    folder = work(seed, arm)
     run(RECIPE, folder.parent, options(seed, arm))
     rows = METRICS.read(folder / "04-rl")
     return {
-        "score": score(folder / "04-rl"),
-        "score_before": score(start / "03-sft"),
-        "greedy": greedy(folder, "rl"),
-        "greedy_before": greedy(start, "sft"),
-        "partial": partial_credit(folder, "rl"),
-        "partial_before": partial_credit(start, "sft"),
+        **yardsticks(folder, "rl"),
+        **(before(seed) if arm == BASELINE else {}),
         "pass_rate": fmean(row["pass_rate"] for row in rows[-LAST:]),
         "mixed_share": fmean(row["mixed_share"] for row in rows),
         "tokens_generated": rows[-1]["tokens_generated_total"],
@@ -117,11 +125,24 @@ def agreement(folder: Path) -> Figures:
     return {"agreement": said["agreement"], "conclusion": said["conclusion"]}
 
 
-def score(stage: Path) -> float:
+def before(seed: int) -> Figures:
+    """The yardsticks of the start, which the baseline's run evaluates."""
+    return {f"{k}_before": v for k, v in yardsticks(work(seed, BASELINE), "sft").items()}
+
+
+def yardsticks(folder: Path, stage: str) -> Figures:
+    return {
+        "score": score(folder, stage),
+        "greedy": greedy(folder, stage),
+        "partial": partial_credit(folder, stage),
+    }
+
+
+def score(folder: Path, stage: str) -> float:
     """The mean probability that a stage's checkpoint gives the held-out reference answers of the
     final part."""
-    prompts = in_part(read_prompts(HELD_OUT.path(stage.parent / "01-prompts")), FINAL)
-    return fmean(probabilities(CHECKPOINT.path(stage), prompts))
+    prompts = in_part(read_prompts(HELD_OUT.path(folder / "01-prompts")), FINAL)
+    return fmean(probabilities(CHECKPOINT.path(folder / STAGES[stage]), prompts))
 
 
 def greedy(folder: Path, stage: str) -> float:
@@ -149,10 +170,6 @@ def summary(found: Mapping[tuple[int, str], Figures]) -> Figures:
         arms[arm] = {
             name: interval([figures[name] for figures in runs.values()]) for name in FIGURES
         }
-        arms[arm]["before"] = {
-            name: fmean(figures[f"{name}_before"] for figures in runs.values())
-            for name in YARDSTICKS
-        }
         said = {seed: figures.get("conclusion") for seed, figures in runs.items()}
         if any(said.values()):
             arms[arm]["conclusions"] = said
@@ -162,7 +179,9 @@ def summary(found: Mapping[tuple[int, str], Figures]) -> Figures:
                 name: interval([runs[seed][name] - found[seed, BASELINE][name] for seed in runs])
                 for name in FIGURES
             }
-    return {"arms": arms, f"less_{BASELINE}": against}
+    starts = [figures for (_, arm), figures in found.items() if arm == BASELINE]
+    started = {name: interval([one[f"{name}_before"] for one in starts]) for name in YARDSTICKS}
+    return {"before": started, "arms": arms, f"less_{BASELINE}": against}
 
 
 def table(figures: Figures) -> str:
@@ -176,8 +195,8 @@ def table(figures: Figures) -> str:
             f"{one[f]['mean']:.3f} [{one[f]['low']:.3f}, {one[f]['high']:.3f}]" for f in FIGURES
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    before = figures["arms"][BASELINE]["before"]
-    start = "Before RL: " + ", ".join(f"{name} {before[name]:.3f}" for name in YARDSTICKS)
+    started = figures["before"]
+    start = "Before RL: " + ", ".join(f"{name} {started[name]['mean']:.3f}" for name in YARDSTICKS)
     said = [
         f"{arm}: {', '.join(one['conclusions'].values())} (prefers the better answer in"
         f" {', '.join(f'{100 * share:.0f} %' for share in one['agreement'])})"
@@ -199,15 +218,18 @@ def judge(taste: str) -> Figures:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=("judges", "arms", "summary"))
+    parser.add_argument("part", choices=("demonstrations", "judges", "arms", "summary"))
     parser.add_argument("--share", default="0/1", help="0/2 and 1/2: every other seed or judge")
     arguments = parser.parse_args()
     place, of = map(int, arguments.share.split("/"))
-    if arguments.part == "judges":
+    if arguments.part == "demonstrations":
+        write_demonstrations(RECIPE, DEMONSTRATIONS, [DEMONSTRATED])
+    elif arguments.part == "judges":
         for taste in list(TASTES)[place::of]:
             print(taste, judge(taste), flush=True)
     elif arguments.part == "arms":
         for seed in SEEDS[place::of]:
+            make_start(RECIPE, start(seed).parents[1], seed, DEMONSTRATIONS)
             for arm in ARMS:
                 print(seed, arm, json.dumps(measured(seed, arm)), flush=True)
     else:

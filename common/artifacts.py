@@ -82,9 +82,9 @@ LEDGER = Artifact("ledger", "ledger.sqlite", shared=True)
 GROUPS = JsonLines("groups", "groups.jsonl", shared=True)
 """Every rollout group, probes included (`stages.rl.groups.Group.to_json`)."""
 RESULTS = JsonFile("results", "results.json")
-"""Scores of an evaluation by suite, and the protocol (`evals.protocol.summary`)."""
+"""Scores of an evaluation by suite, and the protocol (`evals.figures.summary`)."""
 ANSWERS = JsonLines("answers", "answers.jsonl")
-"""Every answer of an evaluation (`evals.protocol.Answer`)."""
+"""Every answer of an evaluation (`evals.answer.Answer`)."""
 DEV_SCORES = JsonLines("dev scores", "dev.jsonl")
 """RL's own evaluations on a suite's dev part, one line each (`stages.rl.dev_scores`)."""
 PROBES = JsonLines("probes", "probes.jsonl")

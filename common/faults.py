@@ -8,6 +8,8 @@ TOO_LONG = "too_long"
 """A prompt that leaves no room for the longest answer."""
 NOT_ENCODED = "not_encoded"
 """A prompt on which the tokenizer or its chat template raised, or that has no tokens."""
+INCOMPLETE_QUESTION = "incomplete_question"
+"""An answer to a question in several languages, of which another answer has a fault."""
 NO_REWARD = "no_reward"
 """A function of the user's that returned anything but a number from 0 to 1."""
 UNFIT = frozenset({TOO_LONG, NOT_ENCODED})
@@ -20,6 +22,7 @@ REMEDIES = {
     NOT_ENCODED: (
         "look at the chat template: it raises on these messages, and the stage's log says why"
     ),
+    INCOMPLETE_QUESTION: "correct the fault of the question's other answers",
     "timeout": "look at the verifier: it exceeds its time limit on these answers",
     "verifier_crash": (
         "look at the verifier: it crashes on these answers, and the stage's log has the tracebacks"

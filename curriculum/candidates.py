@@ -86,6 +86,13 @@ class WeightedPrompts:
     group_weights: Floats
     """Weight of one untried prompt of each group."""
 
+    @classmethod
+    def each(cls, index: PromptIndex, positions: Indices, weights: Floats) -> "WeightedPrompts":
+        """Prompts with a weight of their own each, whether they were tried or not."""
+        none = np.zeros(0, dtype=np.int64)
+        untried = np.zeros(len(index.ids), dtype=np.bool_)
+        return cls(index, untried, positions, weights, none, none, weights[:0])
+
     def at_least(self, weight: float) -> dict[str, int]:
         """Number of prompts of this weight or more, by capability."""
         index = self.index

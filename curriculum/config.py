@@ -105,6 +105,43 @@ class Refilter(_Banded):
         return steps * groups * group_size + probes
 
 
+class Gaussian(_Common):
+    """Nemotron 3 Nano's recipe: the policy tries the whole pool, and the pass rates of the prompts
+    drawn of each capability follow a Gaussian whose mean falls, from easy to hard. When learning
+    has reached a plateau, the policy tries the pool again. Prompts that it always passed are left
+    out."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    start_mean: float = Field(default=0.75, ge=0, le=1)
+    """Mean of the Gaussian at the first step."""
+    end_mean: float = Field(default=0.25, ge=0, le=1)
+    """Mean of the Gaussian at the last step; in between it falls by the same amount every step."""
+    deviation: float = Field(default=0.15, ge=0.05)
+    """Standard deviation of the Gaussian, as a distance in pass rate."""
+    probe_attempts: int = Field(default=4, ge=1)
+    """Rollouts per prompt when the policy tries the pool."""
+    plateau_steps: int = Field(default=10, ge=1)
+    """Learning has reached a plateau when pass rates, less those that the same prompts had when the
+    pool was tried, were no higher in this many steps than in as many before."""
+
+    def rollouts_at_most(
+        self, steps: int, groups: int, group_size: int, pool: int | None
+    ) -> int | None:
+        if pool is None:
+            return None
+        profiles = math.ceil(steps / (2 * self.plateau_steps))
+        return steps * groups * group_size + profiles * pool * self.probe_attempts
+
+    @model_validator(mode="after")
+    def _from_easy_to_hard(self) -> "Gaussian":
+        if self.start_mean < self.end_mean:
+            message = f"start_mean ({self.start_mean}) lies below end_mean ({self.end_mean})"
+            raise InvalidValue(
+                message, "go from easy to hard, for example `start_mean: 0.75, end_mean: 0.25`"
+            )
+        return self
+
+
 class Posterior(_Banded):
     """Predicts pass rates from earlier results, starts groups with a few pilot rollouts, and
     completes those that are likely to have a spread of rewards."""
@@ -165,6 +202,7 @@ CurriculumConfig = Annotated[
     | Annotated[DropZeroVariance, Tag("drop_zero_variance")]
     | Annotated[DynamicSampling, Tag("dynamic_sampling")]
     | Annotated[Refilter, Tag("refilter")]
+    | Annotated[Gaussian, Tag("gaussian")]
     | Annotated[Posterior, Tag("posterior")],
     Discriminator(_kind),
 ]

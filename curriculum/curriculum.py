@@ -24,7 +24,7 @@ from common.faults import UNFIT
 from common.seeds import derive
 from curriculum.accounting import GroupCounts, RolloutAccounting, difficulty_shares
 from curriculum.candidates import Weigh
-from curriculum.config import CurriculumConfig, Posterior
+from curriculum.config import CurriculumConfig, Gaussian, Posterior
 from curriculum.empty_steps import EmptySteps, nothing_to_learn
 from curriculum.kinds import KINDS
 from curriculum.ledger import Ledger
@@ -32,7 +32,14 @@ from curriculum.pool import Pool
 from curriculum.posterior import Prediction
 from curriculum.records import Observation
 from curriculum.requests import RolloutRequest, RolloutResult, StepSelection
-from curriculum.stage_start import ACCOUNTING, EMPTY_STEPS, START, raised_band, remember_start
+from curriculum.stage_start import (
+    ACCOUNTING,
+    EMPTY_STEPS,
+    FIRST_VERSION,
+    START,
+    raised_band,
+    remember_start,
+)
 from curriculum.step import Step
 
 StepGenerator = Generator[list[RolloutRequest], Sequence[RolloutResult], StepSelection]
@@ -42,9 +49,19 @@ class Curriculum:
     """Selects `groups` prompts per step for groups of `group_size` rollouts."""
 
     def __init__(
-        self, config: CurriculumConfig, ledger: Ledger, *, groups: int, group_size: int, seed: int
+        self,
+        config: CurriculumConfig,
+        ledger: Ledger,
+        *,
+        groups: int,
+        group_size: int,
+        seed: int,
+        steps: int | None = None,
     ) -> None:
-        self.config, self.ledger = config, ledger
+        """`steps` is the number of steps to come, which `gaussian` alone needs to know."""
+        if steps is None and isinstance(config, Gaussian):
+            raise ValueError("the curriculum `gaussian` needs the number of steps")
+        self.config, self.ledger, self.steps = config, ledger, steps
         self.groups, self.group_size, self.seed = groups, group_size, seed
         self.pool = Pool(
             ledger, decay=config.decay, prior=getattr(config, "prior", "difficulty_groups")
@@ -75,6 +92,7 @@ class Curriculum:
             self.config, self.ledger, self.pool,
             version=version, groups=self.groups, group_size=self.group_size,
             band=raised_band(self.config, self.ledger, pool_rate),
+            progress=self._progress(version if number is None else number),
             seed=derive(self.seed, "step", version if number is None else number),
         )  # fmt: skip
         rates: list[float] = []  # estimated pass rates of the prompts drawn
@@ -94,6 +112,11 @@ class Curriculum:
         except StopIteration as end:
             counted: list[str] = end.value
         return self._close(step, counted, pool_rate, rates)
+
+    def _progress(self, number: int) -> float:
+        """How far a step lies between the stage's first (0) and last one (1)."""
+        done = number - self.ledger.remembered(FIRST_VERSION, 0)
+        return min(done / max((self.steps or 1) - 1, 1), 1.0)
 
     def _record(
         self,
@@ -160,8 +183,10 @@ class Curriculum:
         for id, group in step.counts.items():
             self.accounting.record(group, group.outcome(id in train))
         self._record_saved(step)
+        short = step.shortages(train)
         self.empty = EmptySteps() if train else replace(self.empty, steps=self.empty.steps + 1)
         metrics = self.accounting.metrics() | self._metrics(step, train, pool_rate, rates)
+        metrics |= {f"short/{name}": float(one.places - one.trained) for name, one in short.items()}
         with self.ledger.transaction():
             self.ledger.trained(train, decay=self.config.trained_decay)
             self.ledger.remember(ACCOUNTING, self.accounting.to_json())
@@ -170,7 +195,7 @@ class Curriculum:
         if self.empty.steps >= self.config.empty_steps:
             trained = self.accounting.groups["trained"]
             raise nothing_to_learn(self.empty, self.pool, trained, step.version)
-        return StepSelection(train, counted, metrics, step.quota_shift)
+        return StepSelection(train, counted, metrics, step.quota_shift, short)
 
     def _record_saved(self, step: Step) -> None:
         at_random = self._mean(lambda known: known.mixed(self.group_size), step.version)
@@ -195,7 +220,7 @@ class Curriculum:
             metrics |= {"band_low": step.band[0], "band_high": step.band[1]}
         shifts = {f"quota_shift/{name}": float(n) for name, n in step.quota_shift.items()}
         states = {"retired": step.retired, "reactivated": step.reactivated}
-        return metrics | difficulty_shares(rates) | shifts | states
+        return metrics | step.figures | difficulty_shares(rates) | shifts | states
 
     def _mean(self, value: Weigh, version: int) -> float:
         """The mean of a function of the posterior over the whole pool."""

@@ -1,25 +1,27 @@
-"""The five kinds of curriculum, one generator each: it yields what to roll out, and returns what
+"""The six kinds of curriculum, one generator each: it yields what to roll out, and returns what
 trains.
 
 When a `yield` returns, the rollouts have been made and recorded: `step.counts` holds the step's
 groups."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 
 from common.seeds import derive
-from curriculum.config import DynamicSampling, Posterior, Refilter
+from curriculum.config import DynamicSampling, Gaussian, Posterior, Refilter
 from curriculum.posterior import Prediction
+from curriculum.profile import Profile
 from curriculum.requests import RolloutRequest
 from curriculum.select import (
+    NEAR,
     USEFUL,
     by_age,
     draw,
     probes,
-    quotas,
     sharpened,
     transitions,
     usefulness,
 )
+from curriculum.stage_start import PROFILE
 from curriculum.step import Step
 
 KindGenerator = Generator[list[RolloutRequest], None, list[str]]
@@ -57,8 +59,7 @@ def refilter(step: Step) -> KindGenerator:
     config = step.config
     assert isinstance(config, Refilter)
     if step.version % config.refilter_every == 0:
-        ids = [id for id, unfit in zip(step.pool.ids, step.pool.unfit, strict=True) if not unfit]
-        counts = yield from step.probe(ids, config.probe_attempts)
+        counts = yield from step.probe(step.fit(), config.probe_attempts)
         low, high = config.band
         rates = {
             id: group.passes / (group.passes + group.fails)
@@ -72,62 +73,89 @@ def refilter(step: Step) -> KindGenerator:
     return step.mixed()
 
 
+def gaussian(step: Step) -> KindGenerator:
+    """Profile the pool, and draw prompts whose pass rates follow a Gaussian with a falling mean
+    (Nemotron 3 Nano, NVIDIA 2025, arXiv:2512.20848)."""
+    config = step.config
+    assert isinstance(config, Gaussian)
+    remembered = step.ledger.remembered(PROFILE, None)
+    profile = None if remembered is None else Profile(**remembered)
+    step.figures["profiled"] = float(profile is None or profile.plateau(config.plateau_steps))
+    if profile is None or step.figures["profiled"]:
+        counts = yield from step.probe(step.fit(), config.probe_attempts)
+        profile = Profile.of(step.pool, counts, step.version)
+    mean = config.start_mean + step.progress * (config.end_mean - config.start_mean)
+    step.figures["target_mean"] = mean
+    yield step.whole(step.weighted(profile.weights(step.pool, mean, config.deviation)))
+    step.ledger.remember(PROFILE, profile.after(step.pool, step.counts).to_json())
+    return step.mixed()
+
+
 def posterior(step: Step) -> KindGenerator:
     """Draw by predicted usefulness, roll out pilots, commit, and draw replacements for groups that
-    are not mixed."""
+    are not mixed.
+
+    The replacements' pilots go out together with the rest of the groups committed to a round
+    before, as few large lists of requests take less time than many small ones. A group whose rest
+    is under way counts as mixed: most are, and one that is not is replaced a round later. Drawing
+    more in advance would leave groups over."""
     config = step.config
     assert isinstance(config, Posterior)
     if step.version and step.version % config.refilter_every == 0:
         yield from _refilter_pool(step, config)
     weigh = usefulness(step.band, step.group_size)
     free = step.pool.candidates(step.pool.free([]), step.version)
-    useful, left = free.weighted(weigh).at_least(USEFUL), free.sizes()
-    room = useful if sum(useful.values()) >= step.groups else left
-    wanted = quotas(
-        step.groups, step.pool.sizes(), config.shares, room, derive(step.seed, "places")
-    )
-    step.quota_shift = wanted.quota_shift
+    weighted, left = free.weighted(weigh), free.sizes()
+    useful = weighted.at_least(USEFUL)
+    room = weighted.at_least(NEAR) if sum(useful.values()) >= step.groups else left
+    wanted = step.divided(useful, room, derive(step.seed, "places"))
+    rest: list[RolloutRequest] = []
     for round_ in range(config.max_rounds):
-        missing = _missing(step, wanted.by_capability, left)
-        if not sum(missing.values()):
-            break
+        missing = _missing(step, rest, wanted, left)
         by_use, explore = free.weighted(sharpened(weigh)), free.weighted(by_age)
         drawn = draw(by_use, missing, derive(step.seed, "draw", round_), explore, config.explore)
-        yield from _pilot_and_commit(step, config, drawn.ids)
+        if not rest and not drawn.ids:
+            break
+        rest = yield from _begin_and_complete(step, config, drawn.ids, rest)
         free = step.pool.candidates(step.pool.free(step.counts), step.version)
         left = free.sizes()
+    if rest:
+        yield rest
     return step.mixed()
 
 
-def _missing(step: Step, wanted: dict[str, int], left: dict[str, int]) -> dict[str, int]:
-    """Mixed groups still missing by capability, at most as many as prompts are left."""
-    mixed = step.mixed_by_capability()
-    return {name: min(max(count - mixed[name], 0), left[name]) for name, count in wanted.items()}
+def _missing(
+    step: Step, rest: Sequence[RolloutRequest], wanted: dict[str, int], left: dict[str, int]
+) -> dict[str, int]:
+    """Groups still missing by capability, at most as many as prompts are left. Those whose `rest`
+    is under way are not missing."""
+    begun = {*step.mixed(), *(request.id for request in rest)}
+    have = step.by_capability(sorted(begun))
+    return {name: min(max(count - have[name], 0), left[name]) for name, count in wanted.items()}
 
 
-def _pilot_and_commit(
-    step: Step, config: Posterior, ids: list[str]
-) -> Generator[list[RolloutRequest], None, None]:
-    """Roll out pilots of the groups that are not almost certain to be mixed, then the rest of those
-    that are likely to be."""
+def _begin_and_complete(
+    step: Step, config: Posterior, ids: list[str], rest: list[RolloutRequest]
+) -> Generator[list[RolloutRequest], None, list[RolloutRequest]]:
+    """Roll out the `rest` of groups, and of new ones (`ids`) pilots, or the whole where it is
+    almost certain to be mixed. Returns the rest of the new groups that are likely to be mixed."""
     posteriors = step.posteriors(ids)
     sizes = {id: _group_size(beta, step.group_size, config) for id, beta in posteriors}
     sure = {id for id, beta in posteriors if beta.mixed(sizes[id]) >= config.sure}
     whole = {id for id in ids if id in sure or not 0 < config.pilot < sizes[id]}
-    yield [
+    yield rest + [
         RolloutRequest(id, sizes[id], "group")
         if id in whole
         else RolloutRequest(id, config.pilot, "pilot")
         for id in ids
     ]
     piloted = [id for id in ids if id not in whole and not step.is_retired(id)]
-    rest = []
+    committed = []
     for id, beta in step.posteriors(piloted):
         more = sizes[id] - config.pilot
         if step.counts[id].mixed_probability(beta, more) >= config.commit_above:
-            rest.append(RolloutRequest(id, more, "rest"))
-    if rest:
-        yield rest
+            committed.append(RolloutRequest(id, more, "rest"))
+    return committed
 
 
 def _group_size(beta: Prediction, group_size: int, config: Posterior) -> int:
@@ -153,5 +181,5 @@ def _refilter_pool(step: Step, config: Posterior) -> Generator[list[RolloutReque
 
 KINDS: dict[str, Callable[[Step], KindGenerator]] = {
     kind.__name__: kind
-    for kind in (uniform, drop_zero_variance, dynamic_sampling, refilter, posterior)
+    for kind in (uniform, drop_zero_variance, dynamic_sampling, refilter, gaussian, posterior)
 }

@@ -112,6 +112,12 @@ class Pool:
         left = self.decay ** np.maximum(version - self.seen[positions], 0)
         return prior_a + left * self.passes[positions], prior_b + left * self.fails[positions]
 
+    def mean_rate(self, capability: str, version: int) -> float:
+        """The mean estimated pass rate of a capability's prompts."""
+        number = self.index.capabilities.index(capability)
+        a, b = self.posterior(np.flatnonzero(self.index.capability == number), version)
+        return float((a / (a + b)).mean())
+
     def _group_priors(self, group_ids: Indices, version: int) -> tuple[Floats, Floats]:
         """a and b of an untried prompt of each of the difficulty groups."""
         size = len(self.index.group_capability)

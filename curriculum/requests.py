@@ -50,6 +50,24 @@ class RolloutResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortage:
+    """A capability with fewer useful prompts than places in a step."""
+
+    places: int
+    """Groups of the step that are its share."""
+    trained: int
+    """Groups of it that train; fewer than `places`."""
+    taken: int
+    """Places that other capabilities took over."""
+    useful: int
+    """Prompts of it that the step could draw and that count as useful."""
+    prompts: int
+    """Prompts of it in the pool."""
+    rate: float
+    """Their mean estimated pass rate."""
+
+
+@dataclass(frozen=True, slots=True)
 class StepSelection:
     """The result of a step."""
 
@@ -59,5 +77,7 @@ class StepSelection:
     """Prompts whose groups' tokens the loss is divided by."""
     metrics: dict[str, float]
     quota_shift: dict[str, int]
-    """Change of each capability's quota: negative where it lacks useful prompts, positive where it
-    takes over the difference."""
+    """Change of each capability's quota: negative where it lacks prompts, positive where it takes
+    over the difference."""
+    shortages: dict[str, Shortage]
+    """By capability, where one falls short of its share."""

@@ -20,7 +20,11 @@ SHARPNESS = 4.0
 """Exponent of usefulness in the draw. 1 spends rollouts on prompts of little use; a higher one
 draws from fewer prompts."""
 USEFUL = 0.2
-"""Least usefulness of a prompt that counts towards a capability's quota."""
+"""Least usefulness of a prompt of medium difficulty."""
+NEAR = 0.02
+"""Least usefulness for which a capability keeps a place that it has no useful prompt for. A prompt
+passed 5 % of the time has as much: one in three of its groups of 8 is mixed, and with pilots of 2 a
+mixed group takes 2.5 times the rollouts that one of medium difficulty takes."""
 RETIRE_EVIDENCE = 8.0
 """Observations, after fading, that retiring a prompt needs."""
 RETIRE_DRAWS = 2
@@ -39,9 +43,13 @@ class Quotas:
     """How many prompts of each capability a step trains on."""
 
     by_capability: dict[str, int]
+    fair: dict[str, int]
+    """The places by share, before any are taken over."""
+    useful: dict[str, int]
+    """Useful prompts."""
     quota_shift: dict[str, int]
-    """Difference to the capability's share: negative where it lacks useful prompts, positive where
-    it takes over the difference; empty when there is none."""
+    """Difference to the capability's share: negative where it lacks prompts, positive where it
+    takes over the difference; empty when there is none."""
 
 
 def quotas(
@@ -49,11 +57,12 @@ def quotas(
     sizes: Mapping[str, int],
     shares: Mapping[str, float],
     useful: Mapping[str, int],
+    room: Mapping[str, int],
     seed: int,
 ) -> Quotas:
     """Divide `count` prompts by `shares`, or by the pool's `sizes` where there are none.
 
-    A capability gets no more than its `useful` prompts; the others take over the difference.
+    A capability gets no more places than it has `room` for; the others take over the difference.
     Fractions are rounded at random, so that steps of a few prompts keep the shares on average."""
     wanted = (
         {name: round(shares.get(name, 0.0) * 1_000_000) for name in sizes}
@@ -61,7 +70,7 @@ def quotas(
         else dict(sizes)
     )
     fair = apportion(count, wanted, seed=seed)
-    room = {name: useful[name] if wanted[name] else 0 for name in sizes}
+    room = {name: room[name] if wanted[name] else 0 for name in sizes}
     given = apportion(min(count, sum(room.values())), wanted, room, seed=seed)
     short = any(given[name] < fair[name] and given[name] == room[name] for name in fair)
     quota_shift = (
@@ -69,7 +78,7 @@ def quotas(
         if short
         else {}
     )
-    return Quotas(given, quota_shift)
+    return Quotas(given, fair, dict(useful), quota_shift)
 
 
 # The names of the next three functions are part of seeds (`probes`): renaming one changes draws.

@@ -10,6 +10,8 @@ ACCOUNTING = "accounting"
 """Name of the stage's `RolloutAccounting`."""
 EMPTY_STEPS = "empty_steps"
 """Name of the stage's `EmptySteps`."""
+PROFILE = "profile"
+"""Name of the stage's `Profile` of the pool."""
 START = "start"
 """Name of the estimated pass rates at step SETTLED, of the pool and by difficulty group."""
 SETTLED = 10
@@ -34,6 +36,8 @@ def begin_stage(ledger: Ledger) -> None:
     with ledger.transaction():
         ledger.remember(ACCOUNTING, None)
         ledger.remember(EMPTY_STEPS, None)
+        if ledger.remembered(PROFILE, None) is not None:
+            ledger.remember(PROFILE, None)
         ledger.remember(FIRST_VERSION, first)
         rows = ledger.columns("id", "state", "passes", "fails")
         unfit = [

@@ -40,7 +40,7 @@ class Asked:
     """Why it was not asked: `not_encoded` or `too_long`."""
     rollouts: Sequence[Rollout] = ()
     grades: Sequence[Grade] = ()
-    """One of each rollout."""
+    """One of each rollout; none where answers are not graded."""
 
 
 def ask_all(
@@ -51,21 +51,23 @@ def ask_all(
     asked: Callable[[int], None],
     grader: Grader,
     sampling: Sampling = GREEDY,
+    graded: Callable[[Prompt], bool] = lambda prompt: True,
 ) -> list[Asked]:
     """The prompts with answers of at most `length` tokens, in the prompts' order.
 
-    The engine gets `batch` prompts at a time; `asked(count)` is called after each batch. What it
+    `graded` says of which prompts the answers are graded; those of the others have no grades. The
+    engine gets `batch` prompts at a time; `asked(count)` is called after each batch. What it
     raises ends the asking. Slow verifiers grade a batch while the next one is sampled.
     """
     done: list[Asked] = []
     waiting: list[Callable[[], Asked]] = []
     for start in range(0, len(prompts), batch):
         part = prompts[start : start + batch]
-        new = list(_ask_batch(engine, part, length, grader, sampling))
-        done += [graded() for graded in waiting]
+        new = list(_ask_batch(engine, part, length, grader, sampling, graded))
+        done += [answers() for answers in waiting]
         waiting = new
         asked(len(part))
-    return done + [graded() for graded in waiting]
+    return done + [answers() for answers in waiting]
 
 
 def _ask_batch(
@@ -74,6 +76,7 @@ def _ask_batch(
     length: int,
     grader: Grader,
     sampling: Sampling,
+    graded: Callable[[Prompt], bool],
 ) -> Iterator[Callable[[], Asked]]:
     encoded = [encoded_chat(engine, prompt) for prompt in prompts]
     room = engine.max_model_len - length
@@ -96,7 +99,8 @@ def _ask_batch(
             yield partial(Asked, prompt, TOO_LONG)
         else:
             rollouts = next(answered)
-            yield partial(_graded, prompt, rollouts, _begun(grader, prompt, rollouts))
+            grades = _begun(grader, prompt, rollouts) if graded(prompt) else list[Grade]
+            yield partial(_graded, prompt, rollouts, grades)
 
 
 def encoded_chat(engine: RolloutEngine, prompt: Prompt) -> list[int]:

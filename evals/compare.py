@@ -9,9 +9,10 @@ from typing import Any
 from common.artifacts import ANSWERS
 from common.errors import BadInput
 from common.files import read_json_lines
+from evals.answer import counts, unit_of
+from evals.config import CORNER_CASES
 from evals.intervals import paired_difference
 from evals.parts import DEV, FINAL, part_of, read_results
-from evals.protocol import COUNTED
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,15 @@ class Evaluation:
 
 
 def compare_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
-    """One row per suite of each evaluation of a run; `held_out` has another one per capability.
+    """One row per suite of each evaluation of a run; `held_out` has another one per capability, and
+    `corner_cases` one per case.
 
     Keys: checkpoint, stage, suite, score, low, high, n, delta, delta_low, delta_high, all of the
     final part, and `dev` with score, low, high and n of the dev part. Deltas are to the parent's
-    score on the prompts that both answered, and None without such an evaluation. Raises BadInput
-    on unreadable files, and on evaluations from before suites had parts."""
+    score on the prompts that both answered, and None without such an evaluation. The rows of
+    `corner_cases` also have the rate, of which less is better: rate, rate_low, rate_high,
+    rate_delta, rate_delta_low, rate_delta_high. Raises BadInput on unreadable files, and on
+    evaluations from before suites had parts."""
     by_stage = {evaluation.stage: evaluation for evaluation in evaluations}
     answers = {stage: _read_answers(evaluation.folder) for stage, evaluation in by_stage.items()}
     rows = []
@@ -43,16 +47,15 @@ def compare_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
         for suite, parts in read_results(evaluation.folder).items():
             final, dev = _named(suite, parts[FINAL]), _named(suite, parts[DEV])
             for name, part in final.items():
-                delta, low, high = _delta(before, answers[evaluation.stage], name)
+                change = _delta(before, answers[evaluation.stage], name)
                 rows.append(
                     {
                         "checkpoint": evaluation.checkpoint,
                         "stage": evaluation.stage,
                         "suite": name,
                         **_figures(part),
-                        "delta": delta,
-                        "delta_low": low,
-                        "delta_high": high,
+                        **dict(zip(("delta", "delta_low", "delta_high"), change, strict=True)),
+                        **_rate_delta(part, change),
                         DEV: _figures(dev[name]),
                     }
                 )
@@ -60,22 +63,31 @@ def compare_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
 
 
 def _named(suite: str, part: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The figures of a suite's part; of `held_out` also those of each capability."""
-    own = part["by_capability"] if suite == "held_out" else {}
+    """The figures of a suite's part; of `held_out` also those of each capability, of `corner_cases`
+    those of each case."""
+    own = part["by_capability"] if suite in ("held_out", CORNER_CASES) else {}
     return {suite: part, **{f"{suite}/{name}": figures for name, figures in own.items()}}
 
 
 def _figures(part: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: part[key] for key in ("score", "low", "high", "n")}
+    shown = ("rate", "rate_low", "rate_high", "score", "low", "high", "n")
+    return {key: part[key] for key in shown if key in part}
 
 
 _Answers = dict[tuple[str, str], bool]
-"""Whether an answer of the final part is correct, by (suite or suite/capability, prompt id)."""
+"""Whether an answer of the final part is correct, by (suite or suite/capability, its unit)."""
+_Change = tuple[float | None, float | None, float | None]
 
 
-def _delta(
-    before: _Answers | None, after: _Answers, name: str
-) -> tuple[float | None, float | None, float | None]:
+def _rate_delta(part: Mapping[str, Any], change: _Change) -> dict[str, float | None]:
+    """The change of a rate: that of the score with the other sign."""
+    if "rate" not in part:
+        return {}
+    delta, low, high = (None if value is None else 0.0 - value for value in change)
+    return {"rate_delta": delta, "rate_delta_low": high, "rate_delta_high": low}
+
+
+def _delta(before: _Answers | None, after: _Answers, name: str) -> _Change:
     pairs = [
         (before[key], right)
         for key, right in after.items()
@@ -97,7 +109,9 @@ def _read_answers(folder: Path) -> _Answers:
         raise BadInput(f"{path}: no such file", "redo the evaluation")
     answers: _Answers = {}
     for row in read_json_lines(path):
-        if row["fault"] in COUNTED and part_of(row["id"]) == FINAL:
-            answers[row["suite"], row["id"]] = row["correct"]
-            answers[f"{row['suite']}/{row['capability']}", row["id"]] = row["correct"]
+        suite, group = row["suite"], row.get("group", "")
+        if counts(suite, row["fault"]) and part_of(group or row["id"]) == FINAL:
+            unit = unit_of(suite, row["id"], row["capability"], group)
+            answers[suite, unit] = row["correct"]
+            answers[f"{suite}/{row['capability']}", unit] = row["correct"]
     return answers

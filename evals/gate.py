@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.errors import BadInput, GateStopped
+from evals.config import score_of
 from evals.parts import DevScores
 
 _ROUNDING = 1e-9
@@ -41,8 +42,8 @@ def check_gate(parent: DevScores, child: DevScores, suite: str, max_drop: float)
     after = _suite(child, suite, "child's evaluation")
     if after["score"] < before["score"] - max_drop - _ROUNDING:
         raise GateStopped(
-            f"gate: the dev part of {suite} fell from {_text(before)} to {_text(after)}, by"
-            f" {before['score'] - after['score']:.3f}; the gate allows {max_drop:g}",
+            f"gate: the dev part of {score_of(suite)} fell from {_text(before)} to {_text(after)},"
+            f" by {before['score'] - after['score']:.3f}; the gate allows {max_drop:g}",
             _remedy(before, after),
         )
 

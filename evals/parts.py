@@ -2,7 +2,9 @@
 is only reported, so no choice has been made by it.
 
 The part follows from the prompt's id alone, in every run and suite: another prompt in a suite moves
-none of the others, and a prompt that two suites share steers in both or in neither."""
+none of the others, and a prompt that two suites share steers in both or in neither. Prompts that
+belong together, such as a question in several languages, share the key that decides: each says much
+about the others."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import Any
 from common.artifacts import RESULTS
 from common.errors import BadInput
 from common.seeds import derive
+from corner_cases.sets import group_of
 from prompts.schema import Prompt
 
 DEV, FINAL = "dev", "final"
@@ -19,17 +22,22 @@ PARTS = (DEV, FINAL)
 PART_SEED = 20251127
 """Independent of the run: a prompt is in the same part for every checkpoint of every run."""
 Scores = Mapping[str, Mapping[str, Any]]
-"""Suite to the figures of one of its parts (`evals.protocol.summary`)."""
+"""Suite to the figures of one of its parts (`evals.figures.summary`)."""
 
 
-def part_of(id: str) -> str:
-    """The part that a prompt belongs to, by its id; each of the two is as likely."""
-    return PARTS[derive(PART_SEED, "part", id) % len(PARTS)]
+def part_of(key: str) -> str:
+    """The part that a prompt belongs to, by its key; each of the two is as likely."""
+    return PARTS[derive(PART_SEED, "part", key) % len(PARTS)]
+
+
+def key_of(prompt: Prompt) -> str:
+    """What decides about a prompt: what it shares with those that belong to it, or else its id."""
+    return group_of(prompt) or prompt.id
 
 
 def in_part(prompts: Sequence[Prompt], part: str) -> list[Prompt]:
     """The prompts of a part, in their order."""
-    return [prompt for prompt in prompts if part_of(prompt.id) == part]
+    return [prompt for prompt in prompts if part_of(key_of(prompt)) == part]
 
 
 @dataclass(frozen=True)

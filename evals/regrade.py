@@ -3,17 +3,21 @@ changes."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from common.artifacts import ANSWERS, GROUPS, PROMPTS
 from common.errors import BadInput
-from evals.config import SuiteConfig
+from common.faults import INCOMPLETE_QUESTION
+from corner_cases.examine import is_compared
+from evals.config import CORNER_CASES, SuiteConfig
+from evals.corners import compared, examined
 from evals.suites import load_suite
 from prompts.schema import Prompt, read_prompts
 from rewards.grader import Grade, Grader
+from rollouts.interface import Rollout
 
 EXAMPLES = 10
 """Changed answers of a stage that are shown."""
@@ -32,6 +36,8 @@ class StoredAnswer:
     """None where only right or wrong was stored."""
     group: int = 0
     """Answers of one group were graded together: a verifier may compare them."""
+    examined_as: str | None = None
+    """How an answer to a prompt of `corner_cases` finished; None for one that a verifier graded."""
 
 
 def rollouts(folder: Path) -> Iterator[StoredAnswer]:
@@ -45,15 +51,21 @@ def rollouts(folder: Path) -> Iterator[StoredAnswer]:
 
 
 def answers(folder: Path, prompts_folder: Path | None) -> Iterator[StoredAnswer]:
-    """The graded answers in an evaluation's folder. Prompts without room have no answer."""
-    rows = [row for row in ANSWERS.read(folder) if row["finish"] is not None]
+    """The graded answers in an evaluation's folder. Prompts without room have no answer, and what
+    is left of a question in several languages is compared with nothing."""
+    rows = [
+        row
+        for row in ANSWERS.read(folder)
+        if row["finish"] is not None and row["fault"] != INCOMPLETE_QUESTION
+    ]
     for suite in dict.fromkeys(row["suite"] for row in rows):
         prompts = {
             prompt.id: prompt for prompt in load_suite(SuiteConfig(name=suite), prompts_folder)
         }
         for number, row in enumerate(rows):
             if row["suite"] == suite:
-                yield _stored(prompts[row["id"]], row, row["tokens"], number)
+                one = _stored(prompts[row["id"]], row, row["tokens"], number)
+                yield replace(one, examined_as=row["finish"]) if suite == CORNER_CASES else one
 
 
 def _stored(prompt: Prompt, row: Mapping[str, Any], tokens: int, group: int) -> StoredAnswer:
@@ -67,13 +79,7 @@ def _stored(prompt: Prompt, row: Mapping[str, Any], tokens: int, group: int) -> 
 
 def regrade(stage: str, stored: Sequence[StoredAnswer], grader: Grader) -> dict[str, Any]:
     """How many of a stage's answers have another grade now, and the first of them."""
-    groups = [list(members) for _, members in groupby(stored, key=lambda one: one.group)]
-    begun = [
-        grader.submit(one[0].prompt, [a.text for a in one], [a.tokens for a in one])
-        for one in groups
-    ]
-    grades = [grade for waiting in begun for grade in waiting()]
-    graded = list(zip(stored, grades, strict=True))
+    graded = [*_graded(stored, grader), *_examined(stored, grader)]
     changed = [(one, now) for one, now in graded if _differs(one, now)]
     return {
         "stage": stage,
@@ -86,6 +92,41 @@ def regrade(stage: str, stored: Sequence[StoredAnswer], grader: Grader) -> dict[
         "other_reward": sum(_another_reward(one, now) for one, now in graded),
         "examples": [_example(one, now) for one, now in changed[:EXAMPLES]],
     }
+
+
+def _graded(stored: Sequence[StoredAnswer], grader: Grader) -> Iterator[tuple[StoredAnswer, Grade]]:
+    """The answers that verifiers graded, with their present grades."""
+    by_verifier = [one for one in stored if one.examined_as is None]
+    groups = [list(members) for _, members in groupby(by_verifier, key=lambda one: one.group)]
+    begun = [
+        grader.submit(one[0].prompt, [a.text for a in one], [a.tokens for a in one])
+        for one in groups
+    ]
+    grades = [grade for waiting in begun for grade in waiting()]
+    return zip(by_verifier, grades, strict=True)
+
+
+def _examined(
+    stored: Sequence[StoredAnswer], grader: Grader
+) -> Iterator[tuple[StoredAnswer, Grade]]:
+    """The answers to prompts of corner cases, with what the detectors say now."""
+    ours = [one for one in stored if one.examined_as is not None]
+    begun = [
+        grader.submit(one.prompt, [one.text], [one.tokens]) if is_compared(one.prompt) else None
+        for one in ours
+    ]
+    answers = [
+        examined(
+            one.prompt,
+            Rollout([0] * one.tokens, [], one.text, one.examined_as or ""),
+            grades()[0] if grades else None,
+        )
+        for one, grades in zip(ours, begun, strict=True)
+    ]
+    answers = compared([one.prompt for one in ours], answers)
+    for one, now in zip(ours, answers, strict=True):
+        read = now.finding["reason"] if now.finding else now.answer
+        yield one, Grade(now.reward, now.fault, read)
 
 
 def regrade_table(regraded: dict[str, Any]) -> list[list[str]]:
@@ -126,7 +167,7 @@ def _another_reward(one: StoredAnswer, now: Grade) -> bool:
 def _example(one: StoredAnswer, now: Grade) -> dict[str, Any]:
     return {
         "id": one.prompt.id,
-        "verifier": one.prompt.verifier,
+        "verifier": one.prompt.verifier if one.examined_as is None else one.prompt.capability,
         "reference": one.prompt.answer,
         "text": one.text[-500:],
         "was": one.fault or ("right" if one.right else "wrong"),

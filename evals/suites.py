@@ -2,31 +2,40 @@
 
 `evals/parts.py` divides them into a dev part and a final part."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import get_args
 
 from common.artifacts import HELD_OUT
 from common.errors import BadInput
 from common.seeds import derive
+from corner_cases.names import CaseName
+from corner_cases.sets import load_set
 from evals import packaged
-from evals.config import SuiteConfig
-from evals.parts import DEV, FINAL, in_part
+from evals.config import CORNER_CASES, SuiteConfig
+from evals.parts import DEV, FINAL, in_part, key_of, part_of
 from prompts.schema import Prompt, read_prompts, with_system
 
 SAMPLE_SEED = 20250601
 """Independent of the run: with a `limit`, all checkpoints of all runs get equal prompts."""
-_PACKAGED = {"gsm8k": packaged.gsm8k, "basic_arithmetic": packaged.basic_arithmetic}
+_PACKAGED: dict[str, Callable[[], list[Prompt]]] = {
+    "gsm8k": packaged.gsm8k,
+    "basic_arithmetic": packaged.basic_arithmetic,
+    CORNER_CASES: lambda: [prompt for case in get_args(CaseName) for prompt in load_set(case)],
+}
 
 
 def load_suite(config: SuiteConfig, prompts_folder: Path | None) -> list[Prompt]:
     """The prompts of a suite. `held_out` is read from `prompts_folder`, the finished prompts stage.
 
-    Raises BadInput if a suite's data is missing.
+    Raises BadInput if a suite's data is missing, or its limit is too small.
     """
     if config.name != "held_out":
         prompts = _PACKAGED[config.name]()
+        if config.cases is not None:
+            prompts = [prompt for prompt in prompts if prompt.capability in config.cases]
     elif prompts_folder is None:
         raise BadInput(
             "the suite held_out needs a run with a finished prompts stage",
@@ -52,25 +61,58 @@ def load_dev(config: SuiteConfig, count: int | None, prompts_folder: Path | None
     """The dev part of a suite, or `count` prompts of it: those of the dev part that the smallest
     `limit` with as many of them has. Raises as `load_suite`."""
     prompts = in_part(load_suite(config, prompts_folder), DEV)
-    return _first(prompts, _ranked(prompts, config.name), count)
+    return _first(prompts, _rounds(prompts, config.name, (DEV,)), config.name, count)
 
 
 def sample(prompts: list[Prompt], suite: str, limit: int | None) -> list[Prompt]:
     """`limit` prompts drawn by their ids, in their original order: half of them from each part, as
-    long as both have any. A smaller limit gives a subset of a larger one's."""
-    final, dev = (_ranked(in_part(prompts, part), suite) for part in (FINAL, DEV))
-    # When one part is used up, the rest comes from the other.
-    in_turn = [prompt for prompt in chain(*zip_longest(final, dev)) if prompt is not None]
-    return _first(prompts, in_turn, limit)
+    long as both have any. A smaller limit gives a subset of a larger one's.
+
+    In `corner_cases` every case gets as many questions, as long as it has some, and a question is
+    drawn with all prompts that belong to it or not at all: where the next one no longer fits, the
+    draw ends. BadInput where the limit leaves a case without a question in a part."""
+    return _first(prompts, _rounds(prompts, suite, (FINAL, DEV)), suite, limit)
 
 
-def _ranked(prompts: Sequence[Prompt], suite: str) -> list[Prompt]:
-    return sorted(prompts, key=lambda prompt: (derive(SAMPLE_SEED, suite, prompt.id), prompt.id))
+_Question = list[Prompt]
+"""Prompts that belong together; mostly one."""
 
 
-def _first(prompts: list[Prompt], ranked: Sequence[Prompt], count: int | None) -> list[Prompt]:
-    """Those of the prompts that are among the first `count` of the ranked ones."""
+def _rounds(prompts: Sequence[Prompt], suite: str, parts: Sequence[str]) -> list[list[_Question]]:
+    """The questions in the order in which a limit takes them. A round has one of every part, and in
+    `corner_cases` one of every part and case; those that are used up are left out."""
+    questions: dict[str, _Question] = {}
+    for prompt in prompts:
+        questions.setdefault(key_of(prompt), []).append(prompt)
+    columns: dict[tuple[str, str], list[str]] = {}
+    for key in sorted(questions, key=lambda key: (derive(SAMPLE_SEED, suite, key), key)):
+        columns.setdefault((_turn(questions[key], suite), part_of(key)), []).append(key)
+    turns = dict.fromkeys(_turn(question, suite) for question in questions.values())
+    in_turn = [columns.get((turn, part), []) for turn in turns for part in parts]
+    return [[questions[key] for key in keys if key is not None] for keys in zip_longest(*in_turn)]
+
+
+def _turn(question: _Question, suite: str) -> str:
+    """What takes turns in a draw: the cases. A pair of prompts of two cases counts as the first."""
+    return question[0].capability if suite == CORNER_CASES else ""
+
+
+def _first(
+    prompts: list[Prompt], rounds: Sequence[list[_Question]], suite: str, count: int | None
+) -> list[Prompt]:
+    """Those of the prompts that are among the first `count` of the rounds."""
     if count is None or count >= len(prompts):
         return prompts
-    chosen = {prompt.id for prompt in ranked[:count]}
+    least = sum(map(len, rounds[0]))
+    if count < least:
+        raise BadInput(
+            f"{suite}: a limit of {count} leaves cases without a question: one of each case and"
+            f" part, in all of its languages, takes {least} prompts",
+            f"give a limit of at least {least}, or fewer `cases`",
+        )
+    chosen: set[str] = set()
+    for question in chain(*rounds):
+        if len(chosen) + len(question) > count:
+            break
+        chosen.update(prompt.id for prompt in question)
     return [prompt for prompt in prompts if prompt.id in chosen]

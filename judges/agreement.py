@@ -5,7 +5,7 @@ that is what counts: of two answers to one prompt that the verifier grades diffe
 does the judge prefer the better one? Prompts count equally, and intervals are 95 % percentile
 bootstraps over prompts, as the answers to one prompt depend on each other."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from common.faults import counted, main_fault, remedy_of
 from common.intervals import Estimate
 from judges.audit import CHANCE, MIN_PROMPTS, USEFUL, auc, calibration, estimate, resamples
 from prompts.judge_parts import ComparePart, JudgePart
@@ -101,6 +102,13 @@ def _agreement(
         area = _auc(rewards, resamples(len(rewards), seed))
         error, curve = _calibration(np.concatenate(rewards))
     conclusion, sentence = conclude(judge, verifier, len(shares), found)
+    faults = Counter(one.fault for group in groups for one in group if one.fault is not None)
+    if conclusion == "unknown" and (reason := main_fault(faults, sum(map(len, groups)))):
+        sentence = (
+            f"judge {judge}: cannot tell whether it agrees with {verifier}: of"
+            f" {sum(map(len, groups))} answers {faults.total()} could not be graded"
+            f" ({counted(faults)}): {remedy_of(reason)}."
+        )
     return Agreement(
         judge=judge,
         verifier=verifier,

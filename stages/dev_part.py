@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from common.artifacts import HELD_OUT
 from common.config import Config, Text
 from common.execution import ExecutionConfig
-from evals.config import SuiteConfig, SuiteName
+from evals.config import Cases, SuiteConfig, SuiteName, require_fitting
 from rollouts.config import RolloutConfig
 from stages.declaration import PROMPTS_STAGE, Need, Objection, Sizes
 from stages.questions import SuiteQuestion
@@ -24,20 +24,31 @@ class DevPart(Config):
     """Optimiser steps between two evaluations; the last step is always evaluated."""
     suite: SuiteName = "held_out"
     """The suite whose dev part is asked. Its final part is not."""
+    cases: Cases | None = Field(default=None, examples=[["repetition", "refusal"]])
+    """Of `corner_cases` the cases that are asked; not set: all."""
     limit: int | None = Field(default=None, ge=1, examples=[64])
     """Ask only this many prompts of the dev part, the same ones every time; not set: all."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Longest answer, in tokens; not set: the suite's own length (`held_out` 64, `gsm8k` 256,
-    `basic_arithmetic` 32)."""
+    `basic_arithmetic` 32, `corner_cases` 128)."""
     system: Text | None = None
     """System message for prompts that have none."""
     pass_at: float = Field(default=1.0, gt=0, le=1)
     """Reward of the first part from which an answer is correct."""
 
+    @model_validator(mode="after")
+    def _fitting(self) -> "DevPart":
+        require_fitting(self.suite, self.cases, self.pass_at)
+        return self
+
     def as_suite(self) -> SuiteConfig:
         """The suite as evaluations ask it."""
         return SuiteConfig(
-            name=self.suite, max_tokens=self.max_tokens, system=self.system, pass_at=self.pass_at
+            name=self.suite,
+            cases=self.cases,
+            max_tokens=self.max_tokens,
+            system=self.system,
+            pass_at=self.pass_at,
         )
 
     def due(self, step: int, steps: int) -> bool:
@@ -76,6 +87,7 @@ class DevPart(Config):
             place=place,
             engine=engine,
             suite=self.as_suite(),
+            dev_limit=self.limit,
             max_model_len=rollouts.max_model_len,
             steers=True,
         )

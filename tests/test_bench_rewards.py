@@ -31,19 +31,17 @@ def test_an_arm_is_the_baselines_recipe_with_other_rewards(arm):
     assert isinstance(part, ReasoningGymPart) and part.partial == (arm == "graded")
     assert (part.weight == 0) == judged and [one.verifier for one in judges] == ["rubric"] * judged
     assert own.pop("seed") == 3 and own.pop("stages.1.pass_at", None) == (0.5 if judged else None)
-    if arm != rewards.BASELINE:
-        start = own.pop("stages.0")
-        assert start["kind"] == "adopt"
-        assert Path(start["folder"]) == rewards.work(3, rewards.BASELINE) / "03-sft"
-        assert own.pop("evaluate.after") == ["rl"]
-        plain = load_recipe(rewards.RECIPE).runtime.stages["rl"]
-        assert own.pop("runtime.stages") == {"rl": plain.model_dump(exclude_unset=True)}
+    start = own.pop("stages.0")
+    assert start["kind"] == "adopt" and Path(start["folder"]) == rewards.start(3)
+    plain = load_recipe(rewards.RECIPE).runtime.stages["rl"]
+    assert own.pop("runtime.stages") == {"rl": plain.model_dump(exclude_unset=True)}
+    assert own.pop("evaluate.after", None) == (None if arm == rewards.BASELINE else ["rl"])
     assert own == {}
 
 
 def test_partial_credit_is_measured_whatever_an_arm_was_trained_with(tmp_path):
-    options = rewards.options(1, "binary")[1::2]
-    recipe = load_recipe(rewards.RECIPE, [*options, "prompts.0.count=12"])
+    binary = f"prompts.0.rewards={json.dumps(rewards.ARMS['binary'])}"
+    recipe = load_recipe(rewards.RECIPE, [binary, "prompts.0.count=12"])
     prompts = load_source(recipe.prompts[0])
     (one, other, *_), (steering, *_) = (in_part(prompts, part) for part in (FINAL, DEV))
     (tmp_path / "01-prompts").mkdir()
@@ -65,7 +63,7 @@ def test_differences_are_paired_by_seed_and_judges_are_named():
         for arm, more in (("binary", 0.0), ("graded", 0.25)):
             figures = dict.fromkeys(FIGURES, seed / 10 + more)
             before = {f"{name}_before": 0.05 for name in rewards.YARDSTICKS}
-            found[seed, arm] = {**figures, **before, **said[arm]}
+            found[seed, arm] = {**figures, **(said[arm] or before)}
     summed = rewards.summary(found)
     for name in FIGURES:
         assert summed["less_binary"]["graded"][name] == pytest.approx(

@@ -13,6 +13,7 @@ from builders.nano_runs import FINISHED, ROOT, command, mtimes, python_m, uphill
 from builders.plain_checkpoints import TRANSFORMERS, VLLM, logprobs_in_plain
 from builders.toy_runs import found_in
 from common.files import files_below, read_json, read_json_lines
+from corner_cases.registry import CASES
 from curriculum.ledger import Ledger
 from models.packaged import resolve_dense
 from prompts.schema import read_prompts
@@ -67,6 +68,30 @@ def test_every_stage_is_finished_and_compared(run):
     assert all(0 <= row["low"] <= row["score"] <= row["high"] <= 1 for row in rows)
     generated = {stage["id"]: stage["tokens_generated"] for stage in status["stages"]}
     assert all(generated[name] > 0 for name in ("filter", "rl", "eval-rl"))
+
+
+def test_corner_cases_are_found_in_the_replies_of_an_engine(run):
+    answers = read_json_lines(run / "evals" / "rl" / "answers.jsonl")
+    ours = [row for row in answers if row["suite"] == "corner_cases"]
+    assert {row["capability"] for row in ours} == set(CASES) and 32 <= len(ours) <= 40
+    # A policy of arithmetic and spelling has no idea of these: it answers, and mostly wrongly.
+    assert all(row["fault"] is None and row["tokens"] > 0 for row in ours)
+    assert all(bool(row.get("finding")) != row["correct"] for row in ours)
+    cut = [row for row in ours if row["capability"] == "cut_off" and row["finish"] == "length"]
+    assert all(row["finding"]["reason"] == "limit of tokens" for row in cut)
+    rows = json.loads(python_m("compare", str(run), "--json").stdout)["rows"]
+    rates = {row["suite"]: row for row in rows if row["stage"] == "rl" and "rate" in row}
+    assert set(rates) == {"corner_cases", *(f"corner_cases/{case}" for case in CASES)}
+    assert all(row["rate"] + row["score"] == pytest.approx(1) for row in rates.values())
+    assert all(row["rate_delta"] == pytest.approx(-row["delta"]) for row in rates.values())
+    final = {
+        (row["capability"], row.get("group", row["id"])): not row["correct"]
+        for row in ours
+        if row["part"] == "final"
+    }
+    assert rates["corner_cases"]["n"] == len(final)
+    assert rates["corner_cases"]["rate"] == pytest.approx(sum(final.values()) / len(final))
+    assert "corner_cases: rate, lower is better" in python_m("compare", str(run)).stdout
 
 
 def test_the_verifiers_that_graded_a_run_grade_it_so_again(run):

@@ -19,7 +19,7 @@ ARROWS = {
     "pipeline": {"stages", "evals", "common"},
     "stages": {
         *("training", "curriculum", "judges", "evals", "rewards", "rollouts", "prompts"),
-        *("models", "common"),
+        *("corner_cases", "models", "common"),
     },
     "training": {"rollouts", "models", "common"},
     "judges": {"rewards", "rollouts", "prompts", "models", "common"},
@@ -29,7 +29,7 @@ ARROWS = {
     "rewards": {"prompts", "common"},
     "prompts": {"common"},
     "corner_cases": {"rewards", "prompts", "common"},
-    "evals": {"rewards", "rollouts", "prompts", "models", "common"},
+    "evals": {"corner_cases", "rewards", "rollouts", "prompts", "models", "common"},
     "common": set[str](),
 }
 """The design's table: which package may import which."""

@@ -39,11 +39,12 @@ def rows_of(runs: Sequence[Path]) -> list[dict[str, Any]]:
 
 def compare_table(rows: Sequence[dict[str, Any]], several: bool) -> list[list[str]]:
     """The printed table: one line per suite, one column per stage, `score [low, high] delta` in per
-    cent. With `several` runs the columns are labelled with the run too."""
+    cent, of a corner case its rate. With `several` runs the columns are labelled with the run
+    too."""
     stages = list(dict.fromkeys(_column(row, several) for row in rows))
-    suites = list(dict.fromkeys(row["suite"] for row in rows))
-    cells = {(row["suite"], _column(row, several)): _cell(row) for row in rows}
-    counts = {row["suite"]: str(row["n"]) for row in rows}
+    suites = list(dict.fromkeys(suite_text(row["suite"], row) for row in rows))
+    cells = {(suite_text(row["suite"], row), _column(row, several)): _cell(row) for row in rows}
+    counts = {suite_text(row["suite"], row): str(row["n"]) for row in rows}
     body = [
         [suite, counts[suite], *(cells.get((suite, stage), "") for stage in stages)]
         for suite in suites
@@ -51,11 +52,19 @@ def compare_table(rows: Sequence[dict[str, Any]], several: bool) -> list[list[st
     return [["suite (%)", "n", *stages], *body]
 
 
+def suite_text(name: str, result: Mapping[str, Any]) -> str:
+    """The suite's name, and of a rate that less of it is better."""
+    return f"{name}: rate, lower is better" if "rate" in result else name
+
+
 def score_text(result: Mapping[str, Any]) -> str:
-    """`score [low, high]` in per cent, or `no score`."""
-    if result["score"] is None:
-        return "no score"
-    return f"{100 * result['score']:.1f} [{100 * result['low']:.1f}, {100 * result['high']:.1f}]"
+    """`score [low, high]` in per cent, the rate in place of the score where there is one, or
+    `no score`."""
+    keys = ("rate", "rate_low", "rate_high") if "rate" in result else ("score", "low", "high")
+    value, low, high = (result[key] for key in keys)
+    if value is None:
+        return f"no {keys[0]}"
+    return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _column(row: dict[str, Any], several: bool) -> str:
@@ -69,5 +78,5 @@ def _column(row: dict[str, Any], several: bool) -> str:
 
 
 def _cell(row: dict[str, Any]) -> str:
-    score = score_text(row)
-    return score if row["delta"] is None else f"{score} {100 * row['delta']:+.1f}"
+    score, delta = score_text(row), row["rate_delta" if "rate" in row else "delta"]
+    return score if delta is None else f"{score} {100 * delta:+.1f}"

@@ -15,7 +15,7 @@ from common.fingerprint import differences, fingerprint
 from common.seeds import derive
 from evals.config import SuiteConfig, SuiteName
 from models.context import context_in
-from pipeline.cli.compare import score_text
+from pipeline.cli.compare import score_text, suite_text
 from pipeline.execution.attempt import Attempt
 from pipeline.execution.gpus import notice
 from pipeline.execution.progress import Reporter
@@ -228,8 +228,15 @@ def _is_finished(node: Node, folder: Path) -> bool:
 
 
 def results_table(results: Mapping[str, Any]) -> list[list[str]]:
-    """The rows of the printed table, the header first; scores in per cent, of the final parts."""
+    """The rows of the printed table, the header first; scores in per cent, of the final parts, and
+    the rates of corner cases."""
     rows = [["suite (%)", "n", "score"]]
     for name, parts in results["suites"].items():
-        rows.append([name, str(parts["final"]["n"]), score_text(parts["final"])])
+        final = parts["final"]
+        cases = final["by_capability"] if "rate" in final else {}
+        figures = {name: final, **{f"{name}/{case}": one for case, one in cases.items()}}
+        rows += [
+            [suite_text(label, one), str(one["n"]), score_text(one)]
+            for label, one in figures.items()
+        ]
     return rows

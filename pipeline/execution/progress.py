@@ -12,17 +12,20 @@ from pipeline.execution.process import OnMessage
 
 
 def short(metrics: Mapping[str, Any], limit: int = 4) -> str:
-    """The first `limit` plain figures on one line; for a suite its score."""
-    metrics = {
-        name: value.get("score") if isinstance(value, dict) else value
+    """The first `limit` plain figures on one line; for a suite its score, or its rate where it has
+    one, which is named."""
+    figures = dict(
+        (f"{name} rate", value["rate"])
+        if isinstance(value, dict) and "rate" in value
+        else (name, value.get("score") if isinstance(value, dict) else value)
         for name, value in metrics.items()
-    }
-    plain = {name: value for name, value in metrics.items() if isinstance(value, (int, float, str))}
-    figures = [
+    )
+    plain = {name: value for name, value in figures.items() if isinstance(value, (int, float, str))}
+    texts = [
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in plain.items()
     ]
-    return ", ".join(figures[:limit])
+    return ", ".join(texts[:limit])
 
 
 def rate(speed: float | None, unit: str) -> str:

@@ -7,9 +7,12 @@ from typing import Any
 from common.artifacts import ANSWERS, CHECKPOINT, RESULTS
 from common.errors import BadInput, Interrupted
 from common.stage import Inputs, Outputs, StageContext
+from evals.answer import Answer
 from evals.config import SuiteConfig
+from evals.corners import graded_prompts
+from evals.figures import summaries
 from evals.parts import DEV, FINAL
-from evals.protocol import Answer, ask, protocol, remarks, summaries
+from evals.protocol import ask, protocol, remarks
 from evals.suites import load_suite
 from prompts.schema import Prompt
 from rewards.grader import Grader
@@ -31,8 +34,8 @@ def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs
     _require_names(config.suites)
     loaded = [(suite, load_suite(suite, inputs.get("prompts"))) for suite in config.suites]
     with open_grader(context) as grader:
-        for _, prompts in loaded:
-            grader.prepare(prompts)
+        for suite, prompts in loaded:
+            grader.prepare(graded_prompts(suite.name, prompts))
         checkpoint = CHECKPOINT.path(inputs["checkpoint"])
         answers = _answers(config, checkpoint, loaded, grader, context)
     ANSWERS.write(context.folder, (one.to_json() for part in answers.values() for one in part))

@@ -7,8 +7,6 @@ from typing import Any
 
 from common.artifacts import HELD_OUT, PROMPTS
 from common.errors import BadInput
-from evals.suites import load_suite
-from judges.config import JudgeConfig
 from models.chat import encode_text
 from models.origin import ChatFormat, chat_format_of, judge_chat_format
 from models.probes import OTHER, Roles, role_names, roles_of, unrenderable, wrong_ending
@@ -22,6 +20,7 @@ from stages.declaration import PROMPTS_STAGE
 from stages.grading import ALL
 from stages.preflight.chats import (
     StageChats,
+    corner_case_chats,
     judge_chats,
     pair_chats,
     rollout_chats,
@@ -30,15 +29,17 @@ from stages.preflight.chats import (
 )
 from stages.preflight.config import PreflightStage
 from stages.preflight.demonstrations import (
+    examples_problem,
     held_out_problem,
     judge_problem,
     rollout_problem,
     turns_problems,
 )
 from stages.preflight.lengths import Chat, MeasuredLengths, measure
-from stages.preflight.suite_parts import NOTHING_HELD_OUT, empty_parts
+from stages.preflight.suite_parts import NOTHING_HELD_OUT, suite_prompts
 from stages.questions import (
     AdoptQuestion,
+    CornerCaseQuestion,
     FilterQuestion,
     LearnQuestion,
     PairQuestion,
@@ -94,6 +95,8 @@ class Preflight:
                 self._check_learning(ask.place, exact)
             case PairQuestion():
                 self._check_pairs(ask)
+            case CornerCaseQuestion():
+                self._check_chats(corner_case_chats(ask))
             case RollQuestion():
                 self._check_rollouts(ask)
             case SuiteQuestion():
@@ -160,7 +163,7 @@ class Preflight:
         judged: set[str] = set()
         for number, judge in enumerate(ask.judges):
             place = f"{ask.place}.judges[{number}]"
-            self._check_examples(place, judge, prompts)
+            self._report(f"{place}.examples", examples_problem(judge, prompts))
             self._report(place, judge_problem(judge, prompts))
             lengths = None
             if judge.model is not None:
@@ -168,14 +171,6 @@ class Preflight:
             too_long = {prompt.id for _, prompt in lengths.too_long} if lengths else set()
             judged |= {prompt.id for prompt in prompts} - too_long
         self._prompts_of[ask.id] = [prompt for prompt in prompts if prompt.id in judged]
-
-    def _check_examples(self, place: str, judge: JudgeConfig, prompts: Sequence[Prompt]) -> None:
-        known = sorted({prompt.capability for prompt in prompts})
-        unused = sorted(set(judge.examples) - set(known)) if judge.kind == "attempts" else []
-        if unused:
-            message = f"no prompt has the capability {', '.join(map(repr, unused))}"
-            remedy = f"name a capability of the prompts: {', '.join(known)}"
-            self.problems.append(PromptProblem(f"{place}.examples", message, remedy))
 
     def _check_rollouts(self, ask: RollQuestion) -> None:
         prompts = self._prompts_of[ask.on]
@@ -198,8 +193,7 @@ class Preflight:
             return
         if ask.suite.name == HELD_OUT_SUITE:
             self._report(ask.place, held_out_problem(self._held_out))
-        prompts = load_suite(ask.suite, self.folder)
-        problem, notes = empty_parts(ask, prompts)
+        prompts, problem, notes = suite_prompts(ask, self.folder)
         self._report(ask.place, problem)
         self.notes += notes
         self._check_chats(suite_chats(ask, prompts))

@@ -2,7 +2,7 @@
 train."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from common.execution import ExecutionConfig
@@ -11,7 +11,7 @@ from common.seeds import derive
 from curriculum.curriculum import Curriculum
 from curriculum.ledger import Ledger
 from curriculum.plots import PREFIX
-from curriculum.requests import RolloutRequest, RolloutResult
+from curriculum.requests import RolloutRequest, RolloutResult, Shortage
 from curriculum.stage_start import FIRST_VERSION
 from prompts.schema import Prompt
 from rewards.grader import Grade, Grader
@@ -48,8 +48,8 @@ class StepBatch:
     metrics: dict[str, float] = field(default_factory=dict)
     """Figures of the curriculum and of the system prompts, by the names that they are logged
     under."""
-    quota_shift: dict[str, int] = field(default_factory=dict)
-    """Places that capabilities gave up for want of useful prompts (negative) and took over."""
+    shortages: dict[str, Shortage] = field(default_factory=dict)
+    """Capabilities that fall short of their share for want of useful prompts."""
     version: int = 0
     """Policy version of this stage that sampled them."""
 
@@ -94,6 +94,7 @@ class RolloutCollector:
             groups=config.prompts_per_step,
             group_size=config.group_size,
             seed=derive(seed, "curriculum"),
+            steps=config.steps,
         )
 
     def collect(self, step: int, version: int | None = None) -> StepBatch:
@@ -118,7 +119,7 @@ class RolloutCollector:
         )
         batch.metrics = {PREFIX + name: value for name, value in selection.metrics.items()}
         batch.metrics |= self._by_system_prompt(batch.rolled_out)
-        batch.quota_shift = dict(selection.quota_shift)
+        batch.shortages = selection.shortages
         return batch
 
     def _roll_out(
@@ -142,29 +143,22 @@ class RolloutCollector:
     def _in_chunks(
         self, requests: Sequence[RolloutRequest], step: int, booked: bool
     ) -> dict[str, Graded]:
-        """Groups by prompt id; requests of equal size go to the engine together, at most `CHUNK`
-        rollouts at once. Slow verifiers grade a chunk while the next one is sampled."""
+        """Groups by prompt id. Slow verifiers grade a chunk while the next one is sampled."""
         groups: dict[str, Graded] = {}
-        for count in sorted({request.rollouts for request in requests}):
-            same = [request for request in requests if request.rollouts == count]
-            at_once = max(CHUNK // count, 1)
-            for start in range(0, len(same), at_once):
-                self.before_chunk(booked)
-                chunk = same[start : start + at_once]
-                usable = [request for request in chunk if not self.encoder.unusable(request.id)]
-                groups |= self._sample(usable, step, count)
+        for chunk in _chunks(requests):
+            self.before_chunk(booked)
+            usable = [request for request in chunk if not self.encoder.unusable(request.id)]
+            groups |= self._sample(usable, step)
         return groups
 
-    def _sample(
-        self, requests: Sequence[RolloutRequest], step: int, count: int
-    ) -> dict[str, Graded]:
-        """`count` rollouts per request, which are being graded."""
+    def _sample(self, requests: Sequence[RolloutRequest], step: int) -> dict[str, Graded]:
+        """The rollouts of requests, of whatever sizes, which are being graded."""
         if not requests:
             return {}
         inputs = [self.encoder.encoded(request.id, step) for request in requests]
         rollouts = self.engine.generate(
             inputs,
-            samples=count,
+            samples=[request.rollouts for request in requests],
             temperature=self.config.temperature,
             top_p=self.config.top_p,
             max_tokens=self.config.max_tokens,
@@ -231,6 +225,20 @@ class RolloutCollector:
                 passes[group.system] += group.passes
                 graded[group.system] += len(group.usable)
         return {f"system/{n}/pass_rate": passes[n] / graded[n] for n in sorted(graded) if graded[n]}
+
+
+def _chunks(requests: Sequence[RolloutRequest]) -> Iterator[list[RolloutRequest]]:
+    """The requests in order, so that a chunk has at most `CHUNK` rollouts, or one request."""
+    chunk: list[RolloutRequest] = []
+    size = 0
+    for request in requests:
+        if chunk and size + request.rollouts > CHUNK:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(request)
+        size += request.rollouts
+    if chunk:
+        yield chunk
 
 
 def _result(group: Group) -> RolloutResult:

@@ -8,7 +8,9 @@ from typing import Any
 
 from common.artifacts import DEV_SCORES, METRICS
 from common.stage import StageContext
-from evals.protocol import Answer, ask, remarks, summary
+from evals.answer import Answer
+from evals.figures import summary
+from evals.protocol import ask, remarks
 from prompts.schema import Prompt
 from rewards.grader import Grader
 from rollouts.interface import RolloutEngine
@@ -85,7 +87,7 @@ class DevScores:
             "best": score is not None and (best is None or score >= best["score"]),
             "told": False,
             "tokens": sum(answer.tokens for answer in answers),
-            "answers": {answer.id: answer.correct for answer in answers if answer.counts},
+            "answers": {answer.unit: answer.correct for answer in answers if answer.counts},
         }
 
 

@@ -13,6 +13,7 @@ from math import sqrt
 from statistics import NormalDist, fmean
 
 from common.intervals import Z
+from evals.config import score_of
 from evals.intervals import paired_difference
 
 FEWEST = 8
@@ -21,8 +22,8 @@ FEWEST = 8
 
 @dataclass(frozen=True)
 class DevPoint:
-    """One evaluation: after which step, and whether each answer that counts is correct, by prompt
-    id."""
+    """One evaluation: after which step, and whether each answer that counts is correct, by its
+    unit."""
 
     step: int
     answers: Mapping[str, bool]
@@ -52,8 +53,8 @@ def hacking(
     last = fmean(rewards[step] for step in steps if step > best.step)
     return (
         f"step {now.step}: the training reward rose from {first:.2f} to {last:.2f} while the dev"
-        f" score on {suite} fell from {best.score:.2f} (step {best.step}) to {now.score:.2f}"
-        f" ({fall}):"
+        f" score on {score_of(suite)} fell from {best.score:.2f} (step {best.step}) to"
+        f" {now.score:.2f} ({fall}):"
         " the policy probably learns to please the reward and not the task (reward hacking); read"
         " the best rewarded answers of the last steps in groups.jsonl and correct the reward;"
         f" {'' if keeps_best else 'with `evaluate.keep_best: true` '}the stage keeps the weights of"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.stage import Inputs, StageContext
+from evals.corners import graded_prompts
 from stages.dev_part import HELD_OUT_INPUT
 from stages.dev_prompts import dev_prompts, finite
 from stages.rl.config import RlStage
@@ -107,6 +108,6 @@ def own_evaluation(
     if leader is not None:
         collector = leader.rollouts.collector
         prompts = dev_prompts(config.evaluate, "evaluate", inputs.get(HELD_OUT_INPUT))
-        collector.grader.prepare(prompts)
+        collector.grader.prepare(graded_prompts(config.evaluate.suite, prompts))
         scores = DevScores(config, prompts, collector.engine, collector.grader, context)
     return OwnEvaluation(config, context, leader=leader, scores=scores, start=start)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.files import read_json, write_json
+from curriculum.requests import Shortage
 from rollouts.interface import Rollout
 from stages.rl.collector import StepBatch
 from stages.rl.groups import Group, Member
@@ -19,11 +20,11 @@ def write_pending(checkpoint: Path, step: int, batch: StepBatch) -> None:
     """Write the batch that step `step` will train on. Floats keep every bit."""
     plain = {f.name: getattr(batch, f.name) for f in fields(batch) if f.name != "passes"}
     groups = [asdict(group) for group in batch.rolled_out]
+    short = {name: asdict(one) for name, one in batch.shortages.items()}
     places = {id(group): place for place, group in enumerate(batch.rolled_out)}
     trained = [places[id(group)] for group in batch.trained]
-    write_json(
-        checkpoint / PENDING, {**plain, "step": step, "rolled_out": groups, "trained": trained}
-    )
+    changed = {"step": step, "rolled_out": groups, "trained": trained, "shortages": short}
+    write_json(checkpoint / PENDING, plain | changed)
 
 
 def read_pending(checkpoint: Path | None, rows: int) -> tuple[int, StepBatch] | None:
@@ -35,8 +36,9 @@ def read_pending(checkpoint: Path | None, rows: int) -> tuple[int, StepBatch] | 
     groups = [_group(plain) for plain in data["rolled_out"]]
     trained = [groups[place] for place in data["trained"]]
     step = data.pop("step")
-    passes = forward_passes(trained, rows)
-    return step, StepBatch(**{**data, "rolled_out": groups, "trained": trained, "passes": passes})
+    short = {name: Shortage(**one) for name, one in data["shortages"].items()}
+    built = {"rolled_out": groups, "trained": trained, "shortages": short}
+    return step, StepBatch(**{**data, **built, "passes": forward_passes(trained, rows)})
 
 
 def _group(plain: dict[str, Any]) -> Group:

@@ -14,7 +14,8 @@ class StepRecorder:
         self.folder = context.folder
         self.system_prompts = collector.config.system_prompts
         self.ledger = collector.ledger
-        self.notes = Notes(collector.prompts, collector.encoder.limit, context.note)
+        last = collector.config.steps - 1
+        self.notes = Notes(collector.prompts, collector.encoder.limit, last, context.note)
         self.totals = TokenTotals(METRICS.read(context.folder))
 
     def record(self, step: int, batch: StepBatch) -> dict[str, float]:

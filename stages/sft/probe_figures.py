@@ -10,8 +10,9 @@ from statistics import fmean
 from typing import Any
 
 from common.faults import TOO_LONG
+from evals.answer import Answer
 from evals.asking import Asked
-from evals.protocol import Answer, answers_of
+from evals.protocol import answers_of
 from stages.sft.stop_when import StopWhen
 
 

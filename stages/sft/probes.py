@@ -9,6 +9,7 @@ is trained, and the figures of two probes differ by the policy alone."""
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from common.errors import BadInput
 from common.seeds import derive
 from common.stage import Inputs, StageContext
 from evals.asking import Sampling, ask_all, encoded_chat
+from evals.corners import graded_prompts, is_graded
 from evals.protocol import answers_of, remarks
 from prompts.schema import Prompt
 from rewards.grader import Grader
@@ -70,6 +72,7 @@ class Prober:
             lambda count: self.context.progress(step, steps, unit="step"),
             self.grader,
             self.sampling,
+            graded=partial(is_graded, self.suite.name),
         )
         if tell:
             first = [answers_of(self.suite, group)[0] for group in asked]
@@ -200,7 +203,7 @@ def probes_of(
         if context.main and not (rows and rows[-1]["ended"]):
             grader = open_ones.enter_context(open_grader(context))
             prompts = dev_prompts(config.stop_when, "stop_when", inputs.get(HELD_OUT_INPUT))
-            grader.prepare(prompts)
+            grader.prepare(graded_prompts(config.stop_when.suite, prompts))
             checkpoint, rollouts = CHECKPOINT.path(inputs["checkpoint"]), config.stop_when.rollouts
             engine = start_engine(checkpoint, rollouts, derive(context.seed, "engine"), context)
             open_ones.callback(engine.close)

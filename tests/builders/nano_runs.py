@@ -25,8 +25,8 @@ SETTINGS = {
     "stages.rl.evaluate": "{every: 1, limit: 12, keep_best: true}",
     "stages.rl.curriculum": "{refilter_every: 2, probe_share: 0.2}",
     "evaluate": (
-        "{suites: [{name: held_out, limit: 24}, {name: basic_arithmetic, limit: 24}], after: [sft,"
-        " rl]}"
+        "{suites: [{name: held_out, limit: 24}, {name: basic_arithmetic, limit: 24}, {name:"
+        " corner_cases, limit: 40, max_tokens: 16}], after: [sft, rl]}"
     ),
 }
 FINISHED = ["prompts", "base", "filter", "sft", "eval-sft", "rl", "eval-rl", "dpo"]

@@ -11,7 +11,7 @@ from rollouts.interface import Rollout
 from stages.rl.collector import RolloutCollector
 from stages.rl.config import RlStage
 
-KINDS = ["uniform", "drop_zero_variance", "dynamic_sampling", "refilter", "posterior"]
+KINDS = ["uniform", "drop_zero_variance", "dynamic_sampling", "refilter", "gaussian", "posterior"]
 RIGHT, WRONG, CUT, CRASH = "right", "wrong", "cut", "crash"
 MIXED, SOLVED, HOPELESS = [RIGHT, WRONG], [RIGHT], [WRONG]
 

@@ -14,6 +14,7 @@ from curriculum.config import (
     CurriculumConfig,
     DropZeroVariance,
     DynamicSampling,
+    Gaussian,
     Posterior,
     Refilter,
     Uniform,
@@ -28,6 +29,7 @@ KINDS: list[CurriculumConfig] = [
     DropZeroVariance(),
     DynamicSampling(),
     Refilter(),
+    Gaussian(),
     Posterior(),
 ]
 
@@ -63,7 +65,7 @@ def test_other_capabilities_take_over_the_quota_of_one_without_useful_prompts():
 @pytest.mark.parametrize("config", KINDS, ids=lambda config: config.kind)
 def test_every_kind_requests_and_trains_as_documented(config):
     policy = SimulatedPolicy(each=40)
-    curriculum = Curriculum(config, policy.ledger(), groups=8, group_size=4, seed=0)
+    curriculum = Curriculum(config, policy.ledger(), groups=8, group_size=4, seed=0, steps=60)
     for version in range(3):
         chosen, asked = take(curriculum, policy, version)
         rolled_out = [request for request in asked if request.purpose != "probe"]
@@ -82,7 +84,7 @@ def test_every_kind_requests_and_trains_as_documented(config):
             assert len(rolled_out) == 8 and set(whole.values()) == {4}
         if config.kind == "dynamic_sampling":
             assert len(chosen.train) == 8 and len(rolled_out) % 8 == 0 and len(rolled_out) > 8
-        if config.kind == "refilter":
+        if config.kind in ("refilter", "gaussian"):
             probed = [request for request in asked if request.purpose == "probe"]
             assert len(probed) == (len(curriculum.pool.ids) if version == 0 else 0)
         if config.kind == "posterior":
@@ -155,7 +157,7 @@ def test_prediction_saves_rollouts_against_every_other_kind():
     spent: dict[str, float] = {}
     for config in KINDS:
         policy = SimulatedPolicy(each=100)
-        curriculum = Curriculum(config, policy.ledger(), groups=16, group_size=8, seed=0)
+        curriculum = Curriculum(config, policy.ledger(), groups=16, group_size=8, seed=0, steps=40)
         groups = rollouts = 0
         for version in range(40):
             chosen, asked = take(curriculum, policy, version)
@@ -264,7 +266,7 @@ def test_savings_are_relative_to_drawing_at_random():
     saved = {}
     for config in (Uniform(), Posterior()):
         policy = SimulatedPolicy(each=100)
-        curriculum = Curriculum(config, policy.ledger(), groups=16, group_size=8, seed=0)
+        curriculum = Curriculum(config, policy.ledger(), groups=16, group_size=8, seed=0, steps=40)
         rollouts = sum(
             request.rollouts
             for version in range(40)

@@ -8,6 +8,7 @@ from curriculum.config import (
     CurriculumConfig,
     DropZeroVariance,
     DynamicSampling,
+    Gaussian,
     Posterior,
     Refilter,
     Uniform,
@@ -21,6 +22,7 @@ KINDS: list[CurriculumConfig] = [
     DropZeroVariance(),
     DynamicSampling(),
     Refilter(),
+    Gaussian(),
     Posterior(),
 ]
 
@@ -35,7 +37,7 @@ def test_a_run_without_mixed_groups_says_whether_prompts_are_solved_or_too_hard(
 ):
     policy = SimulatedPolicy(each=8)
     policy.odds = dict.fromkeys(policy.odds, odds)
-    curriculum = Curriculum(config, policy.ledger(), groups=4, group_size=4, seed=0)
+    curriculum = Curriculum(config, policy.ledger(), groups=4, group_size=4, seed=0, steps=60)
     with pytest.raises(RunFailed, match=words) as caught:
         for version in range(config.empty_steps):
             assert take(curriculum, policy, version)[0].train == []
@@ -85,7 +87,7 @@ class Ungraded(SimulatedPolicy):
 )
 def test_ungraded_answers_name_the_setting_and_not_the_prompts(config, reason, masked, remedy):
     policy = Ungraded(reason, masked=masked)
-    curriculum = Curriculum(config, policy.ledger(), groups=4, group_size=4, seed=0)
+    curriculum = Curriculum(config, policy.ledger(), groups=4, group_size=4, seed=0, steps=60)
     with pytest.raises(
         RunFailed, match=f"([0-9]+) of \\1 rollouts could not be graded \\(\\1 {reason}\\)"
     ) as caught:

@@ -1,7 +1,7 @@
 """Which prompts are drawn from a pool, probed, retired and reactivated."""
 
 from collections import Counter
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from builders.simulated_policy import SimulatedPolicy, take
 from curriculum.candidates import Estimates
-from curriculum.config import Posterior
+from curriculum.config import Posterior, Uniform
 from curriculum.curriculum import Curriculum
 from curriculum.ledger import Ledger
 from curriculum.pool import Pool
@@ -163,14 +163,17 @@ def test_usefulness_is_highest_in_the_middle_and_symmetric():
 
 def test_quotas_keep_the_shares_and_report_every_shift():
     sizes = {"a": 60, "b": 20}
-    whole = quotas(16, sizes, {}, sizes, seed=1)
+    whole = quotas(16, sizes, {}, sizes, sizes, seed=1)
     assert whole.by_capability == {"a": 12, "b": 4} and not whole.quota_shift
-    short = quotas(16, sizes, {}, {"a": 60, "b": 1}, seed=1)
+    short = quotas(16, sizes, {}, {"a": 60, "b": 1}, {"a": 60, "b": 1}, seed=1)
     assert short.by_capability == {"a": 15, "b": 1} and short.quota_shift == {"a": 3, "b": -3}
-    assert quotas(10, sizes, {"a": 0.2, "b": 0.8}, sizes, seed=1).by_capability == {"a": 2, "b": 8}
-    assert quotas(10, sizes, {"a": 1.0}, sizes, seed=1).by_capability == {"a": 10, "b": 0}
+    assert quotas(10, sizes, {"a": 0.2, "b": 0.8}, sizes, sizes, seed=1).by_capability == {
+        "a": 2,
+        "b": 8,
+    }
+    assert quotas(10, sizes, {"a": 1.0}, sizes, sizes, seed=1).by_capability == {"a": 10, "b": 0}
     singles = Counter(
-        max(quotas(1, sizes, {}, sizes, seed).by_capability.items(), key=lambda x: x[1])[0]
+        max(quotas(1, sizes, {}, sizes, sizes, seed).by_capability.items(), key=lambda x: x[1])[0]
         for seed in range(1000)
     )
     assert singles["b"] == pytest.approx(250, abs=60)
@@ -216,3 +219,59 @@ def test_only_new_fails_reactivate():
         ledger = retired_ledger()
         ledger.observe([Observation("easy0", passes, fails)], 60, decay=0.95)
         assert transitions(pool_of(ledger), Posterior(), 60).reactivate == reactivated
+
+
+@pytest.mark.parametrize(
+    ("rate", "least_groups", "taken"),
+    [(0.1, 2.0, False), (0.001, 0.0, True), (0.3, 5.5, False)],
+    ids=["near the band", "out of reach", "in the band"],
+)
+def test_a_capability_keeps_its_places_where_prompts_near_the_band_have_a_chance(
+    rate, least_groups, taken
+):
+    """Half of the pool is of medium difficulty, the other half has one pass rate. Places go
+    elsewhere only where none of it can be learned, and a step takes no more rollouts for it."""
+    policy = SimulatedPolicy(each=20)
+    for id in policy.odds:
+        policy.odds[id] = np.log(rate / (1 - rate)) if id.startswith("a") else 0.0
+    policy.entries = [replace(entry, settings="") for entry in policy.entries]
+    curriculum = Curriculum(Posterior(), policy.ledger(), groups=12, group_size=8, seed=0)
+    taken_by_b, trained, rollouts = 0, Counter[str](), 0
+    for version in range(16):
+        chosen, asked = take(curriculum, policy, version)
+        if version >= 4:  # the estimates have settled
+            taken_by_b += chosen.quota_shift.get("b", 0)
+            trained.update(id[0] for id in chosen.train)
+            rollouts += sum(one.rollouts for one in asked)
+    assert (taken_by_b > 0) == taken
+    assert least_groups * 12 <= trained["a"] <= 6 * 12 and trained["b"] >= 5.5 * 12
+    assert (trained["b"] > 10 * 12) == taken
+    assert rollouts / 12 < 130
+
+
+def test_a_shortage_counts_places_groups_and_useful_prompts():
+    policy = SimulatedPolicy(each=20)
+    for id in policy.odds:
+        policy.odds[id] = np.log(0.001) if id.startswith("a") else 0.0
+    policy.entries = [replace(entry, settings="") for entry in policy.entries]
+    curriculum = Curriculum(Posterior(), policy.ledger(), groups=12, group_size=8, seed=0)
+    for version in range(8):
+        chosen, _ = take(curriculum, policy, version)
+    (name,) = chosen.shortages
+    short = chosen.shortages[name]
+    assert name == "a" and short.places == 6 and short.useful == 0 and short.prompts == 100
+    assert short.trained == sum(id.startswith("a") for id in chosen.train) == 0
+    assert short.taken == chosen.quota_shift["b"] > 0 and short.rate < 0.05
+    assert chosen.metrics["short/a"] == 6
+    few = Curriculum(
+        Uniform(shares={"a": 0.05, "b": 0.95}), policy.ledger(), groups=120, group_size=2, seed=0
+    )
+    assert take(few, policy, 0)[0].shortages["b"].taken == 14
+
+
+def test_a_capability_with_useful_prompts_enough_is_not_short_when_luck_leaves_a_place_empty():
+    policy = SimulatedPolicy(each=20)
+    for config in (Uniform(), Posterior(max_rounds=1)):
+        curriculum = Curriculum(config, policy.ledger(), groups=12, group_size=4, seed=0)
+        chosen, _ = take(curriculum, policy, 0)
+        assert len(chosen.train) < 12 and not chosen.shortages

@@ -7,7 +7,8 @@ import pytest
 from builders.evaluations import ScriptedAnswers, prompt, suite
 from builders.single_prompts import prompt_of
 from common.intervals import wilson
-from evals.protocol import ask, remarks, summary
+from evals.figures import summary
+from evals.protocol import ask, remarks
 from prompts.schema import Prompt
 from rewards.grader import Grader
 from rewards.kinds import KINDS

@@ -1,15 +1,20 @@
 """Stored rollouts and evaluation answers, graded again."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from builders.corner_evaluations import NO, asked, of_case, question
 from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from common.files import write_json_lines
+from corner_cases.registry import CASES
+from evals.answer import Answer
 from evals.config import SuiteConfig
-from evals.protocol import Answer, remarks, summary
+from evals.figures import summary
+from evals.protocol import remarks
 from evals.regrade import StoredAnswer, answers, regrade, require_answers, rollouts
 from prompts.schema import write_prompts
 from rewards.grader import Grader
@@ -117,3 +122,28 @@ def test_answers_that_were_graded_together_are_graded_together_again(tmp_path):
     write_json_lines(tmp_path / "groups.jsonl", groups)
     regraded = regrade("rl", list(rollouts(tmp_path)), Grader({"longest": Longest()}))
     assert (regraded["answers"], regraded["changed"]) == (4, 0)
+
+
+def test_answers_to_corner_cases_are_examined_again(tmp_path, monkeypatch):
+    prompts = [*of_case("refusal", 2), *question()]
+    replies = {prompts[0].id: NO, prompts[3].id: "99"}
+    rows = [answer.to_json() for answer in asked(prompts, replies)]
+    write_json_lines(tmp_path / "answers.jsonl", rows)
+    stored = list(answers(tmp_path, None))
+    found = regrade("eval-rl", stored, Grader())
+    assert (found["answers"], found["changed"], found["other_reward"]) == (10, 0, 0)
+    blind = replace(CASES["refusal"], detect=lambda prompt, reply: None)
+    monkeypatch.setitem(CASES, "refusal", blind)
+    found = regrade("eval-rl", stored, Grader())
+    assert (found["changed"], found["wrong_to_right"]) == (1, 1)
+    assert found["examples"][0]["id"] == prompts[0].id
+    assert found["examples"][0]["verifier"] == "refusal"
+
+
+def test_what_is_left_of_a_question_is_not_examined_again(tmp_path):
+    prompts = question()
+    rows = [answer.to_json() for answer in asked(prompts, {prompts[0].id: "<think>"})]
+    write_json_lines(tmp_path / "answers.jsonl", rows)
+    stored = list(answers(tmp_path, None))
+    assert [one.prompt.id for one in stored] == [prompts[0].id]
+    assert regrade("eval-rl", stored, Grader())["changed"] == 0

@@ -86,6 +86,18 @@ def test_faults_are_left_out_and_counted():
     assert found.agreement == without.agreement and found.answers == without.answers
 
 
+def test_a_judge_that_nobody_can_read_is_named_and_not_the_prompts():
+    graded = groups(lambda rng, right, ease: float(right))
+    unread = [(p, [Grade(0.0, "judge_unreadable", None)] * 8) for p, _ in graded]
+    (found,) = agreements([*unread, *graded[:12]], 1)
+    assert found.conclusion == "unknown"
+    assert "of 576 answers 480 could not be graded (480 judge_unreadable)" in found.sentence
+    assert "take a judge that answers in the requested form" in found.sentence
+    # A few faults are not what is missing.
+    (found,) = agreements([*unread[:2], *graded[:12]], 1)
+    assert "20 are needed" in found.sentence
+
+
 def test_a_relative_reward_has_no_calibration():
     part = judge_part(URL, "compare")
     found = agreement(lambda rng, right, ease: float(right), part=part)

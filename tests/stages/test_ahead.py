@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from builders.scripted_collector import MIXED, collector
 from curriculum.ledger import Ledger
+from curriculum.requests import Shortage
 from rollouts.interface import Rollout
 from stages.rl.ahead import Background, StepRollouts
 from stages.rl.batch import collate, idle
@@ -113,7 +114,7 @@ def test_pending_rollouts_come_back_bit_for_bit(tmp_path):
         loss_tokens=6,
         unusable={"x": "too_long"},
         metrics={"curriculum/pool_rate": 1 / 3},
-        quota_shift={"words": -1},
+        shortages={"words": Shortage(3, 1, 0, 2, 9, 1 / 3)},
         version=7,
     )
     write_pending(tmp_path, 8, batch)

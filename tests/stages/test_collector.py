@@ -42,7 +42,7 @@ def test_a_drawn_prompt_without_room_is_booked_retired_and_never_sampled(kind, p
     }
     collecting, ledger, engine = collector(long | {f"m{n}": MIXED for n in range(6)}, **settings)
     told: list[str] = []
-    notes = Notes(collecting.prompts, collecting.encoder.limit, told.append)
+    notes = Notes(collecting.prompts, collecting.encoder.limit, 99, told.append)
     for step in range(12):
         batch = collecting.collect(step)
         notes.step(step, batch)
@@ -50,7 +50,7 @@ def test_a_drawn_prompt_without_room_is_booked_retired_and_never_sampled(kind, p
     assert not any(name in long for names, _, _ in engine.asked for name in names)
     for row in (row for row in ledger.records() if row.id in long):
         assert row.retired and row.faults == {TOO_LONG: 1} and (row.passes, row.fails) == (0, 0)
-    told = [text for text in told if "too few useful prompts" not in text]
+    told = [text for text in told if "falls short of its share" not in text]
     text = " ".join(told)
     assert (
         text.count("longer than 212 tokens (rollouts.max_model_len less max_tokens): ")
@@ -74,7 +74,7 @@ def test_a_prompt_that_the_chat_template_refuses_ends_no_run():
     engine.encode = refusing
     batch = collecting.collect(0)
     told: list[str] = []
-    Notes(collecting.prompts, collecting.encoder.limit, told.append).step(0, batch)
+    Notes(collecting.prompts, collecting.encoder.limit, 99, told.append).step(0, batch)
     assert batch.unusable == {"m3": NOT_ENCODED} and len(batch.trained) == 5
     assert ledger.record("m3").retired and "prompt m3" in told[0] and "chat template" in told[0]
     collecting.encoder.prompts = {"m3": collecting.prompts["m3"]}

@@ -277,3 +277,15 @@ def test_what_a_verifier_lacks_is_known_before_anything_expensive(tmp_path, monk
     with pytest.raises(BadInput, match="verifier exact of prompt a: bwrap is not") as refused_:
         early_check(write_recipe(tmp_path))
     assert "apt-get install bubblewrap" in refused_.value.remedy
+
+
+def test_a_limit_that_leaves_corner_cases_without_a_question_is_told_early(tmp_path):
+    suites = ("suites: [held_out, ", "suites: [{name: corner_cases, limit: 31}, ")
+    error = refused(early_check, write_recipe(tmp_path, suites), held_out=[prompt("b")])
+    assert error.message.startswith("evaluate.suites[0]: corner_cases: a limit of 31 leaves cases")
+    own = (OWN[0], OWN[1].replace("every: 2", "every: 2, suite: corner_cases, limit: 15"))
+    assert own != OWN
+    error = refused(early_check, write_recipe(tmp_path, own), held_out=[prompt("b"), prompt("h")])
+    assert error.message.startswith("stages[2].evaluate: corner_cases: a limit of 15 leaves cases")
+    enough = (own[0], own[1].replace("limit: 15", "limit: 16"))
+    early_check(write_recipe(tmp_path, enough), held_out=[prompt("b"), prompt("h")])

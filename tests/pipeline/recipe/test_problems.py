@@ -86,7 +86,7 @@ FULL: dict[str, Any] = {
                 "evaluate": {"every": 1},
                 **TRAINED,
             }
-            for name in CURRICULA
+            for name in (*CURRICULA, "gaussian")
         ),
         {"id": "dpo", "kind": "dpo", "pairs": "uniform", **TRAINED},
         {
