@@ -133,6 +133,7 @@ def test_rl_says_what_its_score_is():
         for step, right in ((10, 90), (20, 40))
     ]
     told = hacking(points, {step: step / 20 for step in range(1, 21)}, "corner_cases")
+    assert told is not None
     assert "the dev score on corner_cases (share of clean replies) fell from 0.90" in told
 
 
@@ -140,6 +141,7 @@ def test_rl_pairs_its_evaluations_over_questions(tmp_path):
     own = {"every": 5, "suite": "corner_cases", "cases": ["language_change"], "limit": 16}
     values = {"id": "rl", "kind": "rl", "from": "s", "on": "p", "learning_rate": 1e-4, "steps": 9}
     config = RlStage.model_validate({**values, "evaluate": own})
+    assert config.evaluate is not None
     prompts = dev_prompts(config.evaluate, "evaluate", None)
     texts = {prompt.task: prompt.answer for prompt in prompts}
     texts[prompts[3].task] = "99"

@@ -33,7 +33,7 @@ def questions(prompts):
 
 def together(prompts):
     """The ids of the prompts, by what they share."""
-    groups = {}
+    groups: dict[str, set[str]] = {}
     for prompt in prompts:
         groups.setdefault(group_of(prompt) or prompt.id, set()).add(prompt.id)
     return groups
@@ -106,7 +106,7 @@ def test_rl_asks_the_dev_prompts_of_the_suite_with_a_limit():
     assert asked == in_part(drawn(32), DEV)
     with pytest.raises(BadInput, match="takes 16 prompts"):
         load_dev(suite("corner_cases"), 15, None)
-    own = RlEvaluation(every=1, suite="corner_cases", cases=["gushing"], limit=3)
+    own = RlEvaluation(every=1, suite="corner_cases", cases=("gushing",), limit=3)
     dev = dev_prompts(own, "evaluate", None)
     assert questions(dev) == {"gushing": 3} and in_part(dev, DEV) == dev
 

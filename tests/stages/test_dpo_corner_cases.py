@@ -105,7 +105,12 @@ def test_a_rejected_answer_that_was_cut_off_is_trained_without_an_end(
     tmp_path, inputs, monkeypatch
 ):
     trainers: list[Any] = []
-    monkeypatch.setattr(dpo, "fit", lambda trainer, *_, **__: trainers.append(trainer) or {})
+
+    def fit(trainer, *_, **__):
+        trainers.append(trainer)
+        return {}
+
+    monkeypatch.setattr(dpo, "fit", fit)
     pairs = [{**SOURCE, "share": 0.5}, {"stage": "rl", "share": 0.5}]
     trained(tmp_path / "dpo", inputs | {"pairs 1": inputs["pairs"]}, monkeypatch, pairs)
     rows = list(trainers[0].train_dataset)
@@ -123,8 +128,10 @@ def test_a_stopped_stage_goes_on_without_sampling_again_in_the_same_bytes(
     whole, again = tmp_path / "whole", tmp_path / "again"
     outputs, _, _ = trained(whole, inputs, monkeypatch)
     done = [0]
-    settings = {"progress": lambda n, *_, unit, **__: done.append(n if unit == "step" else 0)}
-    settings["stop_requested"] = lambda: done[-1] >= 1
+    settings = {
+        "progress": lambda n, *_, unit, **__: done.append(n if unit == "step" else 0),
+        "stop_requested": lambda: done[-1] >= 1,
+    }
     with pytest.raises(Interrupted):
         trained(again, inputs, monkeypatch, **settings)
     resumed, _, policy = trained(again, inputs, monkeypatch)

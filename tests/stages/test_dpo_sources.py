@@ -109,7 +109,7 @@ def test_several_processes_need_a_server():
 
 def test_the_settings_of_an_engine_are_those_of_stages_that_have_one(recipe):
     lines = ("pairs: rl", "pairs: {corner_cases: all, samples: 4}")
-    settings = ("runtime:", "runtime:\n  stages: {dpo: {max_num_seqs: 8}}")
+    settings = ("evaluate:", "runtime:\n  stages: {dpo: {max_num_seqs: 8}}\nevaluate:")
     error = refused(load_recipe, recipe(settings))
     assert "the stage 'dpo' does not read it" in error.message
     loaded = load_recipe(recipe(lines, settings))
@@ -129,8 +129,8 @@ def test_prompts_of_corner_cases_that_have_no_room_are_named_early(tmp_path):
         line = DPO.format(max_model_len, pairs)
         return write_recipe(tmp_path, ("evaluate:", f"{line}evaluate:"))
 
-    rows = early_check(checked(400), [prompt("a")])["rows"]
-    assert any(row["place"] == "stages[3].pairs" and row["too_long"] == 0 for row in rows)
+    asked = early_check(checked(400), [prompt("a")])["asked"]
+    assert any(row["place"] == "stages[3].pairs" and row["too_long"] == 0 for row in asked)
     notes = early_check(checked(160), [prompt("a")])["notes"]
     (note,) = [one for one in notes if one.startswith("stages[3].pairs")]
     assert "stages[3].rollouts.max_model_len (160) less max_tokens (100) and 1, 59 tokens" in note

@@ -2,6 +2,8 @@
 right step, and a stopped stage ends in the same bytes. Each attempt is a process of its own: one
 has one engine."""
 
+from typing import Any
+
 import pytest
 
 from builders.learnable import probed_inputs
@@ -25,7 +27,11 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(root):
     inputs = probed_inputs(root / "inputs", 40)
-    attempts = {"whole": {}, "begun": {"stop": (0, 5)}, "again": {"folder": "begun"}}
+    attempts: dict[str, dict[str, Any]] = {
+        "whole": {},
+        "begun": {"stop": (0, 5)},
+        "again": {"folder": "begun"},
+    }
     results = {}
     for name, settings in attempts.items():
         one = job(name, STAGE, inputs, rows_per_forward=8, save_every=3, **settings)

@@ -102,7 +102,8 @@ def test_what_holds_of_every_course_of_probes():
         after = sum(kept is not None and p.step > kept.step for p in seen)
         if why == "pass_at_k":
             # It was not reached before, so that the last weights are the ones to keep.
-            assert kept is last and last.pass_at_k >= stop.pass_at_k
+            assert kept is not None and kept is last and last.pass_at_k is not None
+            assert last.pass_at_k >= stop.pass_at_k
         if why == "entropy":
             assert last.entropy < stop.entropy
         if why == "patience":
