@@ -25,6 +25,10 @@ def answers(prompt, *texts, grades=None):
     return Answers(prompt, [rollout(text) for text in texts], grades or [None] * len(texts))
 
 
+def pairs_of(samples, ratio=2.0):
+    return matches("case", "p", samples, ratio, 3)
+
+
 @pytest.mark.parametrize("case", SINGLE, ids=lambda case: case.name)
 def test_texts_that_a_person_judged_are_on_the_side_where_they_belong(case):
     chosen = rejected = 0
@@ -46,7 +50,7 @@ def test_a_right_and_clean_answer_is_preferred_to_a_gushing_one():
     one = answers(prompt, gushing, calm, "I'm sorry, but I can't help with that.")
     figures = CaseFigures()
     ((_, samples),) = examined(CASES["gushing"], [one], figures)
-    (pair,) = matches("gushing", "p", samples, 4.0, 3)
+    (pair,) = pairs_of(samples, ratio=4.0)
     assert (pair.chosen.text, pair.rejected.text) == (calm, gushing)
     row = pair.as_pair(None, None)
     assert row.evidence and row.evidence in gushing and row.reason
@@ -109,10 +113,10 @@ def test_a_wrong_answer_is_rejected_for_a_right_one_in_the_same_language():
     found, figures = by_language(
         en=["4 plus 5 is 9.", "4 plus 5 is 9."], de=["Das ist 8.", "Das ist 9."]
     )
-    (pair,) = matches("language_change", "de", found["de"], 2.0, 2)
+    (pair,) = pairs_of(found["de"])
     assert (pair.chosen.text, pair.rejected.text) == ("Das ist 9.", "Das ist 8.")
     assert pair.as_pair(None, None).evidence == "de: Das ist 8; en: 4 plus 5 is 9"
-    assert matches("language_change", "en", found["en"], 2.0, 2) == "without_the_case"
+    assert pairs_of(found["en"]) == "without_the_case"
     assert (figures.rated, figures.shown) == (2, 1)
 
 

@@ -105,7 +105,12 @@ def test_a_rejected_answer_that_was_cut_off_is_trained_without_an_end(
     tmp_path, inputs, monkeypatch
 ):
     trainers: list[Any] = []
-    monkeypatch.setattr(dpo, "fit", lambda trainer, *_, **__: trainers.append(trainer) or {})
+
+    def fit(trainer, *_, **__):
+        trainers.append(trainer)
+        return {}
+
+    monkeypatch.setattr(dpo, "fit", fit)
     pairs = [{**SOURCE, "share": 0.5}, {"stage": "rl", "share": 0.5}]
     trained(tmp_path / "dpo", inputs | {"pairs 1": inputs["pairs"]}, monkeypatch, pairs)
     rows = list(trainers[0].train_dataset)
@@ -122,11 +127,14 @@ def test_a_stopped_stage_goes_on_without_sampling_again_in_the_same_bytes(
 ):
     whole, again = tmp_path / "whole", tmp_path / "again"
     outputs, _, _ = trained(whole, inputs, monkeypatch)
-    done = [0]
-    settings = {"progress": lambda n, *_, unit, **__: done.append(n if unit == "step" else 0)}
-    settings["stop_requested"] = lambda: done[-1] >= 1
+    steps = [0]
+
+    def progress(done, *_, unit, **__):
+        steps.append(done if unit == "step" else 0)
+
+    stop = {"progress": progress, "stop_requested": lambda: steps[-1] >= 1}
     with pytest.raises(Interrupted):
-        trained(again, inputs, monkeypatch, **settings)
+        trained(again, inputs, monkeypatch, **stop)
     resumed, _, policy = trained(again, inputs, monkeypatch)
     assert policy.calls == [] and policy.closed == 0
     assert resumed == outputs
@@ -135,9 +143,13 @@ def test_a_stopped_stage_goes_on_without_sampling_again_in_the_same_bytes(
 
 
 def test_a_stop_between_two_chunks_keeps_nothing(tmp_path, inputs, monkeypatch):
-    policy, done = Policy(), []
-    stop = {"progress": lambda n, *_, **__: done.append(n), "stop_requested": lambda: len(done) > 1}
-    few = {"execution": ExecutionConfig(max_num_seqs=16)}
+    policy, few = Policy(), {"execution": ExecutionConfig(max_num_seqs=16)}
+    done: list[int] = []
+
+    def progress(n, *_, **__):
+        done.append(n)
+
+    stop = {"progress": progress, "stop_requested": lambda: len(done) > 1}
     with pytest.raises(Interrupted, match="sampled"):
         trained(tmp_path / "dpo", inputs, monkeypatch, policy=policy, **stop, **few)
     assert (done, len(policy.calls), policy.closed) == ([0, 4], 1, 1)

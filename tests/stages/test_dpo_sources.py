@@ -109,7 +109,7 @@ def test_several_processes_need_a_server():
 
 def test_the_settings_of_an_engine_are_those_of_stages_that_have_one(recipe):
     lines = ("pairs: rl", "pairs: {corner_cases: all, samples: 4}")
-    settings = ("runtime:", "runtime:\n  stages: {dpo: {max_num_seqs: 8}}")
+    settings = ("evaluate:\n", "runtime: {stages: {dpo: {max_num_seqs: 8}}}\nevaluate:\n")
     error = refused(load_recipe, recipe(settings))
     assert "the stage 'dpo' does not read it" in error.message
     loaded = load_recipe(recipe(lines, settings))
@@ -129,7 +129,7 @@ def test_prompts_of_corner_cases_that_have_no_room_are_named_early(tmp_path):
         line = DPO.format(max_model_len, pairs)
         return write_recipe(tmp_path, ("evaluate:", f"{line}evaluate:"))
 
-    rows = early_check(checked(400), [prompt("a")])["rows"]
+    rows = early_check(checked(400), [prompt("a")])["asked"]
     assert any(row["place"] == "stages[3].pairs" and row["too_long"] == 0 for row in rows)
     notes = early_check(checked(160), [prompt("a")])["notes"]
     (note,) = [one for one in notes if one.startswith("stages[3].pairs")]
