@@ -116,7 +116,7 @@ def test_rollouts_come_in_chunks_between_which_a_stop_is_heeded_and_the_result_i
         ]
         seen[chunk] = lines, ledger.dump(), [one.metrics for one in done], len(engine.asked)
         assert len(looks) == len(engine.asked) and looks[0] is False
-        assert all(samples * len(names) <= chunk for names, samples, _ in engine.asked)
+        assert all(sum(samples) <= chunk for _, samples, _ in engine.asked)
     assert seen[12][:3] == seen[10_000][:3] and seen[12][3] > seen[10_000][3]
 
 
