@@ -1,8 +1,9 @@
 """The rollout engine on several servers, each with the whole policy.
 
-The prompts of a call are divided into contiguous parts with about as many sequences each, one per
-server, and not by load: which sequences are computed together decides the last bits of their
-log-probabilities, so the division has to be the same in every run, however fast each server is.
+The prompts of a call are divided into contiguous parts, one per server, with about as many
+sequences each, and not by load: which sequences are computed together decides the last bits of
+their log-probabilities, so the division has to be the same in every run, however fast each server
+is.
 
 Every answer says which weights gave it, by version and checksum. A server that ends is started
 again, gets the present weights and is asked the same part again. One that is silent is named to the

@@ -228,7 +228,8 @@ class RolloutCollector:
 
 
 def _chunks(requests: Sequence[RolloutRequest]) -> Iterator[list[RolloutRequest]]:
-    """The requests in order, so that a chunk has at most `CHUNK` rollouts, or one request."""
+    """The requests in order, of whatever sizes. A chunk has at most `CHUNK` rollouts, or is one
+    request that has more."""
     chunk: list[RolloutRequest] = []
     size = 0
     for request in requests:
