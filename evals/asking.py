@@ -99,7 +99,7 @@ def _ask_batch(
             yield partial(Asked, prompt, TOO_LONG)
         else:
             rollouts = next(answered)
-            grades = _begun(grader, prompt, rollouts) if graded(prompt) else list[Grade]
+            grades = _begun(grader, prompt, rollouts) if graded(prompt) else _none
             yield partial(_graded, prompt, rollouts, grades)
 
 
@@ -123,6 +123,11 @@ def _begun(
     except BadInput as error:
         _log.warning("prompt %s cannot be graded: %s", prompt.id, error.message)
         return lambda: [Grade(0.0, UNKNOWN_VERIFIER, None)] * len(texts)
+
+
+def _none() -> list[Grade]:
+    """The grades of answers that are not graded."""
+    return []
 
 
 def _graded(

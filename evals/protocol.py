@@ -34,7 +34,7 @@ def ask(
     grader: Grader,
 ) -> list[Answer]:
     """One greedy answer per prompt, in the prompts' order; `evals.asking.ask_all` says how."""
-    groups = ask_all(
+    answered = ask_all(
         engine,
         prompts,
         suite.answer_length(),
@@ -43,15 +43,22 @@ def ask(
         grader,
         graded=partial(is_graded, suite.name),
     )
-    answers = [answer for group in groups for answer in answers_of(suite, group)]
-    return compared(prompts, answers)
+    return [answer for (answer,) in answers_of(suite, answered, 1)]
 
 
-def answers_of(suite: SuiteConfig, asked: Asked) -> list[Answer]:
-    """The answers to a prompt; one in their place if it could not be asked."""
+def answers_of(suite: SuiteConfig, asked: Sequence[Asked], samples: int) -> list[list[Answer]]:
+    """By prompt, the `samples` answers to it; as many without a text if it could not be asked. The
+    n-th answers to a question in several languages are compared with each other."""
+    prompts = [one.prompt for one in asked]
+    of_prompts = [_answers(suite, one, samples) for one in asked]
+    rounds = [compared(prompts, answers) for answers in zip(*of_prompts, strict=True)]
+    return [list(answers) for answers in zip(*rounds, strict=True)]
+
+
+def _answers(suite: SuiteConfig, asked: Asked, samples: int) -> list[Answer]:
     prompt = asked.prompt
     if asked.fault is not None:
-        return [_unasked(suite.name, prompt, asked.fault)]
+        return [_unasked(suite.name, prompt, asked.fault)] * samples
     if suite.name == CORNER_CASES:
         grades: Sequence[Grade | None] = asked.grades or [None] * len(asked.rollouts)
         pairs = zip(asked.rollouts, grades, strict=True)
@@ -126,7 +133,7 @@ def protocol(suites: Sequence[SuiteConfig]) -> dict[str, Any]:
     return {
         "shots": SHOTS,
         "temperature": GREEDY.temperature,
-        "samples": 1,
+        "samples": GREEDY.samples,
         "interval": "Wilson, 95 %",
         "parts": {"seed": PART_SEED, "by": "prompt id"},
         "suites": {

@@ -38,6 +38,8 @@ class DpoStage(TrainingStage):
     """Direct preference optimisation on pairs of answers: from an RL stage's groups, from files of
     one's own, from corner cases of the policy, or from several of them."""
 
+    # 2: no pair of files overlaps the suite `corner_cases`.
+    version: ClassVar[int] = 2
     produces: ClassVar[tuple[Artifact, ...]] = (*TrainingStage.produces, PAIRS)
 
     kind: Literal["dpo"]

@@ -71,7 +71,7 @@ class PairSource(Rows):
             twice = next((name for name in value if value.count(name) > 1), None)
             raise InvalidValue(
                 f"{twice} is named twice" if twice else "no corner case is named",
-                "name each case once, or write `corner_cases: all`",
+                "write for example `corner_cases: [repetition, gushing]`, or `corner_cases: all`",
             )
         return value
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from corner_cases.registry import CASES
+from evals.config import CORNER_CASES
 from judges.config import AttemptsJudge, JudgeConfig, RubricJudge
 from judges.rubric import rated
 from judges.texts import question, task
@@ -134,6 +135,7 @@ def _question_builder(judge: JudgeConfig) -> Callable[[Prompt], list[dict[str, s
 def suite_chats(ask: SuiteQuestion, prompts: Sequence[Prompt]) -> StageChats:
     """The policy's answers to an evaluation suite."""
     tokens = ask.suite.answer_length()
+    so = "left out of the rates" if ask.suite.name == CORNER_CASES else "counted as wrong"
     return StageChats(
         ask.place,
         "",
@@ -141,6 +143,6 @@ def suite_chats(ask: SuiteQuestion, prompts: Sequence[Prompt]) -> StageChats:
         ask.max_model_len - tokens,
         f"{ask.engine}.rollouts.max_model_len ({ask.max_model_len}) less max_tokens ({tokens})",
         remedy=f"raise {ask.engine}.rollouts.max_model_len, or lower {ask.place}.max_tokens",
-        consequence="they will be counted as wrong",
+        consequence=f"they will be {so}",
         system_place=f"{ask.place}.system" if ask.suite.system is not None else "",
     )

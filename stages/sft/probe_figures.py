@@ -9,7 +9,6 @@ from math import comb
 from statistics import fmean
 from typing import Any
 
-from common.faults import TOO_LONG
 from evals.answer import Answer
 from evals.asking import Asked
 from evals.protocol import answers_of
@@ -25,16 +24,17 @@ def pass_at_k(answers: int, correct: int, k: int) -> float:
 def figures(asked: Sequence[Asked], settings: StopWhen) -> dict[str, Any]:
     """The figures of a probe; None for what no answer tells.
 
-    Answers that could not be graded count for nothing. A prompt that leaves no room for an answer
-    is solved by none; one with fewer graded answers than k is no part of pass@k and pass@1."""
-    suite, k, n = settings.as_suite(), settings.tries, settings.samples
-    counts = dict[str, tuple[int, int]]()
+    Answers that are no part of the suite's score count for nothing. A prompt that leaves no room
+    for an answer is solved by none, where such a prompt counts; one with fewer answers that count
+    than k is no part of pass@k and pass@1. A question in several languages is one prompt."""
+    suite, k = settings.as_suite(), settings.tries
+    counts, units = dict[str, tuple[int, int]](), set[str]()
     formed, logprobs = list[bool](), list[float]()
-    for group in asked:
-        answers = answers_of(suite, group)
-        graded = n if group.fault == TOO_LONG else sum(answer.counts for answer in answers)
-        if graded >= k:
-            counts[group.prompt.id] = graded, sum(answer.correct for answer in answers)
+    for group, answers in zip(asked, answers_of(suite, asked, settings.samples), strict=True):
+        unit, counted = answers[0].unit, sum(answer.counts for answer in answers)
+        units.add(unit)
+        if counted >= k:
+            counts[unit] = counted, sum(answer.correct for answer in answers)
         if group.fault is None:
             formed += [has_form(answer) for answer in answers if answer.counts]
         logprobs += [value for rollout in group.rollouts for value in rollout.logprobs]
@@ -46,7 +46,7 @@ def figures(asked: Sequence[Asked], settings: StopWhen) -> dict[str, Any]:
         "format": fmean(formed) if formed else None,
         "k": k,
         "prompts": len(counts),
-        "faults": len(asked) - len(counts),
+        "faults": len(units) - len(counts),
         "tokens": len(logprobs),
         "correct": {id: right for id, (_, right) in counts.items()},
     }

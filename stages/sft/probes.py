@@ -75,7 +75,7 @@ class Prober:
             graded=partial(is_graded, self.suite.name),
         )
         if tell:
-            first = [answers_of(self.suite, group)[0] for group in asked]
+            first = [of[0] for of in answers_of(self.suite, asked, self.sampling.samples)]
             for remark in remarks(self.suite, first, self.engine.max_model_len):
                 self.context.note(f"stop_when: {remark}")
         return figures(asked, self.settings)
