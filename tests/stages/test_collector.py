@@ -10,7 +10,7 @@ from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
 from curriculum.records import NewPrompt
-from curriculum.requests import RolloutRequest
+from curriculum.requests import Purpose, RolloutRequest
 from curriculum.stage_start import begin_stage
 from rewards.grader import Grade
 from rollouts.interface import Rollout
@@ -124,8 +124,8 @@ def test_rollouts_come_in_chunks_between_which_a_stop_is_heeded_and_the_result_i
 @pytest.mark.parametrize(("chunk", "calls"), [(512, [[2, 6, 9, 4]]), (8, [[2, 6], [9], [4]])])
 def test_requests_of_several_sizes_go_to_the_engine_together(chunk, calls, monkeypatch):
     monkeypatch.setattr(collector_module, "CHUNK", chunk)
-    collecting, _, engine = collector({name: MIXED for name in "abcd"})
-    purposes = ("pilot", "rest", "group", "probe")
+    collecting, _, engine = collector(dict.fromkeys("abcd", MIXED))
+    purposes: tuple[Purpose, ...] = ("pilot", "rest", "group", "probe")
     requests = [RolloutRequest(*one) for one in zip("abcd", (2, 6, 9, 4), purposes, strict=True)]
     groups = collecting._in_chunks(requests, 0, False)
     assert [samples for _, samples, _ in engine.asked] == calls
