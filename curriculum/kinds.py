@@ -4,7 +4,7 @@ trains.
 When a `yield` returns, the rollouts have been made and recorded: `step.counts` holds the step's
 groups."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 
 from common.seeds import derive
 from curriculum.config import DynamicSampling, Gaussian, Posterior, Refilter
@@ -93,7 +93,12 @@ def gaussian(step: Step) -> KindGenerator:
 
 def posterior(step: Step) -> KindGenerator:
     """Draw by predicted usefulness, roll out pilots, commit, and draw replacements for groups that
-    are not mixed."""
+    are not mixed.
+
+    The replacements' pilots go out together with the rest of the groups committed to a round
+    before, as few large lists of requests take less time than many small ones. A group whose rest
+    is under way counts as mixed: most are, and one that is not is replaced a round later. Drawing
+    more in advance would leave groups over."""
     config = step.config
     assert isinstance(config, Posterior)
     if step.version and step.version % config.refilter_every == 0:
@@ -104,47 +109,53 @@ def posterior(step: Step) -> KindGenerator:
     useful = weighted.at_least(USEFUL)
     room = weighted.at_least(NEAR) if sum(useful.values()) >= step.groups else left
     wanted = step.divided(useful, room, derive(step.seed, "places"))
+    rest: list[RolloutRequest] = []
     for round_ in range(config.max_rounds):
-        missing = _missing(step, wanted, left)
-        if not sum(missing.values()):
-            break
+        missing = _missing(step, rest, wanted, left)
         by_use, explore = free.weighted(sharpened(weigh)), free.weighted(by_age)
         drawn = draw(by_use, missing, derive(step.seed, "draw", round_), explore, config.explore)
-        yield from _pilot_and_commit(step, config, drawn.ids)
+        if not rest and not drawn.ids:
+            break
+        rest = yield from _begin_and_complete(step, config, drawn.ids, rest)
         free = step.pool.candidates(step.pool.free(step.counts), step.version)
         left = free.sizes()
+    if rest:
+        yield rest
     return step.mixed()
 
 
-def _missing(step: Step, wanted: dict[str, int], left: dict[str, int]) -> dict[str, int]:
-    """Mixed groups still missing by capability, at most as many as prompts are left."""
-    mixed = step.by_capability(step.mixed())
-    return {name: min(max(count - mixed[name], 0), left[name]) for name, count in wanted.items()}
+def _missing(
+    step: Step, rest: Sequence[RolloutRequest], wanted: dict[str, int], left: dict[str, int]
+) -> dict[str, int]:
+    """Groups still missing by capability, at most as many as prompts are left. Those whose `rest`
+    is under way are not missing."""
+    begun = {*step.mixed(), *(request.id for request in rest)}
+    have = step.by_capability(sorted(begun))
+    return {name: min(max(count - have[name], 0), left[name]) for name, count in wanted.items()}
 
 
-def _pilot_and_commit(
-    step: Step, config: Posterior, ids: list[str]
-) -> Generator[list[RolloutRequest], None, None]:
-    """Roll out pilots of the groups that are not almost certain to be mixed, then the rest of those
-    that are likely to be."""
+def _begin_and_complete(
+    step: Step, config: Posterior, ids: list[str], rest: list[RolloutRequest]
+) -> Generator[list[RolloutRequest], None, list[RolloutRequest]]:
+    """Roll out the `rest` of groups, and of new ones (`ids`) pilots, or the whole where it is
+    almost certain to be mixed. Returns the rest of the new groups that are likely to be mixed."""
     posteriors = step.posteriors(ids)
     sizes = {id: _group_size(beta, step.group_size, config) for id, beta in posteriors}
     sure = {id for id, beta in posteriors if beta.mixed(sizes[id]) >= config.sure}
     whole = {id for id in ids if id in sure or not 0 < config.pilot < sizes[id]}
-    yield [
+    yield rest + [
         RolloutRequest(id, sizes[id], "group")
         if id in whole
         else RolloutRequest(id, config.pilot, "pilot")
         for id in ids
     ]
     piloted = [id for id in ids if id not in whole and not step.is_retired(id)]
-    rest = []
+    committed = []
     for id, beta in step.posteriors(piloted):
         more = sizes[id] - config.pilot
         if step.counts[id].mixed_probability(beta, more) >= config.commit_above:
-            rest.append(RolloutRequest(id, more, "rest"))
-    if rest:
-        yield rest
+            committed.append(RolloutRequest(id, more, "rest"))
+    return committed
 
 
 def _group_size(beta: Prediction, group_size: int, config: Posterior) -> int:

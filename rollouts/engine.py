@@ -71,7 +71,7 @@ class Engine(RolloutEngine):
         self,
         prompts: Sequence[list[int]],
         *,
-        samples: int,
+        samples: int | Sequence[int],
         temperature: float,
         max_tokens: int,
         seeds: Sequence[int],
@@ -80,7 +80,8 @@ class Engine(RolloutEngine):
         for prompt in prompts:
             self._require_room(prompt, max_tokens)
         settings = [
-            sampling.generating(samples, temperature, top_p, max_tokens, seed) for seed in seeds
+            sampling.generating(count, temperature, top_p, max_tokens, seed)
+            for count, seed in zip(sampling.counts(samples, prompts), seeds, strict=True)
         ]
         outputs = self._run(prompts, settings)
         return [

@@ -63,13 +63,14 @@ class RolloutEngine(Protocol):
         self,
         prompts: Sequence[list[int]],
         *,
-        samples: int,
+        samples: int | Sequence[int],
         temperature: float,
         max_tokens: int,
         seeds: Sequence[int],
         top_p: float = 1.0,
     ) -> list[list[Rollout]]:
-        """`samples` completions per prompt, each of at most `max_tokens` tokens.
+        """`samples` completions per prompt, one number for all or one for each, of at most
+        `max_tokens` tokens.
 
         One seed per prompt. Temperature 0 is greedy decoding. Raises RunFailed when a completion
         ended neither with its end token nor at the limit.

@@ -21,6 +21,14 @@ class Sampled(NamedTuple):
     """vLLM's reason for its end."""
 
 
+def counts(samples: int | Sequence[int], prompts: Sequence[Any]) -> list[int]:
+    """The number of completions of each prompt. ValueError unless there is one for each."""
+    each = [samples] * len(prompts) if isinstance(samples, int) else list(samples)
+    if len(each) != len(prompts):
+        raise ValueError(f"{len(each)} numbers of samples for {len(prompts)} prompts")
+    return each
+
+
 def generating(samples: int, temperature: float, top_p: float, max_tokens: int, seed: int) -> Any:
     """Settings that sample `samples` completions of one prompt."""
     from vllm import SamplingParams

@@ -73,8 +73,11 @@ class Chunks:
         await self._engine.get_weight_version()
 
     async def _generate(self, asked: Answer) -> tuple[list[Any], Answer]:
-        common = asked["samples"], asked["temperature"], asked["top_p"], asked["max_tokens"]
-        settings = [sampling.generating(*common, seed) for seed in asked["seeds"]]
+        common = asked["temperature"], asked["top_p"], asked["max_tokens"]
+        settings = [
+            sampling.generating(samples, *common, seed)
+            for samples, seed in zip(asked["samples"], asked["seeds"], strict=True)
+        ]
         outputs, weights = await self._outputs(asked["prompts"], settings)
         return [sampling.sampled(output) for output in outputs], weights
 

@@ -1,8 +1,9 @@
 """The rollout engine on several servers, each with the whole policy.
 
-The prompts of a call are divided into contiguous, even parts, one per server, and not by load:
-which sequences are computed together decides the last bits of their log-probabilities, so the
-division has to be the same in every run, however fast each server is.
+The prompts of a call are divided into contiguous parts, one per server, with about as many
+sequences each, and not by load: which sequences are computed together decides the last bits of
+their log-probabilities, so the division has to be the same in every run, however fast each server
+is.
 
 Every answer says which weights gave it, by version and checksum. A server that ends is started
 again, gets the present weights and is asked the same part again. One that is silent is named to the
@@ -10,7 +11,7 @@ user, and given up after a limit."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -89,16 +90,18 @@ class ServedEngine(RolloutEngine):
         self,
         prompts: Sequence[list[int]],
         *,
-        samples: int,
+        samples: int | Sequence[int],
         temperature: float,
         max_tokens: int,
         seeds: Sequence[int],
         top_p: float = 1.0,
     ) -> list[list[Rollout]]:
         self._require_room(prompts, max_tokens)
-        common = {"samples": samples, "temperature": temperature, "top_p": top_p}
-        question = {"kind": "generate", "max_tokens": max_tokens, **common}
-        answers = self._divided(question, prompts=prompts, seeds=seeds)
+        common = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+        each = sampling.counts(samples, prompts)
+        answers = self._divided(
+            {"kind": "generate", **common}, each, prompts=prompts, seeds=seeds, samples=each
+        )
         return [
             [
                 sampling.rollout(self._tokenizer, prompt, sampling.Sampled(*one))
@@ -173,10 +176,17 @@ class ServedEngine(RolloutEngine):
             self._handover.close()
         self._handover = None
 
-    def _divided(self, question: Answer, **lists: Sequence[Any]) -> list[Any]:
-        """The answers to a question about the items of `lists`, in their order."""
-        count, servers = len(next(iter(lists.values()))), len(self._servers)
-        bounds = [count * number // servers for number in range(servers + 1)]
+    def _divided(
+        self, question: Answer, sizes: Sequence[int] | None = None, **lists: Sequence[Any]
+    ) -> list[Any]:
+        """The answers to a question about the items of `lists`, in their order. `sizes`: the
+        sequences that each item asks for; one if not given."""
+        servers = len(self._servers)
+        ends = list(accumulate(sizes or [1] * len(next(iter(lists.values())))))
+        total = ends[-1] if ends else 0
+        bounds = [
+            sum(end * servers <= total * number for end in ends) for number in range(servers + 1)
+        ]
         parts = [
             {name: list(items[start:end]) for name, items in lists.items()}
             for start, end in pairwise(bounds)

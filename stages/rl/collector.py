@@ -2,7 +2,7 @@
 train."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from common.execution import ExecutionConfig
@@ -143,29 +143,22 @@ class RolloutCollector:
     def _in_chunks(
         self, requests: Sequence[RolloutRequest], step: int, booked: bool
     ) -> dict[str, Graded]:
-        """Groups by prompt id; requests of equal size go to the engine together, at most `CHUNK`
-        rollouts at once. Slow verifiers grade a chunk while the next one is sampled."""
+        """Groups by prompt id. Slow verifiers grade a chunk while the next one is sampled."""
         groups: dict[str, Graded] = {}
-        for count in sorted({request.rollouts for request in requests}):
-            same = [request for request in requests if request.rollouts == count]
-            at_once = max(CHUNK // count, 1)
-            for start in range(0, len(same), at_once):
-                self.before_chunk(booked)
-                chunk = same[start : start + at_once]
-                usable = [request for request in chunk if not self.encoder.unusable(request.id)]
-                groups |= self._sample(usable, step, count)
+        for chunk in _chunks(requests):
+            self.before_chunk(booked)
+            usable = [request for request in chunk if not self.encoder.unusable(request.id)]
+            groups |= self._sample(usable, step)
         return groups
 
-    def _sample(
-        self, requests: Sequence[RolloutRequest], step: int, count: int
-    ) -> dict[str, Graded]:
-        """`count` rollouts per request, which are being graded."""
+    def _sample(self, requests: Sequence[RolloutRequest], step: int) -> dict[str, Graded]:
+        """The rollouts of requests, of whatever sizes, which are being graded."""
         if not requests:
             return {}
         inputs = [self.encoder.encoded(request.id, step) for request in requests]
         rollouts = self.engine.generate(
             inputs,
-            samples=count,
+            samples=[request.rollouts for request in requests],
             temperature=self.config.temperature,
             top_p=self.config.top_p,
             max_tokens=self.config.max_tokens,
@@ -232,6 +225,21 @@ class RolloutCollector:
                 passes[group.system] += group.passes
                 graded[group.system] += len(group.usable)
         return {f"system/{n}/pass_rate": passes[n] / graded[n] for n in sorted(graded) if graded[n]}
+
+
+def _chunks(requests: Sequence[RolloutRequest]) -> Iterator[list[RolloutRequest]]:
+    """The requests in order, of whatever sizes. A chunk has at most `CHUNK` rollouts, or is one
+    request that has more."""
+    chunk: list[RolloutRequest] = []
+    size = 0
+    for request in requests:
+        if chunk and size + request.rollouts > CHUNK:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(request)
+        size += request.rollouts
+    if chunk:
+        yield chunk
 
 
 def _result(group: Group) -> RolloutResult:

@@ -18,6 +18,7 @@ from prompts.schema import write_prompts
 from rewards.grader import Grade
 from rollouts.interface import UNPUBLISHED, Rollout
 from rollouts.parity import trainer_logprobs
+from rollouts.sampling import counts
 from stages.rl import run as rl
 from stages.rl.config import RlStage
 
@@ -60,8 +61,8 @@ class SampledNano(EngineDouble):
         self._called()
         self.asked.append((self.version, temperature, len(prompts)))
         return [
-            [self._sampled(p, temperature, max_tokens, 1000 * seed + n) for n in range(samples)]
-            for p, seed in zip(prompts, seeds, strict=True)
+            [self._sampled(p, temperature, max_tokens, 1000 * seed + n) for n in range(count)]
+            for p, count, seed in zip(prompts, counts(samples, prompts), seeds, strict=True)
         ]
 
     def _sampled(self, prompt, temperature, max_tokens, seed):

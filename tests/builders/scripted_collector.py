@@ -8,6 +8,7 @@ from curriculum.posterior import Beta
 from curriculum.records import NewPrompt
 from rewards.grader import Grade
 from rollouts.interface import Rollout
+from rollouts.sampling import counts
 from stages.rl.collector import RolloutCollector
 from stages.rl.config import RlStage
 
@@ -29,9 +30,13 @@ class ScriptedEngine(EngineDouble):
 
     def generate(self, prompts, *, samples, temperature, max_tokens, seeds, top_p=1.0):
         names = ["".join(map(chr, prompt)) for prompt in prompts]
-        self.asked.append((names, samples, list(seeds)))
+        each = counts(samples, prompts)
+        self.asked.append((names, each, list(seeds)))
         assert temperature > 0 and max_tokens > 0
-        return [[self._rollout(self.script[name], i) for i in range(samples)] for name in names]
+        return [
+            [self._rollout(self.script[name], i) for i in range(count)]
+            for name, count in zip(names, each, strict=True)
+        ]
 
     def _rollout(self, words, place):
         word = words[place % len(words)]

@@ -89,6 +89,38 @@ def test_prompts_are_divided_in_order_and_evenly(pool, count, parts):
     assert seeds == list(range(100, 100 + count))
 
 
+@pytest.mark.parametrize(
+    ("samples", "parts"),
+    [
+        ([2, 2, 2, 2, 8, 8], [[2, 2, 2, 2], [8], [8]]),
+        ([6, 6, 6, 2, 2, 2], [[6], [6], [6, 2, 2, 2]]),
+        ([3, 3, 3, 3, 3, 3, 3], [[3, 3], [3, 3], [3, 3, 3]]),
+        ([9, 1], [[], [], [9, 1]]),
+    ],
+)
+def test_prompts_with_numbers_of_their_own_are_divided_by_the_sequences(pool, samples, parts):
+    servers = [ScriptedServer(number) for number in range(3)]
+    count = len(samples)
+    prompts = [[number + 1, 2] for number in range(count)]
+    groups = pool(*servers).generate(
+        prompts, samples=samples, temperature=1.0, max_tokens=4, seeds=range(count)
+    )
+    assert [group[0].token_ids[0] for group in groups] == list(range(1, count + 1))
+    asked = [[n for q in server.asked for n in q["samples"]] for server in servers]
+    assert asked == parts
+    seeds = [seed for server in servers for q in server.asked for seed in q["seeds"]]
+    assert seeds == list(range(count))
+
+
+def test_a_number_for_each_prompt_or_one_for_all(pool):
+    engine = pool(server := ScriptedServer(0))
+    settings = {"temperature": 1.0, "max_tokens": 4, "seeds": [0, 1]}
+    engine.generate([[1], [2]], samples=3, **settings)
+    assert server.asked[0]["samples"] == [3, 3]
+    with pytest.raises(ValueError, match="1 numbers of samples for 2 prompts"):
+        engine.generate([[1], [2]], samples=[3], **settings)
+
+
 def test_a_server_that_ends_gets_the_weights_again_and_the_same_question(pool):
     notes, server = list[str](), ScriptedServer(0)
     engine = pool(server, ScriptedServer(1), note=notes.append)

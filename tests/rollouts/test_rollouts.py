@@ -194,6 +194,8 @@ def test_a_sample_has_the_requests_seed_plus_its_number(engine):
     last = ids(sample(engine, prompts, [seed + 3 for seed in seeds], samples=1))
     whole = ids(sample(engine, prompts, seeds, samples=4))
     assert [three + one for three, one in zip(first, last, strict=True)] == whole
+    groups = ids(sample(engine, prompts, seeds, samples=[1, 4, 3, 2, 2, 4, 1, 1]))
+    assert groups == [ones[:n] for ones, n in zip(whole, [1, 4, 3, 2, 2, 4, 1, 1], strict=True)]
 
 
 def test_rollouts_follow_new_weights_from_a_warm_cache(engine, policy):

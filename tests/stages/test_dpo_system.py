@@ -17,6 +17,7 @@ from curriculum.records import NewPrompt
 from models.checkpoint import save_policy
 from models.nano import nano_model, nano_tokenizer
 from prompts.schema import Prompt, write_prompts
+from rollouts.sampling import counts
 from stages.dpo import run as dpo
 from stages.dpo.config import DpoStage
 from stages.dpo.gather import read_groups
@@ -43,7 +44,10 @@ class Engine(ScriptedEngine):
     def generate(self, prompts, *, samples, **settings):
         own = self.encode(OWN)
         scripts = [[RIGHT, WRONG, RIGHT, RIGHT if prompt == own else WRONG] for prompt in prompts]
-        return [[self._rollout(script, i) for i in range(samples)] for script in scripts]
+        return [
+            [self._rollout(script, i) for i in range(count)]
+            for script, count in zip(scripts, counts(samples, prompts), strict=True)
+        ]
 
 
 @pytest.fixture

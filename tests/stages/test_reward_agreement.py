@@ -34,7 +34,7 @@ def test_a_judge_that_says_yes_to_everything_is_named_before_the_first_step(tmp_
     assert report["conclusion"] == "untrustworthy" and report["agreement"]["value"] == 0.5
     assert report["prompts"] == 30 and report["answers"] == 120
     (_, samples, seeds) = engine.asked[0]
-    assert len(engine.asked) == 1 and samples == 4 and len(set(seeds)) == 30
+    assert len(engine.asked) == 1 and samples == [4] * 30 and len(set(seeds)) == 30
 
 
 def test_a_judge_that_sees_what_is_right_is_said_to_agree(tmp_path):
