@@ -25,7 +25,7 @@ from corner_cases.sets import question_of
 from prompts.repeats import normalised
 from prompts.schema import Prompt, read_prompts
 from rewards.grader import Grader
-from rollouts.interface import RolloutEngine
+from rollouts.interface import Rollout, RolloutEngine
 from rollouts.start import start_engine
 from stages.dpo.case_answers import LENGTH, Answers, examined, graded
 from stages.dpo.case_pairs import CaseFigures, CasePair, Match, balanced, matches
@@ -174,17 +174,28 @@ class Sampler:
             if self.context.stop_requested():
                 raise Interrupted(*STOPPED)
             chunk = usable[start : start + at_once]
-            groups = engine.generate(
-                [tokens for _, tokens in chunk],
-                samples=self.source.samples,
-                temperature=self.source.temperature,
-                max_tokens=self.source.max_tokens,
-                seeds=[derive(self.context.seed, "corner_case", p.id) for p, _ in chunk],
-            )
+            likeliest = self._sampled(chunk, engine, 1, 0.0)
+            others = self._sampled(chunk, engine, self.source.samples - 1, self.source.temperature)
+            groups = [[*one, *more] for one, more in zip(likeliest, others, strict=True)]
             for (prompt, _), rollouts in zip(chunk, groups, strict=True):
                 self.tokens += sum(len(one.token_ids) for one in rollouts)
                 answers.append(graded(prompt, rollouts, grader))
         return answers
+
+    def _sampled(
+        self,
+        chunk: Sequence[tuple[Prompt, list[int]]],
+        engine: RolloutEngine,
+        samples: int,
+        temperature: float,
+    ) -> list[list[Rollout]]:
+        return engine.generate(
+            [tokens for _, tokens in chunk],
+            samples=samples,
+            temperature=temperature,
+            max_tokens=self.source.max_tokens,
+            seeds=[derive(self.context.seed, "corner_case", p.id) for p, _ in chunk],
+        )
 
     def _encoded(
         self, prompts: Sequence[Prompt], engine: RolloutEngine

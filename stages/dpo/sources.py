@@ -49,12 +49,12 @@ class PairSource(Rows):
     the training prompts of each case. A pair is an answer without any case, right where the prompt
     has a verifier, and one that shows the prompt's case."""
     samples: int = Field(default=8, ge=2)
-    """Answers to each prompt of a corner case. More find more pairs where a case is rare or
-    frequent."""
+    """Answers to each prompt of a corner case: the likeliest one (temperature 0), which is what
+    evaluations see, and others. More find more pairs where a case is rare or frequent."""
     max_tokens: int = Field(default=128, ge=1)
     """Longest answer to a prompt of a corner case, in tokens."""
     temperature: float = Field(default=1.0, gt=0)
-    """Sampling temperature of these answers."""
+    """Sampling temperature of the others."""
     prompts_per_case: int | None = Field(default=None, ge=1, examples=[32])
     """Largest number of training prompts of each corner case; a sample is drawn. A question that is
     asked in several languages counts once. Not set: all of them."""

@@ -29,7 +29,7 @@ SOURCE |= {"max_tokens": 64}
 
 
 class Policy(EngineDouble):
-    """Repeats itself in every second answer, and never gushes."""
+    """Repeats itself in its likeliest answer and in every second other one, and never gushes."""
 
     def __init__(self):
         self.calls: list[dict[str, Any]] = []
@@ -41,8 +41,10 @@ class Policy(EngineDouble):
         )
 
     def generate(self, prompts, *, samples, temperature, max_tokens, seeds, top_p=1.0):
-        self.calls.append({"prompts": len(prompts), "samples": samples, "seeds": list(seeds)})
-        texts = [(LOOP, "length") if n % 2 else (CLEAN, "stop") for n in range(samples)]
+        asked = {"prompts": len(prompts), "samples": samples, "temperature": temperature}
+        self.calls.append({**asked, "seeds": list(seeds)})
+        loops = [temperature == 0 or n % 2 for n in range(samples)]
+        texts = [(LOOP, "length") if loop else (CLEAN, "stop") for loop in loops]
         return [[self._rollout(*text) for text in texts] for _ in prompts]
 
     def _rollout(self, text, finish):
@@ -80,7 +82,8 @@ def test_pairs_of_a_case_are_sampled_trained_on_and_recorded(tmp_path, inputs, m
     threads = torch.get_num_threads()
     outputs, notes, policy = trained(tmp_path / "dpo", inputs, monkeypatch)
     assert torch.get_num_threads() == threads
-    assert policy.closed == 1 and [one["prompts"] for one in policy.calls] == [16]
+    asked = [(one["prompts"], one["samples"], one["temperature"]) for one in policy.calls]
+    assert policy.closed == 1 and asked == [(16, 1, 0.0), (16, 3, 1.0)]
     found = outputs.metrics["corner_cases"]["repetition"]
     assert (found["prompts"], found["answers"], found["rate"]) == (8, 32, 0.5)
     # One a prompt, as its answers are the same; to those in other languages English is no answer.
@@ -147,9 +150,9 @@ def test_a_stop_between_two_chunks_keeps_nothing(tmp_path, inputs, monkeypatch):
     few = {"execution": ExecutionConfig(max_num_seqs=16)}
     with pytest.raises(Interrupted, match="sampled"):
         trained(tmp_path / "dpo", inputs, monkeypatch, policy=policy, **stop, **few)
-    assert (done, len(policy.calls), policy.closed) == ([0, 4], 1, 1)
+    assert (done, len(policy.calls), policy.closed) == ([0, 4], 2, 1)
     _, _, other = trained(tmp_path / "dpo", inputs, monkeypatch, **few)
-    assert [one["prompts"] for one in other.calls] == [4] * 4
+    assert [one["prompts"] for one in other.calls] == [4] * 8
 
 
 def test_pairs_that_were_damaged_on_disk_are_sampled_again(tmp_path, inputs, monkeypatch):
@@ -159,7 +162,7 @@ def test_pairs_that_were_damaged_on_disk_are_sampled_again(tmp_path, inputs, mon
     for path in (tmp_path / "dpo" / "resume").glob("checkpoint-*/complete.json"):
         path.unlink()
     _, notes, policy = trained(tmp_path / "dpo", inputs, monkeypatch)
-    assert len(policy.calls) == 1 and "the corner cases are sampled again" in notes[0]
+    assert len(policy.calls) == 2 and "the corner cases are sampled again" in notes[0]
 
 
 def test_prompts_that_the_run_holds_out_are_not_asked(tmp_path, inputs, monkeypatch):
@@ -169,7 +172,7 @@ def test_prompts_that_the_run_holds_out_are_not_asked(tmp_path, inputs, monkeypa
     outputs, _, policy = trained(tmp_path / "dpo", inputs, monkeypatch, source)
     found = outputs.metrics["corner_cases"]["repetition"]
     assert found["prompts_without_pair"] == {"held_out": 85}
-    assert [one["prompts"] for one in policy.calls] == [found["prompts"] - 85]
+    assert [one["prompts"] for one in policy.calls] == [found["prompts"] - 85] * 2
 
 
 def test_a_stage_without_any_pair_says_what_to_do(tmp_path, inputs, monkeypatch):
@@ -206,7 +209,7 @@ def test_a_policy_unlearns_to_repeat_itself(tmp_path):
     inputs = dict.fromkeys(("checkpoint", "reference", "held_out"), tmp_path / "sft")
     outputs = run(config, inputs, stage_context(tmp_path / "dpo", seed=3))
     figures = outputs.metrics["corner_cases"]["repetition"]
-    assert figures["trained"] == 24 and 0.2 < figures["rate"] < 0.8
+    assert figures["trained"] >= 12 and 0.1 < figures["rate"] < 0.8
     rows = read_json_lines(tmp_path / "dpo" / "metrics.jsonl")
     first, last = rows[0], rows[-1]
     # TRL's sums over the tokens of the first batch, and the engine's means over all pairs' tokens.
