@@ -124,9 +124,13 @@ def test_rollouts_come_in_chunks_between_which_a_stop_is_heeded_and_the_result_i
 @pytest.mark.parametrize(("chunk", "calls"), [(512, [[2, 6, 9, 4]]), (8, [[2, 6], [9], [4]])])
 def test_requests_of_several_sizes_go_to_the_engine_together(chunk, calls, monkeypatch):
     monkeypatch.setattr(collector_module, "CHUNK", chunk)
-    collecting, _, engine = collector({name: MIXED for name in "abcd"})
-    purposes = ("pilot", "rest", "group", "probe")
-    requests = [RolloutRequest(*one) for one in zip("abcd", (2, 6, 9, 4), purposes, strict=True)]
+    collecting, _, engine = collector(dict.fromkeys("abcd", MIXED))
+    requests = [
+        RolloutRequest("a", 2, "pilot"),
+        RolloutRequest("b", 6, "rest"),
+        RolloutRequest("c", 9, "group"),
+        RolloutRequest("d", 4, "probe"),
+    ]
     groups = collecting._in_chunks(requests, 0, False)
     assert [samples for _, samples, _ in engine.asked] == calls
     assert [len(groups[name]().members) for name in "abcd"] == [2, 6, 9, 4]
