@@ -90,7 +90,7 @@ class Setting:
 def mixed(mix: str) -> Material:
     """A pool of `benchmarks/stage_pools.py`."""
     start = stage_pools.checkpoint()
-    held_out = stage_pools.held_out(mix, HELD_OUT)
+    held_out = stage_pools.held_out(HELD_OUT)
     yardstick = Yardstick(held_out, start, ROWS, stage_pools.difficulty)
     return Material(stage_pools.pool(mix, POOL), yardstick, start)
 
@@ -106,7 +106,7 @@ def smollm2() -> Material:
     return Material(pool[:1200], Yardstick(held[:160], start, rows=16), start)
 
 
-POOL, HELD_OUT = 2400, 500
+POOL, HELD_OUT = 3200, 500
 NANO: dict[str, Any] = {
     "arms": KINDS,
     "seeds": 6,

@@ -20,7 +20,7 @@ from stages.rl.collector import RolloutCollector, StepBatch
 from stages.rl.config import RlStage
 from stages.rl.leader import Leader
 from stages.rl.recorder import StepRecorder
-from stages.rl.run import build_trainer, parity_probe
+from stages.rl.run import build_trainer, probe_of
 from training.loop import fit
 from training.policy import load, save
 
@@ -81,7 +81,7 @@ def train(
     )
     rollouts = StepRollouts(collector, ahead=0, steps=config.steps)
     leader = Leader(rollouts, StepRecorder(collector, context), 1)
-    trainer = build_trainer(config, context, trained, leader, parity_probe(collector))
+    trainer = build_trainer(config, context, trained, leader, probe_of(collector))
     collector.begin(yardstick, every, trained.policy, folder / "curve.jsonl")
     fit(trainer, config, context, start=None, probe=[yardstick.asked[0]], shown=())
     trainer.publish()

@@ -30,7 +30,7 @@ from stages.sft.config import SftStage
 from stages.sft.run import run as sft
 
 WORK = stage_pools.WORK
-POOL, STEPS, EVERY, SAMPLES = 800, 30, 5, 8
+POOL, STEPS, EVERY, SAMPLES = 1200, 30, 5, 8
 NANO = SETTINGS["mostly_solved"]
 RL = NANO.stage({"kind": "posterior"}).model_dump(by_alias=True) | {"steps": STEPS}
 DONE = "done.json"
@@ -84,14 +84,9 @@ class Steps:
 
     def __init__(self) -> None:
         self.engine = Engine(stage_pools.checkpoint(), RlStage.model_validate(RL).rollouts, 0)
-        self.yardsticks = {
-            pool: Yardstick(
-                stage_pools.held_out(pool, HELD_OUT),
-                stage_pools.checkpoint(),
-                kind=stage_pools.difficulty,
-            )
-            for pool in stage_pools.MIXES
-        }
+        self.yardstick = Yardstick(
+            stage_pools.held_out(HELD_OUT), stage_pools.checkpoint(), kind=stage_pools.difficulty
+        )
 
     def run(self, arm: str, seed: int) -> dict[str, Any]:
         """The figures of an arm's last step; the steps before it are there."""
@@ -119,23 +114,21 @@ class Steps:
         elif name in DPOS:
             prefer(name, inputs, target, seed)
         else:
-            curve = self._roll(name, inputs, target, seed, self.yardsticks[pool])
-        return curve | self._measured(CHECKPOINT.path(target), pool)
+            curve = self._roll(name, inputs, target, seed)
+        return curve | self._measured(CHECKPOINT.path(target))
 
-    def _roll(
-        self, name: str, inputs: "Inputs", target: Path, seed: int, yardstick: Yardstick
-    ) -> dict[str, Any]:
+    def _roll(self, name: str, inputs: "Inputs", target: Path, seed: int) -> dict[str, Any]:
         """RL; `sampled` is RL that learns nothing, for its groups."""
         rate = {"learning_rate": 1e-12, "steps": 10} if name == "sampled" else {}
         config = RlStage.model_validate(RL | rate)
         prompts = inputs.prompts()
         write_prompts(PROMPTS.path(target), prompts)
         start = CHECKPOINT.path(inputs.trained)
-        train(self.engine, config, start, prompts, yardstick, EVERY, target, seed, keep=True)
+        train(self.engine, config, start, prompts, self.yardstick, EVERY, target, seed, keep=True)
         return {"curve": read_json_lines(target / "curve.jsonl")}
 
-    def _measured(self, checkpoint: Path, pool: str) -> dict[str, Any]:
-        policy, yardstick = load_policy(checkpoint), self.yardsticks[pool]
+    def _measured(self, checkpoint: Path) -> dict[str, Any]:
+        policy, yardstick = load_policy(checkpoint), self.yardstick
         self.engine.publish(policy_weights(policy), self.engine.version + 1)
         sampled = yardstick.sampled(self.engine, SAMPLES, 1.0, NANO.max_tokens)
         return {**yardstick.score(policy), **sampled}

@@ -6,8 +6,8 @@ policy, all else equal.
 An arm is a chain of steps from one start over one pool of prompts (`benchmarks/stage_pools.py`),
 written as a path: `mostly_solved/light_sft/rl/dpo`. Arms with equal seeds differ in what their
 names say and in nothing else, and share the steps that they begin with. `score` is the mean
-probability of the reference answer over held-out prompts of the pool's mixture: the pass rate at
-temperature 1 without the noise of sampling.
+probability of the reference answer over held-out prompts: the pass rate at temperature 1 without
+the noise of sampling.
 
 - Cuts: RL on what is left of a pool after the easiest prompts of every capability are dropped: by
   the judge (SmolLM2), at random, or by a judge that knows the start's pass rates. Compared at equal

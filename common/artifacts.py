@@ -87,6 +87,8 @@ ANSWERS = JsonLines("answers", "answers.jsonl")
 """Every answer of an evaluation (`evals.answer.Answer`)."""
 DEV_SCORES = JsonLines("dev scores", "dev.jsonl")
 """RL's own evaluations on a suite's dev part, one line each (`stages.rl.dev_scores`)."""
+PROBES = JsonLines("probes", "probes.jsonl")
+"""What each probe of an SFT with `stop_when` measured (`stages.sft.probe_figures`)."""
 METRICS = JsonLines("metrics", "metrics.jsonl")
 """One line per optimiser step."""
 ROUTING = JsonLines("routing", "routing.jsonl")

@@ -1,6 +1,6 @@
-"""The names of the corner cases, which a recipe may say; light."""
+"""The names of the corner cases, as recipes write them; light: no detector is loaded."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 CaseName = Literal[
     "repetition",
@@ -13,4 +13,5 @@ CaseName = Literal[
     "wrong_language",
     "ignored_format",
 ]
-"""The cases of `corner_cases.registry`, in its order."""
+CASE_NAMES: tuple[CaseName, ...] = get_args(CaseName)
+"""Every name, in the order of `corner_cases.registry`."""

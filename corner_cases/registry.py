@@ -14,7 +14,7 @@ from corner_cases import (
     wrong_language,
 )
 from corner_cases.interface import Detector, GroupDetector
-from corner_cases.sets import load_set
+from corner_cases.sets import TRAINING, load_set
 from prompts.schema import Prompt
 
 
@@ -35,6 +35,10 @@ class Case:
     def prompts(self) -> list[Prompt]:
         """The packaged prompts that provoke it, always the same in the same order."""
         return self.load(self.name)
+
+    def training_prompts(self) -> list[Prompt]:
+        """Other prompts that provoke it, on which a model may be trained."""
+        return load_set(self.name, TRAINING)
 
 
 _ALL = (

@@ -1,6 +1,9 @@
-"""Reads the packaged prompts of a corner case: `data/<case>.jsonl`, one prompt per line."""
+"""Reads the packaged prompts of a corner case, one per line: `data/<case>.jsonl`, by which models
+are evaluated, and `data/train/<case>.jsonl`, on which they may be trained."""
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +14,17 @@ SOURCE = "corner_cases"
 FOLDER = Path(__file__).parent / "data"
 SHARED = ("group", "pair")
 """Metadata whose value prompts that belong together share."""
+TRAINING = FOLDER / "train"
 
 
-def load_set(case: str) -> list[Prompt]:
-    """The prompts of a case, in the file's order. Their capability is the case."""
-    text = (FOLDER / f"{case}.jsonl").read_text(encoding="utf-8")
+def load_set(case: str, folder: Path = FOLDER) -> list[Prompt]:
+    """The prompts of a case in one of the two folders, in the file's order. Their capability is the
+    case."""
+    path = folder / f"{case}.jsonl"
+    place = path.relative_to(FOLDER)
     return [
-        _prompt(json.loads(line), f"{case}.jsonl:{number}")
-        for number, line in enumerate(text.splitlines(), start=1)
+        _prompt(json.loads(line), f"{place}:{number}")
+        for number, line in enumerate(_lines(path), start=1)
     ]
 
 
@@ -29,6 +35,24 @@ def group_of(prompt: Prompt) -> str:
     if prompt.source != SOURCE:
         return ""
     return next((f"{key}:{prompt.metadata[key]}" for key in SHARED if key in prompt.metadata), "")
+
+
+def question_of(prompt: Prompt) -> str:
+    """What a prompt asks, the same for the prompts that ask it in several languages."""
+    return str(prompt.metadata.get("group", prompt.id))
+
+
+def training_size(cases: Iterable[str], most: int | None = None) -> int:
+    """The number of training prompts of some cases, with at most `most` questions of each."""
+    total = 0
+    for case in cases:
+        counts = Counter(map(question_of, load_set(case, TRAINING))).values()
+        total += sum(sorted(counts, reverse=True)[:most])
+    return total
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
 
 
 def _prompt(row: dict[str, Any], place: str) -> Prompt:

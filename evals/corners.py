@@ -5,9 +5,8 @@ A question in several languages is one unit: all of its answers are clean, or no
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from common.faults import CUT_OFF, INCOMPLETE_QUESTION
@@ -18,7 +17,7 @@ from corner_cases.sets import group_of
 from evals.answer import Answer
 from evals.config import CORNER_CASES, SuiteConfig
 from prompts.schema import Prompt
-from rewards.grader import Grade, Grader
+from rewards.grader import Grade
 from rollouts.interface import Rollout
 
 EMPTY_SHARE = 0.1
@@ -26,19 +25,21 @@ EMPTY_SHARE = 0.1
 _log = logging.getLogger(__name__)
 
 
+def is_graded(suite: str, prompt: Prompt) -> bool:
+    """Whether a verifier grades the answers to a prompt of a suite: of `corner_cases` those to
+    questions in several languages."""
+    return suite != CORNER_CASES or is_compared(prompt)
+
+
 def graded_prompts(suite: str, prompts: Iterable[Prompt]) -> list[Prompt]:
-    """The prompts of a suite whose answers a verifier grades: of `corner_cases` those of questions
-    in several languages."""
-    return [prompt for prompt in prompts if suite != CORNER_CASES or is_compared(prompt)]
+    """The prompts of a suite whose answers a verifier grades."""
+    return [prompt for prompt in prompts if is_graded(suite, prompt)]
 
 
-def examined(prompt: Prompt, rollout: Rollout, grader: Grader) -> Callable[[], Answer]:
-    """Begin to examine an answer. One to a question in several languages is correct when it is
-    right, until `compared` compares them."""
-    if not is_compared(prompt):
-        return partial(_alone, prompt, rollout)
-    grades = grader.submit(prompt, [rollout.text], [len(rollout.token_ids)])
-    return lambda: _answer(prompt, rollout, *grades())
+def examined(prompt: Prompt, rollout: Rollout, grade: Grade | None) -> Answer:
+    """An answer that was examined, or, with a grade, one to a question in several languages: it is
+    correct when it is right, until `compared` compares them."""
+    return _alone(prompt, rollout) if grade is None else _answer(prompt, rollout, grade)
 
 
 def compared(prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Answer]:

@@ -6,26 +6,23 @@ context is counted and scores as wrong. An answer cut off at the length limit is
 as it stands; thinking without an end is wrong. In `corner_cases` a prompt without a reply shows
 nothing: it is left out of the score."""
 
-import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from common.errors import BadInput
-from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG
+from common.faults import CUT_OFF, TOO_LONG
 from corner_cases.sets import group_of
 from evals.answer import Answer
+from evals.asking import GREEDY, Asked, ask_all
 from evals.config import CORNER_CASES, SuiteConfig
-from evals.corners import compared, corner_remarks, examined
+from evals.corners import compared, corner_remarks, examined, is_graded
 from evals.parts import PART_SEED
 from prompts.schema import Prompt
 from rewards.grader import Grade, Grader
-from rollouts.interface import Rollout, RolloutEngine
+from rollouts.interface import RolloutEngine
 
-UNKNOWN_VERIFIER = "unknown_verifier"
-SHOTS, TEMPERATURE = 0, 0.0
-_log = logging.getLogger(__name__)
+SHOTS = 0
 
 
 def ask(
@@ -36,90 +33,54 @@ def ask(
     asked: Callable[[int], None],
     grader: Grader,
 ) -> list[Answer]:
-    """One answer per prompt, in the prompts' order.
-
-    The engine gets `batch` prompts at a time; `asked(count)` is called after each batch. What it
-    raises ends the evaluation. Slow verifiers grade a batch while the next one is sampled.
-    """
-    answers: list[Answer] = []
-    graded: list[Callable[[], Answer]] = []
-    for start in range(0, len(prompts), batch):
-        part = prompts[start : start + batch]
-        new = list(_ask_batch(engine, suite, part, grader))
-        answers += [answer() for answer in graded]
-        graded = new
-        asked(len(part))
-    return compared(prompts, answers + [answer() for answer in graded])
-
-
-def _ask_batch(
-    engine: RolloutEngine, suite: SuiteConfig, prompts: Sequence[Prompt], grader: Grader
-) -> Iterator[Callable[[], Answer]]:
-    encoded = [_encoded(engine, prompt) for prompt in prompts]
-    room = engine.max_model_len - suite.answer_length()
-    askable = [tokens for tokens in encoded if tokens and len(tokens) <= room]
-    groups: list[list[Rollout]] = []
-    if askable:
-        groups = engine.generate(
-            askable,
-            samples=1,
-            temperature=TEMPERATURE,
-            max_tokens=suite.answer_length(),
-            seeds=[0] * len(askable),
-        )
-    rollouts = iter(groups)
-    for prompt, tokens in zip(prompts, encoded, strict=True):
-        if not tokens:
-            yield partial(_unasked, suite.name, prompt, NOT_ENCODED)
-        elif len(tokens) > room:
-            yield partial(_unasked, suite.name, prompt, TOO_LONG)
-        else:
-            rollout = next(rollouts)[0]
-            if suite.name == CORNER_CASES:
-                yield examined(prompt, rollout, grader)
-                continue
-            grade = _begun(grader, prompt, rollout)
-            yield partial(_graded, suite, prompt, rollout, grade)
-
-
-def _encoded(engine: RolloutEngine, prompt: Prompt) -> list[int]:
-    """The prompt's tokens; none when the tokenizer or the chat template raises."""
-    try:
-        return engine.encode(prompt.messages)
-    # A chat template is a program that came with the checkpoint: it may raise anything.
-    except Exception as error:
-        _log.warning("prompt %s cannot be encoded: %s: %s", prompt.id, type(error).__name__, error)
-        return []
-
-
-def _begun(grader: Grader, prompt: Prompt, rollout: Rollout) -> Callable[[], list[Grade]]:
-    """Begin to grade an answer."""
-    try:
-        return grader.submit(prompt, [rollout.text], [len(rollout.token_ids)])
-    except BadInput as error:
-        _log.warning("prompt %s cannot be graded: %s", prompt.id, error.message)
-        return lambda: [Grade(0.0, UNKNOWN_VERIFIER, None)]
-
-
-def _graded(
-    suite: SuiteConfig, prompt: Prompt, rollout: Rollout, grades: Callable[[], list[Grade]]
-) -> Answer:
-    (grade,) = grades()
-    return Answer(
-        suite=suite.name,
-        id=prompt.id,
-        capability=prompt.capability,
-        correct=grade.passes(suite.pass_at),
-        fault=grade.fault,
-        answer=grade.answer,
-        reference=prompt.answer,
-        text=rollout.text,
-        tokens=len(rollout.token_ids),
-        finish=rollout.finish,
-        reward=grade.reward,
-        parts=grade.parts,
-        group=group_of(prompt),
+    """One greedy answer per prompt, in the prompts' order; `evals.asking.ask_all` says how."""
+    answered = ask_all(
+        engine,
+        prompts,
+        suite.answer_length(),
+        batch,
+        asked,
+        grader,
+        graded=partial(is_graded, suite.name),
     )
+    return [answer for (answer,) in answers_of(suite, answered, 1)]
+
+
+def answers_of(suite: SuiteConfig, asked: Sequence[Asked], samples: int) -> list[list[Answer]]:
+    """By prompt, the `samples` answers to it; as many without a text if it could not be asked. The
+    n-th answers to a question in several languages are compared with each other."""
+    prompts = [one.prompt for one in asked]
+    of_prompts = [_answers(suite, one, samples) for one in asked]
+    rounds = [compared(prompts, answers) for answers in zip(*of_prompts, strict=True)]
+    return [list(answers) for answers in zip(*rounds, strict=True)]
+
+
+def _answers(suite: SuiteConfig, asked: Asked, samples: int) -> list[Answer]:
+    prompt = asked.prompt
+    if asked.fault is not None:
+        return [_unasked(suite.name, prompt, asked.fault)] * samples
+    if suite.name == CORNER_CASES:
+        grades: Sequence[Grade | None] = asked.grades or [None] * len(asked.rollouts)
+        pairs = zip(asked.rollouts, grades, strict=True)
+        return [examined(prompt, rollout, grade) for rollout, grade in pairs]
+    return [
+        Answer(
+            suite=suite.name,
+            id=prompt.id,
+            capability=prompt.capability,
+            correct=grade.passes(suite.pass_at),
+            fault=grade.fault,
+            answer=grade.answer,
+            reference=prompt.answer,
+            text=rollout.text,
+            tokens=len(rollout.token_ids),
+            finish=rollout.finish,
+            reward=grade.reward,
+            parts=grade.parts,
+            group=group_of(prompt),
+        )
+        for rollout, grade in zip(asked.rollouts, asked.grades, strict=True)
+    ]
 
 
 def _unasked(suite: str, prompt: Prompt, fault: str) -> Answer:
@@ -171,8 +132,8 @@ def protocol(suites: Sequence[SuiteConfig]) -> dict[str, Any]:
     """How the figures were measured, for the results file."""
     return {
         "shots": SHOTS,
-        "temperature": TEMPERATURE,
-        "samples": 1,
+        "temperature": GREEDY.temperature,
+        "samples": GREEDY.samples,
         "interval": "Wilson, 95 %",
         "parts": {"seed": PART_SEED, "by": "prompt id"},
         "suites": {

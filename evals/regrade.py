@@ -11,6 +11,7 @@ from typing import Any
 from common.artifacts import ANSWERS, GROUPS, PROMPTS
 from common.errors import BadInput
 from common.faults import INCOMPLETE_QUESTION
+from corner_cases.examine import is_compared
 from evals.config import CORNER_CASES, SuiteConfig
 from evals.corners import compared, examined
 from evals.suites import load_suite
@@ -111,10 +112,18 @@ def _examined(
     """The answers to prompts of corner cases, with what the detectors say now."""
     ours = [one for one in stored if one.examined_as is not None]
     begun = [
-        examined(one.prompt, Rollout([0] * one.tokens, [], one.text, one.examined_as or ""), grader)
+        grader.submit(one.prompt, [one.text], [one.tokens]) if is_compared(one.prompt) else None
         for one in ours
     ]
-    answers = compared([one.prompt for one in ours], [waiting() for waiting in begun])
+    answers = [
+        examined(
+            one.prompt,
+            Rollout([0] * one.tokens, [], one.text, one.examined_as or ""),
+            grades()[0] if grades else None,
+        )
+        for one, grades in zip(ours, begun, strict=True)
+    ]
+    answers = compared([one.prompt for one in ours], answers)
     for one, now in zip(ours, answers, strict=True):
         read = now.finding["reason"] if now.finding else now.answer
         yield one, Grade(now.reward, now.fault, read)

@@ -9,6 +9,10 @@ from common.config import Config
 BATCH_TOKENS = 4096
 """Largest number of tokens per batch of the engine, unless `max_model_len` is larger."""
 
+PARITY_TOLERANCE, DRIFT_TOLERANCE = 1e-4, 0.1
+"""Mean absolute differences of log-probabilities between engine and trainer, in nats per token,
+that are accepted of an engine in float32 and in bfloat16, if nothing else is set."""
+
 
 class RolloutConfig(Config):
     """The vLLM engine. Part of a stage's identity: another dtype samples other tokens."""

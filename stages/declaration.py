@@ -91,9 +91,10 @@ class StageConfig(Config):
     produces: ClassVar[tuple[Artifact, ...]] = ()
     """The artifacts in the stage's finished folder."""
     reads_execution: ClassVar[tuple[str, ...]] = ()
-    """The settings of `common/execution.py` that the stage reads."""
+    """The settings of `common/execution.py` that a stage of this kind reads."""
     grades: ClassVar[bool] = False
-    """Whether the stage grades answers, for which it may start the judges that rewards name."""
+    """Whether a stage of this kind grades answers, for which it may start the judges that rewards
+    name."""
     execution_group: ClassVar[str] = ""
     """The name in `runtime.stages` that addresses all stages of this kind; empty for none."""
 
@@ -111,6 +112,15 @@ class StageConfig(Config):
         """The artifacts that this stage produces: `produces`, unless its settings decide it. None
         if unknown; another check reports the reason."""
         return self.produces
+
+    def execution_settings(self) -> tuple[str, ...]:
+        """The execution settings that this stage reads: `reads_execution`, unless its settings
+        decide it."""
+        return self.reads_execution
+
+    def grades_answers(self) -> bool:
+        """Whether this stage grades answers: `grades`, unless its settings decide it."""
+        return self.grades
 
     def input_ids(self) -> dict[str, str]:
         """Input name to the id of the stage whose finished folder is read."""

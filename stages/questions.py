@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from common.config import Config
+from corner_cases.names import CaseName
 from evals.config import SuiteConfig
 from judges.config import JudgeConfig
 from prompts.pair_config import PairFile
@@ -56,6 +57,19 @@ class PairQuestion(_Question):
     pairs: PairFile
 
 
+class CornerCaseQuestion(_Question):
+    """Can the policy answer the training prompts of corner cases, and be trained on the answers?"""
+
+    asks: Literal["corner_cases"] = "corner_cases"
+    engine: str
+    """The section of the recipe whose `rollouts` is the engine."""
+    cases: tuple[CaseName, ...]
+    max_tokens: int
+    """Longest answer, in tokens."""
+    max_model_len: int
+    """Longest prompt plus answer, in tokens."""
+
+
 class RollQuestion(_Question):
     """Can the policy answer prompts within the rollout engine's context? One of `systems` precedes
     each prompt that has no system message of its own."""
@@ -91,6 +105,12 @@ class SuiteQuestion(_Question):
 
 
 Question = Annotated[
-    FilterQuestion | AdoptQuestion | LearnQuestion | PairQuestion | RollQuestion | SuiteQuestion,
+    FilterQuestion
+    | AdoptQuestion
+    | LearnQuestion
+    | PairQuestion
+    | CornerCaseQuestion
+    | RollQuestion
+    | SuiteQuestion,
     Field(discriminator="asks"),
 ]

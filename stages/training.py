@@ -1,6 +1,7 @@
 """What the declarations of the training stages (SFT, RL, DPO) share; light."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from pydantic import Field
@@ -15,6 +16,13 @@ from training.settings import TrainingSettings
 CHECKPOINTS = 3
 """Largest number of checkpoints of a training stage at once: two are kept, and the next one is
 written before the oldest is removed."""
+
+
+def with_best_weights(disk: Disk, policy: Dimensions) -> Disk:
+    """The disk space of a stage that keeps its best weights so far, and beside each of its
+    checkpoints those that were the best then."""
+    best = (1 + CHECKPOINTS) * weight_bytes(policy)
+    return replace(disk, at_work=disk.at_work + best)
 
 
 class TrainingStage(StageConfig, TrainingSettings):

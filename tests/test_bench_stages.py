@@ -46,11 +46,11 @@ def test_pools_mix_difficulties():
     medium += [asked(150 + n, "chain_sum", num_terms=2) for n in range(20)]
     hard = [asked(200 + n, "letter_jumble") for n in range(30)]
     hard += [asked(250 + n, "chain_sum", num_terms=3) for n in range(30)]
-    pool = stage_pools.mixed([*hard, *solved, *medium], "mostly_solved", 100)
+    pool = stage_pools.mixed([*hard, *solved, *medium], stage_pools.ASKED, 100)
     counts = [sum(one in kind for one in pool) for kind in (solved, medium, hard)]
-    assert counts == [50, 40, 10] and len({one.id for one in pool}) == 100
-    with pytest.raises(ValueError, match="mostly_out_of_reach: 55 prompts out of reach"):
-        stage_pools.mixed([*solved, *medium], "mostly_out_of_reach", 100)
+    assert counts == [25, 50, 25] and len({one.id for one in pool}) == 100
+    with pytest.raises(ValueError, match="80 prompts out of reach"):
+        stage_pools.mixed([*solved, *medium], stage_pools.MIXES["mostly_out_of_reach"], 100)
 
 
 def test_a_cut_drops_the_easiest_share_of_every_capability(monkeypatch):

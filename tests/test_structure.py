@@ -19,7 +19,7 @@ ARROWS = {
     "pipeline": {"stages", "evals", "common"},
     "stages": {
         *("training", "curriculum", "judges", "evals", "rewards", "rollouts", "prompts"),
-        *("models", "common"),
+        *("corner_cases", "models", "common"),
     },
     "training": {"rollouts", "models", "common"},
     "judges": {"rewards", "rollouts", "prompts", "models", "common"},

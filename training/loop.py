@@ -1,12 +1,13 @@
 """Train to the end of a stage, from its last checkpoint if there is one."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.distributed.fsdp import MixedPrecisionPolicy
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from common.artifacts import METRICS
 from common.errors import Interrupted
@@ -28,6 +29,7 @@ def fit(
     probe: Sequence[list[int]],
     shown: Sequence[str],
     extra: Callable[[Path], None] = lambda folder: None,
+    ended: bool = False,
 ) -> dict[str, float]:
     """Train from the checkpoint `start`, or from the beginning; the last step's metrics.
 
@@ -35,8 +37,39 @@ def fit(
     step, and with several processes `counted`, whether the present pass has rows of this one.
     `probe` are sequences (token ids) on which the drift of the routing is measured; `shown` names
     the figures that progress reports. `extra` saves a stage's own state into a checkpoint folder,
-    on rank 0. Call it on every rank. Raises Interrupted after a requested stop."""
-    router_metrics = RouterMetrics(
+    on rank 0. `ended` says that the stage had its last step before `start` was saved. Call it on
+    every rank. Raises Interrupted after a requested stop."""
+    router_metrics = _router_metrics(trainer, config, context, probe, start)
+
+    def save_state(folder: Path) -> None:
+        extra(folder)
+        router_metrics.save(folder)
+
+    log = MetricsLog(context, shown, router_metrics)
+    checkpoints = CompleteCheckpoints(context, save_state)
+    for callback in (Layout(trainer, context), log, checkpoints, LastStep(ended)):
+        trainer.add_callback(callback)
+    if log.rows and isinstance(trainer, EvenPasses):
+        trainer.restore_token_count(log.rows[-1])
+    with suppress(NothingLeft):
+        trainer.train(resume_from_checkpoint=str(start) if start else None)
+    if checkpoints.stopped:
+        raise Interrupted(
+            "stopped as asked; the stage goes on from here", "run the same command again"
+        )
+    # Read from the file: a stage killed after its last step has that step's metrics there and
+    # trains no further.
+    return broadcast(context, METRICS.read(context.folder)[-1] if context.main else {})
+
+
+def _router_metrics(
+    trainer: Any,
+    config: TrainingSettings,
+    context: StageContext,
+    probe: Sequence[list[int]],
+    start: Path | None,
+) -> RouterMetrics:
+    return RouterMetrics(
         trainer.model,
         probe,
         context,
@@ -46,24 +79,27 @@ def fit(
         counted=lambda: bool(getattr(trainer, "counted", True)),
     )
 
-    def save_state(folder: Path) -> None:
-        extra(folder)
-        router_metrics.save(folder)
 
-    log = MetricsLog(context, shown, router_metrics)
-    checkpoints = CompleteCheckpoints(context, save_state)
-    for callback in (Layout(trainer, context), log, checkpoints):
-        trainer.add_callback(callback)
-    if log.rows and isinstance(trainer, EvenPasses):
-        trainer.restore_token_count(log.rows[-1])
-    trainer.train(resume_from_checkpoint=str(start) if start else None)
-    if checkpoints.stopped:
-        raise Interrupted(
-            "stopped as asked; the stage goes on from here", "run the same command again"
-        )
-    # Read from the file: a stage killed after its last step has that step's metrics there and
-    # trains no further.
-    return broadcast(context, METRICS.read(context.folder)[-1] if context.main else {})
+class NothingLeft(Exception):
+    """A stage that goes on after its last step has nothing to train."""
+
+
+class LastStep(TrainerCallback):
+    """Ends training where a checkpoint is that of a stage's last step. Trainer would take another
+    step if that one is not the last of an epoch."""
+
+    def __init__(self, ended: bool) -> None:
+        self.ended = ended
+
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        if self.ended or state.global_step >= state.max_steps:
+            raise NothingLeft
 
 
 class Layout(TrainerCallback):

@@ -23,8 +23,8 @@ def layout_of(
     `memory` is that of the whole stage. A device fits if its part is at most `usable_gib`; without
     known dimensions there are no figures."""
     config, devices = stage.config, stage.execution.devices
-    trains = bool(set(TRAINER) & set(config.reads_execution))
-    rolls = bool(set(ENGINE) & set(config.reads_execution)) and any(config.engines())
+    trains = bool(set(TRAINER) & set(config.execution_settings()))
+    rolls = bool(set(ENGINE) & set(config.execution_settings())) and any(config.engines())
     if not trains and not rolls:
         return None
     layout: dict[str, Any] = {"trainer": None, "engine": None, "gpus": 1}

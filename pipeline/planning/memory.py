@@ -56,7 +56,7 @@ def memory_of(recipe: Recipe, policy: Dimensions | None) -> dict[str, Memory]:
     for stage in declared(recipe):
         memory = stage.config.memory(policy, stage.execution)
         if memory is not None:
-            judges = reward_judges(recipe, stage.execution) if stage.config.grades else 0
+            judges = reward_judges(recipe, stage.execution) if stage.config.grades_answers() else 0
             memories[stage.config.id] = memory + Memory(judges=judges)
     return memories
 

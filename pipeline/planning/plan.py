@@ -149,7 +149,7 @@ def make_node(
         module=module or f"{type(config).__module__.rpartition('.')[0]}.run",
         produces=tuple(artifact.name for artifact in config.outputs() or ()),
         weight_inputs=config.weight_inputs(),
-        execution=(execution or ExecutionConfig()).part(config.reads_execution),
+        execution=(execution or ExecutionConfig()).part(config.execution_settings()),
         adopts=adopted[0] if adopted else "",
     )
 

@@ -41,6 +41,7 @@ MAXIMA: Mapping[str, float] = {
     "replicas": 10_000,
     "retries": 100,
     "rows_per_forward": 100_000,
+    "samples": 10_000,
     "steps": 10_000_000,
     "temperature": 10.0,
     "tensor_parallel": 1_024,
@@ -106,7 +107,7 @@ def _process_problems(recipe: Recipe) -> Iterator[Problem]:
         counts = {"processes": 0 if devices.launcher else devices.processes, "engine": servers}
         for name, count in counts.items():
             setting = f"devices.{name}"
-            if count > cpus and setting in stage.config.reads_execution:
+            if count > cpus and setting in stage.config.execution_settings():
                 message = f"{count:,} are to be started, and this machine has {cpus} CPUs"
                 path = execution_path(recipe.runtime, stage.config, setting)
                 yield Problem(path, f"{message} ({stage.config.id})", "lower it")

@@ -165,15 +165,19 @@ def _held_out_problems(recipe: Recipe) -> Iterator[Problem]:
     if any(source.held_out for source in recipe.prompts):
         return
     asking = {
-        stage.place
+        (*stage.place, _field_of(question, stage.place))
         for stage in declared(recipe)
         for question in stage.config.questions(dotted(stage.place), recipe.seed)
         if isinstance(question, SuiteQuestion) and question.suite.name == "held_out"
     }
-    for place in sorted(asking, key=dotted):
-        path = (*place, "suites" if place == ("evaluate",) else "evaluate")
+    for path in sorted(asking, key=dotted):
         message = "held_out is a suite, but every source of prompts has `held_out: 0`"
         yield Problem(path, message, "raise held_out of a source, or leave the suite out")
+
+
+def _field_of(question: SuiteQuestion, stage: DataPath) -> str:
+    """The field of a stage's section that asks a suite, or a list with it."""
+    return question.place.removeprefix(f"{dotted(stage)}.").partition("[")[0]
 
 
 def _repeated(path: DataPath, names: Any) -> Iterator[Problem]:
@@ -212,8 +216,8 @@ def _execution_problems(recipe: Recipe) -> Iterator[Problem]:
     for name, settings in recipe.runtime.stages.items():
         named = [stage for stage in stages if name in _names(stage)]
         for setting in settings.set_names():
-            if named and setting not in named[0].config.reads_execution:
-                known = named[0].config.reads_execution
+            if named and setting not in named[0].config.execution_settings():
+                known = named[0].config.execution_settings()
                 message = f"the stage {name!r} does not read it"
                 remedy = f"it reads {', '.join(known) or 'no execution settings'}"
                 yield Problem(("runtime", "stages", name, *setting.split(".")), message, remedy)

@@ -1,5 +1,5 @@
-"""The pairs of a DPO stage: mined from the groups of RL stages, read from a person's files, or
-both in shares."""
+"""The pairs of a DPO stage: mined from the groups of RL stages, read from a person's files, sampled
+from corner cases of the policy, or several of them in shares."""
 
 import random
 from collections import Counter
@@ -17,12 +17,14 @@ from common.stage import Inputs, StageContext
 from evals.suites import packaged_prompts
 from prompts.bad_rows import BadRows
 from prompts.decontaminate import Overlap, decontaminate
-from prompts.pair_config import PairFile, PairSource
+from prompts.pair_config import PairFile
 from prompts.pairs import Preference, load_pairs
 from prompts.repeats import normalised, text_key
 from prompts.schema import Prompt, read_prompts, with_system
+from stages.dpo.case_sampling import SampledPairs, sampled_pairs
 from stages.dpo.config import DpoStage, input_of
-from stages.dpo.pairs import Pair, mine, why_none
+from stages.dpo.pairs import mine, why_none
+from stages.dpo.sources import PairSource
 
 MILLION = 1_000_000
 Example = dict[str, list[dict[str, str]]]
@@ -49,6 +51,10 @@ class Gathered:
     """`content` of the pairs of files."""
     of_files: bool = False
     """Whether a source is a person's files."""
+    sampled: SampledPairs | None = None
+    """The pairs of corner cases."""
+    cut_ids: dict[int, list[int]] = field(default_factory=dict)
+    """By number of the example, the tokens of a rejected answer that the limit of tokens ended."""
 
     def add(self, example: Example, named: str, row: dict[str, Any]) -> None:
         self.examples.append(example)
@@ -73,6 +79,9 @@ def gather(config: DpoStage, inputs: Inputs, context: StageContext) -> Gathered:
         if source.file is not None:
             held_out = read_prompts(HELD_OUT.path(inputs["held_out"]), may_be_empty=True)
             _add_file(result, name, source.file, quota, held_out, bad_rows, context.seed)
+        elif source.cases:
+            result.sampled = sampled_pairs(config, source, quota, inputs, context)
+            failures += _add_sampled(result, name, result.sampled)
         else:
             folder = inputs[input_of(number)]
             stage = str(source.stage)
@@ -88,7 +97,7 @@ def gather(config: DpoStage, inputs: Inputs, context: StageContext) -> Gathered:
 
 def _names(sources: Sequence[PairSource]) -> list[str]:
     """The name of each source in counts and notes, with its number where two have the same one."""
-    names = [one.stage or (one.file.name if one.file else "") for one in sources]
+    names = [one.name for one in sources]
     return [
         f"{name} ({number})" if names.count(name) > 1 else name for number, name in enumerate(names)
     ]
@@ -102,12 +111,34 @@ def _add_mined(
     pairs = mine(groups, quota, config.max_length_ratio, seed, config.min_margin)
     messages = {prompt.id: prompt.messages for prompt in read_prompts(PROMPTS.path(folder))}
     for pair in pairs:
-        result.add(_mined_example(pair, messages), f"prompt {pair.prompt_id}", asdict(pair))
+        asked = with_system(messages[pair.prompt_id], pair.system)
+        example = _example(asked, pair.chosen, pair.rejected)
+        result.add(example, f"prompt {pair.prompt_id}", asdict(pair))
     result.origins[stage] = {"trained": len(pairs)}
     if pairs:
         return []
     why, remedy = why_none(groups, config.min_margin)
     return [RunFailed(f"no pair in {len(groups)} groups of stage {stage!r}: {why}", remedy)]
+
+
+def _add_sampled(result: Gathered, name: str, sampled: SampledPairs) -> list[RunFailed]:
+    """Add the pairs of corner cases; why there is none, if so."""
+    rows = zip(sampled.pairs, sampled.messages, sampled.cut_ids, strict=True)
+    for pair, messages, cut_ids in rows:
+        if cut_ids:
+            result.cut_ids[len(result.examples)] = cut_ids
+        example = _example(messages, pair.chosen, pair.rejected)
+        result.add(example, f"prompt {pair.prompt_id}", asdict(pair))
+    result.origins[name] = {"trained": len(sampled.pairs)}
+    result.notes += sampled.notes
+    if sampled.pairs:
+        return []
+    return [
+        RunFailed(
+            f"no pair from corner cases: {'; '.join(sampled.notes)}",
+            "raise samples or temperature, or name cases that the policy shows in some answers",
+        )
+    ]
 
 
 def read_groups(path: Path) -> list[dict[str, Any]]:
@@ -124,11 +155,11 @@ def read_groups(path: Path) -> list[dict[str, Any]]:
     return groups
 
 
-def _mined_example(pair: Pair, messages: dict[str, list[dict[str, str]]]) -> Example:
+def _example(messages: list[dict[str, str]], chosen: str, rejected: str) -> Example:
     return {
-        "prompt": with_system(messages[pair.prompt_id], pair.system),
-        "chosen": [{"role": "assistant", "content": pair.chosen}],
-        "rejected": [{"role": "assistant", "content": pair.rejected}],
+        "prompt": messages,
+        "chosen": [{"role": "assistant", "content": chosen}],
+        "rejected": [{"role": "assistant", "content": rejected}],
     }
 
 

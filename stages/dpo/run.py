@@ -1,5 +1,5 @@
-"""Light DPO on pairs mined from an RL stage's groups and on pairs of one's own, TRL's DPOTrainer,
-with an SFT term on the chosen answer.
+"""Light DPO on pairs mined from an RL stage's groups, on pairs of one's own and on answers of the
+policy with and without a corner case: TRL's DPOTrainer, with an SFT term on the chosen answer.
 
 The reference policy is an explicit input. The absolute log-probabilities of the chosen answers are
 logged, because margins can grow while the right answers become less likely."""
@@ -15,7 +15,7 @@ from common.stage import Inputs, Outputs, StageContext
 from models.checkpoint import load_policy
 from stages.dpo.config import DpoStage
 from stages.dpo.gather import Example, Gathered, gather
-from stages.dpo.trainer import PairTrainer
+from stages.dpo.trainer import CUT_IDS, PairTrainer
 from stages.lengths import require_room
 from training.arguments import trainer_arguments
 from training.loop import fit
@@ -43,7 +43,7 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
         model=trained.policy,
         ref_model=load_policy(CHECKPOINT.path(inputs["reference"])),
         args=_arguments(config, context, len(examples)),
-        train_dataset=Dataset.from_list(examples),
+        train_dataset=_dataset(pairs),
         processing_class=trained.tokenizer,
     )
     trainer.items = _at_once(context)
@@ -66,11 +66,21 @@ def run(config: DpoStage, inputs: Inputs, context: StageContext) -> Outputs:
         *FIGURES,
     )
     origins = {} if isinstance(config.pairs, str) else {"by_origin": pairs.origins}
-    counts = {"pairs": len(examples), **origins, "steps": trainer.state.global_step}
+    cases = {"corner_cases": pairs.sampled.figures} if pairs.sampled else {}
+    counts = {"pairs": len(examples), **origins, **cases, "steps": trainer.state.global_step}
     return Outputs(
         metrics={**counts, **selected(last, names)},
+        tokens_generated=pairs.sampled.tokens_generated if pairs.sampled else 0,
         tokens_trained=int(last.get("num_tokens", 0)),
     )
+
+
+def _dataset(pairs: Gathered) -> Dataset:
+    dataset = Dataset.from_list(pairs.examples)
+    if not pairs.cut_ids:
+        return dataset
+    cut_ids = [pairs.cut_ids.get(number, []) for number in range(len(pairs.examples))]
+    return dataset.add_column(CUT_IDS, cut_ids)
 
 
 def _write(pairs: Gathered, context: StageContext) -> None:

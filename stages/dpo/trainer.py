@@ -5,7 +5,9 @@ the pairs of a pass ("sigmoid") and over their chosen tokens ("sft"). Each is we
 that the pass has in the step, whichever process computes it.
 
 Overrides `_precompute_ref_logps`, a private method of TRL: with several processes TRL's writes a
-file that the others do not find, as a dataset in memory has a folder of its own in each."""
+file that the others do not find, as a dataset in memory has a folder of its own in each. Before it
+is the one place where a dataset is tokenised and not yet read: a rejected answer that the limit of
+tokens ended gets the tokens that were sampled, as the chat template would write an end after it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,6 +21,8 @@ from training.processes import dealt
 
 REFERENCE = ("ref_chosen_logps", "ref_rejected_logps")
 """Columns with a row per pair; the others have one per sequence."""
+CUT_IDS = "cut_ids"
+"""Column with the tokens of rejected answers that the limit ended; empty for other pairs."""
 
 
 class PairTrainer(EvenPasses, DPOTrainer):
@@ -58,6 +62,10 @@ class PairTrainer(EvenPasses, DPOTrainer):
     def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
         """The dataset with the reference's log-probabilities. Each process computes those of some
         batches, and has all in the end."""
+        if CUT_IDS in dataset.column_names:
+            rejected = [row[CUT_IDS] or row["rejected_ids"] for row in dataset]
+            dataset = dataset.remove_columns([CUT_IDS, "rejected_ids"])
+            dataset = dataset.add_column("rejected_ids", rejected)
         if self.processes == 1:
             return super()._precompute_ref_logps(dataset, name, batch_size)
         mine = list(self._reference_logps(dataset, batch_size))

@@ -4,13 +4,15 @@ room that each has."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from corner_cases.registry import CASES
+from evals.config import CORNER_CASES
 from judges.config import AttemptsJudge, JudgeConfig, RubricJudge
 from judges.rubric import rated
 from judges.texts import question, task
 from prompts.pairs import Preference
 from prompts.schema import Prompt, with_system
 from stages.preflight.lengths import Chat
-from stages.questions import RollQuestion, SuiteQuestion
+from stages.questions import CornerCaseQuestion, RollQuestion, SuiteQuestion
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,25 @@ def pair_chats(place: str, pairs: Sequence[Preference], context: int | None) -> 
     chats = [Chat(pair.learnt, chat) for pair in pairs for chat in pair.chats()]
     limit, remedy = "the model's context (max_position_embeddings)", "shorten or remove them"
     return StageChats(place, "", chats, context, limit, remedy, opened=False, trains=True)
+
+
+def corner_case_chats(ask: CornerCaseQuestion) -> StageChats:
+    """The policy's answers to the training prompts of corner cases."""
+    prompts = [prompt for name in ask.cases for prompt in CASES[name].training_prompts()]
+    limit = (
+        f"{ask.engine}.rollouts.max_model_len ({ask.max_model_len}) less max_tokens"
+        f" ({ask.max_tokens}) and 1"
+    )
+    return StageChats(
+        ask.place,
+        "",
+        [Chat(prompt, prompt.messages) for prompt in prompts],
+        ask.max_model_len - ask.max_tokens - 1,
+        limit,
+        remedy=f"raise {ask.engine}.rollouts.max_model_len, or lower max_tokens",
+        consequence="they give no pairs",
+        trains=True,
+    )
 
 
 def rollout_chats(ask: RollQuestion, prompts: Sequence[Prompt]) -> list[StageChats]:
@@ -114,6 +135,7 @@ def _question_builder(judge: JudgeConfig) -> Callable[[Prompt], list[dict[str, s
 def suite_chats(ask: SuiteQuestion, prompts: Sequence[Prompt]) -> StageChats:
     """The policy's answers to an evaluation suite."""
     tokens = ask.suite.answer_length()
+    so = "left out of the rates" if ask.suite.name == CORNER_CASES else "counted as wrong"
     return StageChats(
         ask.place,
         "",
@@ -121,6 +143,6 @@ def suite_chats(ask: SuiteQuestion, prompts: Sequence[Prompt]) -> StageChats:
         ask.max_model_len - tokens,
         f"{ask.engine}.rollouts.max_model_len ({ask.max_model_len}) less max_tokens ({tokens})",
         remedy=f"raise {ask.engine}.rollouts.max_model_len, or lower {ask.place}.max_tokens",
-        consequence="they will be counted as wrong",
+        consequence=f"they will be {so}",
         system_place=f"{ask.place}.system" if ask.suite.system is not None else "",
     )

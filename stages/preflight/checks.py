@@ -7,7 +7,6 @@ from typing import Any
 
 from common.artifacts import HELD_OUT, PROMPTS
 from common.errors import BadInput
-from judges.config import JudgeConfig
 from models.chat import encode_text
 from models.origin import ChatFormat, chat_format_of, judge_chat_format
 from models.probes import OTHER, Roles, role_names, roles_of, unrenderable, wrong_ending
@@ -21,6 +20,7 @@ from stages.declaration import PROMPTS_STAGE
 from stages.grading import ALL
 from stages.preflight.chats import (
     StageChats,
+    corner_case_chats,
     judge_chats,
     pair_chats,
     rollout_chats,
@@ -29,6 +29,7 @@ from stages.preflight.chats import (
 )
 from stages.preflight.config import PreflightStage
 from stages.preflight.demonstrations import (
+    examples_problem,
     held_out_problem,
     judge_problem,
     rollout_problem,
@@ -38,6 +39,7 @@ from stages.preflight.lengths import Chat, MeasuredLengths, measure
 from stages.preflight.suite_parts import NOTHING_HELD_OUT, suite_prompts
 from stages.questions import (
     AdoptQuestion,
+    CornerCaseQuestion,
     FilterQuestion,
     LearnQuestion,
     PairQuestion,
@@ -93,6 +95,8 @@ class Preflight:
                 self._check_learning(ask.place, exact)
             case PairQuestion():
                 self._check_pairs(ask)
+            case CornerCaseQuestion():
+                self._check_chats(corner_case_chats(ask))
             case RollQuestion():
                 self._check_rollouts(ask)
             case SuiteQuestion():
@@ -159,7 +163,7 @@ class Preflight:
         judged: set[str] = set()
         for number, judge in enumerate(ask.judges):
             place = f"{ask.place}.judges[{number}]"
-            self._check_examples(place, judge, prompts)
+            self._report(f"{place}.examples", examples_problem(judge, prompts))
             self._report(place, judge_problem(judge, prompts))
             lengths = None
             if judge.model is not None:
@@ -167,14 +171,6 @@ class Preflight:
             too_long = {prompt.id for _, prompt in lengths.too_long} if lengths else set()
             judged |= {prompt.id for prompt in prompts} - too_long
         self._prompts_of[ask.id] = [prompt for prompt in prompts if prompt.id in judged]
-
-    def _check_examples(self, place: str, judge: JudgeConfig, prompts: Sequence[Prompt]) -> None:
-        known = sorted({prompt.capability for prompt in prompts})
-        unused = sorted(set(judge.examples) - set(known)) if judge.kind == "attempts" else []
-        if unused:
-            message = f"no prompt has the capability {', '.join(map(repr, unused))}"
-            remedy = f"name a capability of the prompts: {', '.join(known)}"
-            self.problems.append(PromptProblem(f"{place}.examples", message, remedy))
 
     def _check_rollouts(self, ask: RollQuestion) -> None:
         prompts = self._prompts_of[ask.on]

@@ -1,5 +1,5 @@
 """Demonstrations among the prompts: who cannot use them, and whether their turns can be told
-apart."""
+apart; and a judge's examples that no prompt can use."""
 
 from collections.abc import Iterator, Sequence
 
@@ -26,6 +26,16 @@ def judge_problem(judge: JudgeConfig, prompts: Sequence[Prompt]) -> Problem | No
         return None
     message = f"{len(shown)} of {len(prompts)} prompts are demonstrations: they {_HAVE}"
     return f"{message} {shown[0].named}", "take `kind: rubric`, or set `graded_by: judge`"
+
+
+def examples_problem(judge: JudgeConfig, prompts: Sequence[Prompt]) -> Problem | None:
+    """The problem of examples for capabilities that no prompt has."""
+    known = sorted({prompt.capability for prompt in prompts})
+    unused = sorted(set(judge.examples) - set(known)) if judge.kind == "attempts" else []
+    if not unused:
+        return None
+    message = f"no prompt has the capability {', '.join(map(repr, unused))}"
+    return message, f"name a capability of the prompts: {', '.join(known)}"
 
 
 def rollout_problem(prompts: Sequence[Prompt], trains: bool) -> Problem | None:

@@ -22,6 +22,8 @@ from stages.declaration import PROMPTS_STAGE, Sizes, StageConfig
 class PromptsStage(StageConfig):
     """Gathers the prompts of all sources without repeats, split into training and held-out ones."""
 
+    # 2: no prompt overlaps the suite `corner_cases`.
+    version: ClassVar[int] = 2
     produces: ClassVar[tuple[Artifact, ...]] = (
         *(PROMPTS, HELD_OUT, BAD_ROWS, TOO_LONG, REPEATED, CONTAMINATED),
     )

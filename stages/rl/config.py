@@ -1,7 +1,6 @@
 """Declaration of online reinforcement learning."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -9,7 +8,6 @@ from pydantic import Field, model_validator
 from common.artifacts import (
     CURRICULUM_PLOT,
     GROUPS,
-    HELD_OUT,
     LEDGER,
     PARITY,
     PROMPTS,
@@ -19,16 +17,14 @@ from common.artifacts import (
 from common.config import Text
 from common.execution import ENGINE, ExecutionConfig
 from curriculum.config import CurriculumConfig, Posterior
-from models.memory import Memory, engine_memory, reference_memory, weight_bytes
+from models.memory import Memory, engine_memory, reference_memory
 from models.sizes import Dimensions
-from rollouts.config import RolloutConfig
-from stages.declaration import PROMPTS_STAGE, Disk, EngineUse, Need, Objection, Sizes
-from stages.questions import Question, RollQuestion, SuiteQuestion
+from rollouts.config import DRIFT_TOLERANCE, PARITY_TOLERANCE, RolloutConfig
+from stages.declaration import Disk, EngineUse, Need, Objection, Sizes
+from stages.dev_part import IN_A_SERVER, engine_objections
+from stages.questions import Question, RollQuestion
 from stages.rl.evaluation import RlEvaluation
-from stages.training import CHECKPOINTS, TrainingStage
-
-HELD_OUT_INPUT = "held_out"
-"""Name of the input whose held-out prompts the stage's own evaluation asks."""
+from stages.training import TrainingStage, with_best_weights
 
 
 class RlStage(TrainingStage):
@@ -83,11 +79,11 @@ class RlStage(TrainingStage):
     policy, by the ratio of each token's probabilities under the two: `truncate` weighs the token's
     loss by the ratio, at most 2; `clip` is PPO's objective, whose gradient vanishes for ratios
     beyond 0.8 to 1.2."""
-    parity_tolerance: float = Field(default=1e-4, gt=0)
+    parity_tolerance: float = Field(default=PARITY_TOLERANCE, gt=0)
     """Largest accepted mean absolute difference of log-probabilities between engine and trainer
     after publishing the weights, in nats per token. The stage stops beyond it. With rollouts in
     bfloat16, `drift_tolerance` takes its place."""
-    drift_tolerance: float = Field(default=0.1, gt=0)
+    drift_tolerance: float = Field(default=DRIFT_TOLERANCE, gt=0)
     """With rollouts in bfloat16, where the weights are proven one by one: largest accepted mean
     absolute difference of log-probabilities between engine and trainer, in nats per token. After
     the first publication 8 times that one's difference is the limit, if it is lower."""
@@ -119,13 +115,7 @@ class RlStage(TrainingStage):
     def _evaluations_can_decide(self) -> "RlStage":
         if self.evaluate is None:
             return self
-        length = self.evaluate.as_suite().answer_length()
-        if length >= self.rollouts.max_model_len:
-            raise ValueError(
-                f"evaluate: answers of {length} tokens leave no room for a prompt in"
-                f" rollouts.max_model_len ({self.rollouts.max_model_len}); give"
-                " evaluate.max_tokens"
-            )
+        self.evaluate.require_room(self.rollouts, "evaluate")
         if self.evaluate.keep_best and self.evaluate.times(self.steps) < 2:
             raise ValueError(
                 f"evaluate.keep_best has nothing to choose from: with every"
@@ -184,10 +174,8 @@ class RlStage(TrainingStage):
         return self.steps
 
     def needs(self) -> Mapping[str, Need]:
-        needs = {**super().needs(), "prompts": Need((PROMPTS,), path=("on",))}
-        if self.evaluate is not None and self.evaluate.suite == "held_out":
-            needs[HELD_OUT_INPUT] = Need((HELD_OUT,), stage=PROMPTS_STAGE)
-        return needs
+        asked = self.evaluate.needs() if self.evaluate is not None else {}
+        return {**super().needs(), "prompts": Need((PROMPTS,), path=("on",)), **asked}
 
     def prompts_at_most(self, sizes: Sizes) -> int | None:
         return sizes.prompts.get(self.on)
@@ -205,8 +193,7 @@ class RlStage(TrainingStage):
         """Tokens of the stage's own evaluations; None where the size of the suite is unknown."""
         if self.evaluate is None:
             return 0
-        known = sizes.held_out if self.evaluate.suite == "held_out" else None
-        prompts = min((n for n in (self.evaluate.limit, known) if n is not None), default=None)
+        prompts = self.evaluate.prompts_at_most(sizes)
         answers = None if prompts is None else prompts * self.evaluate.times(self.steps)
         return None if answers is None else answers * self.evaluate.as_suite().answer_length()
 
@@ -214,9 +201,7 @@ class RlStage(TrainingStage):
         disk = super().disk(policy)
         if disk is None or self.evaluate is None or not self.evaluate.keep_best:
             return disk
-        # The best weights so far, and those of each checkpoint, which may be other ones.
-        best = (1 + CHECKPOINTS) * weight_bytes(policy)
-        return replace(disk, at_work=disk.at_work + best)
+        return with_best_weights(disk, policy)
 
     def memory(self, policy: Dimensions | None, execution: ExecutionConfig) -> Memory | None:
         trainer = super().memory(policy, execution)
@@ -230,22 +215,10 @@ class RlStage(TrainingStage):
 
     def execution_objections(self, execution: ExecutionConfig) -> Iterator[Objection]:
         yield from super().execution_objections(execution)
-        devices = execution.devices
-        if not self.rollouts.exact and getattr(devices.engine, "tensor_parallel", 1) > 1:
-            yield Objection(
-                ("devices.engine.tensor_parallel",),
-                "rollouts in bfloat16 are proven on servers of one GPU each",
-                "set tensor_parallel: 1, or `rollouts: {dtype: float32}`",
-            )
-        if devices.engine.kind != "in_process":
-            return
-        remedy = "let the engine be a server: `engine: {kind: server}`"
-        if devices.processes > 1:
-            message = f"{devices.processes} training processes, and the rollout engine is in one"
-            yield Objection(("devices.engine",), message, remedy)
-        if self.ahead:
+        yield from engine_objections(self.rollouts, execution)
+        if self.ahead and execution.devices.engine.kind == "in_process":
             message = "ahead: 1 samples while the trainer computes, which one process cannot"
-            yield Objection(("devices.engine",), message, remedy)
+            yield Objection(("devices.engine",), message, IN_A_SERVER)
 
     def engines(self) -> Iterator[EngineUse]:
         yield EngineUse(("rollouts",), self.rollouts)
@@ -261,11 +234,4 @@ class RlStage(TrainingStage):
             ends_the_run=True,
         )
         if self.evaluate is not None:
-            yield SuiteQuestion(
-                place=f"{place}.evaluate",
-                engine=place,
-                suite=self.evaluate.as_suite(),
-                dev_limit=self.evaluate.limit,
-                max_model_len=self.rollouts.max_model_len,
-                steers=True,
-            )
+            yield self.evaluate.question(f"{place}.evaluate", place, self.rollouts)

@@ -4,22 +4,17 @@ That file is all the memory there is. It is cut back with the other logs when a 
 killed stage has the evaluations that belong to its checkpoint."""
 
 from collections.abc import Sequence
-from math import isfinite
-from pathlib import Path
 from typing import Any
 
 from common.artifacts import DEV_SCORES, METRICS
-from common.errors import BadInput
 from common.stage import StageContext
 from evals.answer import Answer
 from evals.figures import summary
 from evals.protocol import ask, remarks
-from evals.suites import load_dev
 from prompts.schema import Prompt
 from rewards.grader import Grader
 from rollouts.interface import RolloutEngine
 from stages.rl.config import RlStage
-from stages.rl.evaluation import RlEvaluation
 from stages.rl.hacking import DevPoint, hacking
 
 BATCHES = 2
@@ -98,20 +93,3 @@ class DevScores:
 
 def _point(row: dict[str, Any]) -> DevPoint:
     return DevPoint(row["step"], row["answers"])
-
-
-def dev_prompts(settings: RlEvaluation, prompts_folder: Path | None) -> list[Prompt]:
-    """The prompts that a stage's own evaluation asks. BadInput where the dev part has none."""
-    prompts = load_dev(settings.as_suite(), settings.limit, prompts_folder)
-    if not prompts:
-        raise BadInput(
-            f"evaluate: no prompt of {settings.suite} is in its dev part",
-            "give a source more prompts or a larger `held_out`",
-        )
-    return prompts
-
-
-def finite(figures: dict[str, float]) -> bool:
-    """Whether a step's figures are numbers. A training that diverged is stopped with a message of
-    its own, which an evaluation of its policy must not come before."""
-    return all(isfinite(value) for value in figures.values() if isinstance(value, float))

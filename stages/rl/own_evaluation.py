@@ -12,12 +12,14 @@ from typing import Any
 
 from common.stage import Inputs, StageContext
 from evals.corners import graded_prompts
-from stages.rl.best import BestWeights
-from stages.rl.config import HELD_OUT_INPUT, RlStage
-from stages.rl.dev_scores import DevScores, dev_prompts, finite
+from stages.dev_part import HELD_OUT_INPUT
+from stages.dev_prompts import dev_prompts, finite
+from stages.rl.config import RlStage
+from stages.rl.dev_scores import DevScores
 from stages.rl.leader import Leader
-from stages.rl.publish import Probe, proof
 from training import processes
+from training.best import BestWeights
+from training.publish import Probe, proof
 
 
 class OwnEvaluation:
@@ -105,7 +107,7 @@ def own_evaluation(
     scores = None
     if leader is not None:
         collector = leader.rollouts.collector
-        prompts = dev_prompts(config.evaluate, inputs.get(HELD_OUT_INPUT))
+        prompts = dev_prompts(config.evaluate, "evaluate", inputs.get(HELD_OUT_INPUT))
         collector.grader.prepare(graded_prompts(config.evaluate.suite, prompts))
         scores = DevScores(config, prompts, collector.engine, collector.grader, context)
     return OwnEvaluation(config, context, leader=leader, scores=scores, start=start)

@@ -29,7 +29,6 @@ from stages.rl.outputs import (
     write_curriculum,
 )
 from stages.rl.own_evaluation import OwnEvaluation, own_evaluation
-from stages.rl.publish import Probe
 from stages.rl.recorder import StepRecorder
 from stages.rl.trainer import RlTrainer
 from training import processes
@@ -37,13 +36,12 @@ from training.arguments import trainer_arguments
 from training.loop import fit
 from training.metrics_log import selected
 from training.policy import Trained, load, save
+from training.publish import PARITY_PROBES, Probe, parity_probe
 from training.resume import go_on
 from training.router_metrics import PROBE, spread_out
 
 SHOWN = ("reward", "dev/score", "mixed_share", "parity/rollout_gap", "parity/rollout_drift")
 """Figures that progress reports, where they are there."""
-PARITY_PROBES = 4
-"""Sequences that the parity check compares after every publication."""
 
 
 def run(config: RlStage, inputs: Inputs, context: StageContext) -> Outputs:
@@ -183,21 +181,15 @@ def probes(leader: Leader | None) -> tuple[Probe, list[list[int]]]:
     if leader is None:
         return Probe([], []), []
     collector = leader.rollouts.collector
-    return parity_probe(collector), router_probe(collector)
+    return probe_of(collector), router_probe(collector)
 
 
-def parity_probe(collector: RolloutCollector) -> Probe:
-    """A few prompts with their reference answers, or with their own text where they have none. An
-    engine in bfloat16 is compared on the tokens of the prompts too: a policy that knows the answers
-    for certain has hardly any drift in them."""
-    encoder, limit = collector.encoder, collector.config.max_tokens
-    ids = encoder.usable(PARITY_PROBES)
-    texts = [collector.prompts[id].answer or collector.prompts[id].task for id in ids]
-    answers = [collector.engine.encode_text(text)[:limit] for text in texts]
-    probe = Probe([encoder.variants(id)[0] for id in ids], answers)
-    if collector.config.rollouts.exact:
-        return probe
-    return Probe([ids[:1] for ids in probe.sequences], [ids[1:] for ids in probe.sequences])
+def probe_of(collector: RolloutCollector) -> Probe:
+    """A few prompts with their reference answers, or with their own text where they have none."""
+    encoder, config = collector.encoder, collector.config
+    chosen = [(id, collector.prompts[id]) for id in encoder.usable(PARITY_PROBES)]
+    texts = [(encoder.variants(id)[0], prompt.answer or prompt.task) for id, prompt in chosen]
+    return parity_probe(collector.engine, config.rollouts, texts, config.max_tokens)
 
 
 def router_probe(collector: RolloutCollector) -> list[list[int]]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase, Trainer, TrainerControl, TrainingArguments
 
+from common.artifacts import METRICS
 from common.errors import RunFailed
 from common.stage import StageContext
 from rollouts import parity, ties
@@ -28,10 +29,10 @@ from stages.rl.leader import Leader
 from stages.rl.loss import LARGEST_WEIGHT, dapo_loss, importance, no_loss
 from stages.rl.own_evaluation import OwnEvaluation
 from stages.rl.passes import Pass, Share
-from stages.rl.publish import Probe, proof, prove, publish, tolerance_of
 from stages.rl.step_metrics import GAP, RATIO, SQUARED, StepMetrics
 from training import processes
 from training.accumulation import gradients_kept, rounded_once
+from training.publish import Probe, proof, prove, publish, tolerance_of
 from training.resume import MARKER
 
 
@@ -63,7 +64,12 @@ class RlTrainer(Trainer):
         self.probe, self.reference, self.evaluation = probe, reference, evaluation
         self.pad: int = tokenizer.pad_token_id
         self.metrics = StepMetrics()
-        self.tolerance = tolerance_of(config, context.folder)
+        self.tolerance = tolerance_of(
+            config.rollouts,
+            config.parity_tolerance,
+            config.drift_tolerance,
+            METRICS.read(context.folder),
+        )
         self.lag = 0
         """Versions between the policy that sampled the present step's rollouts and the one that
         trains."""

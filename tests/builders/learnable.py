@@ -18,6 +18,14 @@ def prompt_inputs(folder, count):
     return {"checkpoint": folder, "prompts": folder}
 
 
+def probed_inputs(folder, count):
+    """The inputs of an SFT stage with `stop_when`: held-out prompts too, of the same task."""
+    inputs = prompt_inputs(folder, count)
+    held = [prompt_of(f"h{n}", f"say {100 + n}", "a" * (1 + n % 5)) for n in range(24)]
+    write_prompts(folder / "held_out.parquet", held)
+    return {**inputs, "held_out": folder}
+
+
 def pair_inputs(folder, count):
     """The inputs of a DPO stage: a right and a wrong answer to each prompt, and another reference
     than the policy: from equal ones the gradient of each pair would be the same."""

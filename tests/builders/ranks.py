@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,9 +20,21 @@ WAIT = 240
 """Seconds after which processes that are still there have hung."""
 
 
-def job(name, stage, inputs, sharding="none", *, stop=None, sgd=False, folder=None, **execution):
+def job(
+    name,
+    stage,
+    inputs,
+    sharding="none",
+    *,
+    stop=None,
+    sgd=False,
+    double=False,
+    folder=None,
+    **execution,
+):
     """An attempt at a stage. `stop` are rank and step at which that rank is asked to stop; `sgd`
-    trains with plain gradient descent, `folder` names that of an earlier job to go on in."""
+    trains with plain gradient descent, `double` has an engine of its own sample for the probes of
+    an SFT, `folder` names that of an earlier job to go on in."""
     return {
         "name": name,
         "folder": folder or name,
@@ -30,6 +43,7 @@ def job(name, stage, inputs, sharding="none", *, stop=None, sgd=False, folder=No
         "sharding": sharding,
         "stop": stop,
         "sgd": sgd,
+        "double": double,
         "execution": execution,
     }
 
@@ -109,24 +123,30 @@ def _do(root, one, rank, processes):
     inputs = {name: Path(path) for name, path in one["inputs"].items()}
     found: dict[str, Any] = {"notes": notes}
     try:
-        found["metrics"] = _run(one["stage"], inputs, context, one["sgd"]).metrics
+        found["metrics"] = _run(one, inputs, context).metrics
     except UphillError as error:
         found |= {"error": type(error).__name__, "message": str(error)}
     return found
 
 
-def _run(values, inputs, context, sgd):
+def _run(one, inputs, context):
     """The stage's `run`. Steps of plain gradient descent show a difference of gradients as it is;
     Adam's are all of one size."""
+    from builders.nano_rl import SampledNano
     from stages.registry import KINDS
     from training.arguments import trainer_arguments
 
     def arguments(*args):
-        return {**trainer_arguments(*args), "optim": "sgd" if sgd else "adamw_torch"}
+        return {**trainer_arguments(*args), "optim": "sgd" if one["sgd"] else "adamw_torch"}
 
-    kind = next(one for one in KINDS if one.__module__ == f"stages.{values['kind']}.config")
+    values = one["stage"]
+    kind = next(of for of in KINDS if of.__module__ == f"stages.{values['kind']}.config")
     module = importlib.import_module(f"stages.{values['kind']}.run")
-    with mock.patch.object(module, "trainer_arguments", arguments):
+    with ExitStack() as patches:
+        patches.enter_context(mock.patch.object(module, "trainer_arguments", arguments))
+        if one["double"]:
+            start = mock.patch("stages.sft.probes.start_engine", lambda at, *_: SampledNano(at))
+            patches.enter_context(start)
         return module.run(kind.model_validate(values), inputs, context)
 
 

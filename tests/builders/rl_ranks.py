@@ -27,12 +27,12 @@ from stages.rl.kl import reference_of
 from stages.rl.leader import Leader
 from stages.rl.own_evaluation import OwnEvaluation
 from stages.rl.passes import forward_passes
-from stages.rl.publish import Probe
 from stages.rl.run import build_trainer
 from stages.rl.step_metrics import TokenTotals
 from training import processes
 from training.loop import fit
 from training.policy import load
+from training.publish import Probe
 
 SHAPES: list[tuple[list[int], list[tuple[int, float]]]] = [
     ([20, 21, 22, 23, 24], [(3, 1.0), (5, 0.0), (2, 1.0)]),

@@ -16,9 +16,9 @@ from stages.rl.collector import StepBatch
 from stages.rl.config import RlStage
 from stages.rl.kl import Reference
 from stages.rl.leader import Leader
-from stages.rl.publish import Probe
 from stages.rl.run import rl_arguments
 from stages.rl.trainer import RlTrainer
+from training.publish import Probe
 
 STAGE = {"id": "rl", "kind": "rl", "from": "sft", "on": "filter", "steps": 1, "learning_rate": 1e-4}
 

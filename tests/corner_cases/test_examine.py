@@ -43,7 +43,9 @@ def test_thinking_is_no_part_of_a_reply_and_without_an_end_there_is_none():
     assert reply_of(prompt, f"<think>{LOOP}</think>A. B.", "stop") == Reply("A. B.", "stop")
     assert reply_of(prompt, f"<think>{LOOP}", "length") is None
     cut = reply_of(first("cut_off"), f"<think>{LOOP}", "length")
-    assert cut == Reply("", "length") and examine(first("cut_off"), cut).case == "cut_off"
+    assert cut == Reply("", "length")
+    found = examine(first("cut_off"), cut)
+    assert found is not None and found.case == "cut_off"
 
 
 def test_the_replies_to_a_question_are_compared_by_language():
@@ -54,6 +56,7 @@ def test_the_replies_to_a_question_are_compared_by_language():
     wrong = [*right]
     wrong[german] = QUESTION[german], graded_reply("8", Grade(0.0, None, "8"))
     found = examine_question(wrong)
+    assert found is not None
     assert found.reason == "wrong in some languages (de)" and "de: 8" in found.evidence
     wrong[german] = QUESTION[german], graded_reply("8", Grade(0.0, "timeout", None))
     assert examine_question(wrong) is None

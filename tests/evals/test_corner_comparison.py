@@ -2,7 +2,9 @@
 
 import pytest
 
+from builders.contexts import stage_context
 from builders.corner_evaluations import LOOP, NO, asked, of_case, question
+from builders.evaluations import ScriptedAnswers
 from common.errors import GateStopped
 from common.files import write_json, write_json_lines
 from evals.compare import Evaluation, compare_rows
@@ -13,6 +15,10 @@ from evals.parts import FINAL, dev_scores, in_part
 from pipeline.cli.compare import compare_table
 from pipeline.cli.evaluate import results_table
 from pipeline.execution.progress import short
+from rewards.grader import Grader
+from stages.dev_prompts import dev_prompts
+from stages.rl.config import RlStage
+from stages.rl.dev_scores import DevScores
 from stages.rl.hacking import DevPoint, hacking
 
 REFUSALS = in_part(of_case("refusal"), FINAL)[:4]
@@ -127,4 +133,19 @@ def test_rl_says_what_its_score_is():
         for step, right in ((10, 90), (20, 40))
     ]
     told = hacking(points, {step: step / 20 for step in range(1, 21)}, "corner_cases")
+    assert told is not None
     assert "the dev score on corner_cases (share of clean replies) fell from 0.90" in told
+
+
+def test_rl_pairs_its_evaluations_over_questions(tmp_path):
+    own = {"every": 5, "suite": "corner_cases", "cases": ["language_change"], "limit": 16}
+    values = {"id": "rl", "kind": "rl", "from": "s", "on": "p", "learning_rate": 1e-4, "steps": 9}
+    config = RlStage.model_validate({**values, "evaluate": own})
+    assert config.evaluate is not None
+    prompts = dev_prompts(config.evaluate, "evaluate", None)
+    texts = {prompt.task: prompt.answer for prompt in prompts}
+    texts[prompts[3].task] = "99"
+    engine, context = ScriptedAnswers(texts, 500), stage_context(tmp_path, note=lambda note: None)
+    row = DevScores(config, prompts, engine, Grader(), context).evaluate(5)
+    assert (row["n"], row["score"], row["rate"]) == (2, 0.5, 0.5)
+    assert sorted(row["answers"].values()) == [False, True]

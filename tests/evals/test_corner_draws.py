@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -12,16 +12,17 @@ from common.errors import BadInput
 from corner_cases.registry import CASES
 from corner_cases.sets import group_of
 from evals.parts import DEV, PARTS, in_part
-from evals.suites import load_dev, load_suite, packaged_prompts
+from evals.suites import load_dev, load_suite, packaged_prompts, sample
 from prompts.decontaminate import decontaminate
-from stages.rl.dev_scores import dev_prompts
+from stages.dev_prompts import dev_prompts
 from stages.rl.evaluation import RlEvaluation
 
 ALL = load_suite(suite("corner_cases"), None)
 
 
 def drawn(limit=None, cases=None):
-    return load_suite(suite("corner_cases", limit=limit, cases=cases), None)
+    """The suite's prompts with these settings, without reading them again."""
+    return sample([p for p in ALL if p.capability in (cases or CASES)], "corner_cases", limit)
 
 
 def questions(prompts):
@@ -32,7 +33,7 @@ def questions(prompts):
 
 def together(prompts):
     """The ids of the prompts, by what they share."""
-    groups = {}
+    groups: dict[str, set[str]] = {}
     for prompt in prompts:
         groups.setdefault(group_of(prompt) or prompt.id, set()).add(prompt.id)
     return groups
@@ -40,8 +41,8 @@ def together(prompts):
 
 def test_the_suite_has_every_case_and_may_be_some_of_them():
     assert len(ALL) == 737 and list(dict.fromkeys(p.capability for p in ALL)) == list(CASES)
-    some = drawn(cases=["refusal", "repetition"])
-    assert some == [p for p in ALL if p.capability in ("repetition", "refusal")]
+    config = suite("corner_cases", cases=["refusal", "repetition"], limit=20)
+    assert load_suite(config, None) == drawn(20, ["repetition", "refusal"])
 
 
 def test_what_belongs_together_is_in_one_part():
@@ -68,6 +69,7 @@ def test_the_parts_stay_as_they_are():
 CHOSEN = st.sets(st.sampled_from(list(CASES)), min_size=1).map(sorted)
 
 
+@settings(max_examples=30, deadline=None)
 @given(CHOSEN, st.integers(32, 737))
 def test_a_limit_draws_every_case_as_often_and_questions_whole(cases, limit):
     whole, some = drawn(cases=cases), drawn(limit, cases)
@@ -82,6 +84,7 @@ def test_a_limit_draws_every_case_as_often_and_questions_whole(cases, limit):
         assert not open_ones or max(got.values()) - min(open_ones) <= 1
 
 
+@settings(max_examples=30, deadline=None)
 @given(CHOSEN, st.integers(32, 400), st.integers(0, 300))
 def test_a_smaller_limit_takes_a_subset(cases, limit, more):
     few, many = ({p.id for p in drawn(n, cases)} for n in (limit, limit + more))
@@ -103,8 +106,8 @@ def test_rl_asks_the_dev_prompts_of_the_suite_with_a_limit():
     assert asked == in_part(drawn(32), DEV)
     with pytest.raises(BadInput, match="takes 16 prompts"):
         load_dev(suite("corner_cases"), 15, None)
-    own = RlEvaluation(every=1, suite="corner_cases", cases=["gushing"], limit=3)
-    dev = dev_prompts(own, None)
+    own = RlEvaluation(every=1, suite="corner_cases", cases=("gushing",), limit=3)
+    dev = dev_prompts(own, "evaluate", None)
     assert questions(dev) == {"gushing": 3} and in_part(dev, DEV) == dev
 
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from common.errors import BadInput
 from prompts.bad_rows import BadRows
-from prompts.pair_config import PairFile, PairSource
+from prompts.pair_config import PairFile
 from prompts.pairs import load_pairs
+from stages.dpo.sources import PairSource
 
 ASKED = [{"role": "user", "content": "Name a gas."}]
 GOOD, BAD = ({"role": "assistant", "content": text} for text in ("Oxygen.", "Wood."))
@@ -126,8 +127,8 @@ def test_columns_of_other_names_are_mapped(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "exactly one of stage and path"),
-        ({"stage": "rl", "path": "p.jsonl"}, "exactly one of stage and path"),
+        ({}, "exactly one of stage, path and"),
+        ({"stage": "rl", "path": "p.jsonl"}, "exactly one of stage, path and"),
         ({"stage": "rl", "on_bad_row": "skip"}, "on_bad_row is for files"),
         ({"path": "p.jsonl", "share": 1.5}, "less than or equal to 1"),
     ],

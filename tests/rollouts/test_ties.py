@@ -19,8 +19,8 @@ from rollouts import parity, ties
 from rollouts.interface import Rollout
 from rollouts.parity import Tolerance, trainer_logprobs
 from stages.rl.passes import Part
-from stages.rl.publish import PROBE_GAP, Probe, prove
 from stages.rl.trainer import RlTrainer
+from training.publish import PROBE_GAP, Probe, prove
 
 PROMPT, COMPLETION = list(range(20, 32)), [40, 41, 42, 43]
 LIMIT = 1e-5

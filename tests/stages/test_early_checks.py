@@ -159,26 +159,38 @@ def test_held_out_prompts_that_are_asked_must_be_there(tmp_path):
 OWN = ("steps: 4", "steps: 4, evaluate: {every: 2}")
 
 
-def test_rls_own_evaluation_needs_prompts_in_the_dev_part(tmp_path):
-    path = write_recipe(tmp_path, OWN)
+PROBED = ("on: prompts, learning_rate: 1e-4", "on: prompts, learning_rate: 1e-4, stop_when: {}")
+
+
+@pytest.mark.parametrize(
+    ("asks", "section", "engine"),
+    [
+        (OWN, "stages[2].evaluate", "stages[2]"),
+        (PROBED, "stages[1].stop_when", "stages[1].stop_when"),
+    ],
+)
+def test_a_stage_that_asks_the_dev_part_needs_prompts_in_it(tmp_path, asks, section, engine):
+    path = write_recipe(tmp_path, asks)
     error = refused(early_check, path, held_out=[prompt("k"), prompt("c")])
-    assert error.message == f"stages[2].evaluate: {EMPTY.format('dev')}, whose score decides"
+    assert error.message == f"{section}: {EMPTY.format('dev')}, whose score decides"
     long = [prompt("k"), prompt("g", "x" * 460)]
     said = early_check(path, held_out=long)["notes"]
-    room = (
-        "stages[2].evaluate: 1 of 2 prompts are longer than stages[2].rollouts.max_model_len (512)"
-    )
+    room = f"{section}: 1 of 2 prompts are longer than {engine}.rollouts.max_model_len (512)"
     assert any(note.startswith(room) for note in said)
 
 
-def test_an_evaluation_of_held_out_prompts_needs_a_source_that_holds_some_out(tmp_path):
+@pytest.mark.parametrize(
+    ("asks", "section"), [(OWN, r"stages\[2\].evaluate"), (PROBED, r"stages\[1\].stop_when")]
+)
+def test_held_out_prompts_are_asked_only_of_a_source_that_holds_some_out(tmp_path, asks, section):
     path = write_recipe(
-        tmp_path, OWN, ("held_out: 0.25", "held_out: 0"), ("suites: [held_out, ", "suites: [")
+        tmp_path, asks, ("held_out: 0.25", "held_out: 0"), ("suites: [held_out, ", "suites: [")
     )
-    with pytest.raises(
-        BadInput, match=r"stages\[2\].evaluate: held_out is a suite, but every source"
-    ):
+    with pytest.raises(BadInput, match=f"{section}: held_out is a suite, but every source"):
         load_recipe(path)
+    every = write_recipe(tmp_path, ("held_out: 0.25", "held_out: 0"))
+    with pytest.raises(BadInput, match=r"evaluate\.suites: held_out is a suite, but every source"):
+        load_recipe(every)
 
 
 GATED = ("after: [rl]", "after: [rl], gate: {suite: held_out, max_drop: 0.1}")

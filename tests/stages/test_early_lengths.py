@@ -96,6 +96,9 @@ def test_what_an_evaluation_has_no_room_for_is_told(tmp_path):
         "evaluate.suites[0]: 1 of 2 prompts are longer than evaluate.rollouts.max_model_len (512)"
     )
     assert note.endswith("448 tokens: prompt long (462 tokens); they will be counted as wrong")
+    room = ("suites: [held_out, ", "suites: [{name: corner_cases, max_tokens: 460}, ")
+    (note,) = early_check(write_recipe(tmp_path, room))["notes"]
+    assert note.startswith("evaluate.suites[0]: ") and note.endswith("left out of the rates")
 
 
 @pytest.mark.parametrize("speech", SPEECHES, ids=["nano", "smollm2"])

@@ -19,11 +19,12 @@ from models.sizes import dimensions_of
 from prompts.schema import write_prompts
 from rewards.grader import Grade
 from stages.declaration import Sizes
-from stages.rl.best import BEST, BestWeights
+from stages.dev_prompts import dev_prompts
 from stages.rl.config import RlStage
-from stages.rl.dev_scores import DevScores, dev_prompts
+from stages.rl.dev_scores import DevScores
 from stages.rl.evaluation import RlEvaluation
 from stages.rl.hacking import DevPoint, hacking, rising
+from training.best import BEST, BestWeights
 
 STAGE = {"id": "rl", "kind": "rl", "from": "sft", "on": "prompts", "learning_rate": 1e-4}
 UP = {step: 0.2 + 0.02 * step for step in range(1, 41)}
@@ -179,12 +180,12 @@ def test_a_trend_is_more_than_noise_and_needs_some_steps():
 
 def test_the_dev_part_alone_is_asked_and_must_not_be_empty(tmp_path):
     write_prompts(tmp_path / "held_out.parquet", [prompt(n) for n in range(40)])
-    asked = dev_prompts(RlEvaluation(every=1, limit=7, system="Be brief."), tmp_path)
+    asked = dev_prompts(RlEvaluation(every=1, limit=7, system="Be brief."), "evaluate", tmp_path)
     assert len(asked) == 7 and {part_of(one.id) for one in asked} == {DEV}
     assert all(one.messages[0]["role"] == "system" for one in asked)
     write_prompts(tmp_path / "held_out.parquet", [prompt(3), prompt(5)])
     with pytest.raises(BadInput, match="no prompt of held_out is in its dev part"):
-        dev_prompts(RlEvaluation(every=1), tmp_path)
+        dev_prompts(RlEvaluation(every=1), "evaluate", tmp_path)
 
 
 def best_of(folder, word):

@@ -9,8 +9,8 @@ from builders.nano_rl import DEV_IDS, Killed, NanoRl
 from common.errors import RunFailed
 from common.files import files_below, read_json, read_json_lines
 from stages.rl import trainer
-from stages.rl.best import BEST
 from stages.rl.loss import dapo_loss
+from training.best import BEST
 
 RIGHT = {2: 3, 4: 4, 6: 2}
 """Dev prompts that the policy of a version answers correctly: the best step is in the middle."""

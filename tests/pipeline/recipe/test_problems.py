@@ -75,7 +75,7 @@ FULL: dict[str, Any] = {
             ],
             "audit": {},
         },
-        {"id": "sft", "kind": "sft", "on": "filter", **TRAINED},
+        {"id": "sft", "kind": "sft", "on": "filter", "stop_when": {}, **TRAINED},
         *(
             {
                 "id": name,
@@ -98,6 +98,7 @@ FULL: dict[str, Any] = {
             ],
             **TRAINED,
         },
+        {"id": "mended", "kind": "dpo", "pairs": {"corner_cases": ["gushing"]}, **TRAINED},
         {"id": "adopted", "kind": "adopt", "folder": "x"},
     ],
     "evaluate": {
@@ -216,6 +217,7 @@ def test_a_wrong_value_is_said_in_words_with_what_is_allowed_and_an_example(valu
             "known are: ",
             "write it in quotes: ",
             "change one of the fields",
+            "remove ",
         )
         assert (
             any(words in problem.remedy for words in helps) or "is required: " in problem.message

@@ -16,8 +16,8 @@ from training.processes import barrier
 from training.resume import resume_folder
 
 BEST = "best"
-"""The folder, in `resume/` and in a checkpoint: `checkpoint/` and `parity.json`, which are the
-stage's own if they are still the best at its end."""
+"""The folder, in `resume/` and in a checkpoint: `checkpoint/` and, where it is kept, `parity.json`,
+which are the stage's own if they are still the best at its end."""
 
 
 class BestWeights:
@@ -32,12 +32,16 @@ class BestWeights:
         if start is not None and (start / BEST).is_dir():
             _copy(start / BEST, self.folder)
 
-    def keep(self, policy: Any, tokenizer: PreTrainedTokenizerBase, proof: dict[str, Any]) -> None:
-        """Replace the best weights by those of the policy. Call it on every process."""
+    def keep(
+        self, policy: Any, tokenizer: PreTrainedTokenizerBase, proof: dict[str, Any] | None = None
+    ) -> None:
+        """Replace the best weights by those of the policy, with the `proof` that goes into
+        `parity.json`. Call it on every process."""
         if self.context.main:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
-            PARITY.write(self.folder, proof)
+            if proof is not None:
+                PARITY.write(self.folder, proof)
         config = plain(policy).config
         # Both belong to the file, not to the policy that goes on training.
         training = config.use_cache, config.dtype
@@ -56,7 +60,8 @@ class BestWeights:
         """Make them the stage's checkpoint. Call it on every process."""
         if self.context.main:
             for artifact in (CHECKPOINT, PARITY):
-                artifact.path(self.folder).replace(artifact.path(self.context.folder))
+                if artifact.path(self.folder).exists():
+                    artifact.path(self.folder).replace(artifact.path(self.context.folder))
         barrier(self.context)
 
 

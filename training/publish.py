@@ -6,22 +6,23 @@ they are published (`rollouts/held.py`), and its log-probabilities may drift wit
 Only process 0 has the engine. The others take part in what FSDP2 gathers: the weights, and the
 forward passes of the comparison."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from common.artifacts import METRICS
 from common.stage import StageContext
 from models.adapters import policy_weights
 from models.routing import differing, listening, stacked
 from rollouts import parity, ties
+from rollouts.config import RolloutConfig
 from rollouts.interface import RolloutEngine
-from stages.rl.config import RlStage
 from training import processes
 
+PARITY_PROBES = 4
+"""Sequences that the parity check compares after every publication."""
 PROBE_GAP, PROBE_DRIFT = "parity/probe_gap", "parity/probe_drift"
 """Mean absolute difference of log-probabilities on the probe, in nats: of an engine in float32, and
 in bfloat16."""
@@ -79,13 +80,31 @@ def prove(
     return figures
 
 
-def tolerance_of(config: RlStage, folder: Path) -> parity.Tolerance:
-    """What a stage allows. A stage that resumes was calibrated by its first step."""
-    if config.rollouts.exact:
-        return parity.Tolerance(exact=True, limit=config.parity_tolerance)
-    rows = METRICS.read(folder)
+def tolerance_of(
+    rollouts: RolloutConfig, gap: float, drift: float, rows: Sequence[Mapping[str, Any]]
+) -> parity.Tolerance:
+    """What a stage allows: a mean `gap` of an engine in float32, a mean `drift` of one in bfloat16.
+    `rows` are what the stage has logged; one that resumes was calibrated by the first."""
+    if rollouts.exact:
+        return parity.Tolerance(exact=True, limit=gap)
     first = rows[0][PROBE_DRIFT] if rows else None
-    return parity.Tolerance(exact=False, limit=config.drift_tolerance, first=first)
+    return parity.Tolerance(exact=False, limit=drift, first=first)
+
+
+def parity_probe(
+    engine: RolloutEngine,
+    rollouts: RolloutConfig,
+    prompts: Sequence[tuple[list[int], str]],
+    max_tokens: int,
+) -> Probe:
+    """Prompts (token ids) with at most `max_tokens` tokens of a text as the answer to each. An
+    engine in bfloat16 is compared on the tokens of the prompts too: a policy that knows the answers
+    for certain has hardly any drift in them."""
+    answers = [engine.encode_text(text)[:max_tokens] for _, text in prompts]
+    probe = Probe([ids for ids, _ in prompts], answers)
+    if rollouts.exact:
+        return probe
+    return Probe([ids[:1] for ids in probe.sequences], [ids[1:] for ids in probe.sequences])
 
 
 def proof(engine: RolloutEngine | None, policy: nn.Module, probe: Probe) -> dict[str, Any]:

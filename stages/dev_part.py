@@ -1,0 +1,107 @@
+"""What the declarations of stages share that ask a suite's dev part while they train; light."""
+
+from collections.abc import Iterator, Mapping
+
+from pydantic import Field, model_validator
+
+from common.artifacts import HELD_OUT
+from common.config import Config, Text
+from common.execution import ExecutionConfig
+from evals.config import Cases, SuiteConfig, SuiteName, require_fitting
+from rollouts.config import RolloutConfig
+from stages.declaration import PROMPTS_STAGE, Need, Objection, Sizes
+from stages.questions import SuiteQuestion
+
+HELD_OUT_INPUT = "held_out"
+"""Name of the input whose held-out prompts a stage asks."""
+IN_A_SERVER = "let the engine be a server: `engine: {kind: server}`"
+
+
+class DevPart(Config):
+    """Which prompts of a suite's dev part a stage asks, and when."""
+
+    every: int = Field(ge=1, examples=[10])
+    """Optimiser steps between two evaluations; the last step is always evaluated."""
+    suite: SuiteName = "held_out"
+    """The suite whose dev part is asked. Its final part is not."""
+    cases: Cases | None = Field(default=None, examples=[["repetition", "refusal"]])
+    """Of `corner_cases` the cases that are asked; not set: all."""
+    limit: int | None = Field(default=None, ge=1, examples=[64])
+    """Ask only this many prompts of the dev part, the same ones every time; not set: all."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Longest answer, in tokens; not set: the suite's own length (`held_out` 64, `gsm8k` 256,
+    `basic_arithmetic` 32, `corner_cases` 128)."""
+    system: Text | None = None
+    """System message for prompts that have none."""
+    pass_at: float = Field(default=1.0, gt=0, le=1)
+    """Reward of the first part from which an answer is correct."""
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "DevPart":
+        require_fitting(self.suite, self.cases, self.pass_at)
+        return self
+
+    def as_suite(self) -> SuiteConfig:
+        """The suite as evaluations ask it."""
+        return SuiteConfig(
+            name=self.suite,
+            cases=self.cases,
+            max_tokens=self.max_tokens,
+            system=self.system,
+            pass_at=self.pass_at,
+        )
+
+    def due(self, step: int, steps: int) -> bool:
+        """Whether the policy is asked after optimiser step `step` of `steps`."""
+        return step == steps or step % self.every == 0
+
+    def times(self, steps: int) -> int:
+        """How often the policy is asked in a stage of `steps` optimiser steps."""
+        return -(-steps // self.every)
+
+    def needs(self) -> Mapping[str, Need]:
+        """The input that the prompts come from."""
+        if self.suite != "held_out":
+            return {}
+        return {HELD_OUT_INPUT: Need((HELD_OUT,), stage=PROMPTS_STAGE)}
+
+    def prompts_at_most(self, sizes: Sizes) -> int | None:
+        """Upper bound on the prompts that are asked each time; None if unknown."""
+        known = sizes.held_out if self.suite == "held_out" else None
+        return min((n for n in (self.limit, known) if n is not None), default=None)
+
+    def require_room(self, rollouts: RolloutConfig, place: str) -> None:
+        """ValueError where the longest answer leaves no room for a prompt. `place` names this
+        section."""
+        length = self.as_suite().answer_length()
+        if length >= rollouts.max_model_len:
+            raise ValueError(
+                f"{place}: answers of {length} tokens leave no room for a prompt in"
+                f" rollouts.max_model_len ({rollouts.max_model_len}); give {place}.max_tokens"
+            )
+
+    def question(self, place: str, engine: str, rollouts: RolloutConfig) -> SuiteQuestion:
+        """The question of the early check. `place` is this section, `engine` the one with
+        `rollouts`."""
+        return SuiteQuestion(
+            place=place,
+            engine=engine,
+            suite=self.as_suite(),
+            dev_limit=self.limit,
+            max_model_len=rollouts.max_model_len,
+            steers=True,
+        )
+
+
+def engine_objections(rollouts: RolloutConfig, execution: ExecutionConfig) -> Iterator[Objection]:
+    """Layouts in which a stage that trains cannot give its policy to an engine."""
+    devices = execution.devices
+    if not rollouts.exact and getattr(devices.engine, "tensor_parallel", 1) > 1:
+        yield Objection(
+            ("devices.engine.tensor_parallel",),
+            "rollouts in bfloat16 are proven on servers of one GPU each",
+            "set tensor_parallel: 1, or `rollouts: {dtype: float32}`",
+        )
+    if devices.engine.kind == "in_process" and devices.processes > 1:
+        message = f"{devices.processes} training processes, and the rollout engine is in one"
+        yield Objection(("devices.engine",), message, IN_A_SERVER)
