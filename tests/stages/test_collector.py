@@ -10,7 +10,7 @@ from common.faults import CUT_OFF, NOT_ENCODED, TOO_LONG
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
 from curriculum.records import NewPrompt
-from curriculum.requests import Purpose, RolloutRequest
+from curriculum.requests import RolloutRequest
 from curriculum.stage_start import begin_stage
 from rewards.grader import Grade
 from rollouts.interface import Rollout
@@ -121,15 +121,24 @@ def test_rollouts_come_in_chunks_between_which_a_stop_is_heeded_and_the_result_i
     assert seen[12][:3] == seen[10_000][:3] and seen[12][3] > seen[10_000][3]
 
 
-@pytest.mark.parametrize(("chunk", "calls"), [(512, [[2, 6, 9, 4]]), (8, [[2, 6], [9], [4]])])
+@pytest.mark.parametrize(
+    ("chunk", "calls"),
+    [(512, [[9, 2, 6, 4]]), (8, [[9], [2, 6], [4]]), (7, [[9], [2], [6], [4]])],
+)
 def test_requests_of_several_sizes_go_to_the_engine_together(chunk, calls, monkeypatch):
     monkeypatch.setattr(collector_module, "CHUNK", chunk)
     collecting, _, engine = collector(dict.fromkeys("abcd", MIXED))
-    purposes: tuple[Purpose, ...] = ("pilot", "rest", "group", "probe")
-    requests = [RolloutRequest(*one) for one in zip("abcd", (2, 6, 9, 4), purposes, strict=True)]
+    looks: list[bool] = []
+    collecting.before_chunk = looks.append
+    requests = [
+        RolloutRequest("a", 9, "group"),
+        RolloutRequest("b", 2, "pilot"),
+        RolloutRequest("c", 6, "rest"),
+        RolloutRequest("d", 4, "probe"),
+    ]
     groups = collecting._in_chunks(requests, 0, False)
-    assert [samples for _, samples, _ in engine.asked] == calls
-    assert [len(groups[name]().members) for name in "abcd"] == [2, 6, 9, 4]
+    assert [samples for _, samples, _ in engine.asked] == calls and len(looks) == len(calls)
+    assert [len(groups[name]().members) for name in "abcd"] == [9, 2, 6, 4]
     assert [groups[name]().probe for name in "abcd"] == [False, False, False, True]
 
 
