@@ -1,7 +1,7 @@
 """Stages in processes of their own, one job after another; also the program of each process.
 
-`python ranks.py FOLDER RANK`, with FOLDER/jobs.json written by `together`. A job has the fields of
-`job`. What a process found is FOLDER/<name>.rank-<rank>.json."""
+`python ranks.py FOLDER RANK PROCESSES`, with FOLDER/jobs.json written by `together`. A job has the
+fields of `job`. What a process found is FOLDER/<name>.rank-<rank>.json."""
 
 import importlib
 import json
@@ -58,13 +58,14 @@ def together(root, jobs, processes=2):
     the others, as the runner does it."""
     (root / "jobs.json").write_text(json.dumps(jobs))
     env = {**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}", "OMP_NUM_THREADS": "1"}
-    env |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
-    env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    if processes > 1:  # a stage of one process knows nothing of others
+        env |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+        env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     children = []
     for rank in map(str, range(processes)):
-        command = [sys.executable, __file__, str(root), rank]
+        command = [sys.executable, __file__, str(root), rank, str(processes)]
         with (root / f"rank-{rank}.log").open("w") as log:
-            own = {"RANK": rank, "LOCAL_RANK": rank}
+            own = {"RANK": rank, "LOCAL_RANK": rank} if processes > 1 else {}
             children.append(subprocess.Popen(command, env=env | own, stdout=log, stderr=log))
     _wait(children, root)
     return {
@@ -150,11 +151,11 @@ def _run(one, inputs, context):
         return module.run(kind.model_validate(values), inputs, context)
 
 
-def main(root, rank):
+def main(root, rank, processes):
     for one in json.loads((root / "jobs.json").read_text()):
-        found = _do(root, one, rank, int(os.environ["WORLD_SIZE"]))
+        found = _do(root, one, rank, processes)
         (root / f"{one['name']}.rank-{rank}.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -36,6 +36,7 @@ def found(root):
     for name, settings in attempts.items():
         one = job(name, STAGE, inputs, rows_per_forward=8, save_every=3, **settings)
         (results[name],) = together(root, [one], processes=1)[name]
+        assert results[name].get("error") in (None, "Interrupted"), results[name]
     return results
 
 
