@@ -31,6 +31,7 @@ from stages import registry
 
 CURRICULA = ("uniform", "drop_zero_variance", "dynamic_sampling", "refilter", "posterior")
 TRAINED = {"from": "base", "learning_rate": 1e-4, "lora": {"layers": [0]}}
+EXAMPLE = {"question": "q", "answer": "a"}
 FULL: dict[str, Any] = {
     "name": "full",
     "model": {"upcycle": "smollm2-135m-instruct"},
@@ -65,11 +66,7 @@ FULL: dict[str, Any] = {
             "kind": "judge_filter",
             "drop_easiest": 0.5,
             "judges": [
-                {
-                    "kind": "attempts",
-                    "model": "m",
-                    "examples": {"c": [{"question": "q", "answer": "a"}]},
-                },
+                {"kind": "attempts", "model": "m", "examples": {"c": [EXAMPLE]}},
                 {"kind": "rubric", "url": "http://x", "model_name": "m"},
                 {"kind": "pairwise", "model": "m"},
             ],
