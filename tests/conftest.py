@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from builders import toy_runs
 from builders.adopted_stages import adopting, run_one  # noqa: F401
@@ -13,6 +14,9 @@ from builders.command_line import answered, folder, uphill  # noqa: F401
 from builders.judge_fixtures import impatient_client, own_verdict_cache  # noqa: F401
 from builders.recipe_texts import recipe  # noqa: F401
 
+# How long an example takes says nothing on a machine that does other work too.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 SLOWEST = ("test_nano_pipeline", "test_fuzz_runs", "test_served_judge", "test_served")
 """Files that begin first, so that none of them is what everything waits for in the end."""
 
