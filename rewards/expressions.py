@@ -7,6 +7,7 @@ is refused here."""
 import logging
 import re
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 from rewards.spelling import uniform, without_latex
@@ -83,6 +84,12 @@ def same_value(reference: str, answer: str) -> bool:
     if wanted is None or given is None:
         return False
     return _equal(wanted, given)
+
+
+def load_library() -> None:
+    """Import what parses and compares, which takes seconds the first time."""
+    for name in ("latex2sympy2_extended", "math_verify", "sympy"):
+        import_module(name)
 
 
 def readable(text: str) -> bool:

@@ -7,7 +7,7 @@ is asked, which is killed where a library holds on to it beyond its own limit.""
 import logging
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Lock, current_thread, main_thread
@@ -15,7 +15,9 @@ from typing import Any
 
 from prompts.part import RewardPart
 from prompts.parts import ReasoningGymPart
+from prompts.reasoning_gym_source import library_module
 from prompts.schema import Prompt
+from rewards.expressions import load_library
 from rewards.interface import (
     BAD_REFERENCE,
     Answer,
@@ -34,14 +36,24 @@ SECONDS = 10.0
 """Time limit of a verifier for one answer."""
 LONGER = 5.0
 """Seconds that a process has beyond the limit, to end what it does by itself."""
-PROGRAM = Program(
-    "plain",
-    "from rewards.plain import in_process",
-    "in_process",
-    ("verifier", "prompt", "text", "seconds"),
-    (str(Path(__file__).parents[1]),),
-)
+LIBRARIES: dict[str, Callable[[], object]] = {
+    "math": load_library,
+    "reasoning_gym": library_module,
+}
+"""What imports the library of a verifier, by its name. An import takes seconds, and more on a busy
+machine: it is no part of the time of the first answer."""
 _log = logging.getLogger(__name__)
+
+
+def program(name: str) -> Program:
+    """A process that grades with one verifier; its library is imported before it is asked."""
+    return Program(
+        "plain",
+        f"from rewards.plain import in_process, load; load({name!r})",
+        "in_process",
+        ("verifier", "prompt", "text", "seconds"),
+        (str(Path(__file__).parents[1]),),
+    )
 
 
 class Plain(Verifier):
@@ -57,6 +69,7 @@ class Plain(Verifier):
 
     def check(self, prompt: Prompt, part: RewardPart) -> None:
         """In the main thread."""
+        load(self.name)
         try:
             with time_limit(SECONDS):
                 VERIFIERS[self.name](prompt, "")
@@ -121,7 +134,7 @@ class OpenPlain(OpenVerifier):
         if current_thread() is main_thread():
             return [graded(self._name, prompt, answer.text, SECONDS) for answer in answers]
         with self._lock:
-            self._pool = self._pool or Pool(PROGRAM, self._processes)
+            self._pool = self._pool or Pool(program(self._name), self._processes)
         given = asdict(replace(prompt, rewards=()))
         return [self._elsewhere(self._pool, given, answer.text) for answer in answers]
 
@@ -148,9 +161,16 @@ def in_process(name: str, given: dict[str, Any], text: str, seconds: float) -> l
     return [result.reward, result.read, result.fault]
 
 
+def load(name: str) -> None:
+    """Import the library of a verifier, if it has one and was not asked before."""
+    if name in LIBRARIES:
+        LIBRARIES[name]()
+
+
 def graded(name: str, prompt: Prompt, text: str, seconds: float) -> Result:
     """What a verifier says of a text, or the fault that it came to."""
     try:
+        load(name)
         with time_limit(seconds):
             reward, read = VERIFIERS[name](prompt, text)
         if not math.isfinite(reward):

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -67,6 +70,18 @@ def test_what_takes_too_long_is_a_timeout_in_another_thread_too(grader, monkeypa
     elsewhere(grader, prompt("exact"), "a")
     monkeypatch.setattr(plain, "SECONDS", 1e-6)
     assert elsewhere(grader, prompt("exact"), "a")[0].fault == "timeout"
+
+
+def test_a_library_that_is_slow_to_import_costs_no_answer_its_time(monkeypatch):
+    monkeypatch.setitem(plain.LIBRARIES, "exact", lambda: time.sleep(0.3))
+    assert plain.graded("exact", prompt("exact"), "Paris \ud800", seconds=0.2).reward == 1.0
+
+
+@pytest.mark.parametrize("name", ["math", "reasoning_gym"])
+def test_a_process_has_the_library_of_its_verifier_before_it_is_asked(name):
+    library = {"math": "math_verify", "reasoning_gym": "reasoning_gym"}[name]
+    code = f"import sys; {plain.program(name).source}; assert {library!r} in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_process_that_hangs_is_killed_and_replaced(monkeypatch):
