@@ -17,8 +17,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "uniform": {"kind": "uniform"},
     "drop_zero_variance": {"kind": "drop_zero_variance"},
     "dynamic_sampling": {"kind": "dynamic_sampling"},
-    "refilter": {"kind": "refilter", "refilter_every": 30},
-    "gaussian": {"kind": "gaussian", "plateau_steps": 15},
+    "refilter": {"kind": "refilter", "refilter_every": 15},
+    "gaussian": {"kind": "gaussian", "plateau_steps": 8},
     "posterior": {"kind": "posterior"},
     "without_prior": {"kind": "posterior", "prior": "judge"},
     "without_pilot": {"kind": "posterior", "pilot": 0},
@@ -29,6 +29,7 @@ ARMS: dict[str, dict[str, Any]] = {
 was asked here."""
 
 KINDS = tuple(arm for arm in ARMS if not arm.startswith("without"))
+MAIN_KINDS = ("uniform", "dynamic_sampling", "posterior")
 
 
 @dataclass(frozen=True)
@@ -106,28 +107,29 @@ def smollm2() -> Material:
     return Material(pool[:1200], Yardstick(held[:160], start, rows=16), start)
 
 
-POOL, HELD_OUT = 3200, 500
+POOL, HELD_OUT = 1200, 500
 NANO: dict[str, Any] = {
     "arms": KINDS,
     "seeds": 6,
     "left_out": tuple(arm for arm in ARMS if arm not in KINDS),
     "samples": 1,
-    "steps": 60,
-    "every": 6,
+    "steps": 30,
+    "every": 3,
     "groups": 16,
     "max_tokens": 24,
-    "learning_rate": 3e-4,
+    "learning_rate": 1.5e-4,
     "train": "full",
 }
+FEWER: dict[str, Any] = NANO | {"arms": MAIN_KINDS, "left_out": ()}
 SETTINGS = {
-    **{
-        mix: Setting(f"curriculum-{mix.replace('_', '-')}", lambda mix=mix: mixed(mix), **NANO)  # type: ignore[misc]
-        for mix in stage_pools.MIXES
-    },
+    "mostly_solved": Setting("curriculum-mostly-solved", lambda: mixed("mostly_solved"), **NANO),
+    "mostly_out_of_reach": Setting(
+        "curriculum-mostly-out-of-reach", lambda: mixed("mostly_out_of_reach"), **FEWER
+    ),
     "smollm2": Setting(
         "curriculum-smollm2",
         smollm2,
-        arms=("uniform", "dynamic_sampling", "posterior"),
+        arms=MAIN_KINDS,
         seeds=3,
         left_out=(),
         samples=1,
