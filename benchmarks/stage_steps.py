@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import stage_pools
-from benchmarks.curriculum_settings import HELD_OUT, SETTINGS
+from benchmarks.curriculum_settings import HELD_OUT, POOL, SETTINGS
 from benchmarks.harness import commit
 from benchmarks.held_out import Yardstick, probabilities
 from benchmarks.measured_rl import quiet, train
@@ -30,9 +30,13 @@ from stages.sft.config import SftStage
 from stages.sft.run import run as sft
 
 WORK = stage_pools.WORK
-POOL, STEPS, EVERY, SAMPLES = 1200, 30, 5, 8
+SAMPLES = 8
 NANO = SETTINGS["mostly_solved"]
-RL = NANO.stage({"kind": "posterior"}).model_dump(by_alias=True) | {"steps": STEPS}
+STEPS = {"rl": 16, "uniform_rl": NANO.steps, "sampled": 10}
+"""Optimiser steps by the name of the step: with the curriculum `posterior`, which learns faster and
+generates more tokens a step, and with plain GRPO. `sampled` is RL that learns nothing, for its
+groups."""
+EVERY = 2
 DONE = "done.json"
 ROWS, SAVE = 64, 1000
 """Rows of a forward pass of SFT and DPO; steps between checkpoints, which nobody needs."""
@@ -45,7 +49,7 @@ LIGHT_DPO: dict[str, Any] = {
 DPOS = {"dpo": LIGHT_DPO, "heavy_dpo": LIGHT_DPO | {"max_pairs": 512, "learning_rate": 1e-4}}
 EXAMPLES = {
     "numbers": [("gcd 12, 18", "6"), ("gcd 7, 21, 14", "7"), ("20 + 31 - 4 =", "47")],
-    "letters": [("copy lamp", "lamp"), ("reverse stone", "enots"), ("swap cat, Two", "Two, cat")],
+    "letters": [("reverse stone", "enots"), ("swap cat, Two", "Two, cat")],
 }
 JUDGE = {
     "kind": "attempts",
@@ -79,11 +83,19 @@ def judge(pool: str) -> None:
     write_json(target / "metrics.json", outputs.metrics)
 
 
+def rl_config(name: str) -> RlStage:
+    """The RL of a step."""
+    kind = "uniform" if name == "uniform_rl" else "posterior"
+    rate = {"learning_rate": 1e-12} if name == "sampled" else {}
+    settings = NANO.stage({"kind": kind}).model_dump(by_alias=True)
+    return RlStage.model_validate(settings | {"steps": STEPS[name], **rate})
+
+
 class Steps:
     """Runs steps, with one engine that takes the weights of all of them."""
 
     def __init__(self) -> None:
-        self.engine = Engine(stage_pools.checkpoint(), RlStage.model_validate(RL).rollouts, 0)
+        self.engine = Engine(stage_pools.checkpoint(), rl_config("rl").rollouts, 0)
         self.yardstick = Yardstick(
             stage_pools.held_out(HELD_OUT), stage_pools.checkpoint(), kind=stage_pools.difficulty
         )
@@ -118,9 +130,8 @@ class Steps:
         return curve | self._measured(CHECKPOINT.path(target))
 
     def _roll(self, name: str, inputs: "Inputs", target: Path, seed: int) -> dict[str, Any]:
-        """RL; `sampled` is RL that learns nothing, for its groups."""
-        rate = {"learning_rate": 1e-12, "steps": 10} if name == "sampled" else {}
-        config = RlStage.model_validate(RL | rate)
+        """RL on what the last cut kept."""
+        config = rl_config(name)
         prompts = inputs.prompts()
         write_prompts(PROMPTS.path(target), prompts)
         start = CHECKPOINT.path(inputs.trained)

@@ -11,121 +11,24 @@ the noise of sampling.
 
 - Cuts: RL on what is left of a pool after the easiest prompts of every capability are dropped: by
   the judge (SmolLM2), at random, or by a judge that knows the start's pass rates. Compared at equal
-  generated tokens.
+  generated tokens, with plain GRPO (`uniform_rl`) and with the curriculum `posterior` (`rl`), which
+  leaves easy prompts out by itself.
 - SFT: light (the half that the judge keeps, stopped by probes) against heavy (all prompts, 4 times
   the epochs), and none.
 - DPO: after RL, before RL, not at all; light and heavy."""
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks import stage_pools, stage_steps
 from benchmarks.curriculum_settings import SETTINGS
-from benchmarks.curves import interval
 from benchmarks.harness import RESULTS, commit, machine
+from benchmarks.stage_claims import CHAINS, MAIN, POOLS, Found, beginnings, plot, summary
 from common.files import read_json, write_json
 
-Found = Mapping[tuple[str, int], Mapping[str, Any]]
-"""Figures by arm and seed."""
-
 SEEDS = 6
-CUTS = tuple(f"cut-{who}-{share}" for share in (50, 80) for who in ("judge", "random", "perfect"))
-POOLS = tuple(stage_pools.MIXES)
-MAIN = POOLS[0]
-LIGHT = f"{MAIN}/cut-judge-50/light_sft"
-HEAVY = f"{MAIN}/heavy_sft"
-CHAINS = (
-    *(f"{pool}/{cut}rl" for pool in POOLS for cut in ("", *(f"{one}/" for one in CUTS))),
-    *(f"{LIGHT}/rl", f"{HEAVY}/rl"),
-    *(f"{LIGHT}/rl/dpo", f"{LIGHT}/rl/heavy_dpo", f"{LIGHT}/sampled/dpo/rl"),
-)
-"""Every arm; the others are their beginnings."""
-
-
-def claims() -> list[tuple[str, str, str, str]]:
-    """Name, arm, the arm it is held against, and the figure that is compared."""
-    cuts = [
-        (f"{cut} on {pool}", f"{pool}/{cut}/rl", f"{pool}/rl", "at_equal_tokens")
-        for pool in POOLS
-        for cut in CUTS
-    ]
-    against_random = [
-        (
-            f"judge's cut of {share} % against a random one on {pool}",
-            f"{pool}/cut-judge-{share}/rl",
-            f"{pool}/cut-random-{share}/rl",
-            "at_equal_tokens",
-        )
-        for pool in POOLS
-        for share in (50, 80)
-    ]
-    return [
-        *cuts,
-        *against_random,
-        ("light SFT against heavy, before RL", LIGHT, HEAVY, "score"),
-        ("light SFT against heavy, after RL", f"{LIGHT}/rl", f"{HEAVY}/rl", "score"),
-        ("light SFT against heavy: entropy before RL", LIGHT, HEAVY, "entropy"),
-        ("light SFT against heavy: pass@8 before RL", LIGHT, HEAVY, "pass_8"),
-        ("RL after light SFT against RL without SFT", f"{LIGHT}/rl", f"{MAIN}/rl", "score"),
-        ("RL after light SFT against light SFT alone", f"{LIGHT}/rl", LIGHT, "score"),
-        ("DPO after RL against none", f"{LIGHT}/rl/dpo", f"{LIGHT}/rl", "score"),
-        ("heavy DPO after RL against none", f"{LIGHT}/rl/heavy_dpo", f"{LIGHT}/rl", "score"),
-        ("DPO before RL against none", f"{LIGHT}/sampled/dpo/rl", f"{LIGHT}/rl", "score"),
-        (
-            "DPO after RL against before RL",
-            f"{LIGHT}/rl/dpo",
-            f"{LIGHT}/sampled/dpo/rl",
-            "score",
-        ),
-    ]
-
-
-def beginnings(chain: str) -> list[str]:
-    """A chain's arms: itself and what it begins with, the pool left out."""
-    steps = chain.split("/")
-    return ["/".join(steps[:end]) for end in range(2, len(steps) + 1)]
-
-
-def at_equal_tokens(found: Found, arms: Sequence[str], seed: int) -> dict[str, float]:
-    """The score of each arm that ends with RL, when it had generated as many tokens as the most
-    economical of them at its end."""
-    curves = {arm: found[arm, seed]["curve"] for arm in arms}
-    budget = min(curve[-1]["tokens"] for curve in curves.values())
-    return {
-        arm: float(np.interp(budget, [p["tokens"] for p in curve], [p["score"] for p in curve]))
-        for arm, curve in curves.items()
-    }
-
-
-def summary(found: Found) -> dict[str, Any]:
-    """The claims whose arms were run with equal seeds, and the means of every arm."""
-    lines = []
-    for name, arm, against, figure in claims():
-        seeds = [seed for a, seed in found if a == arm and (against, seed) in found]
-        if not seeds:
-            continue
-        differences = [difference(found, arm, against, figure, seed) for seed in seeds]
-        setting = f"nano, {arm.split('/')[0]}"
-        line = {"name": name, "arm": arm, "against": against, "setting": setting}
-        lines.append(line | {"figure": figure, "seeds": len(seeds), **interval(differences)})
-    arms = {}
-    for arm in dict.fromkeys(arm for arm, _ in found):
-        runs = [figures for (a, _), figures in found.items() if a == arm]
-        names = [name for name, value in runs[0].items() if isinstance(value, float)]
-        arms[arm] = {name: interval([one[name] for one in runs]) for name in names}
-    return {"claims": lines, "arms": arms}
-
-
-def difference(found: Found, arm: str, against: str, figure: str, seed: int) -> float:
-    if figure == "at_equal_tokens":
-        scores = at_equal_tokens(found, (arm, against), seed)
-        return scores[arm] - scores[against]
-    return float(found[arm, seed][figure] - found[against, seed][figure])
 
 
 def finished() -> Found:
@@ -157,6 +60,7 @@ def write() -> None:
     figures = summary(finished()) | {axis: curricula(axis) for axis in ("tokens", "seconds")}
     head = {"command": "make bench-stages", "commit": commit(), "machine": machine()}
     write_json(RESULTS / "stages.json", {**head, **figures})
+    plot(figures["claims"], RESULTS / "stages.png")
     for claim in figures["claims"]:
         shown = "{name}: {mean:+.4f} [{low:+.4f}, {high:+.4f}] ({figure}, {seeds} seeds)"
         print(shown.format(**claim))

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from benchmarks import stage_pools, stage_steps, stages
+from benchmarks import stage_claims, stage_pools, stage_steps
 from builders.evaluations import prompt
 from common.artifacts import CHECKPOINT, GROUPS, PROMPTS
 from prompts.schema import write_prompts
@@ -20,18 +20,18 @@ def asked(number, family, capability="c", **item):
 
 
 def test_a_chain_is_run_from_its_first_step_on():
-    assert stages.beginnings("pool/sft/rl/dpo") == ["pool/sft", "pool/sft/rl", "pool/sft/rl/dpo"]
+    assert stage_claims.beginnings("pool/sft/rl/dpo") == ["pool/sft", "pool/sft/rl", "pool/sft/rl/dpo"]
 
 
 def test_the_arms_of_every_claim_are_run():
-    arms = {arm for chain in stages.CHAINS for arm in stages.beginnings(chain)}
-    for _, arm, against, _ in stages.claims():
+    arms = {arm for chain in stage_claims.CHAINS for arm in stage_claims.beginnings(chain)}
+    for _, arm, against, _ in stage_claims.claims():
         assert {arm, against} <= arms
 
 
 def test_every_step_of_a_chain_is_known():
-    steps = {step for chain in stages.CHAINS for step in chain.split("/")[1:]}
-    known = {*stage_steps.SFTS, *stage_steps.DPOS, "rl", "sampled", *stages.CUTS}
+    steps = {step for chain in stage_claims.CHAINS for step in chain.split("/")[1:]}
+    known = {*stage_steps.SFTS, *stage_steps.DPOS, *stage_steps.STEPS, *stage_claims.CUTS}
     assert steps <= known
     RlStage.model_validate(stage_steps.RL)
     for name, settings in stage_steps.SFTS.items():
@@ -90,9 +90,9 @@ def test_arms_are_compared_at_equal_tokens_and_paired_by_seed():
         fast = [{"tokens": 0, "score": 0.2}, {"tokens": 50, "score": 0.3 + gain}]
         found[whole, seed] = {"curve": slow, "score": 0.4}
         found[cut, seed] = {"curve": fast, "score": 0.3 + gain}
-    (line,) = stages.summary(found)["claims"]
+    (line,) = stage_claims.summary(found)["claims"]
     # At 50 tokens the whole pool's arm stands at 0.3.
     assert line["arm"] == cut and line["against"] == whole and line["seeds"] == 2
     assert line["mean"] == pytest.approx(0.15)
     assert line["low"] == pytest.approx(0.1) and line["high"] == pytest.approx(0.2)
-    assert stages.summary(found)["arms"][whole]["score"]["mean"] == pytest.approx(0.4)
+    assert stage_claims.summary(found)["arms"][whole]["score"]["mean"] == pytest.approx(0.4)
