@@ -20,7 +20,8 @@ def asked(number, family, capability="c", **item):
 
 
 def test_a_chain_is_run_from_its_first_step_on():
-    assert stage_claims.beginnings("pool/sft/rl/dpo") == ["pool/sft", "pool/sft/rl", "pool/sft/rl/dpo"]
+    found = stage_claims.beginnings("pool/sft/rl/dpo")
+    assert found == ["pool/sft", "pool/sft/rl", "pool/sft/rl/dpo"]
 
 
 def test_the_arms_of_every_claim_are_run():
@@ -33,7 +34,8 @@ def test_every_step_of_a_chain_is_known():
     steps = {step for chain in stage_claims.CHAINS for step in chain.split("/")[1:]}
     known = {*stage_steps.SFTS, *stage_steps.DPOS, *stage_steps.STEPS, *stage_claims.CUTS}
     assert steps <= known
-    RlStage.model_validate(stage_steps.RL)
+    for name in stage_steps.STEPS:
+        assert isinstance(stage_steps.rl_config(name), RlStage)
     for name, settings in stage_steps.SFTS.items():
         SftStage.model_validate({"id": name, "kind": "sft", "on": "filter", **settings})
     for name, settings in stage_steps.DPOS.items():
