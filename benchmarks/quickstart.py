@@ -1,10 +1,11 @@
-"""What a finished run of the quickstart says: two Markdown tables and a picture.
+"""What finished runs of the quickstart say: Markdown tables and a picture.
 
-    .venv/bin/python -m benchmarks.quickstart [RUN]      # runs/quickstart by default
+    .venv/bin/python -m benchmarks.quickstart [RUN ...]      # runs/quickstart by default
 
-Prints the scores by suite and stage, as `uphill compare` does, the seconds and tokens of every
-stage, and the commit and machine of the run. Writes docs/results/quickstart.png: the held-out score
-by stage, and RL's reward by step."""
+Of the first run it prints the scores by suite and stage, as `uphill compare` does, the seconds and
+tokens of every stage, and the commit and machine; of several runs, as with other seeds, also what
+each stage changed in each. Writes docs/results/quickstart.png: the held-out scores and the rate of
+corner cases by stage, and RL's reward by step."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.harness import ROOT
 from common.files import read_json_lines
+from evals.config import CORNER_CASES
 from pipeline.cli.compare import compare_table, rows_of
 from pipeline.execution.run_folder import load_plan
 from pipeline.execution.state import inspect
@@ -23,6 +25,13 @@ from pipeline.store.record import read_record
 
 PICTURE = ROOT / "docs" / "results" / "quickstart.png"
 SUITE = "held_out"
+CHANGES = (
+    ("sft", SUITE),
+    ("rl", SUITE),
+    *(("rl", f"{SUITE}/{one}") for one in ("reversal", "spiral")),
+    *(("dpo", SUITE), ("dpo", CORNER_CASES)),
+)
+"""Stages and the suites on which their change is told, run by run."""
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -59,23 +68,41 @@ def origin(records: Mapping[str, tuple[Path, dict[str, Any]]]) -> str:
     return f"Run at commit {', '.join(commits)}; machine: {'; '.join(machines)}."
 
 
-def plot_scores(axis: Axes, rows: Rows) -> None:
-    """The score of the held-out prompts and of each of their capabilities, in per cent, with 95 %
-    intervals."""
+def change_table(runs: Sequence[Path]) -> list[list[str]]:
+    """A row per run: what stages changed, in points, with 95 % intervals of paired differences."""
+    heads = [f"{stage}: {suite.replace('_', '-')}" for stage, suite in CHANGES]
+    return [["run", *heads], *([run.name, *map(_change, rows_at(run))] for run in runs)]
+
+
+def rows_at(run: Path) -> Rows:
+    """The rows of `CHANGES` of a run."""
+    found = {(row["stage"], row["suite"]): row for row in rows_of([run])}
+    return [found[place] for place in CHANGES]
+
+
+def _change(row: Mapping[str, Any]) -> str:
+    name = "rate_delta" if "rate" in row else "delta"
+    mean, low, high = (100 * row[name + end] for end in ("", "_low", "_high"))
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def plot_scores(axis: Axes, rows: Rows, of: str, figure: str, title: str) -> None:
+    """The `figure` of a suite and of each of its parts, in per cent, with 95 % intervals."""
     stages = list(dict.fromkeys(row["stage"] for row in rows))
-    suites = [s for s in dict.fromkeys(row["suite"] for row in rows) if s.startswith(SUITE)]
+    suites = [s for s in dict.fromkeys(row["suite"] for row in rows) if s.startswith(of)]
+    prefix = "" if figure == "score" else f"{figure}_"
     for number, suite in enumerate(suites):
-        points = [row for row in rows if row["suite"] == suite and row["score"] is not None]
+        points = [row for row in rows if row["suite"] == suite and row[figure] is not None]
         x = [stages.index(row["stage"]) + 0.06 * number for row in points]
-        y = [100 * row["score"] for row in points]
-        below = [100 * (row["score"] - row["low"]) for row in points]
-        above = [100 * (row["high"] - row["score"]) for row in points]
-        whole = suite == SUITE
+        y = [100 * row[figure] for row in points]
+        below = [100 * (row[figure] - row[f"{prefix}low"]) for row in points]
+        above = [100 * (row[f"{prefix}high"] - row[figure]) for row in points]
+        whole = suite == of
         style: dict[str, Any] = {"lw": 2.0 if whole else 1.0, "alpha": 1.0 if whole else 0.5}
-        label = suite.removeprefix(f"{SUITE}/").replace("_", "-")
+        label = suite.removeprefix(f"{of}/").replace("_", " ")
         axis.errorbar(x, y, [below, above], fmt="o-", capsize=3, label=label, **style)
     axis.set_xticks(range(len(stages)), stages)
-    axis.set(title="held-out score by stage (%)", ylim=(0, 100))
+    axis.set(title=title, ylim=(0, 100))
 
 
 def plot_rl(axis: Axes, steps: Rows) -> None:
@@ -88,12 +115,13 @@ def plot_rl(axis: Axes, steps: Rows) -> None:
 
 
 def picture(rows: Rows, steps: Rows, path: Path) -> None:
-    """Both panels as one small PNG."""
-    figure = Figure(figsize=(8.4, 3.2), layout="constrained")
-    scores, rl = figure.subplots(1, 2)
-    plot_scores(scores, rows)
+    """All panels as one small PNG."""
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    scores, corners, rl = figure.subplots(1, 3)
+    plot_scores(scores, rows, SUITE, "score", "held-out score (%), higher is better")
+    plot_scores(corners, rows, CORNER_CASES, "rate", "corner cases (%), lower is better")
     plot_rl(rl, steps)
-    for axis in (scores, rl):
+    for axis in (scores, corners, rl):
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,12 +129,15 @@ def picture(rows: Rows, steps: Rows, path: Path) -> None:
 
 
 def main() -> None:
-    run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart")
+    runs = [Path(word) for word in sys.argv[1:] or ["runs/quickstart"]]
+    run = runs[0]
     rows, records = rows_of([run]), records_of(run)
     rl = next(folder for folder, record in records.values() if record["kind"] == "rl")
     picture(rows, read_json_lines(rl / "metrics.jsonl"), PICTURE)
     print(markdown(compare_table(rows, several=False)), end="\n\n")
     print(markdown(cost_table(records)), end="\n\n")
+    if len(runs) > 1:
+        print(markdown(change_table(runs)), end="\n\n")
     print(origin(records))
 
 

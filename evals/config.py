@@ -55,6 +55,9 @@ class SuiteConfig(Config):
     """Use only this many prompts, half of them in the dev part and half in the final part, the same
     ones for every checkpoint; not set: all. Of `corner_cases` every case gets as many questions, as
     long as it has some; a question in several languages is asked in all of them or not at all."""
+    dev: bool = True
+    """Ask the dev part too. A suite without it costs half as much and steers nothing: neither the
+    gate nor which weights `runtime.keep` keeps. A `limit` is then one of the final part."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Longest answer, in tokens; not set: the suite's own length (`held_out` 64, `gsm8k` 256,
     `basic_arithmetic` 32, `corner_cases` 128)."""

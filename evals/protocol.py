@@ -142,6 +142,7 @@ def protocol(suites: Sequence[SuiteConfig]) -> dict[str, Any]:
                 "max_tokens": suite.answer_length(),
                 "system": suite.system,
                 **({} if suite.cases is None else {"cases": list(suite.cases)}),
+                **({} if suite.dev else {"dev": False}),
                 **({} if suite.pass_at == 1.0 else {"pass_at": suite.pass_at}),
             }
             for suite in suites

@@ -28,7 +28,8 @@ _PACKAGED: dict[str, Callable[[], list[Prompt]]] = {
 
 
 def load_suite(config: SuiteConfig, prompts_folder: Path | None) -> list[Prompt]:
-    """The prompts of a suite. `held_out` is read from `prompts_folder`, the finished prompts stage.
+    """The prompts of a suite that are asked. `held_out` is read from `prompts_folder`, the finished
+    prompts stage.
 
     Raises BadInput if a suite's data is missing, or its limit is too small.
     """
@@ -48,7 +49,8 @@ def load_suite(config: SuiteConfig, prompts_folder: Path | None) -> list[Prompt]
             replace(prompt, messages=with_system(prompt.messages, config.system))
             for prompt in prompts
         ]
-    return sample(prompts, config.name, config.limit)
+    asked = prompts if config.dev else in_part(prompts, FINAL)
+    return sample(asked, config.name, config.limit)
 
 
 def packaged_prompts() -> list[tuple[str, Prompt]]:

@@ -3,7 +3,7 @@
 All other files of a pruned stage stay, and `pruned.json` lists the removed ones. Never pruned are
 the newest and the best checkpoints, and those that an unfinished stage or evaluation reads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -65,11 +65,15 @@ def _scores(plan: Plan, states: States) -> dict[str, float | None]:
     for node in plan.nodes:
         if node.evaluated and states[node.id].state == "done":
             suites = dev_scores(states[node.id].folder).suites
-            scores = [
-                suites[name]["score"] for name in ([plan.gate["suite"]] if plan.gate else suites)
-            ]
-            by_stage[node.evaluated] = None if None in scores else fmean(scores)
+            steering = [one["name"] for one in node.config["suites"] if one.get("dev", True)]
+            scores = [suites[name]["score"] for name in _deciding(plan, steering)]
+            by_stage[node.evaluated] = None if None in scores or not scores else fmean(scores)
     return by_stage
+
+
+def _deciding(plan: Plan, steering: Sequence[str]) -> Sequence[str]:
+    """The suites whose dev scores decide: the gate's, or all that have a dev part."""
+    return [plan.gate["suite"]] if plan.gate else steering
 
 
 def _remove(state: NodeState) -> None:

@@ -16,7 +16,7 @@ from models.presets import NOTES
 from models.sizes import dimensions_of
 from pipeline.recipe.declared import Declared, declared, execution_path
 from pipeline.recipe.problems import Problem, nearest
-from pipeline.recipe.schema import Recipe
+from pipeline.recipe.schema import EvaluateConfig, Recipe
 from pipeline.recipe.yaml_lines import DataPath, dotted
 from prompts.judge_parts import ComparePart
 from prompts.parts import NAMES, NOT_GRADED, LengthPart, needed_settings, read_part
@@ -158,6 +158,23 @@ def _evaluation_problems(recipe: Recipe) -> Iterator[Problem]:
     if gate is not None and gate.suite not in suites:
         message = f"{gate.suite!r} is not among the suites"
         yield Problem(("evaluate", "gate", "suite"), message, nearest(gate.suite, suites))
+    yield from _without_dev(recipe, recipe.evaluate)
+
+
+def _without_dev(recipe: Recipe, evaluate: EvaluateConfig) -> Iterator[Problem]:
+    """What decides by dev scores, and has none."""
+    steering = [suite.name for suite in evaluate.suites if suite.dev]
+    gate, keep = evaluate.gate, recipe.runtime.keep
+    named = {suite.name: index for index, suite in enumerate(evaluate.suites)}
+    if gate is not None and gate.suite in named and gate.suite not in steering:
+        message = f"the gate decides by the dev part of {gate.suite}"
+        yield Problem(
+            ("evaluate", "suites", named[gate.suite], "dev"), message, "remove `dev: false`"
+        )
+    elif gate is None and keep is not None and keep.best and not steering:
+        message = "the best weights are those with the best dev score, and no suite has a dev part"
+        remedy = "remove `dev: false` from a suite, or set best: 0"
+        yield Problem(("runtime", "keep", "best"), message, remedy)
 
 
 def _held_out_problems(recipe: Recipe) -> Iterator[Problem]:

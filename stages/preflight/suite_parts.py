@@ -40,7 +40,7 @@ def _empty_parts(
     """What ends the run, as message and remedy, and the remarks about parts without a prompt."""
     suite, problem, notes = ask.suite.name, None, []
     for part in PARTS:
-        if in_part(prompts, part):
+        if in_part(prompts, part) or (part == DEV and not ask.suite.dev):
             continue
         empty = f"{suite} has {len(prompts)} prompts, and none of them is in its {part} part"
         if part == DEV and ask.steers:

@@ -58,6 +58,14 @@ def test_dev_prompts_are_those_of_the_suite_with_a_limit(tmp_path):
     assert ids(load_dev(suite(), 3, tmp_path)) < ids(load_dev(suite(), 10, tmp_path)) < ids(whole)
 
 
+def test_without_a_dev_part_all_prompts_and_a_whole_limit_are_final(tmp_path):
+    write_prompts(tmp_path / "held_out.parquet", [prompt(n) for n in range(60)])
+    final = load_suite(suite(dev=False), tmp_path)
+    assert final == in_part(load_suite(suite(), tmp_path), FINAL)
+    few = load_suite(suite(dev=False, limit=10), tmp_path)
+    assert few == in_part(load_suite(suite(limit=20), tmp_path), FINAL) and len(few) == 10
+
+
 def test_what_decides_holds_nothing_of_the_final_part(tmp_path):
     other = {**SCORE, "score": 0.9}
     write_json(tmp_path / "results.json", {"suites": {"held_out": {DEV: SCORE, FINAL: other}}})

@@ -21,12 +21,13 @@ IDS = ("base", "sft", "rl", "dpo")
 SCORES = {"base": 0.1, "sft": 0.5, "rl": 0.4, "dpo": 0.3}
 
 
-def node(id, produces, place, **inputs):
+def node(id, produces, place, config=None, **inputs):
     names = tuple(artifact.name for artifact in produces)
-    return Node(id, "toy", {}, "", 0, inputs, {"id": id}, id, place, "", names)
+    return Node(id, "toy", config or {}, "", 0, inputs, {"id": id}, id, place, "", names)
 
 
-def plan_of(keep=None, gate=None):
+def plan_of(keep=None, gate=None, without_dev=()):
+    suites = [{"name": name, "dev": name not in without_dev} for name in ("held_out", "other")]
     nodes, before = [], None
     for number, id in enumerate(IDS, start=1):
         nodes.append(
@@ -34,7 +35,8 @@ def plan_of(keep=None, gate=None):
                 id, [CHECKPOINT], f"{number:02d}-{id}", **({"checkpoint": before} if before else {})
             )
         )
-        nodes.append(node(f"eval-{id}", [RESULTS], f"evals/{id}", checkpoint=id))
+        config = {"suites": suites}
+        nodes.append(node(f"eval-{id}", [RESULTS], f"evals/{id}", config, checkpoint=id))
         before = id
     return Plan("toy", tuple(nodes), gate, runtime={"keep": keep} if keep else {})
 
@@ -90,6 +92,12 @@ def finish(tmp_path):
 def test_the_last_and_the_best_stay(finish, last, best, gate, gone):
     plan = plan_of({"last": last, "best": best}, gate)
     assert [node.id for node in prunable(plan, finish(plan, 8), plan.runtime["keep"])] == gone
+
+
+def test_a_suite_without_a_dev_part_decides_nothing(finish):
+    plan = plan_of({"last": 1, "best": 1}, without_dev=["other"])
+    found = prunable(plan, finish(plan, 8), plan.runtime["keep"])
+    assert [node.id for node in found] == ["base", "rl"]
 
 
 def test_what_has_no_score_may_be_the_best_and_stays(finish, monkeypatch):

@@ -141,6 +141,14 @@ from stages.sft.config import SftStage
             "{suite: basic_arithmetic",
             [":14: evaluate.gate.suite: ", "not among the suites"],
         ),
+        (
+            "[held_out,",
+            "[{name: held_out, dev: false},",
+            [
+                ":12: evaluate.suites[0].dev: the gate decides by the dev part",
+                "remove `dev: false`",
+            ],
+        ),
         ("{name: gsm8k", "{name: held_out", [":12: evaluate.suites: 'held_out' is named twice"]),
         (
             "capability: words",
