@@ -10,17 +10,19 @@ under `unreached`. Ratios are averaged as logarithms; the interval is the 2.5th 
 of 10,000 resamplings of the seeds."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.curriculum_settings import ARMS, KINDS, SETTINGS, Setting
-from benchmarks.harness import RESULTS, commit, machine
+from benchmarks.harness import RESULTS, commit, machine, markdown
 from common.files import read_json, read_json_lines, write_json
 
 Curve = list[dict[str, Any]]
 RESAMPLES = 10_000
+AXES = ("tokens", "seconds")
 BASELINES = ("uniform", "dynamic_sampling", "posterior")
 """What a kind is held against: the first two; what `posterior` without one of its parts: itself as
 a whole."""
@@ -109,7 +111,7 @@ def summary(folders: dict[str, dict[int, Path]]) -> dict[str, Any]:
         "curves": {},
     }
     for arm in curves:
-        for axis in ("tokens", "seconds"):
+        for axis in AXES:
             for baseline in BASELINES:
                 whole = arm in KINDS and arm != baseline and baseline != "posterior"
                 if baseline in curves and (whole or (arm not in KINDS and baseline == "posterior")):
@@ -144,6 +146,41 @@ def of_curriculum(folders: dict[int, Path]) -> dict[str, Any]:
         )
         found["tokens"].append(rows[-1]["tokens_generated_total"])
     return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def kind_table(figures: Mapping[str, Any]) -> list[list[str]]:
+    """A row per kind: how many times fewer tokens and seconds it took to uniform's final score, and
+    the points that it gained."""
+    heads = [f"{axis} fewer than {other}" for axis in AXES for other in BASELINES[:2]]
+    rows = [["kind", *heads, "gained (points)", "groups with a spread a step", "tokens"]]
+    for arm in (one for one in KINDS if one in figures["gained"]):
+        names = [f"{axis}_{other}_over_{arm}" for axis in AXES for other in BASELINES[:2]]
+        ratios = [_shown(figures["ratios"].get(name)) for name in names]
+        own = figures["curriculum"][arm]
+        counts = [f"{own['groups_trained']:.1f}", f"{own['tokens']:,.0f}"]
+        rows.append([arm, *ratios, _shown(figures["gained"][arm], 100, 1), *counts])
+    return rows
+
+
+def left_out_table(figures: Mapping[str, Any]) -> list[list[str]]:
+    """A row per part that was left out of `posterior`: tokens and seconds of the arm without it
+    over those of the whole, and its final score less uniform's."""
+    rows = [["arm", "tokens over those of posterior", "seconds over", "gained (points)"]]
+    for arm in (one for one in figures["gained"] if one not in KINDS):
+        own = [figures["ratios"][f"{axis}_posterior_over_{arm}"] for axis in AXES]
+        inverse = [
+            {"mean": 1 / one["mean"], "low": 1 / one["high"], "high": 1 / one["low"]} for one in own
+        ]
+        gained = _shown(figures["gained"][arm], 100, 1)
+        rows.append([arm, *map(_shown, inverse), gained])
+    return rows
+
+
+def _shown(value: Mapping[str, float] | None, scale: float = 1.0, digits: int = 2) -> str:
+    if not value:
+        return ""
+    mean, low, high = (f"{scale * value[name]:.{digits}f}" for name in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
 def plot(curves: dict[str, dict[str, Curve]], path: Path) -> None:
@@ -188,9 +225,9 @@ def write(setting: Setting, command: str) -> None:
     head = {"command": command, "commit": commit(), "runs_at": commits, "machine": machine()}
     write_json(RESULTS / f"{setting.name}.json", {**head, **figures})
     plot(figures["curves"], RESULTS / f"{setting.name}.png")
-    for part in ("gained", "ratios"):
-        for name, value in figures[part].items():
-            print(setting.name, part, name, {k: round(v, 3) for k, v in value.items()})
+    print(f"{setting.name}\n\n{markdown(kind_table(figures))}\n")
+    if any(arm not in KINDS for arm in figures["gained"]):
+        print(f"{markdown(left_out_table(figures))}\n")
 
 
 def main() -> None:

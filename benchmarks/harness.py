@@ -117,3 +117,10 @@ class Results:
     def write(self, figures: Mapping[str, Any]) -> None:
         """Write the file, with the figures that a reader looks for above the parts."""
         write_json(self.path, {**self.head, **figures, "parts": self.parts})
+
+
+def markdown(table: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first row is its head."""
+    head, *body = table
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -15,7 +15,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.harness import ROOT
+from benchmarks.harness import ROOT, markdown
 from common.files import read_json_lines
 from evals.config import CORNER_CASES
 from pipeline.cli.compare import compare_table, rows_of
@@ -33,13 +33,6 @@ CHANGES = (
 )
 """Stages and the suites on which their change is told, run by run."""
 Rows = Sequence[Mapping[str, Any]]
-
-
-def markdown(table: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first row is its head."""
-    head, *body = table
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def records_of(run: Path) -> dict[str, tuple[Path, dict[str, Any]]]:

@@ -114,6 +114,16 @@ def difference(found: Found, arm: str, against: str, figure: str, seed: int) -> 
     return float(found[arm, seed][figure] - found[against, seed][figure])
 
 
+def claim_table(lines: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """A row per claim; scores and pass@8 in points."""
+    rows = [["claim", "figure", "difference", "seeds"]]
+    for line in lines:
+        scale = 1 if line["figure"] == "entropy" else 100
+        mean, low, high = (f"{scale * line[name]:+.2f}" for name in ("mean", "low", "high"))
+        rows.append([line["name"], line["figure"], f"{mean} [{low}, {high}]", str(line["seeds"])])
+    return rows
+
+
 def plot(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
     """The differences of the claims about scores with their intervals, from top to bottom."""
     import matplotlib.pyplot as plt

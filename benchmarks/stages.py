@@ -24,8 +24,17 @@ from typing import Any
 
 from benchmarks import stage_pools, stage_steps
 from benchmarks.curriculum_settings import SETTINGS
-from benchmarks.harness import RESULTS, commit, machine
-from benchmarks.stage_claims import CHAINS, MAIN, POOLS, Found, beginnings, plot, summary
+from benchmarks.harness import RESULTS, commit, machine, markdown
+from benchmarks.stage_claims import (
+    CHAINS,
+    MAIN,
+    POOLS,
+    Found,
+    beginnings,
+    claim_table,
+    plot,
+    summary,
+)
 from common.files import read_json, write_json
 
 SEEDS = 6
@@ -61,9 +70,7 @@ def write() -> None:
     head = {"command": "make bench-stages", "commit": commit(), "machine": machine()}
     write_json(RESULTS / "stages.json", {**head, **figures})
     plot(figures["claims"], RESULTS / "stages.png")
-    for claim in figures["claims"]:
-        shown = "{name}: {mean:+.4f} [{low:+.4f}, {high:+.4f}] ({figure}, {seeds} seeds)"
-        print(shown.format(**claim))
+    print(markdown(claim_table(figures["claims"])))
 
 
 def main() -> None:
