@@ -16,6 +16,7 @@ from pipeline.planning.plan import make_node
 from stages.base.config import BaseStage
 from stages.evaluate.config import EvaluateStage
 from stages.prompts.config import PromptsStage
+from stages.sft.config import SftStage
 
 
 @pytest.fixture
@@ -127,7 +128,8 @@ def test_what_imports_no_torch_and_what_has_a_gpu_gets_a_process_of_its_own(monk
     assert modules(fork_of(base)) == ["stages.base.run"]
     assert modules(fork_of(asked)) == ["stages.evaluate.run", ENGINE]
     several = ExecutionConfig.model_validate({"devices": {"processes": 2, "sharding": "ddp"}})
-    assert fork_of(base, several) is None
+    sft = SftStage.model_validate({"id": "sft", "kind": "sft", "on": "prompts", "learning_rate": 1})
+    assert modules(fork_of(sft)) == ["stages.sft.run"] and fork_of(sft, several) is None
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert fork_of(base) is None
     assert not PromptsStage.imports_torch and not ToyStage.imports_torch
