@@ -45,7 +45,7 @@ def main(handle: int, runner: int) -> int:
             if not reply:
                 for one in (link.detach(), nothing, settled):
                     os.close(one)
-                _settle(*handles, end)
+                _settle(handles[0], handles[1], end)
                 return worker.main(request["start"], parent=this)
             for one in (*handles, end):
                 os.close(one)
