@@ -77,6 +77,7 @@ def judge(pool: str) -> None:
     if (target / "metrics.json").exists():
         return
     shutil.rmtree(target, ignore_errors=True)
+    (target / "pool").mkdir(parents=True)
     write_prompts(PROMPTS.path(target / "pool"), stage_pools.pool(pool, POOL))
     inputs = {"prompts": target / "pool", "policy": stage_pools.start()}
     outputs = judge_filter(FILTER, inputs, quiet(target / "filter", 0, 64, 100))
@@ -202,6 +203,7 @@ def eases(pool: str, who: str, prompts: Sequence[Prompt]) -> dict[str, float]:
 def teach(name: str, inputs: Inputs, target: Path, seed: int) -> None:
     """SFT on the prompts with their reference answers."""
     source = target / "on"
+    source.mkdir()
     write_prompts(PROMPTS.path(source), inputs.prompts())
     config = SftStage.model_validate({"id": "sft", "kind": "sft", "on": "filter", **SFTS[name]})
     folders = {"prompts": source, "checkpoint": inputs.trained, "held_out": stage_pools.prompts()}
