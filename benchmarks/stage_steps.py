@@ -93,13 +93,25 @@ def rl_config(name: str) -> RlStage:
 
 
 class Steps:
-    """Runs steps, with one engine that takes the weights of all of them."""
+    """Runs steps, with one engine that takes the weights of all of them. A process has one engine
+    at a time, so it is closed for steps that start their own."""
 
     def __init__(self) -> None:
-        self.engine = Engine(stage_pools.checkpoint(), rl_config("rl").rollouts, 0)
+        self._engine: Engine | None = None
         self.yardstick = Yardstick(
             stage_pools.held_out(HELD_OUT), stage_pools.checkpoint(), kind=stage_pools.difficulty
         )
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            self._engine = Engine(stage_pools.checkpoint(), rl_config("rl").rollouts, 0)
+        return self._engine
+
+    def _close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = None
 
     def run(self, arm: str, seed: int) -> dict[str, Any]:
         """The figures of an arm's last step; the steps before it are there."""
@@ -123,6 +135,7 @@ class Steps:
             return {"prompts": len(kept)}
         curve: dict[str, Any] = {}
         if name in SFTS:
+            self._close()
             teach(name, inputs, target, seed)
         elif name in DPOS:
             prefer(name, inputs, target, seed)
