@@ -204,7 +204,10 @@ def cut(pool: str, who: str, share: Fraction, seed: int) -> list[Prompt]:
 def eases(pool: str, who: str, prompts: Sequence[Prompt]) -> dict[str, float]:
     """How easy each prompt is: for the judge, by chance, or for the start itself."""
     if who == "judge":
-        lines = read_json_lines(REASONS.path(WORK / "judged" / pool / "filter"))
+        path = REASONS.path(WORK / "judged" / pool / "filter")
+        if not path.exists():
+            raise SystemExit(f"{path}: no such file; run first: python -m benchmarks.stages judge")
+        lines = read_json_lines(path)
         # Prompts that the judge set aside have no rank, and stay.
         return {one["id"]: -float(one["rank"] or len(lines)) for one in lines}
     if who == "random":
