@@ -31,7 +31,8 @@ def launched(kv_cache_gib: int) -> Iterator[None]:
     _require_one_process(given["WORLD_SIZE"])
     for name, value in launcher.items():
         os.environ.setdefault(name, value)
-    _set_vllm(kv_cache_gib)
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(kv_cache_gib))
+    set_vllm()
     try:
         yield
     finally:
@@ -40,10 +41,10 @@ def launched(kv_cache_gib: int) -> Iterator[None]:
                 del os.environ[name]
 
 
-def _set_vllm(kv_cache_gib: int) -> None:
+def set_vllm() -> None:
+    """What vLLM needs to know when it is imported. RunFailed as `launched`."""
     values = {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib),
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_DO_NOT_TRACK": "1",
     }

@@ -95,6 +95,9 @@ class StageConfig(Config):
     grades: ClassVar[bool] = False
     """Whether a stage of this kind grades answers, for which it may start the judges that rewards
     name."""
+    imports_torch: ClassVar[bool] = False
+    """Whether a stage's process imports torch, which takes seconds. On a CPU it is then a fork of
+    one that has imported it (`pipeline/execution/nursery.py`)."""
     execution_group: ClassVar[str] = ""
     """The name in `runtime.stages` that addresses all stages of this kind; empty for none."""
 

@@ -29,6 +29,7 @@ class TrainingStage(StageConfig, TrainingSettings):
     """Settings of the stages that train: they start from a checkpoint and produce another one."""
 
     produces: ClassVar[tuple[Artifact, ...]] = (CHECKPOINT, METRICS, ROUTING)
+    imports_torch: ClassVar[bool] = True
     reads_execution: ClassVar[tuple[str, ...]] = TRAINER
 
     from_: str = Field(alias="from", examples=["sft"])

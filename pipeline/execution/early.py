@@ -4,6 +4,7 @@ import shutil
 from datetime import UTC, datetime
 
 from pipeline.execution.attempt import Attempt
+from pipeline.execution.forked import Nursery
 from pipeline.execution.request import RunRequest
 from pipeline.execution.signals import Signals
 from pipeline.execution.stage_process import run_attempt, settings
@@ -15,7 +16,12 @@ PREFLIGHT = "preflight"
 """The folder of a run with the result of the early check."""
 
 
-def run_early_check(request: RunRequest, signals: Signals, before: str | None = None) -> None:
+def run_early_check(
+    request: RunRequest,
+    signals: Signals,
+    before: str | None = None,
+    nursery: Nursery | None = None,
+) -> None:
     """Run the early check, unless the stage that follows it, `before`, is already done.
 
     Needs the finished prompts. Not repeated while neither the recipe nor the prompts change."""
@@ -32,4 +38,4 @@ def run_early_check(request: RunRequest, signals: Signals, before: str | None = 
     verify(states[PROMPTS_STAGE].folder, PROMPTS_STAGE, whole=True)
     inputs = {name: states[stage].folder for name, stage in node.inputs.items()}
     attempt = Attempt(node, folder, inputs, made_from, settings(request.plan), datetime.now(UTC))
-    run_attempt(attempt, "early check", signals, request.reporter)
+    run_attempt(attempt, "early check", signals, request.reporter, nursery)

@@ -9,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.execution.channel import CHANNEL
+from pipeline.execution.forked import Fork
 from pipeline.execution.logs import log_of
-from pipeline.execution.ranks import Message, Processes, Rank, end_session, readable
+from pipeline.execution.ranks import Child, Message, Processes, Rank, end_session, readable
 
 LOOPBACK = "127.0.0.1"
 
@@ -24,11 +26,13 @@ def worker_command(attempt: Path) -> list[str]:
 
 
 class LocalProcesses(Processes):
-    """Processes that the runner itself starts on this machine."""
+    """Processes that the runner itself starts on this machine, a single one by `fork` if given."""
 
-    def __init__(self, attempt: Path, count: int, environment: Mapping[str, str]) -> None:
-        self.count, self.ranks = count, []
-        self._children: list[subprocess.Popen[bytes]] = []
+    def __init__(
+        self, attempt: Path, count: int, environment: Mapping[str, str], fork: Fork | None = None
+    ) -> None:
+        self.count, self.ranks, self._fork = count, [], fork
+        self._children: list[Child] = []
         self._port = reserved_port() if count > 1 else None
         try:
             for number in range(count):
@@ -57,14 +61,10 @@ class LocalProcesses(Processes):
         self.ranks.append(Rank(number, reader, log))
         try:
             with log.open("ab") as output:
-                child = subprocess.Popen(
-                    worker_command(attempt),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env={**environment, CHANNEL: str(writer)},
-                    pass_fds=(writer,),
-                    start_new_session=True,
+                child = (
+                    self._fork(attempt, environment, writer, output)
+                    if self._fork
+                    else _process(attempt, environment, writer, output)
                 )
         finally:
             os.close(writer)
@@ -100,6 +100,20 @@ class LocalProcesses(Processes):
             os.close(rank.handle)
         if self._port is not None:
             self._port.close()
+
+
+def _process(
+    attempt: Path, environment: Mapping[str, str], writer: int, output: BinaryIO
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        worker_command(attempt),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env={**environment, CHANNEL: str(writer)},
+        pass_fds=(writer,),
+        start_new_session=True,
+    )
 
 
 def reserved_port() -> socket.socket:

@@ -10,6 +10,7 @@ from typing import Any
 from common.devices import DevicesConfig
 from pipeline.checkout import ROOT
 from pipeline.execution.ending import Ending, ending_of
+from pipeline.execution.forked import Fork
 from pipeline.execution.gpus import VARIABLE, first_visible
 from pipeline.execution.launched import LaunchedProcesses
 from pipeline.execution.local import LocalProcesses
@@ -48,17 +49,19 @@ def run_process(
     on_message: OnMessage,
     stall: float,
     folder_exists: Callable[[], bool],
+    fork: Fork | None = None,
 ) -> Ending:
     """Run the worker on `attempt` in all its processes until they end; say how they did.
 
     Process 0 speaks for the stage: `on_message` gets its progress and notes, and if it sends
     nothing for `stall` seconds, all are ended (the last message has the type `stalled`). So are
-    they when the folder is missing (`folder_missing`), and when one of them fails."""
+    they when the folder is missing (`folder_missing`), and when one of them fails. `fork` starts a
+    process that is alone; without it one is started anew."""
     variables = environment(devices)
     processes: Processes = (
         LaunchedProcesses(attempt, devices.launcher, devices.processes, variables)
         if devices.launcher
-        else LocalProcesses(attempt, devices.processes, variables)
+        else LocalProcesses(attempt, devices.processes, variables, fork)
     )
     signals.watch(processes)
     try:

@@ -4,12 +4,11 @@ import json
 import os
 import select
 import signal
-import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from common.errors import Interrupted
 
@@ -124,7 +123,23 @@ class Processes(ABC):
         """Wait until all are gone."""
 
 
-def end_session(child: subprocess.Popen[bytes]) -> None:
+class Child(Protocol):
+    """A process of a stage: `subprocess.Popen`, or a fork."""
+
+    pid: int
+    returncode: Any
+
+    def poll(self) -> int | None:
+        """Its exit code, or None while it runs."""
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+
+    def terminate(self) -> None:
+        """Send it SIGTERM."""
+
+
+def end_session(child: Child) -> None:
     """Kill a child and all processes that it started, if these stayed in its session."""
     try:
         os.killpg(child.pid, signal.SIGKILL)

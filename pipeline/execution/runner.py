@@ -16,6 +16,7 @@ from pipeline.execution.attempt import Attempt, recover
 from pipeline.execution.budget import Budget
 from pipeline.execution.early import run_early_check
 from pipeline.execution.failures import missing_folder
+from pipeline.execution.forked import Nursery
 from pipeline.execution.gate import check_gate_of
 from pipeline.execution.gpus import notice, require_enough
 from pipeline.execution.prune import prune
@@ -41,7 +42,11 @@ def run_plan(request: RunRequest) -> None:
             raise BadInput(
                 f"--redo {stage}: the stage is not among those to run", "widen --stage or --until"
             )
-    with owned(request.run) as folder_exists, Signals(request.grace) as signals:
+    with (
+        owned(request.run) as folder_exists,
+        Signals(request.grace) as signals,
+        Nursery() as nursery,
+    ):
         signals.announce = lambda: request.reporter.line(
             "stopping: the stage saves its state (repeat to stop at once)"
         )
@@ -61,9 +66,9 @@ def run_plan(request: RunRequest) -> None:
         for number, node in enumerate(nodes, start=1):
             try:
                 if node.id != PROMPTS_STAGE:
-                    run_early_check(request, signals, before=node.id)
+                    run_early_check(request, signals, node.id, nursery)
                 title = f"[{number}/{len(nodes)}] {node.id}"
-                _run_one(request, node, title, signals, folder_exists)
+                _run_one(request, node, title, signals, folder_exists, nursery)
                 check_gate_of(request, node)
                 for stage in prune(request.plan, inspect(request.plan, request.run)):
                     request.reporter.line(f"{stage}: weights removed by runtime.keep")
@@ -79,6 +84,7 @@ def _run_one(
     title: str,
     signals: Signals,
     folder_exists: Callable[[], bool],
+    nursery: Nursery,
 ) -> None:
     """Run a stage unless it is already done."""
     if not folder_exists():
@@ -100,7 +106,7 @@ def _run_one(
     if not folder_exists():  # reading the inputs may have taken minutes
         raise missing_folder(request.run)
     try:
-        run_attempt(attempt, title, signals, request.reporter)
+        run_attempt(attempt, title, signals, request.reporter, nursery)
     except Interrupted:
         if signals.reason is None:
             raise

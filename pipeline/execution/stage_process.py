@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from common.errors import BadInput, Interrupted, UphillError
@@ -11,6 +12,7 @@ from common.files import same_file, write_json
 from pipeline.execution.attempt import Attempt, finish, prepare, write_attempt
 from pipeline.execution.failures import failure, missing_folder
 from pipeline.execution.faults import FULL, what_to_lower
+from pipeline.execution.forked import Fork, Nursery
 from pipeline.execution.process import run_process
 from pipeline.execution.progress import Reporter, short
 from pipeline.execution.signals import Signals
@@ -33,9 +35,15 @@ def settings(plan: Plan) -> dict[str, Any]:
     }
 
 
-def run_attempt(attempt: Attempt, title: str, signals: Signals, reporter: Reporter) -> None:
+def run_attempt(
+    attempt: Attempt,
+    title: str,
+    signals: Signals,
+    reporter: Reporter,
+    nursery: Nursery | None = None,
+) -> None:
     """Run one attempt up to its finished folder, or raise the error that stopped it. Its state
-    stays for the next attempt."""
+    stays for the next attempt. With a nursery its process is a fork, if it may be one."""
     try:
         attempt, notice = prepare(attempt)
     except OSError as error:
@@ -46,7 +54,9 @@ def run_attempt(attempt: Attempt, title: str, signals: Signals, reporter: Report
     reporter.line(f"{title}: {notice or 'starts'}")
     handle = os.open(attempt.partial, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _attempt(attempt, title, signals, reporter, lambda: same_file(handle, attempt.partial))
+        fork = nursery.fork_of(attempt.node, attempt.settings["threads"]) if nursery else None
+        exists = partial(same_file, handle, attempt.partial)
+        _attempt(attempt, title, signals, reporter, exists, fork)
     finally:
         os.close(handle)
 
@@ -57,13 +67,14 @@ def _attempt(
     signals: Signals,
     reporter: Reporter,
     folder_exists: Callable[[], bool],
+    fork: Fork | None,
 ) -> None:
     """Run the processes of a prepared attempt, and finish or fail it."""
     devices = devices_of(attempt.node.execution)
     with reporter.stage(title) as on_message:
         stall = 60 * attempt.settings["stall_minutes"]
         ending = run_process(
-            attempt.partial / ATTEMPT, devices, signals, on_message, stall, folder_exists
+            attempt.partial / ATTEMPT, devices, signals, on_message, stall, folder_exists, fork
         )
     last = ending.last
     if last.get("type") == "folder_missing" or not folder_exists():

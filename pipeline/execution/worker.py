@@ -90,10 +90,11 @@ def require_finite(outputs: Outputs, stage: str) -> None:
         )
 
 
-def main(path: str) -> int:
-    """Run the attempt; return 0 or the exit code of an UphillError. Other errors are raised."""
+def main(path: str, parent: int | None = None) -> int:
+    """Run the attempt; return 0 or the exit code of an UphillError. Other errors are raised.
+    `parent` is the process that forked this one; not given: the runner started it."""
     attempt, stop = read_json(Path(path)), list[int]()
-    channel, place = reach_runner(attempt, stop)
+    channel, place = reach_runner(attempt, stop, parent)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: stop.append(received))
     try:
@@ -112,7 +113,9 @@ def main(path: str) -> int:
     return 0
 
 
-def reach_runner(attempt: Mapping[str, Any], stop: list[int]) -> tuple[Channel, Place | None]:
+def reach_runner(
+    attempt: Mapping[str, Any], stop: list[int], parent: int | None
+) -> tuple[Channel, Place | None]:
     """The channel to the runner, and this process's place if somebody gave it one."""
     devices = devices_of(attempt["execution"])
     several = devices.processes > 1 or bool(devices.launcher)
@@ -127,7 +130,7 @@ def reach_runner(attempt: Mapping[str, Any], stop: list[int]) -> tuple[Channel, 
                 os.dup2(output.fileno(), stream.fileno())
         return connected(os.environ, rank, stop), place
     if CHANNEL in os.environ:
-        die_with(attempt["runner"])
+        die_with(parent or attempt["runner"])
     return inherited(os.environ), place
 
 

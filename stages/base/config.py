@@ -12,6 +12,7 @@ from stages.declaration import BASE, Disk, StageConfig
 class BaseStage(StageConfig):
     """The recipe's `model` as a checkpoint in float32."""
 
+    imports_torch: ClassVar[bool] = True
     produces: ClassVar[tuple[Artifact, ...]] = (CHECKPOINT,)
 
     kind: Literal["base"] = "base"

@@ -22,6 +22,7 @@ class EvaluateStage(StageConfig):
     # 2: suites have a dev part and a final part, and a limit draws from both.
     version: ClassVar[int] = 2
     produces: ClassVar[tuple[Artifact, ...]] = (RESULTS, ANSWERS)
+    imports_torch: ClassVar[bool] = True
     reads_execution: ClassVar[tuple[str, ...]] = ENGINE
     grades: ClassVar[bool] = True
     execution_group: ClassVar[str] = "evaluate"

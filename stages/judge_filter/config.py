@@ -62,6 +62,7 @@ class JudgeFilterStage(StageConfig):
         *(PROMPTS, LEDGER, DROPPED, REASONS, VERDICTS, AUDIT),
     )
     reads_execution: ClassVar[tuple[str, ...]] = ENGINE
+    imports_torch: ClassVar[bool] = True
     grades: ClassVar[bool] = True
 
     kind: Literal["judge_filter"]

@@ -14,6 +14,7 @@ from stages.questions import Question
 class PreflightStage(StageConfig):
     """The early check. `pipeline/planning/early_check.py` builds it from the stages' questions."""
 
+    imports_torch: ClassVar[bool] = True
     produces: ClassVar[tuple[Artifact, ...]] = (PREFLIGHT,)
 
     kind: Literal["preflight"] = "preflight"

@@ -15,6 +15,9 @@ from stages.declaration import Need, StageConfig
 
 COUNT = Artifact("count", "count.txt", shared=True)
 
+FORKED = "TOY_FORKED"
+"""Environment variable with which toy stages are forks, as stages that import torch are."""
+
 
 class ToyStage(StageConfig):
     """Counts from where another one stopped."""
@@ -24,6 +27,8 @@ class ToyStage(StageConfig):
     reads_execution: ClassVar[tuple[str, ...]] = (
         *("devices.processes", "devices.launcher", "devices.engine"),
     )
+
+    imports_torch: ClassVar[bool] = FORKED in os.environ
 
     kind: Literal["toy"] = "toy"
     after: str | None = None
