@@ -101,7 +101,8 @@ def flat_ledger(pool: Sequence[Prompt]) -> Ledger:
 
 
 def quiet(folder: Path, seed: int, rows: int, steps: int) -> StageContext:
-    """A context that saves nothing on the way and says nothing."""
+    """A context that saves nothing on the way and says nothing. Makes its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     execution = ExecutionConfig(save_every=10 * steps, rows_per_forward=rows)
     return StageContext(
         folder, seed, lambda *_, **__: None, lambda: False, threads=2, execution=execution

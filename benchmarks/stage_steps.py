@@ -77,6 +77,7 @@ def judge(pool: str) -> None:
     if (target / "metrics.json").exists():
         return
     shutil.rmtree(target, ignore_errors=True)
+    (target / "pool").mkdir(parents=True)
     write_prompts(PROMPTS.path(target / "pool"), stage_pools.pool(pool, POOL))
     inputs = {"prompts": target / "pool", "policy": stage_pools.start()}
     outputs = judge_filter(FILTER, inputs, quiet(target / "filter", 0, 64, 100))
@@ -92,13 +93,25 @@ def rl_config(name: str) -> RlStage:
 
 
 class Steps:
-    """Runs steps, with one engine that takes the weights of all of them."""
+    """Runs steps, with one engine that takes the weights of all of them. A process has one engine
+    at a time, so it is closed for steps that start their own."""
 
     def __init__(self) -> None:
-        self.engine = Engine(stage_pools.checkpoint(), rl_config("rl").rollouts, 0)
+        self._engine: Engine | None = None
         self.yardstick = Yardstick(
             stage_pools.held_out(HELD_OUT), stage_pools.checkpoint(), kind=stage_pools.difficulty
         )
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            self._engine = Engine(stage_pools.checkpoint(), rl_config("rl").rollouts, 0)
+        return self._engine
+
+    def _close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = None
 
     def run(self, arm: str, seed: int) -> dict[str, Any]:
         """The figures of an arm's last step; the steps before it are there."""
@@ -122,6 +135,7 @@ class Steps:
             return {"prompts": len(kept)}
         curve: dict[str, Any] = {}
         if name in SFTS:
+            self._close()
             teach(name, inputs, target, seed)
         elif name in DPOS:
             prefer(name, inputs, target, seed)
@@ -202,6 +216,7 @@ def eases(pool: str, who: str, prompts: Sequence[Prompt]) -> dict[str, float]:
 def teach(name: str, inputs: Inputs, target: Path, seed: int) -> None:
     """SFT on the prompts with their reference answers."""
     source = target / "on"
+    source.mkdir()
     write_prompts(PROMPTS.path(source), inputs.prompts())
     config = SftStage.model_validate({"id": "sft", "kind": "sft", "on": "filter", **SFTS[name]})
     folders = {"prompts": source, "checkpoint": inputs.trained, "held_out": stage_pools.prompts()}
