@@ -22,7 +22,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "posterior": {"kind": "posterior"},
     "without_prior": {"kind": "posterior", "prior": "judge"},
     "without_pilot": {"kind": "posterior", "pilot": 0},
-    "without_review": {"kind": "posterior", "probe_share": 0, "retire_above": 0.999},
+    "without_probes": {"kind": "posterior", "probe_share": 0},
     "without_exploration": {"kind": "posterior", "explore": 1e-9},
 }
 """The last four leave one part of `posterior` out; a prior without its kind is flat, as no judge

@@ -170,25 +170,12 @@ class Posterior(_Banded):
     proportion to the solved share."""
     probe_share: float = Field(default=0.02, ge=0, lt=1)
     """Largest number of rollouts for probes, as a share of the rollouts for training."""
-    retire_above: float = Field(default=0.9, gt=0, lt=1)
-    """Estimated pass rate above which a prompt is retired until a review reactivates it."""
-    review: float = Field(default=0.02, ge=0, le=1)
-    """Share of the retired prompts that each re-filtering also probes, within its budget."""
 
     def rollouts_at_most(
         self, steps: int, groups: int, group_size: int, pool: int | None
     ) -> int | None:
         probes = math.ceil(steps * groups * group_size * self.probe_share)
         return steps * groups * max(group_size, self.largest_group) * self.max_rounds + probes
-
-    @model_validator(mode="after")
-    def _rest_lies_above_the_band(self) -> "Posterior":
-        if self.retire_above < self.band[1]:
-            raise ValueError(
-                f"retire_above ({self.retire_above}) lies inside the band, whose upper end is"
-                f" {self.band[1]}"
-            )
-        return self
 
 
 def _kind(value: Any) -> str:

@@ -18,7 +18,6 @@ from curriculum.select import (
     draw,
     probes,
     sharpened,
-    transitions,
     usefulness,
 )
 from curriculum.stage_start import PROFILE
@@ -168,15 +167,12 @@ def _group_size(beta: Prediction, group_size: int, config: Posterior) -> int:
 
 
 def _refilter_pool(step: Step, config: Posterior) -> Generator[list[RolloutRequest], None, None]:
-    """Probe the prompts with the oldest or least certain estimates. Retire easy prompts; reactivate
-    those the policy has unlearned."""
+    """Probe the prompts with the oldest or least certain estimates."""
     rollouts = config.probe_share * step.groups * step.group_size * config.refilter_every
     budget = int(rollouts / config.probe_attempts)
     if budget:
-        ids = probes(step.pool, config, budget, step.version, step.seed)
+        ids = probes(step.pool, budget, step.version, step.seed)
         yield from step.probe(ids, config.probe_attempts)
-    change = transitions(step.pool, config, step.version)
-    step.change_states(change.retire, change.reactivate)
 
 
 KINDS: dict[str, Callable[[Step], KindGenerator]] = {

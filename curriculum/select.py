@@ -1,5 +1,4 @@
-"""Which prompts to train on, to probe, to retire and to reactivate. Equal pool, config and seed
-give equal results."""
+"""Which prompts to train on and to probe. Equal estimates and seed give equal results."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +9,6 @@ import numpy as np
 from common.quotas import apportion
 from common.seeds import derive
 from curriculum.candidates import Estimates, Weigh, WeightedPrompts
-from curriculum.config import Posterior
 from curriculum.pool import Pool
 from curriculum.posterior import Floats
 
@@ -25,17 +23,6 @@ NEAR = 0.02
 """Least usefulness for which a capability keeps a place that it has no useful prompt for. A prompt
 passed 5 % of the time has as much: one in three of its groups of 8 is mixed, and with pilots of 2 a
 mixed group takes 2.5 times the rollouts that one of medium difficulty takes."""
-RETIRE_EVIDENCE = 8.0
-"""Observations, after fading, that retiring a prompt needs."""
-RETIRE_DRAWS = 2
-"""Rollout groups that retiring a prompt needs. One is not enough: a prompt solved 90 % of the time
-passes a whole group of 8 in 43 % of cases."""
-REACTIVATE_MARGIN = 0.05
-"""A prompt is reactivated when its estimate lies this far below `retire_above`, so that it does not
-change back and forth."""
-REACTIVATE_FAILS = 0.5
-"""Fails, after fading, that reactivating a prompt needs. Fading alone also lowers the mean, and
-must not reactivate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,63 +150,19 @@ def draw(
     return Draw([chosen[i] for i in order], frozenset(explored))
 
 
-def probes(pool: Pool, config: Posterior, budget: int, version: int, seed: int) -> list[str]:
-    """Ids of the prompts that a re-filtering probes: at most `budget`, of which at most a quarter
-    are retired.
-
-    Of the others, half are drawn by age and half by uncertainty. By uncertainty alone, a prompt
-    with a certain low estimate would never be probed again. Of the retired, a share `review` is
-    drawn by age."""
-    retired = pool.retired & ~pool.unfit
-    review = min(math.ceil(config.review * retired.sum()), budget // 4)
+def probes(pool: Pool, budget: int, version: int, seed: int) -> list[str]:
+    """Ids of the prompts that a re-filtering probes, at most `budget`: half of them are drawn by
+    age and half by uncertainty. By uncertainty alone, a prompt with a certain low estimate would
+    never be probed again."""
     rng = np.random.default_rng(derive(seed, "probes"))
     chosen: list[str] = []
-    for mask, weigh, count in (
-        (retired, by_age, review),
-        (pool.free([]), by_age, (budget - review + 1) // 2),
-        (pool.free([]), by_uncertainty, (budget - review) // 2),
-    ):
-        sizes = pool.sizes(mask)
+    free = pool.free([])
+    sizes = pool.sizes(free)
+    for weigh, count in ((by_age, (budget + 1) // 2), (by_uncertainty, budget // 2)):
         wanted = apportion(
             min(count, sum(sizes.values())), sizes, sizes, seed=derive(seed, weigh.__name__)
         )
-        weighted = pool.weighted(mask, weigh, version)
+        weighted = pool.weighted(free, weigh, version)
         for capability, quota in wanted.items():
             chosen += weighted.sample(capability, quota, rng)
     return list(dict.fromkeys(chosen))
-
-
-@dataclass(frozen=True, slots=True)
-class Transitions:
-    """Ids of the prompts to retire and to reactivate, in order."""
-
-    retire: list[str]
-    reactivate: list[str]
-
-
-def transitions(pool: Pool, config: Posterior, version: int) -> Transitions:
-    """Which prompts to retire and to reactivate, on the evidence faded to policy `version`.
-
-    A prompt is retired when its posterior mean exceeds `retire_above` on at least RETIRE_EVIDENCE
-    observations from at least RETIRE_DRAWS rollout groups. A retired one is reactivated when it was
-    observed since then, has at least REACTIVATE_FAILS fails, and its mean lies REACTIVATE_MARGIN
-    below `retire_above`."""
-    tried = np.flatnonzero(pool.seen >= 0)
-    a, b = pool.posterior(tried, version)
-    mean = a / (a + b)
-    left = pool.decay ** (version - pool.seen[tried])
-    evidence, fails = left * (pool.passes[tried] + pool.fails[tried]), left * pool.fails[tried]
-    retired = pool.retired[tried]
-    easy = (
-        ~retired
-        & (pool.drawn[tried] >= RETIRE_DRAWS)
-        & (evidence >= RETIRE_EVIDENCE)
-        & (mean > config.retire_above)
-    )
-    observed_since = pool.seen[tried] > pool.changed[tried]
-    harder = mean < config.retire_above - REACTIVATE_MARGIN
-    unlearned = retired & observed_since & (fails >= REACTIVATE_FAILS) & harder
-    retire, reactivate = (
-        [pool.ids[position] for position in tried[mask].tolist()] for mask in (easy, unlearned)
-    )
-    return Transitions(retire, reactivate)

@@ -30,8 +30,8 @@ from stages.training import TrainingStage, with_best_weights
 class RlStage(TrainingStage):
     """Online reinforcement learning on a curriculum, with rollouts from vLLM."""
 
-    # 2: with `posterior` a capability keeps its places while it has prompts near the band.
-    version: ClassVar[int] = 2
+    # 3: `posterior` no longer retires easy prompts.
+    version: ClassVar[int] = 3
     produces: ClassVar[tuple[Artifact, ...]] = (
         *TrainingStage.produces,
         *(GROUPS, PROMPTS, LEDGER, PARITY, RELIABILITY, CURRICULUM_PLOT),

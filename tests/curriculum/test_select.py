@@ -24,7 +24,6 @@ from curriculum.select import (
     probes,
     quotas,
     sharpened,
-    transitions,
     usefulness,
 )
 
@@ -179,46 +178,13 @@ def test_quotas_keep_the_shares_and_report_every_shift():
     assert singles["b"] == pytest.approx(250, abs=60)
 
 
-def test_probes_are_the_old_the_uncertain_and_some_retired():
-    ledger = ledger_of({"hard": 40, "mid": 40, "easy": 40})
+def test_probes_are_the_old_and_the_uncertain():
+    ledger = ledger_of({"hard": 40, "mid": 40})
     ledger.observe([Observation(f"mid{n}", 20, 20) for n in range(40)], 90, decay=1.0)
-    ledger.retire([f"easy{n}" for n in range(40)], 90)
     chosen = Counter(
-        kind_of(id)
-        for seed in range(40)
-        for id in probes(pool_of(ledger, 1.0), Posterior(review=0.1), 16, 100, seed)
+        kind_of(id) for seed in range(40) for id in probes(pool_of(ledger, 1.0), 16, 100, seed)
     )
-    assert chosen["easy"] == 40 * 4 and chosen["hard"] > chosen["mid"] > 0
-    assert chosen.total() <= 40 * 16
-    none = probes(pool_of(ledger, 1.0), Posterior(review=0), 16, 100, 0)
-    assert not [id for id in none if id.startswith("easy")]
-
-
-def test_no_prompt_retires_on_one_group():
-    ledger = ledger_of({"easy": 2}, each=0)
-    config = Posterior(retire_above=0.8)
-    ledger.observe([Observation("easy0", 16, 0), Observation("easy1", 8, 0)], 5, decay=1.0)
-    assert transitions(pool_of(ledger), config, 5).retire == []
-    ledger.observe([Observation("easy1", 8, 0)], 5, decay=1.0)
-    assert transitions(pool_of(ledger), config, 5).retire == ["easy1"]
-    assert transitions(pool_of(ledger), config, 60).retire == []  # the evidence has faded
-    ledger.observe([Observation("easy1", 0, 8)], 6, decay=1.0)
-    assert transitions(pool_of(ledger), config, 6).retire == []
-
-
-def test_only_new_fails_reactivate():
-    def retired_ledger():
-        ledger = ledger_of({"easy": 1}, each=16)
-        ledger.retire(["easy0"], 5)
-        return ledger
-
-    assert transitions(pool_of(retired_ledger()), Posterior(), 5).reactivate == []
-    # The evidence has faded, but nothing new was observed.
-    assert transitions(pool_of(retired_ledger()), Posterior(), 200).reactivate == []
-    for passes, fails, reactivated in ((4, 0, []), (1, 3, ["easy0"])):
-        ledger = retired_ledger()
-        ledger.observe([Observation("easy0", passes, fails)], 60, decay=0.95)
-        assert transitions(pool_of(ledger), Posterior(), 60).reactivate == reactivated
+    assert chosen["hard"] > chosen["mid"] > 0 and chosen.total() <= 40 * 16
 
 
 @pytest.mark.parametrize(
