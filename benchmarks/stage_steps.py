@@ -88,7 +88,9 @@ def rl_config(name: str) -> RlStage:
     """The RL of a step."""
     kind = "uniform" if name == "uniform_rl" else "posterior"
     rate = {"learning_rate": 1e-12} if name == "sampled" else {}
-    settings = NANO.stage({"kind": kind}).model_dump(by_alias=True)
+    # A cut may leave nothing that can be learned: that is its result, and no end of the benchmark.
+    curriculum = {"kind": kind, "empty_steps": STEPS[name] + 1}
+    settings = NANO.stage(curriculum).model_dump(by_alias=True)
     return RlStage.model_validate(settings | {"steps": STEPS[name], **rate})
 
 
