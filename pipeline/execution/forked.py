@@ -22,8 +22,6 @@ from stages.declaration import StageConfig
 
 POLL = 0.02
 """Seconds between two looks at a process that is waited for."""
-
-
 ENGINE = "rollouts.preload"
 """The module that imports what a rollout engine needs."""
 Fork = Callable[[Path, Mapping[str, str], int, BinaryIO], "Forked"]
@@ -137,6 +135,8 @@ class Forked:
         return self.returncode
 
     def terminate(self) -> None:
-        if self.poll() is None:
+        """Send it SIGTERM. It asks nothing: a signal's handler calls this, maybe while an answer is
+        waited for. The number is that of this process until `poll` has found it ended."""
+        if self.returncode is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
