@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.quickstart [RUN ...]      # runs/quickstart by default
 
 Of the first run it prints the scores by suite and stage, as `uphill compare` does, the seconds and
-tokens of every stage, and the commit and machine; of several runs, as with other seeds, also what
-each stage changed in each. Writes docs/results/quickstart.png: the held-out scores and the rate of
+tokens of every stage, and the commit and machine; of every run, as with other seeds, what each
+stage changed. Writes docs/results/quickstart.png: the held-out scores and the rate of
 corner cases by stage, and RL's reward by step."""
 
 import sys
@@ -129,8 +129,7 @@ def main() -> None:
     picture(rows, read_json_lines(rl / "metrics.jsonl"), PICTURE)
     print(markdown(compare_table(rows, several=False)), end="\n\n")
     print(markdown(cost_table(records)), end="\n\n")
-    if len(runs) > 1:
-        print(markdown(change_table(runs)), end="\n\n")
+    print(markdown(change_table(runs)), end="\n\n")
     print(origin(records))
 
 
