@@ -294,6 +294,6 @@ def test_true_is_no_number():
     taken = [path for path, _ in FIELDS if not refused(changed(path, True))]
     assert {path[-1] for path in taken} == {
         *("stratified", "gradient_checkpointing", "packing", "answer_boxed", "keep_best"),
-        *("show_reference", "partial"),
+        *("show_reference", "partial", "dev"),
     }
     assert refused(changed(("stages", 6, "curriculum", "band"), [True, 1.0]))
