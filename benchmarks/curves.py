@@ -164,7 +164,7 @@ def kind_table(figures: Mapping[str, Any]) -> list[list[str]]:
 
 def left_out_table(figures: Mapping[str, Any]) -> list[list[str]]:
     """A row per part that was left out of `posterior`: tokens and seconds of the arm without it
-    over those of the whole, and its final score less uniform's."""
+    over those of the whole, and the points that it gained."""
     rows = [["arm", "tokens over those of posterior", "seconds over", "gained (points)"]]
     for arm in (one for one in figures["gained"] if one not in KINDS):
         own = [figures["ratios"][f"{axis}_posterior_over_{arm}"] for axis in AXES]

@@ -17,7 +17,7 @@ from curriculum.records import EVIDENCE
 
 _COLUMNS = (
     *("id", "capability", "difficulty_group", "prior_a", "prior_b", "passes", "fails"),
-    *("seen_version", "state", "state_version", "drawn", "rewards", "squares"),
+    *("seen_version", "state", "rewards", "squares"),
 )
 
 
@@ -38,13 +38,9 @@ class Pool:
         self.prior_a, self.prior_b, self.passes, self.fails, self.rewards, self.squares = (
             np.array(columns[name], dtype=np.float64) for name in ("prior_a", "prior_b", *EVIDENCE)
         )
-        self.seen, self.changed = (
-            np.array([_version(value) for value in columns[name]], dtype=np.int64)
-            for name in ("seen_version", "state_version")
-        )
-        """Policy versions of the last rollouts and of the last change of state; -1: none."""
+        self.seen = np.array([_version(v) for v in columns["seen_version"]], dtype=np.int64)
+        """Policy versions of the last rollouts; -1: none."""
         self.retired = np.array([state == "retired" for state in columns["state"]], dtype=np.bool_)
-        self.drawn = np.array(columns["drawn"], dtype=np.int64)
         self._narrowest = np.unique(self.index.difficulty_group).tolist()
         self._known: dict[int, GroupEstimate] = {}
         self._known_at = -1
@@ -66,8 +62,7 @@ class Pool:
                 self._untried[self.index.difficulty_group[position]] -= 1
             for name in EVIDENCE:
                 getattr(self, name)[position] = getattr(record, name)
-            self.drawn[position], self.retired[position] = record.drawn, record.retired
-            self.seen[position], self.changed[position] = seen, _version(record.state_version)
+            self.retired[position], self.seen[position] = record.retired, seen
         self._groups, self._known = self.ledger.difficulty_groups(), {}
 
     def sizes(self, mask: Mask | None = None) -> dict[str, int]:

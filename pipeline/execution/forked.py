@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+from common.errors import RunFailed
 from common.execution import devices_of
 from pipeline.execution.gpus import visible
 from pipeline.planning.plan import Node
@@ -69,7 +70,11 @@ class Nursery:
             self._open(variables, log)
         number = self.ask({**request, "start": str(attempt)}, (channel, log.fileno()))
         if number is None:
-            raise ChildProcessError("the process that forks stages ended")
+            raise RunFailed(
+                f"the process from which stages are forked ended before it had started one: see"
+                f" {log.name}",
+                "run the same command again; if it was killed, give the machine more memory",
+            )
         return Forked(self, number)
 
     def ask(self, request: Mapping[str, Any], handles: Sequence[int] = ()) -> int | None:

@@ -113,6 +113,12 @@ def test_whoever_is_killed_nothing_is_left_and_the_run_goes_on(tmp_path, toy, fo
     assert len(begins) == 2 and begins[0] == 0 < begins[1]
 
 
+def test_a_nursery_that_cannot_start_is_told(tmp_path, toy, forked, monkeypatch):
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    code, stderr = toy([ONE])
+    assert code == 1 and "stages are forked ended before" in stderr and "stage.log" in stderr
+
+
 def fork_of(config, execution=None):
     return Nursery().fork_of(make_node(config, 0, None, "01-one", execution=execution), 2)
 

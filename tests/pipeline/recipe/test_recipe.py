@@ -178,6 +178,16 @@ def test_what_is_wrong_is_said_with_its_place(recipe, old, new, words):
     assert message.startswith(str(path)) and "remedy: " in message
 
 
+def test_best_weights_need_a_suite_with_a_dev_part(recipe):
+    changes = (
+        ("[held_out, {name: gsm8k, limit: 20}]", "[{name: held_out, dev: false}]"),
+        ("  gate: {suite: held_out, max_drop: 0.02}", "runtime: {keep: {best: 1}}"),
+    )
+    message = refusal(recipe(*changes))
+    assert ":14: runtime.keep.best: " in message and "no suite has a dev part" in message
+    load_recipe(recipe(*changes, ("best: 1", "best: 0")))
+
+
 def test_several_problems_come_in_one_message(recipe):
     message = refusal(
         recipe(("steps: 4", "steps: 0"), ("seed: 3", "seed: -1"), ("pairs: rl", "paris: rl"))
