@@ -147,8 +147,9 @@ def _both(pairs: Sequence[CasePair], what: str) -> dict[str, float | None]:
 def matches(
     case: str, prompt_id: str, samples: Sequence[Sample], max_length_ratio: float, most: int
 ) -> list[Match] | str:
-    """At most `most` pairs of a prompt's answers, those of closest length first; no two share an
-    answer. The reason, if there is none."""
+    """At most `most` pairs of a prompt's answers. No two share the rejected one; a chosen one is
+    taken again when all have been, as a policy with the fault gives few without it. Among those
+    taken equally often the pairs of closest length come first. The reason, if there is none."""
     sound = [one for one in samples if one.fault is None and one.text.strip()]
     rejected = _by_text(one for one in sound if one.finding is not None)
     chosen = _by_text(one for one in sound if one.finding is None and one.clean)
@@ -156,11 +157,14 @@ def matches(
         return NO_CASE
     if not chosen:
         return NO_CLEAN
+    close = [pair for pair in product(chosen, rejected) if _distance(*pair) <= max_length_ratio]
+    taken: Counter[str] = Counter()
     found: list[Match] = []
-    for one, other in sorted(product(chosen, rejected), key=lambda pair: _distance(*pair)):
-        used = any(one is match.chosen or other is match.rejected for match in found)
-        if _distance(one, other) <= max_length_ratio and not used and len(found) < most:
-            found.append(Match(case, prompt_id, one, other, len(found)))
+    while close and len(found) < most:
+        one, other = min(close, key=lambda pair: (taken[pair[0].text], _distance(*pair)))
+        taken[one.text] += 1
+        close = [pair for pair in close if pair[1] is not other]
+        found.append(Match(case, prompt_id, one, other, len(found)))
     return found or LENGTHS
 
 

@@ -38,8 +38,9 @@ class DpoStage(TrainingStage):
     """Direct preference optimisation on pairs of answers: from an RL stage's groups, from files of
     one's own, from corner cases of the policy, or from several of them."""
 
-    # 2: no pair of files overlaps the suite `corner_cases`.
-    version: ClassVar[int] = 2
+    # 2: no pair of files overlaps the suite `corner_cases`. 3: pairs of a corner case may share a
+    # chosen answer.
+    version: ClassVar[int] = 3
     produces: ClassVar[tuple[Artifact, ...]] = (*TrainingStage.produces, PAIRS)
 
     kind: Literal["dpo"]
