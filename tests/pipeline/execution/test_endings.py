@@ -45,7 +45,7 @@ def test_a_stage_that_does_not_stop_in_time_is_ended(tmp_path):
     process.terminate()
     _, stderr = process.communicate(timeout=10)
     assert process.returncode == 130 and "was stopped" in stderr
-    assert 1 <= time.monotonic() - begin
+    assert time.monotonic() - begin >= 1
 
 
 def test_a_stage_that_says_nothing_any_more_is_ended(tmp_path, toy):
