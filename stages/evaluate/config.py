@@ -19,8 +19,9 @@ PREFIX = "eval-"
 class EvaluateStage(StageConfig):
     """Evaluates a checkpoint on suites. The recipe's `evaluate` makes one per stage in `after`."""
 
-    # 2: suites have a dev part and a final part, and a limit draws from both.
-    version: ClassVar[int] = 2
+    # 2: suites have a dev part and a final part, and a limit draws from both. 3: `corner_cases` has
+    # more prompts.
+    version: ClassVar[int] = 3
     produces: ClassVar[tuple[Artifact, ...]] = (RESULTS, ANSWERS)
     imports_torch: ClassVar[bool] = True
     reads_execution: ClassVar[tuple[str, ...]] = ENGINE

@@ -40,7 +40,7 @@ def together(prompts):
 
 
 def test_the_suite_has_every_case_and_may_be_some_of_them():
-    assert len(ALL) == 737 and list(dict.fromkeys(p.capability for p in ALL)) == list(CASES)
+    assert len(ALL) == 848 and list(dict.fromkeys(p.capability for p in ALL)) == list(CASES)
     config = suite("corner_cases", cases=["refusal", "repetition"], limit=20)
     assert load_suite(config, None) == drawn(20, ["repetition", "refusal"])
 
@@ -70,7 +70,7 @@ CHOSEN = st.sets(st.sampled_from(list(CASES)), min_size=1).map(sorted)
 
 
 @settings(max_examples=30, deadline=None)
-@given(CHOSEN, st.integers(32, 737))
+@given(CHOSEN, st.integers(32, 848))
 def test_a_limit_draws_every_case_as_often_and_questions_whole(cases, limit):
     whole, some = drawn(cases=cases), drawn(limit, cases)
     assert limit - 8 < len(some) <= limit or some == whole
