@@ -94,12 +94,26 @@ class LaunchedProcesses(Processes):
             self.launcher_code = self._launcher.poll()
             if self.launcher_code is not None:
                 self._launcher_ended = time.monotonic()
-        self._greet()
+        if self.launcher_code is None:
+            self._greet()
+        else:
+            self._greet_the_last()
         for rank in readable([rank for rank in self.ranks if not rank.closed], wait):
             for message in rank.receive():
                 yield rank, message
             if rank.closed:
                 rank.end(None)
+
+    def _greet_the_last(self) -> None:
+        """Take in every process that reached the runner before the launcher ended: one of them may
+        have told the error that it ended with, and been accepted by nobody yet."""
+        before, now = None, self._reached()
+        while now != before:
+            self._greet()
+            before, now = now, self._reached()
+
+    def _reached(self) -> tuple[int, tuple[socket.socket, ...]]:
+        return len(self.ranks), tuple(self._hellos)
 
     def _greet(self) -> None:
         """Accept new connections, and read from those that have not yet shown the token."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from builders.toy_runs import ONE, alive, gone, places, record_of, start, states, wait_for
+from pipeline.execution.launched import LaunchedProcesses
 
 LONG = {**ONE, "steps": 400}
 TORCHRUN = (
@@ -122,6 +123,28 @@ def test_what_torchrun_does_to_the_others_is_not_the_cause(tmp_path, toy):
 def test_a_launcher_that_does_otherwise_is_wrong_input(toy, srun, launcher, processes, words):
     code, stderr = toy([ONE], *layout(srun if launcher == "srun" else [launcher], processes))
     assert code == 2 and all(word in stderr for word in words), stderr
+
+
+SAYS_AND_ENDS = """
+import json, os, socket
+host, _, port = os.environ["UPHILL_RUNNER"].rpartition(":")
+for rank in range(2):
+    link = socket.create_connection((host, int(port)))
+    hello = {"token": os.environ["UPHILL_RUNNER_TOKEN"], "rank": rank}
+    error = {"type": "error", "kind": "BadInput", "message": f"row {rank}", "remedy": ""}
+    link.sendall("".join(json.dumps(one) + chr(10) for one in (hello, error)).encode())
+"""
+
+
+def test_what_processes_said_before_the_launcher_ended_is_heard(tmp_path):
+    launcher = [sys.executable, "-c", SAYS_AND_ENDS]
+    processes = LaunchedProcesses(tmp_path / "attempt.json", launcher, 2, os.environ)
+    processes._launcher.wait()  # nobody listened until then
+    list(processes.receive(wait=0.2))
+    while not processes.ended:
+        list(processes.receive(wait=0.2))
+    processes.close()
+    assert [rank.last.get("message") for rank in processes.ranks] == ["row 0", "row 1"]
 
 
 def test_a_launcher_that_starts_nothing_is_told(toy):
