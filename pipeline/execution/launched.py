@@ -82,7 +82,9 @@ class LaunchedProcesses(Processes):
 
     @property
     def ended(self) -> bool:
-        return self.launcher_code is not None and all(rank.ended for rank in self.ranks)
+        # A process that ended at once may have told its error over a connection not yet heard.
+        heard = not self._hellos and all(rank.ended for rank in self.ranks)
+        return self.launcher_code is not None and heard
 
     def failed_since(self) -> float | None:
         own = super().failed_since()
@@ -94,26 +96,12 @@ class LaunchedProcesses(Processes):
             self.launcher_code = self._launcher.poll()
             if self.launcher_code is not None:
                 self._launcher_ended = time.monotonic()
-        if self.launcher_code is None:
-            self._greet()
-        else:
-            self._greet_the_last()
+        self._greet()
         for rank in readable([rank for rank in self.ranks if not rank.closed], wait):
             for message in rank.receive():
                 yield rank, message
             if rank.closed:
                 rank.end(None)
-
-    def _greet_the_last(self) -> None:
-        """Take in every process that reached the runner before the launcher ended: one of them may
-        have told the error that it ended with, and been accepted by nobody yet."""
-        before, now = None, self._reached()
-        while now != before:
-            self._greet()
-            before, now = now, self._reached()
-
-    def _reached(self) -> tuple[int, tuple[socket.socket, ...]]:
-        return len(self.ranks), tuple(self._hellos)
 
     def _greet(self) -> None:
         """Accept new connections, and read from those that have not yet shown the token."""
