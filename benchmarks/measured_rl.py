@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.held_out import Yardstick
+from common.divergence import DivergenceLimits
 from common.execution import ExecutionConfig
 from common.files import append_json_line
 from common.stage import StageContext
@@ -101,9 +102,16 @@ def flat_ledger(pool: Sequence[Prompt]) -> Ledger:
 
 
 def quiet(folder: Path, seed: int, rows: int, steps: int) -> StageContext:
-    """A context that saves nothing on the way and says nothing. Makes its folder."""
+    """A context that saves nothing on the way, says nothing and goes on without a learning signal:
+    that is a result to measure. Makes its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     execution = ExecutionConfig(save_every=10 * steps, rows_per_forward=rows)
     return StageContext(
-        folder, seed, lambda *_, **__: None, lambda: False, threads=2, execution=execution
+        folder,
+        seed,
+        lambda *_, **__: None,
+        lambda: False,
+        threads=2,
+        execution=execution,
+        divergence=DivergenceLimits(still_steps=steps + 1),
     )
