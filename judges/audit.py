@@ -1,4 +1,5 @@
-"""Compare a judge's `ease` with the pass rates of the policy on a random holdout.
+"""Compare a judge with the pass rates of the policy on a random holdout: the ranking that a filter
+cuts by, and the `ease` as an estimate.
 
 Intervals are 95 %: Wilson's for shares, percentile bootstrap over prompts for everything else
 (B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap, 1993). Shape suffixes: N prompts;
@@ -30,22 +31,26 @@ CHANCE, USEFUL = {"AUC": 0.5, "rank correlation": 0.0}, {"AUC": 0.7, "rank corre
 
 @dataclass(frozen=True, slots=True)
 class AuditedPrompt:
-    """A judged prompt of the holdout. Raises ValueError if `ease` or `passes` is out of range."""
+    """A judged prompt of the holdout. Raises ValueError if a number is out of range."""
 
     id: str
     ease: float
     low: float | None
     high: float | None
     """The judge's ease, 0 to 1, and its interval of the pass rate, if it gives one."""
+    rank: float
+    """What the cut goes by, 0 to 1, higher for easier prompts: `filtering.ease_ranks`, which orders
+    prompts of equal ease by likelihood. The ease alone where that is not the judge's own."""
     passes: int
     tries: int
     """How many of the policy's graded attempts (without faults) passed, and how many there are."""
     dropped: bool
 
     def __post_init__(self) -> None:
-        if not (0 <= self.ease <= 1 and 0 <= self.passes <= self.tries):
+        if not (0 <= self.ease <= 1 and 0 <= self.rank <= 1 and 0 <= self.passes <= self.tries):
             raise ValueError(
-                f"{self.id}: ease {self.ease}, {self.passes} passes of {self.tries} tries"
+                f"{self.id}: ease {self.ease}, rank {self.rank}, {self.passes} passes of"
+                f" {self.tries} tries"
             )
 
 
@@ -58,9 +63,9 @@ class Audit:
     """Numbers of prompts with a graded attempt, and of those without, which are left out."""
     share: float
     spearman: Estimate | None
-    """Rank correlation of ease and pass rate; None if either is constant."""
+    """Correlation of rank and pass rate, by ranks; None if either is constant."""
     auc: Estimate | None
-    """Probability that a prompt that the policy solves has a higher ease than one that it does not;
+    """Probability that a prompt that the policy solves ranks as easier than one that it does not;
     None if either kind is missing."""
     calibration_error: float | None
     """Mean of |ease - pass rate| over the bins, weighted by their prompts; None if ease is not a
@@ -92,12 +97,13 @@ def audit(audited: Sequence[AuditedPrompt], share: float, rates: bool, seed: int
         raise ValueError("two measurements of one prompt")
     known = sorted((prompt for prompt in audited if prompt.tries), key=lambda prompt: prompt.id)
     ease_N = np.array([prompt.ease for prompt in known])
+    rank_N = np.array([prompt.rank for prompt in known])
     rate_N = np.array([prompt.passes / prompt.tries for prompt in known])
     dropped_N = np.array([prompt.dropped for prompt in known], dtype=bool)
     solved_N, medium_N = rate_N > SOLVED, (rate_N >= MEDIUM[0]) & (rate_N <= MEDIUM[1])
     weights_RN = resamples(len(known), seed)
-    rho = estimate(spearman(ease_N, rate_N, weights_RN), CHANCE["rank correlation"])
-    area = estimate(auc(ease_N, solved_N, weights_RN), CHANCE["AUC"])
+    rho = estimate(spearman(rank_N, rate_N, weights_RN), CHANCE["rank correlation"])
+    area = estimate(auc(rank_N, solved_N, weights_RN), CHANCE["AUC"])
     error, curve = calibration(ease_N, rate_N) if rates and known else (None, None)
     drops = _false_drops(dropped_N, medium_N, weights_RN)
     by_auc = rho is not None and 2 * min(solved_N.sum(), (~solved_N).sum()) >= MIN_PROMPTS

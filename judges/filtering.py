@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import groupby
 from typing import Literal
 
 from common.errors import BadInput, RunFailed
@@ -115,6 +116,30 @@ def rank_by_ease(
 
     judged = (prompt for prompt in judged_prompts if prompt.ease is not None)
     return sorted((prompt for prompt in judged if not prompt.evidence), key=key)
+
+
+def ease_ranks(decisions: Mapping[str, Decision], stratified: bool) -> dict[str, float]:
+    """By id, the share of the competing prompts that are harder, 0 to 1; those that are tied with a
+    prompt count half. The cut goes by this, and where every capability loses the same share, it is
+    comparable between capabilities. Prompts that were set aside have none."""
+    pools: dict[str, list[Decision]] = {}
+    for one in decisions.values():
+        if one.rank is not None:
+            pools.setdefault(one.capability if stratified else "all", []).append(one)
+    shares: dict[str, float] = {}
+    for members in pools.values():
+        above = 0
+        for tied in _tied(members):
+            share = 1 - (above + len(tied) / 2) / len(members)
+            shares.update(dict.fromkeys((one.id for one in tied), share))
+            above += len(tied)
+    return shares
+
+
+def _tied(members: Sequence[Decision]) -> list[list[Decision]]:
+    """The prompts that compete, easiest first, grouped where nothing but the seed orders them."""
+    in_order = sorted(members, key=lambda one: one.rank or 0)
+    return [list(tied) for _, tied in groupby(in_order, key=lambda o: (o.ease, o.likelihood))]
 
 
 def tied_at_threshold(

@@ -13,7 +13,7 @@ from judges.ask import Judge
 from judges.attempts import Attempts
 from judges.audit import Audit, AuditedPrompt, audit
 from judges.backend import Backend, SamplingRequest
-from judges.filtering import Decision
+from judges.filtering import Decision, ease_ranks
 from judges.verdict import Verdict
 from prompts.sample import sample
 from prompts.schema import Prompt
@@ -123,30 +123,45 @@ def audits(
     config: JudgeFilterStage,
     seed: int,
 ) -> list[Audit]:
-    """One audit per judge. With several judges a last one audits their combined ranking."""
-    share = config.drop_easiest
+    """One audit per judge. With several judges each is audited by its ease, and a last audit is
+    that of their combined ranking."""
+    share, ranks = config.drop_easiest, ease_ranks(decisions, config.stratified)
+    own_ranks = ranks if len(judges) == 1 else {}
     made = [
-        audit(_by_judge(own, decisions, rates), share, isinstance(judge, Attempts), seed)
+        audit(_by_judge(own, decisions, own_ranks, rates), share, isinstance(judge, Attempts), seed)
         for judge, own in zip(judges, verdicts, strict=True)
     ]
     if len(judges) > 1:
-        made.append(audit(_combined(decisions, rates), share, False, seed))
+        made.append(audit(_combined(decisions, ranks, rates), share, False, seed))
     return made
 
 
 def _by_judge(
-    verdicts: Sequence[Verdict], decisions: Mapping[str, Decision], rates: Rates
+    verdicts: Sequence[Verdict],
+    decisions: Mapping[str, Decision],
+    ranks: Mapping[str, float],
+    rates: Rates,
 ) -> list[AuditedPrompt]:
     return [
-        AuditedPrompt(v.id, v.ease, v.low, v.high, *rates[v.id], _dropped(decisions[v.id]))
+        AuditedPrompt(
+            v.id,
+            v.ease,
+            v.low,
+            v.high,
+            ranks.get(v.id, v.ease),
+            *rates[v.id],
+            _dropped(decisions[v.id]),
+        )
         for v in verdicts
         if v.id in rates and v.ease is not None
     ]
 
 
-def _combined(decisions: Mapping[str, Decision], rates: Rates) -> list[AuditedPrompt]:
+def _combined(
+    decisions: Mapping[str, Decision], ranks: Mapping[str, float], rates: Rates
+) -> list[AuditedPrompt]:
     return [
-        AuditedPrompt(d.id, d.ease, None, None, *rates[d.id], _dropped(d))
+        AuditedPrompt(d.id, d.ease, None, None, ranks[d.id], *rates[d.id], _dropped(d))
         for d in (decisions[id] for id in rates)
         if d.ease is not None
     ]

@@ -27,7 +27,7 @@ PAIRS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 16)), min_size=1, m
 
 def holdout(pairs):
     return [
-        AuditedPrompt(f"p{n:03}", e / 8, None, None, k, 16, dropped=e > 4)
+        AuditedPrompt(f"p{n:03}", e / 8, None, None, e / 8, k, 16, dropped=e > 4)
         for n, (e, k) in enumerate(pairs)
     ]
 
@@ -45,7 +45,7 @@ def simulated(noise, seed, count=200):
     dropped_N = np.argsort(np.argsort(-ease_N)) < 0.3 * count
     passes_N = rng.binomial(32, rate_N)
     rows = zip(ease_N.tolist(), passes_N.tolist(), dropped_N.tolist(), strict=True)
-    return [AuditedPrompt(f"p{n}", e, None, None, k, 32, d) for n, (e, k, d) in enumerate(rows)]
+    return [AuditedPrompt(f"p{n}", e, None, None, e, k, 32, d) for n, (e, k, d) in enumerate(rows)]
 
 
 def of(measured, rates=False):
@@ -157,7 +157,8 @@ def test_calibration_by_hand():
 def test_coverage_counts_prompts_with_an_interval_and_calibration_needs_rates():
     bounds = [(0.4, 0.6), (0.6, 0.9), (0.5, 0.5), (None, None)]
     measured = [
-        AuditedPrompt(f"p{n}", 0.5, low, high, 8, 16, False) for n, (low, high) in enumerate(bounds)
+        AuditedPrompt(f"p{n}", 0.5, low, high, 0.5, 8, 16, False)
+        for n, (low, high) in enumerate(bounds)
     ]
     assert of(measured).coverage == pytest.approx(2 / 3)
     assert of(measured[3:]).coverage is None
@@ -170,7 +171,7 @@ def test_false_drops_by_hand():
     # dropped, three of six.
     passes = [(4, True), (16, True), (17, True), (3, False), (10, False), (20, False)]
     measured = [
-        AuditedPrompt(f"p{n}", 0.5, None, None, k, 20, dropped)
+        AuditedPrompt(f"p{n}", 0.5, None, None, 0.5, k, 20, dropped)
         for n, (k, dropped) in enumerate(passes)
     ]
     result = of(measured)
@@ -216,7 +217,7 @@ def test_a_random_judge_rarely_passes_as_useful():
 
 
 def test_a_reversed_judge_is_worse_than_a_random_filter():
-    measured = [replace(one, ease=1 - one.ease) for one in simulated(0.2, seed=3)]
+    measured = [replace(one, rank=1 - one.rank) for one in simulated(0.2, seed=3)]
     assert not of(measured).worth_asking
     assert "worse than a random filter" in of(measured).sentence
 
@@ -231,7 +232,7 @@ def test_small_samples_give_no_conclusion():
     assert wide.auc.low <= 0.5 and wide.auc.high > 0.7 and "measure more prompts" in wide.sentence
 
 
-@pytest.mark.parametrize("change", [{"ease": 0.5}, {"passes": 32}, {"passes": 0}])
+@pytest.mark.parametrize("change", [{"rank": 0.5}, {"passes": 32}, {"passes": 0}])
 def test_constant_ease_or_pass_rate_gives_no_conclusion(change):
     result = of([replace(one, **change) for one in simulated(0.0, seed=1)], rates=True)
     assert result.spearman is None and not result.worth_asking
@@ -253,14 +254,17 @@ def test_the_rank_correlation_decides_where_one_class_is_small():
 def test_a_resample_without_a_value_counts_as_chance():
     # A third of the resamples lack the only solved prompt.
     result = of(
-        [AuditedPrompt(f"p{n}", n / 40, None, None, 16 * (n == 30), 16, False) for n in range(31)]
+        [
+            AuditedPrompt(f"p{n}", 0.5, None, None, n / 40, 16 * (n == 30), 16, False)
+            for n in range(31)
+        ]
     )
     assert (result.auc.value, result.auc.low) == (1, 0.5)
 
 
 def test_nothing_dropped_and_nothing_measured():
     measured = [replace(one, dropped=False) for one in simulated(0.1, seed=1)]
-    result = of([*measured, AuditedPrompt("unmeasured", 0.5, 0.1, 0.9, 0, 0, True)])
+    result = of([*measured, AuditedPrompt("unmeasured", 0.5, 0.1, 0.9, 0.5, 0, 0, True)])
     assert (
         result.false_drop is None
         and result.false_drop_difference is None

@@ -11,6 +11,7 @@ from judges.filtering import (
     broken_evidence,
     drop_counts,
     drop_easiest,
+    ease_ranks,
     tied_at_threshold,
 )
 from judges.verdict import Reply, Verdict
@@ -124,6 +125,24 @@ def test_equal_ease_is_ranked_by_likelihood_and_then_by_seed():
     equal = [judged(name, 0.8) for name in "abcdef"]
     first = {min(dropped(equal, drop_settings(0.2, seed=seed))) for seed in range(60)}
     assert first == set("abcdef")
+
+
+def test_the_rank_of_the_cut_orders_equal_ease_by_likelihood_within_a_capability():
+    pool = [
+        judged("a", 0.2, "x", likelihood=-3.0),
+        judged("b", 0.2, "x", likelihood=-1.0),
+        judged("c", 0.9, "x"),
+        judged("d", 0.1, "x"),
+        judged("e", 0.1, "y"),
+        judged("f", 0.1, "y"),
+        judged("g", None, "y"),
+    ]
+    decisions = drop_easiest(pool, drop_settings(0.5))
+    ranks = ease_ranks(decisions, stratified=True)
+    assert ranks == {"c": 0.875, "b": 0.625, "a": 0.375, "d": 0.125, "e": 0.5, "f": 0.5}
+    every = ease_ranks(drop_easiest(pool, drop_settings(0.5, stratified=False)), stratified=False)
+    assert sorted(every, key=lambda id: every[id])[3:] == ["a", "b", "c"]
+    assert every["d"] == every["e"] == every["f"] == 0.25
 
 
 def test_only_equal_prompts_on_both_sides_of_the_threshold_are_tied():

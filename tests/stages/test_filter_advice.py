@@ -50,7 +50,9 @@ def advice_on(*counts, share=0.5, faults=0, rates=None, worth=True):
     decisions, audited = decisions_of(verdicts, share), []
     if rates is not None:
         rows = [
-            AuditedPrompt(id, 0.5, None, None, passes, tries, decisions[id].decision == "dropped")
+            AuditedPrompt(
+                id, 0.5, None, None, 0.5, passes, tries, decisions[id].decision == "dropped"
+            )
             for id, (passes, tries) in rates.items()
         ]
         audited = [replace(audit(rows, share, True, 0), worth_asking=worth)]
