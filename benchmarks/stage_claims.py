@@ -119,9 +119,25 @@ def claim_table(lines: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     rows = [["claim", "figure", "difference", "seeds"]]
     for line in lines:
         scale = 1 if line["figure"] == "entropy" else 100
-        mean, low, high = (f"{scale * line[name]:+.2f}" for name in ("mean", "low", "high"))
-        rows.append([line["name"], line["figure"], f"{mean} [{low}, {high}]", str(line["seeds"])])
+        shown = _with_interval(line, scale, "+")
+        rows.append([line["name"], line["figure"], shown, str(line["seeds"])])
     return rows
+
+
+def arm_table(arms: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[list[str]]:
+    """A row per arm whose policy was measured."""
+    figures = {"score": 100, "pass_8": 100, "entropy": 1}
+    rows = [["arm", *figures]]
+    for arm, found in arms.items():
+        if "score" in found:
+            shown = [(scale, found[name]) for name, scale in figures.items()]
+            rows.append([arm, *(_with_interval(one, scale, "") for scale, one in shown)])
+    return rows
+
+
+def _with_interval(figure: Mapping[str, float], scale: float, sign: str) -> str:
+    mean, low, high = (f"{scale * figure[name]:{sign}.2f}" for name in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
 def plot(lines: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -84,6 +84,12 @@ def judge(pool: str) -> None:
     write_json(target / "metrics.json", outputs.metrics)
 
 
+def judged(pool: str) -> dict[str, Any]:
+    """The metrics of a pool's judge filter."""
+    metrics: dict[str, Any] = read_json(WORK / "judged" / pool / "metrics.json")
+    return metrics
+
+
 def rl_config(name: str) -> RlStage:
     """The RL of a step."""
     kind = "uniform" if name == "uniform_rl" else "posterior"

@@ -19,6 +19,7 @@ the noise of sampling.
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,19 @@ from benchmarks.curriculum_settings import SETTINGS
 from benchmarks.harness import RESULTS, commit, machine, markdown
 from benchmarks.stage_claims import (
     CHAINS,
+    CUTS,
     MAIN,
     POOLS,
     Found,
+    arm_table,
     beginnings,
     claim_table,
     plot,
     summary,
 )
+from common.artifacts import PROMPTS
 from common.files import read_json, write_json
+from prompts.schema import read_prompts
 
 SEEDS = 6
 
@@ -65,12 +70,28 @@ def curricula(axis: str) -> dict[str, Any]:
     return by_model
 
 
+def cut_table(found: Found) -> list[list[str]]:
+    """What each cut keeps of a pool, by how hard it is for the start; of the first seed."""
+    rows = [["pool", "cut", *stage_pools.ASKED, "judge's AUC in the audit"]]
+    for arm, seed in found:
+        pool, *steps = arm.split("/")
+        if seed == 0 and len(steps) == 1 and steps[0] in CUTS:
+            kept = read_prompts(PROMPTS.path(stage_steps.folder(arm, seed)))
+            counts = Counter(map(stage_pools.difficulty, kept))
+            auc = f"{stage_steps.judged(pool)['audit/auc']:.2f}" if "judge" in steps[0] else ""
+            rows.append([pool, steps[0], *(str(counts[name]) for name in stage_pools.ASKED), auc])
+    return rows
+
+
 def write() -> None:
-    figures = summary(finished()) | {axis: curricula(axis) for axis in ("tokens", "seconds")}
+    found = finished()
+    figures = summary(found) | {axis: curricula(axis) for axis in ("tokens", "seconds")}
     head = {"command": "make bench-stages", "commit": commit(), "machine": machine()}
     write_json(RESULTS / "stages.json", {**head, **figures})
     plot(figures["claims"], RESULTS / "stages.png")
     print(markdown(claim_table(figures["claims"])))
+    print(markdown(arm_table(figures["arms"])))
+    print(markdown(cut_table(found)))
 
 
 def main() -> None:
