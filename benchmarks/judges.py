@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import ROOT, Results
-from evals.packaged import basic_arithmetic
+from evals.config import SuiteConfig
+from evals.suites import load_suite
 from judges.ask import JudgeSession, judge_prompts
 from judges.attempts import Attempts
 from judges.audit import auc, resamples
@@ -130,11 +131,8 @@ def levelled_prompts(model: str) -> LevelledPrompts:
             pool += [(prompt, family, place == 0) for prompt in load_source(source)[:EACH]]
     if model == "smollm2":
         for easy, digits in ((True, 1), (False, 3)):
-            chosen = [
-                prompt
-                for prompt in basic_arithmetic()
-                if set(prompt.metadata["digits"]) == {digits}
-            ]
+            whole = load_suite(SuiteConfig(name="basic_arithmetic"), None)
+            chosen = [prompt for prompt in whole if f"_{digits}d{digits}d_" in prompt.id]
             pool += [(prompt, "basic_arithmetic", easy) for prompt in sample(chosen, EACH, 0)]
     system = "Answer only." if model == "smollm2" else None
     return [

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.harness import ROOT, markdown
 from common.files import read_json_lines
-from evals.config import CORNER_CASES
+from evals.suite_file import CORNER_CASES
 from pipeline.cli.compare import compare_table, rows_of
 from pipeline.execution.run_folder import load_plan
 from pipeline.execution.state import inspect

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 class UserFile:
     """Marks a text as the path of a file or folder."""
 
-    what: Literal["function", "model", "prompts", "template", "stage"]
+    what: Literal["function", "model", "prompts", "suite", "template", "stage"]
     """What the file or folder contains."""
 
 

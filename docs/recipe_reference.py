@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from common.config import Config
-from pipeline.recipe.allowed import Slot, as_yaml, describe, listed, options, tag_field, tags
+from common.yaml_files.allowed import Slot, as_yaml, describe, listed, options, tag_field, tags
 from pipeline.recipe.schema import Recipe
 
 Classes = tuple[type[BaseModel], ...]

@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from common.faults import CUT_OFF, TOO_LONG
-from evals.config import CORNER_CASES
 from evals.parts import part_of
+from evals.suite_file import CORNER_CASES
 
 COUNTED = (None, TOO_LONG, CUT_OFF)
 """Values of `fault` that are part of the score: none, and the two that count as wrong."""

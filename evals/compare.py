@@ -10,9 +10,9 @@ from common.artifacts import ANSWERS
 from common.errors import BadInput
 from common.files import read_json_lines
 from evals.answer import counts, unit_of
-from evals.config import CORNER_CASES
 from evals.intervals import paired_difference
 from evals.parts import DEV, FINAL, part_of, read_results
+from evals.suite_file import CORNER_CASES, HELD_OUT_SUITE
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def compare_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
 def _named(suite: str, part: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The figures of a suite's part; of `held_out` also those of each capability, of `corner_cases`
     those of each case."""
-    own = part["by_capability"] if suite in ("held_out", CORNER_CASES) else {}
+    own = part["by_capability"] if suite in (HELD_OUT_SUITE, CORNER_CASES) else {}
     return {suite: part, **{f"{suite}/{name}": figures for name, figures in own.items()}}
 
 

@@ -2,17 +2,22 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, get_args
+from pathlib import Path
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from common.config import Config, Text
+from common.config import Config, InvalidValue, Text
+from common.yaml_files.problems import nearest
 from corner_cases.names import CaseName
-
-CORNER_CASES = "corner_cases"
-SuiteName = Literal["held_out", "gsm8k", "basic_arithmetic", "corner_cases"]
-MAX_TOKENS = {"held_out": 64, "gsm8k": 256, "basic_arithmetic": 32, CORNER_CASES: 128}
-"""Suite to its longest answer in tokens, if the recipe sets none."""
+from evals.suite_file import (
+    CORNER_CASES,
+    SuiteHeader,
+    SuitePath,
+    is_suite_path,
+    known_suites,
+    suite_header,
+)
 
 
 def score_of(suite: str) -> str:
@@ -32,7 +37,7 @@ Cases = Annotated[tuple[CaseName, ...], Field(min_length=1), AfterValidator(_in_
 """Some of the corner cases."""
 
 
-def require_fitting(name: SuiteName, cases: Sequence[CaseName] | None, pass_at: float) -> None:
+def require_fitting(name: str, cases: Sequence[CaseName] | None, pass_at: float) -> None:
     """ValueError for settings that the suite of this name does not have."""
     if cases is not None and name != CORNER_CASES:
         raise ValueError(f"{name} has no cases; give `cases` to the suite {CORNER_CASES} alone")
@@ -43,12 +48,46 @@ def require_fitting(name: SuiteName, cases: Sequence[CaseName] | None, pass_at: 
         )
 
 
-class SuiteConfig(Config):
-    """An evaluation suite. A plain name in the recipe means the suite with its defaults."""
+def require_file(name: str, file: str | None) -> None:
+    """ValueError for a name that is not that of the suite's file, or that no suite has."""
+    known = known_suites()
+    if file is None and name not in known:
+        remedy = f"{nearest(name, known)} A suite of your own is named by its file, `my_suite.yaml`"
+        raise InvalidValue(f"there is no suite {name!r}", remedy)
+    if file is not None and (not is_suite_path(file) or Path(file).stem != name):
+        raise InvalidValue(
+            f"the suite {name!r} has the file {file!r}",
+            "remove `name`, which is that of the file; a suite's file ends with .yaml",
+        )
+    if file is not None and name in known:
+        raise InvalidValue(
+            f"{file}: {name!r} is a packaged suite", "give your suite's file another name"
+        )
 
-    name: SuiteName
-    """`held_out` (the held-out prompts of the recipe), a packaged public test set, or
-    `corner_cases` (packaged prompts that provoke named faults)."""
+
+def _known_suite(text: str) -> str:
+    """A packaged suite, or the path of a person's own."""
+    if is_suite_path(text) or text in known_suites():
+        return text
+    raise InvalidValue(f"there is no suite {text!r}", nearest(text, known_suites()))
+
+
+SuiteName = Annotated[Text, AfterValidator(_known_suite)]
+"""A packaged suite."""
+SuiteOrFile = Annotated[SuitePath, AfterValidator(_known_suite)]
+"""A packaged suite, or the path of a person's own suite, which ends with `.yaml`."""
+
+
+class SuiteConfig(Config):
+    """An evaluation suite. A plain name in the recipe means the suite with its defaults; one that
+    ends with `.yaml` is the file of a suite of your own."""
+
+    name: Text = Field(examples=["gsm8k"])
+    """`held_out` (the held-out prompts of the recipe), `corner_cases` (packaged prompts that
+    provoke named faults), or a packaged public test set such as `gsm8k`. The name of a suite of
+    your own is that of its file."""
+    file: SuitePath | None = Field(default=None, examples=["my_suite.yaml"])
+    """The file of a suite of your own; not set: the suite is packaged."""
     cases: Cases | None = Field(default=None, examples=[["repetition", "refusal"]])
     """Of `corner_cases` the cases that are asked; not set: all."""
     limit: int | None = Field(default=None, ge=2, examples=[100])
@@ -59,8 +98,8 @@ class SuiteConfig(Config):
     """Ask the dev part too. A suite without it costs half as much and steers nothing: neither the
     gate nor which weights `runtime.keep` keeps. A `limit` is then one of the final part."""
     max_tokens: int | None = Field(default=None, ge=1)
-    """Longest answer, in tokens; not set: the suite's own length (`held_out` 64, `gsm8k` 256,
-    `basic_arithmetic` 32, `corner_cases` 128)."""
+    """Longest answer, in tokens; not set: the suite's own length (`held_out` 64, `corner_cases`
+    128, others as their files say)."""
     system: Text | None = None
     """System message for prompts that have none."""
     pass_at: float = Field(default=1.0, gt=0, le=1)
@@ -70,13 +109,24 @@ class SuiteConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _plain_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+        """A text is a name or a file; a file gives the name."""
+        if isinstance(value, str):
+            value = {"file": value} if is_suite_path(value) else {"name": value}
+        if isinstance(value, dict) and isinstance(value.get("file"), str) and "name" not in value:
+            value = {"name": Path(value["file"]).stem, **value}
+        return value
 
     @model_validator(mode="after")
     def _fitting(self) -> "SuiteConfig":
+        require_file(self.name, self.file)
         require_fitting(self.name, self.cases, self.pass_at)
         return self
 
+    @property
+    def header(self) -> SuiteHeader:
+        """What the suite says of itself. Raises BadInput where its file is wrong or missing."""
+        return suite_header(self.name, self.file)
+
     def answer_length(self) -> int:
-        """Longest answer in tokens: `max_tokens`, or the suite's own length."""
-        return self.max_tokens if self.max_tokens is not None else MAX_TOKENS[self.name]
+        """Longest answer in tokens: `max_tokens`, or the suite's own length. Raises as `header`."""
+        return self.max_tokens if self.max_tokens is not None else self.header.max_tokens

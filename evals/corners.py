@@ -15,7 +15,8 @@ from corner_cases.interface import CUT_OFF as AT_LIMIT
 from corner_cases.interface import Finding
 from corner_cases.sets import group_of
 from evals.answer import Answer
-from evals.config import CORNER_CASES, SuiteConfig
+from evals.config import SuiteConfig
+from evals.suite_file import CORNER_CASES
 from prompts.schema import Prompt
 from rewards.grader import Grade
 from rollouts.interface import Rollout

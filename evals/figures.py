@@ -8,8 +8,8 @@ from typing import Any
 from common.faults import CUT_OFF, TOO_LONG
 from common.intervals import wilson
 from evals.answer import Answer
-from evals.config import CORNER_CASES
 from evals.parts import PARTS
+from evals.suite_file import CORNER_CASES
 
 
 def summaries(answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:

@@ -15,9 +15,11 @@ from common.faults import CUT_OFF, TOO_LONG
 from corner_cases.sets import group_of
 from evals.answer import Answer
 from evals.asking import GREEDY, Asked, ask_all
-from evals.config import CORNER_CASES, SuiteConfig
+from evals.config import SuiteConfig
 from evals.corners import compared, corner_remarks, examined, is_graded
+from evals.likelihood import ask_likelihood
 from evals.parts import PART_SEED
+from evals.suite_file import CORNER_CASES
 from prompts.schema import Prompt
 from rewards.grader import Grade, Grader
 from rollouts.interface import RolloutEngine
@@ -33,7 +35,10 @@ def ask(
     asked: Callable[[int], None],
     grader: Grader,
 ) -> list[Answer]:
-    """One greedy answer per prompt, in the prompts' order; `evals.asking.ask_all` says how."""
+    """One greedy answer per prompt, or the most likely option, in the prompts' order;
+    `evals.asking.ask_all` says how."""
+    if suite.header.ask == "likelihood":
+        return ask_likelihood(engine, suite, prompts, batch, asked)
     answered = ask_all(
         engine,
         prompts,
@@ -138,6 +143,8 @@ def protocol(suites: Sequence[SuiteConfig]) -> dict[str, Any]:
         "parts": {"seed": PART_SEED, "by": "prompt id"},
         "suites": {
             suite.name: {
+                "version": suite.header.version,
+                "ask": suite.header.ask,
                 "limit": suite.limit,
                 "max_tokens": suite.answer_length(),
                 "system": suite.system,

@@ -12,8 +12,9 @@ from common.artifacts import ANSWERS, GROUPS, PROMPTS
 from common.errors import BadInput
 from common.faults import INCOMPLETE_QUESTION
 from corner_cases.examine import is_compared
-from evals.config import CORNER_CASES, SuiteConfig
+from evals.config import SuiteConfig
 from evals.corners import compared, examined
+from evals.suite_file import CORNER_CASES
 from evals.suites import load_suite
 from prompts.schema import Prompt, read_prompts
 from rewards.grader import Grade, Grader
@@ -50,22 +51,23 @@ def rollouts(folder: Path) -> Iterator[StoredAnswer]:
                 yield _stored(prompt, member, len(member["token_ids"]), number)
 
 
-def answers(folder: Path, prompts_folder: Path | None) -> Iterator[StoredAnswer]:
-    """The graded answers in an evaluation's folder. Prompts without room have no answer, and what
-    is left of a question in several languages is compared with nothing."""
+def answers(
+    folder: Path, suites: Sequence[SuiteConfig], prompts_folder: Path | None
+) -> Iterator[StoredAnswer]:
+    """The graded answers to `suites` in an evaluation's folder. Prompts without room have no
+    answer, and what is left of a question in several languages is compared with nothing."""
     rows = [
         row
         for row in ANSWERS.read(folder)
         if row["finish"] is not None and row["fault"] != INCOMPLETE_QUESTION
     ]
-    for suite in dict.fromkeys(row["suite"] for row in rows):
-        prompts = {
-            prompt.id: prompt for prompt in load_suite(SuiteConfig(name=suite), prompts_folder)
-        }
+    for suite in suites:
+        prompts = {prompt.id: prompt for prompt in load_suite(suite, prompts_folder)}
         for number, row in enumerate(rows):
-            if row["suite"] == suite:
+            if row["suite"] == suite.name:
                 one = _stored(prompts[row["id"]], row, row["tokens"], number)
-                yield replace(one, examined_as=row["finish"]) if suite == CORNER_CASES else one
+                examined = suite.name == CORNER_CASES
+                yield replace(one, examined_as=row["finish"]) if examined else one
 
 
 def _stored(prompt: Prompt, row: Mapping[str, Any], tokens: int, group: int) -> StoredAnswer:

@@ -2,7 +2,8 @@
 
 `evals/parts.py` divides them into a dev part and a final part."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -13,18 +14,23 @@ from common.errors import BadInput
 from common.seeds import derive
 from corner_cases.names import CaseName
 from corner_cases.sets import load_set
-from evals import packaged
-from evals.config import CORNER_CASES, SuiteConfig
+from evals.config import SuiteConfig
 from evals.parts import DEV, FINAL, in_part, key_of, part_of
+from evals.suite_file import (
+    CORNER_CASES,
+    HELD_OUT_SUITE,
+    known_suites,
+    located,
+    read_suite,
+    suite_path,
+)
 from prompts.schema import Prompt, read_prompts, with_system
+from prompts.sources import load_source
 
 SAMPLE_SEED = 20250601
 """Independent of the run: with a `limit`, all checkpoints of all runs get equal prompts."""
-_PACKAGED: dict[str, Callable[[], list[Prompt]]] = {
-    "gsm8k": packaged.gsm8k,
-    "basic_arithmetic": packaged.basic_arithmetic,
-    CORNER_CASES: lambda: [prompt for case in get_args(CaseName) for prompt in load_set(case)],
-}
+LIKELIHOOD = "_likelihood"
+"""How the name of a packaged suite ends that has the questions of another one."""
 
 
 def load_suite(config: SuiteConfig, prompts_folder: Path | None) -> list[Prompt]:
@@ -33,10 +39,10 @@ def load_suite(config: SuiteConfig, prompts_folder: Path | None) -> list[Prompt]
 
     Raises BadInput if a suite's data is missing, or its limit is too small.
     """
-    if config.name != "held_out":
-        prompts = _PACKAGED[config.name]()
-        if config.cases is not None:
-            prompts = [prompt for prompt in prompts if prompt.capability in config.cases]
+    if config.name == CORNER_CASES:
+        prompts = _corner_cases(config.cases or get_args(CaseName))
+    elif config.name != HELD_OUT_SUITE:
+        prompts = file_prompts(suite_path(config.name, config.file))
     elif prompts_folder is None:
         raise BadInput(
             "the suite held_out needs a run with a finished prompts stage",
@@ -53,10 +59,37 @@ def load_suite(config: SuiteConfig, prompts_folder: Path | None) -> list[Prompt]
     return sample(asked, config.name, config.limit)
 
 
-def packaged_prompts() -> list[tuple[str, Prompt]]:
-    """Every prompt of every packaged suite, with the suite's name. Raises BadInput if data is
+def _corner_cases(cases: Sequence[CaseName]) -> list[Prompt]:
+    return [prompt for case in cases for prompt in load_set(case)]
+
+
+def file_prompts(path: Path) -> list[Prompt]:
+    """The prompts of a suite that is a file. Their ids begin with the suite's name; a question that
+    the suite asks twice counts twice. Raises BadInput if the file or its data is wrong or
     missing."""
-    return [(name, prompt) for name, load in _PACKAGED.items() for prompt in load()]
+    name, prompts = path.stem, []
+    seen = Counter[str]()
+    for rows in read_suite(path).prompts:
+        source = located(rows, path)
+        for prompt in load_source(source):
+            id = f"{name}:{prompt.id.removeprefix(f'{source.name}:')}"
+            seen[id] += 1
+            again = f"#{seen[id]}" if seen[id] > 1 else ""
+            prompts.append(replace(prompt, id=id + again, source=name))
+    return prompts
+
+
+def packaged_prompts() -> list[tuple[str, Prompt]]:
+    """Every prompt of every packaged suite, with the suite's name; questions that two suites ask in
+    two ways, once. Raises BadInput if data is missing."""
+    files = [name for name in known_suites() if name not in (HELD_OUT_SUITE, CORNER_CASES)]
+    once = [
+        name
+        for name in files
+        if name.removesuffix(LIKELIHOOD) not in files or not name.endswith(LIKELIHOOD)
+    ]
+    prompts = [(name, prompt) for name in once for prompt in file_prompts(suite_path(name, None))]
+    return prompts + [(CORNER_CASES, prompt) for prompt in _corner_cases(get_args(CaseName))]
 
 
 def load_dev(config: SuiteConfig, count: int | None, prompts_folder: Path | None) -> list[Prompt]:

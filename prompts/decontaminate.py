@@ -10,8 +10,9 @@ An overlap is one of
   fewer words has no n-gram and can only overlap exactly."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from prompts.repeats import normalised
@@ -25,8 +26,21 @@ _CALCULATOR = re.compile(r"<<[^<>]*>>")
 """GSM8K has `<<2+3=5>>` in its solutions; copies of the set often do not."""
 
 NGram = tuple[str, ...]
-Evaluation = tuple[str, Prompt]
-"""Name of the suite, and one of its prompts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an evaluation prompt says, as overlaps are found in it."""
+
+    suite: str
+    id: str
+    question: str
+    """Normalised, as the target is."""
+    target: str
+
+    @classmethod
+    def by(cls, suite: str, prompt: Prompt) -> "Asked":
+        return cls(suite, prompt.id, normalised(prompt), _target(prompt))
 
 
 @dataclass(frozen=True)
@@ -45,33 +59,34 @@ class Overlap:
     """Start of the text that the two share, normalised."""
 
 
-@dataclass(frozen=True)
 class _Index:
     """The texts and n-grams of evaluation prompts, each with the first prompt that has it."""
 
-    texts: dict[str, Evaluation] = field(default_factory=dict)
-    ngrams: dict[NGram, Evaluation] = field(default_factory=dict)
+    def __init__(self, evaluation: Sequence[Asked]) -> None:
+        self._evaluation = evaluation
+        self.texts: dict[str, Asked] = {}
+        for asked in evaluation:
+            self.texts.setdefault(asked.question, asked)
 
-    @classmethod
-    def of(cls, evaluation: Iterable[Evaluation]) -> "_Index":
-        index = cls()
-        for pair in evaluation:
-            question = normalised(pair[1])
-            index.texts.setdefault(question, pair)
-            for text in (question, _target(pair[1])):
+    @cached_property
+    def ngrams(self) -> dict[NGram, Asked]:
+        """Needed where a training prompt has as many words, which short tasks have not."""
+        ngrams: dict[NGram, Asked] = {}
+        for asked in self._evaluation:
+            for text in (asked.question, asked.target):
                 for ngram in _ngrams(text):
-                    index.ngrams.setdefault(ngram, pair)
-        return index
+                    ngrams.setdefault(ngram, asked)
+        return ngrams
 
 
 def decontaminate(
-    training: Sequence[Prompt], evaluation: Iterable[Evaluation]
+    training: Sequence[Prompt], evaluation: Sequence[Asked]
 ) -> tuple[list[Prompt], list[Overlap]]:
     """The prompts of `training` that do not overlap `evaluation`, and the overlaps of the others.
 
     Both keep the order of `training`. Time is linear in the words of both arguments.
     """
-    index = _Index.of(evaluation)
+    index = _Index(evaluation)
     kept, overlaps = [], []
     for prompt in training:
         overlap = _overlap(prompt, index)
@@ -87,6 +102,9 @@ def _overlap(prompt: Prompt, index: _Index) -> Overlap | None:
     if question in index.texts:
         return _between(prompt, "exact", index.texts[question], question)
     for text in (question, _target(prompt)):
+        first = next(_ngrams(text), None)
+        if first is None:
+            continue
         # `filter` over `zip` is faster than a loop of the interpreter.
         ngram = next(filter(index.ngrams.__contains__, _ngrams(text)), None)
         if ngram is not None:
@@ -94,14 +112,9 @@ def _overlap(prompt: Prompt, index: _Index) -> Overlap | None:
     return None
 
 
-def _between(
-    prompt: Prompt, how: Literal["exact", "ngram"], pair: Evaluation, text: str
-) -> Overlap:
-    suite, matched = pair
-    excerpt = text[:LONGEST_EXCERPT]
-    return Overlap(
-        prompt.id, prompt.place, prompt.source, prompt.capability, how, suite, matched.id, excerpt
-    )
+def _between(prompt: Prompt, how: Literal["exact", "ngram"], asked: Asked, text: str) -> Overlap:
+    ours = (prompt.id, prompt.place, prompt.source, prompt.capability)
+    return Overlap(*ours, how, asked.suite, asked.id, text[:LONGEST_EXCERPT])
 
 
 def _target(prompt: Prompt) -> str:

@@ -20,6 +20,9 @@ class Rows(Config):
     """Fields of every source of rows."""
 
     fields: RowFields | None = None
+    where: dict[str, bool | int | str] = Field(default_factory=dict, examples=[{"subset": "main"}])
+    """Columns or paths with the value that a row must have there; the other rows are left out, and
+    do not count as bad. Empty: every row is read."""
     on_bad_row: Literal["stop", "skip"] = "stop"
     """What happens at a row that cannot be used. `stop`: the stage ends with the row's file, number
     and field. `skip`: the row is left out, counted by reason, and kept in `bad_rows.jsonl`; a

@@ -1,5 +1,5 @@
-"""The rows of one file, streamed: JSON lines, a JSON document, a table, parquet; and those of a
-saved data set of the `datasets` library."""
+"""The rows of one file, streamed: JSON lines, a JSON document, a table, parquet, arrow; and those
+of a saved data set of the `datasets` library."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from common.errors import BadInput
 from prompts.bad_rows import BadRow
 from prompts.json_documents import document_rows, no_split
-from prompts.shards import DOCUMENT, PARQUET, TABLE, bare_ending
+from prompts.shards import ARROW, DOCUMENT, PARQUET, TABLE, bare_ending
 from prompts.unpack import unpacked
 
 PlacedRow = tuple[str, "dict[str, Any] | BadRow"]
@@ -30,6 +30,9 @@ def file_rows(file: Path, kind: str, split: str | None) -> Iterator[PlacedRow]:
     ending = bare_ending(file.name)
     if kind == "parquet" or (kind == "file" and ending in PARQUET):
         yield from _parquet(file)
+        return
+    if kind == "file" and ending in ARROW:
+        yield from _arrow(file)
         return
     with unpacked(file) as stream:
         if kind == "file" and ending in TABLE:
@@ -142,6 +145,21 @@ def _parquet(file: Path) -> Iterator[PlacedRow]:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise BadInput(
             f"{file}: not a readable parquet file: {error}", "write it again as parquet"
+        ) from error
+
+
+def _arrow(file: Path) -> Iterator[PlacedRow]:
+    """Rows of an arrow stream, which is what the `datasets` library writes."""
+    import pyarrow as pa
+
+    try:
+        with unpacked(file) as stream:
+            tables = pa.ipc.open_stream(stream)
+            yield from numbered(row for batch in tables for row in batch.to_pylist())
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{file}: not a readable arrow stream: {error}",
+            "save it with `save_to_disk` of the datasets library, or as parquet",
         ) from error
 
 

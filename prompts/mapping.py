@@ -77,10 +77,11 @@ def _value(where: str, row: Mapping[str, Any], name: str, spec: Any) -> Any:
         return {inner: _value(where, row, f"{name}.{inner}", one) for inner, one in spec.items()}
     if isinstance(spec, Sequence) and not isinstance(spec, str):
         return [_value(where, row, f"{name}.{index}", one) for index, one in enumerate(spec)]
+    field = f"fields.{name}"
     if "{" not in spec and "}" not in spec:
-        return at_path(where, row, spec, name)
+        return at_path(where, row, spec, field)
     text = "".join(
-        literal + ("" if path is None else _text(where, at_path(where, row, path, name), path))
+        literal + ("" if path is None else _text(where, at_path(where, row, path, field), path))
         for literal, path in template(spec)
     )
     # An empty field, such as Alpaca's `input`, leaves no blank lines; indentation stays.
@@ -89,7 +90,7 @@ def _value(where: str, row: Mapping[str, Any], name: str, spec: Any) -> Any:
 
 def at_path(where: str, row: Mapping[str, Any], path: str, field: str) -> Any:
     """The value at a path. A name of a list means the list of these values in its items; a text
-    that has to be entered is read as JSON."""
+    that has to be entered is read as JSON. `field` names in messages what gives the path."""
     if path in row:
         return row[path]
     value: Any = row
@@ -101,8 +102,8 @@ def at_path(where: str, row: Mapping[str, Any], path: str, field: str) -> Any:
             raise BadRow(
                 where,
                 f"the row has no {path!r}",
-                f"correct `fields` in the recipe: {has}",
-                field=f"fields.{field}",
+                f"correct `{field.partition('.')[0]}` in the recipe: {has}",
+                field=field,
             ) from None
     return value
 

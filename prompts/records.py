@@ -14,7 +14,7 @@ A row of a source with `fields` has what they name, and no more; of one without,
 has."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from prompts.files import FileRows, HubRows
 from prompts.formats import PlacedRow, file_rows, saved_rows
 from prompts.hub import hub_rows
 from prompts.json_documents import no_split
-from prompts.mapping import mapped
+from prompts.mapping import at_path, mapped
 from prompts.shards import bare_ending, is_saved_dataset, root_of, shards
 
 Source = FileRows | HubRows
@@ -47,9 +47,17 @@ def records(
             if isinstance(raw, BadRow):
                 row = raw.row
                 raise raw
-            yield place, mapped(where(source, place), raw, fields) if fields else raw
+            at = where(source, place)
+            if _is_wanted(at, raw, source.where):
+                yield place, mapped(at, raw, fields) if fields else raw
         except BadRow as error:
             bad_rows.meet(source, place, row, error)
+
+
+def _is_wanted(at: str, row: dict[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a row has the values that its source asks for. BadRow where it lacks a path."""
+    found = ((at_path(at, row, path, "where"), value) for path, value in wanted.items())
+    return all(type(one) is type(value) and one == value for one, value in found)
 
 
 def where(source: Source, place: str) -> str:
@@ -62,6 +70,12 @@ def require_rows(source: Source, good: int, bad_rows: BadRows) -> None:
     bad = bad_rows.skipped(source)
     if good:
         return
+    if not bad and source.where:
+        raise BadInput(
+            f"{source.described}: no row has what `where` asks for, {source.where}",
+            "correct `where` of the source: values are compared with their types, and those of"
+            " tables are texts",
+        )
     if not bad:
         raise BadInput(f"{source.described}: holds no rows", "put at least two rows into it")
     raise BadInput(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any, Protocol
 
+from common.seeds import derive
 from prompts.bad_rows import BadRow
 from prompts.chatgpt import exported_turns, is_export
 from prompts.conversations import conversation, shown
@@ -13,7 +14,8 @@ _BOX = "\\boxed{"
 
 
 class Answers(Protocol):
-    """The settings of a source that say where the answer is in its field."""
+    """The settings of a source that say where the answer is in its field, and what becomes of the
+    options of a multiple-choice question."""
 
     @property
     def answer_after(self) -> str | None: ...
@@ -23,6 +25,12 @@ class Answers(Protocol):
 
     @property
     def fields(self) -> object: ...
+
+    @property
+    def list_choices(self) -> bool: ...
+
+    @property
+    def shuffle_choices(self) -> bool: ...
 
 
 def shaped(where: str, row: Mapping[str, Any], source: Answers) -> dict[str, Any]:
@@ -37,7 +45,7 @@ def shaped(where: str, row: Mapping[str, Any], source: Answers) -> dict[str, Any
     choices, labels = shape.pop("choices", ()), shape.pop("labels", ())
     if choices and source.fields is not None:
         texts = _texts(where, choices, "choices"), _texts(where, labels, "labels")
-        _add_options(where, shape, *texts)
+        _add_options(where, shape, *texts, source)
     return shape
 
 
@@ -107,7 +115,9 @@ def _texts(where: str, values: Sequence[Any], field: str) -> list[str]:
     return [str(one).strip() for one in flat]
 
 
-def _add_options(where: str, row: dict[str, Any], choices: list[str], labels: list[str]) -> None:
+def _add_options(
+    where: str, row: dict[str, Any], choices: list[str], labels: list[str], source: Answers
+) -> None:
     if not 2 <= len(choices) <= len(ascii_uppercase) or (labels and len(labels) != len(choices)):
         raise BadRow(
             where,
@@ -116,15 +126,19 @@ def _add_options(where: str, row: dict[str, Any], choices: list[str], labels: li
             field="choices",
             detail=f", got {len(choices)} options and {len(labels)} labels",
         )
+    places = list(range(len(choices)))
+    if source.shuffle_choices:
+        places.sort(key=lambda place: derive(0, "choices", str(row["prompt"]), choices[place]))
     letters = ascii_uppercase[: len(choices)]
-    listed = "\n".join(f"({letter}) {text}" for letter, text in zip(letters, choices, strict=True))
-    if isinstance(row["prompt"], str):  # anything else is refused with the row's other fields
-        row["prompt"] += f"\n{listed}"
-    if (
-        row.get("answer") is not None
-    ):  # one that is missing is refused with the row, if it is needed
-        row["answer"] = letters[_chosen(where, row["answer"], choices, labels)]
-    options = dict(zip(letters, choices, strict=True))
+    options = {letter: choices[place] for letter, place in zip(letters, places, strict=True)}
+    # A question that is no text, and an answer that is missing, are refused with the row's other
+    # fields, if they are needed.
+    if source.list_choices and isinstance(row["prompt"], str):
+        row["prompt"] += "".join(f"\n({letter}) {text}" for letter, text in options.items())
+    if row.get("answer") is not None:
+        chosen = _chosen(where, row["answer"], choices, labels)
+        letter = letters[places.index(chosen)]
+        row["answer"] = letter if source.list_choices else options[letter]
     row["metadata"] = {"options": options, **row.get("metadata", {})}
 
 

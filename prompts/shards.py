@@ -7,10 +7,11 @@ from common.errors import BadInput
 
 LINES, DOCUMENT, TABLE = (".jsonl", ".ndjson"), (".json",), (".csv", ".tsv")
 PARQUET = (".parquet", ".pq")
+ARROW = (".arrow",)
 ENDINGS = {
     "jsonl": (*LINES, *DOCUMENT),
     "parquet": PARQUET,
-    "file": (*LINES, *DOCUMENT, *TABLE, *PARQUET),
+    "file": (*LINES, *DOCUMENT, *TABLE, *PARQUET, *ARROW),
 }
 """File name endings of shards, by the kind of source."""
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".br", ".sz")

@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 from common.artifacts import HELD_OUT
 from common.config import Config, Text
 from common.execution import ExecutionConfig
-from evals.config import Cases, SuiteConfig, SuiteName, require_fitting
+from evals.config import Cases, SuiteConfig, SuiteOrFile, require_file, require_fitting
+from evals.suite_file import HELD_OUT_SUITE, is_suite_path, is_there, suite_name
 from rollouts.config import RolloutConfig
 from stages.declaration import PROMPTS_STAGE, Need, Objection, Sizes
 from stages.questions import SuiteQuestion
@@ -22,15 +23,16 @@ class DevPart(Config):
 
     every: int = Field(ge=1, examples=[10])
     """Optimiser steps between two evaluations; the last step is always evaluated."""
-    suite: SuiteName = "held_out"
-    """The suite whose dev part is asked. Its final part is not."""
+    suite: SuiteOrFile = HELD_OUT_SUITE
+    """The suite whose dev part is asked, by its name or, if it is one of your own, by its file. Its
+    final part is not asked."""
     cases: Cases | None = Field(default=None, examples=[["repetition", "refusal"]])
     """Of `corner_cases` the cases that are asked; not set: all."""
     limit: int | None = Field(default=None, ge=1, examples=[64])
     """Ask only this many prompts of the dev part, the same ones every time; not set: all."""
     max_tokens: int | None = Field(default=None, ge=1)
-    """Longest answer, in tokens; not set: the suite's own length (`held_out` 64, `gsm8k` 256,
-    `basic_arithmetic` 32, `corner_cases` 128)."""
+    """Longest answer, in tokens; not set: the suite's own length (`held_out` 64, `corner_cases`
+    128, others as their files say)."""
     system: Text | None = None
     """System message for prompts that have none."""
     pass_at: float = Field(default=1.0, gt=0, le=1)
@@ -38,13 +40,20 @@ class DevPart(Config):
 
     @model_validator(mode="after")
     def _fitting(self) -> "DevPart":
-        require_fitting(self.suite, self.cases, self.pass_at)
+        require_file(self.name, self.suite if is_suite_path(self.suite) else None)
+        require_fitting(self.name, self.cases, self.pass_at)
         return self
+
+    @property
+    def name(self) -> str:
+        """The name of the suite."""
+        return suite_name(self.suite)
 
     def as_suite(self) -> SuiteConfig:
         """The suite as evaluations ask it."""
         return SuiteConfig(
-            name=self.suite,
+            name=self.name,
+            file=self.suite if is_suite_path(self.suite) else None,
             cases=self.cases,
             max_tokens=self.max_tokens,
             system=self.system,
@@ -61,19 +70,22 @@ class DevPart(Config):
 
     def needs(self) -> Mapping[str, Need]:
         """The input that the prompts come from."""
-        if self.suite != "held_out":
+        if self.suite != HELD_OUT_SUITE:
             return {}
         return {HELD_OUT_INPUT: Need((HELD_OUT,), stage=PROMPTS_STAGE)}
 
     def prompts_at_most(self, sizes: Sizes) -> int | None:
         """Upper bound on the prompts that are asked each time; None if unknown."""
-        known = sizes.held_out if self.suite == "held_out" else None
+        known = sizes.held_out if self.suite == HELD_OUT_SUITE else None
         return min((n for n in (self.limit, known) if n is not None), default=None)
 
     def require_room(self, rollouts: RolloutConfig, place: str) -> None:
         """ValueError where the longest answer leaves no room for a prompt. `place` names this
         section."""
-        length = self.as_suite().answer_length()
+        suite = self.as_suite()
+        if not is_there(suite.file):  # the recipe's check of its files says so
+            return
+        length = suite.answer_length()
         if length >= rollouts.max_model_len:
             raise ValueError(
                 f"{place}: answers of {length} tokens leave no room for a prompt in"

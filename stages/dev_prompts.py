@@ -16,7 +16,7 @@ def dev_prompts(settings: DevPart, place: str, prompts_folder: Path | None) -> l
     prompts = load_dev(settings.as_suite(), settings.limit, prompts_folder)
     if not prompts:
         raise BadInput(
-            f"{place}: no prompt of {settings.suite} is in its dev part",
+            f"{place}: no prompt of {settings.name} is in its dev part",
             "give a source more prompts or a larger `held_out`",
         )
     return prompts

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, get_args
+from typing import Any
 
 from common.artifacts import CHECKPOINT, RESULTS
+from common.config import InvalidValue
 from common.errors import BadInput
 from common.fingerprint import differences, fingerprint
 from common.seeds import derive
-from evals.config import SuiteConfig, SuiteName
+from evals.config import SuiteConfig, require_file
+from evals.suite_file import HELD_OUT_SUITE, is_suite_path, suite_header, suite_name
 from models.context import context_in
 from pipeline.cli.compare import score_text, suite_text
 from pipeline.execution.attempt import Attempt
@@ -27,7 +29,6 @@ from pipeline.planning.identity import identity_of
 from pipeline.planning.plan import EVALUATION_SEED, Node, Plan, make_node
 from pipeline.recipe.declared import execution_of
 from pipeline.recipe.limits import no_room
-from pipeline.recipe.problems import nearest
 from pipeline.recipe.schema import RuntimeConfig
 from pipeline.recipe.user_files import content_checksum, kept_checksums, model_problem
 from pipeline.store.lock import owned
@@ -97,14 +98,17 @@ def evaluate(
 
 
 def _require_suites(suites: Sequence[str]) -> None:
-    """BadInput for an unknown suite, or one that is named twice."""
+    """BadInput for an unknown suite or a wrong file, and for one that is named twice."""
     for suite in suites:
-        if suite not in get_args(SuiteName):
-            raise BadInput(
-                f"--suite: there is no suite {suite!r}", nearest(suite, get_args(SuiteName))
-            )
-    if len(set(suites)) != len(suites):
-        raise BadInput(f"--suite: a suite is named twice in {','.join(suites)}", "name it once")
+        name = suite_name(suite)
+        try:
+            require_file(name, suite if is_suite_path(suite) else None)
+        except InvalidValue as error:
+            raise BadInput(f"--suite: {error}", error.remedy) from None
+        suite_header(name, suite if is_suite_path(suite) else None)
+    names = list(map(suite_name, suites))
+    if len(set(names)) != len(names):
+        raise BadInput(f"--suite: a suite is named twice in {','.join(names)}", "name it once")
 
 
 def _at_length(subject: Subject, length: int) -> Subject:
@@ -128,7 +132,9 @@ def _require_room(suites: Sequence[str], length: int, checkpoint: Path) -> None:
     for suite in suites:
         answer = SuiteConfig.model_validate(suite).answer_length()
         if answer >= length:
-            raise BadInput(no_room(suite, answer, length), f"give a --max-model-len above {answer}")
+            raise BadInput(
+                no_room(suite_name(suite), answer, length), f"give a --max-model-len above {answer}"
+            )
 
 
 def _of_run(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
@@ -156,7 +162,7 @@ def _of_run(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
         rollouts=RolloutConfig.model_validate(plan.evaluate["rollouts"]),
         settings=settings(plan),
         runtime=plan.runtime,
-        default_out=checkpoint.run / "evals" / "+".join([stage_id, *suites]),
+        default_out=checkpoint.run / "evals" / "+".join([stage_id, *map(suite_name, suites)]),
     )
 
 
@@ -164,7 +170,7 @@ def _bare(folder: Path, suites: Sequence[str], runs_dir: Path, reporter: Reporte
     """A checkpoint folder outside any run."""
     if problem := model_problem(folder):
         raise BadInput(*problem)
-    if "held_out" in suites:
+    if HELD_OUT_SUITE in suites:
         message = f"{folder}: held_out prompts belong to a run, and this is a checkpoint folder"
         raise BadInput(message, "name RUN:STAGE, or leave the suite out")
     inputs = {"checkpoint": folder.resolve()}
@@ -172,7 +178,7 @@ def _bare(folder: Path, suites: Sequence[str], runs_dir: Path, reporter: Reporte
     sums = kept_checksums()
     made_from = {"checkpoint": {"content": content_checksum(folder, sums.of)}}
     reporter.lines(sums.remarks())
-    out = runs_dir / "evals" / "+".join([name, *suites])
+    out = runs_dir / "evals" / "+".join([name, *map(suite_name, suites)])
     return Subject(
         str(folder),
         inputs,

@@ -7,6 +7,7 @@ from typing import Any
 
 from common.artifacts import GROUPS
 from common.errors import BadInput
+from evals.config import SuiteConfig
 from pipeline.execution.run_folder import find_stage, load_plan
 from pipeline.execution.state import NodeState, inspect
 from pipeline.planning.plan import Node
@@ -42,6 +43,7 @@ def _rows(nodes: Sequence[Node], states: Mapping[str, NodeState]) -> Iterator[di
         for node in nodes:
             folder = states[node.id].folder
             if node.evaluated is not None:
-                yield regrade(node.id, list(answers(folder, prompts)), grader)
+                suites = [SuiteConfig.model_validate(one) for one in node.config["suites"]]
+                yield regrade(node.id, list(answers(folder, suites, prompts)), grader)
             elif node.has_output(GROUPS):
                 yield regrade(node.id, list(rollouts(folder)), grader)

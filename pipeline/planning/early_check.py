@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 
 from common.artifacts import GROUPS
 from common.seeds import derive
+from common.yaml_files.lines import DataPath, dotted
 from pipeline.recipe.declared import Declared, declared
 from pipeline.recipe.schema import Recipe
-from pipeline.recipe.yaml_lines import DataPath, dotted
 from stages.preflight.config import PreflightStage
 from stages.questions import Question, RollQuestion, SuiteQuestion
 

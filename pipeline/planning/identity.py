@@ -2,8 +2,8 @@
 
 Fields with default values are left out, so that adding a field does not make finished stages stale.
 When a default changes, or settings change their meaning, the kind's `version` is raised, which
-makes its finished stages stale (`stages/declaration.py`). The identity contains the content of
-files, not their paths, and no execution settings."""
+makes its finished stages stale (`stages/declaration.py`); a packaged suite has a version of its
+own. The identity contains the content of files, not their paths, and no execution settings."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
@@ -13,9 +13,10 @@ from pydantic.fields import FieldInfo
 
 from common.files import checksum
 from common.fingerprint import canonical
+from common.yaml_files.lines import DataPath
 from pipeline.recipe.user_files import ReadChecksum, content_tag, named_files
-from pipeline.recipe.yaml_lines import DataPath
 from stages.declaration import StageConfig
+from stages.questions import SuiteQuestion
 
 
 def identity_of(config: StageConfig, seed: int, read: ReadChecksum = checksum) -> dict[str, Any]:
@@ -23,12 +24,21 @@ def identity_of(config: StageConfig, seed: int, read: ReadChecksum = checksum) -
 
     `read` returns the checksum of a user's file."""
     tags = {named.path: content_tag(named, read) for named in named_files(config)}
+    suites = _suite_versions(config)
     return {
         "config": essential(config, tags),
         "kind": config.kind,
         "version": config.version,
         "seed": seed,
+        **({"suites": suites} if suites else {}),
     }
+
+
+def _suite_versions(config: StageConfig) -> dict[str, int]:
+    """The versions of the packaged suites that a stage asks, without those that are still 1."""
+    asked = (one.suite for one in config.questions("", 0) if isinstance(one, SuiteQuestion))
+    packaged = {suite.name: suite.header.version for suite in asked if suite.file is None}
+    return {name: version for name, version in packaged.items() if version > 1}
 
 
 def essential(value: Any, tags: Mapping[DataPath, str] | None = None, path: DataPath = ()) -> Any:

@@ -17,10 +17,10 @@ from common.execution import ExecutionConfig
 from common.files import checksum
 from common.fingerprint import fingerprint
 from common.seeds import derive
+from common.yaml_files.problems import nearest
 from pipeline.planning.early_check import early_check
 from pipeline.planning.identity import identity_of
 from pipeline.recipe.declared import declared
-from pipeline.recipe.problems import nearest
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.user_files import ReadChecksum, named_files
 from stages.declaration import FROM, StageConfig

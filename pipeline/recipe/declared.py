@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from common.execution import ExecutionConfig
+from common.yaml_files.lines import DataPath
 from models.config import UPCYCLE_DEFAULTS, ModelConfig
 from pipeline.recipe.schema import Recipe, RuntimeConfig
-from pipeline.recipe.yaml_lines import DataPath
 from stages.base.config import BaseStage
 from stages.declaration import StageConfig
 from stages.evaluate.config import PREFIX, EvaluateStage

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from common.devices import ServerUrls
+from common.yaml_files.lines import DataPath
+from common.yaml_files.problems import Problem
 from models.context import context_in, context_of
 from models.sizes import Dimensions, dense_dimensions, dimensions_of
 from pipeline.recipe.declared import Declared, declared, execution_path
-from pipeline.recipe.problems import Problem
 from pipeline.recipe.schema import Recipe
-from pipeline.recipe.yaml_lines import DataPath
 from rollouts.config import BATCH_TOKENS
 from rollouts.heads import head_sizes
 from stages.declaration import EngineUse

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from common.devices import Servers
+from common.yaml_files.lines import DataPath
+from common.yaml_files.problems import Problem
+from evals.suite_file import is_there
 from models.sizes import dimensions_of
 from pipeline.recipe.declared import declared, execution_path
 from pipeline.recipe.engines import engine_problems
-from pipeline.recipe.problems import Problem
 from pipeline.recipe.schema import Recipe
-from pipeline.recipe.yaml_lines import DataPath
 
 MAXIMA: Mapping[str, float] = {
     "attempts": 10_000,
@@ -159,7 +160,7 @@ def _suite_problems(recipe: Recipe) -> list[Problem]:
             remedy,
         )
         for index, suite in enumerate(recipe.evaluate.suites)
-        if suite.answer_length() >= length
+        if is_there(suite.file) and suite.answer_length() >= length
     ]
 
 

@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from common.yaml_files.lines import load_file
+from common.yaml_files.problems import refuse, validated
 from pipeline.recipe.engines import head_problems
 from pipeline.recipe.limits import limit_problems
 from pipeline.recipe.overrides import apply_overrides
-from pipeline.recipe.problems import booleans_as_numbers, problems_of, refuse
 from pipeline.recipe.references import reference_problems, weight_problems
 from pipeline.recipe.schema import Recipe
 from pipeline.recipe.user_files import make_absolute, missing_files
-from pipeline.recipe.yaml_lines import Located, load_file
 
 
 def load_recipe(
@@ -23,9 +21,9 @@ def load_recipe(
     `to_run` also rejects a recipe that can only be planned; `here` also one that this machine's
     vLLM cannot run."""
     located = apply_overrides(load_file(path), overrides or [])
-    recipe = _validated(located)
+    recipe = validated(located, Recipe)
     if make_absolute(recipe, located.data, path.resolve().parent):
-        recipe = _validated(located)
+        recipe = validated(located, Recipe)
     problems = [
         *reference_problems(recipe),
         *limit_problems(recipe, to_run),
@@ -35,14 +33,4 @@ def load_recipe(
     ]
     if problems:
         raise refuse(problems, located)
-    return recipe
-
-
-def _validated(located: Located) -> Recipe:
-    try:
-        recipe = Recipe.model_validate(located.data)
-    except ValidationError as error:
-        raise refuse(problems_of(error, located, Recipe), located) from None
-    if booleans := booleans_as_numbers(recipe, located.data):
-        raise refuse(booleans, located)
     return recipe

@@ -4,8 +4,8 @@ import copy
 from typing import Any
 
 from common.errors import BadInput
-from pipeline.recipe.problems import nearest
-from pipeline.recipe.yaml_lines import DataPath, Located, dotted, load_text
+from common.yaml_files.lines import DataPath, Located, dotted, load_text
+from common.yaml_files.problems import nearest
 
 
 def apply_overrides(located: Located, settings: list[str]) -> Located:

@@ -12,12 +12,13 @@ from typing import Any
 
 from common.artifacts import CHECKPOINT, Artifact
 from common.errors import BadInput
+from common.yaml_files.lines import DataPath, dotted
+from common.yaml_files.problems import Problem, nearest
+from evals.suite_file import HELD_OUT_SUITE
 from models.presets import NOTES
 from models.sizes import dimensions_of
 from pipeline.recipe.declared import Declared, declared, execution_path
-from pipeline.recipe.problems import Problem, nearest
 from pipeline.recipe.schema import EvaluateConfig, Recipe
-from pipeline.recipe.yaml_lines import DataPath, dotted
 from prompts.judge_parts import ComparePart
 from prompts.parts import NAMES, NOT_GRADED, LengthPart, needed_settings, read_part
 from stages.declaration import BASE, PROMPTS_STAGE
@@ -185,7 +186,7 @@ def _held_out_problems(recipe: Recipe) -> Iterator[Problem]:
         (*stage.place, _field_of(question, stage.place))
         for stage in declared(recipe)
         for question in stage.config.questions(dotted(stage.place), recipe.seed)
-        if isinstance(question, SuiteQuestion) and question.suite.name == "held_out"
+        if isinstance(question, SuiteQuestion) and question.suite.name == HELD_OUT_SUITE
     }
     for path in sorted(asking, key=dotted):
         message = "held_out is a suite, but every source of prompts has `held_out: 0`"

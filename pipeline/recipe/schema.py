@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Field, field_serializer
 
-from common.config import Config, FolderName
+from common.config import Config, FolderName, Text
 from common.devices import DevicesConfig
 from common.divergence import DivergenceLimits
 from common.execution import ExecutionConfig, GeneralExecution
-from evals.config import SuiteConfig, SuiteName
+from evals.config import SuiteConfig
 from models.config import ModelConfig
 from prompts.config import PromptSource
 from rollouts.config import RolloutConfig
@@ -24,8 +24,8 @@ else:
 class GateConfig(Config):
     """Stops the run after an evaluation whose score fell too far."""
 
-    suite: SuiteName
-    """The suite whose dev part decides; one of `evaluate.suites`."""
+    suite: Text = Field(examples=["held_out"])
+    """The suite whose dev part decides; one of `evaluate.suites`, by name."""
     max_drop: float = Field(ge=0, le=1, examples=[0.02])
     """Largest accepted drop of the dev score, on a scale from 0 to 1. The evaluated checkpoint is
     compared with the nearest evaluated one that its training started from."""

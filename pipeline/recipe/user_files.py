@@ -16,10 +16,11 @@ from common.errors import BadInput
 from common.files import checksum, files_below
 from common.fingerprint import fingerprint
 from common.user_files import TokenizerOnly, UserFile
+from common.yaml_files.lines import DataPath
+from common.yaml_files.problems import Problem
+from evals.suite_file import is_suite_path, located, read_suite
 from models.config import is_template
 from models.packaged import PACKAGED, cache_folder
-from pipeline.recipe.problems import Problem
-from pipeline.recipe.yaml_lines import DataPath
 from pipeline.store.adopted import adoption_problem
 from pipeline.store.record import record_checksum
 from prompts.shards import is_pattern, is_saved_dataset, root_of, shards
@@ -79,9 +80,11 @@ def _marks(annotation: Any) -> Iterator[Any]:
 
 
 def _names_a_file(mark: UserFile, text: str) -> bool:
-    """False for the name of a packaged model and for the text of a template."""
+    """False for the name of a packaged model or suite, and for the text of a template."""
     if mark.what == "model":
         return text not in PACKAGED
+    if mark.what == "suite":
+        return is_suite_path(text)
     return not (mark.what == "template" and is_template(text))
 
 
@@ -99,10 +102,14 @@ def make_absolute(config: BaseModel, data: Any, folder: Path) -> bool:
 
 
 def put_at(data: Any, path: DataPath, value: Any) -> None:
-    """Replace the value at `path`."""
-    for part in path[:-1]:
+    """Replace the value at `path`, or the plain text that stands for the section around it."""
+    *outer, last = path
+    for number, part in enumerate(outer):
+        if isinstance(data[part], str) and number == len(outer) - 1:
+            data[part] = value
+            return
         data = data[part]
-    data[path[-1]] = value
+    data[last] = value
 
 
 def missing_files(config: BaseModel) -> list[Problem]:
@@ -124,6 +131,8 @@ def _file_problem(named: NamedFile) -> tuple[str, str] | None:
             return _prompts_problem(named.owner, named.place)
         case "function":
             return file_problem(named.place, _function_of(named.owner))
+        case "suite":
+            return _suite_problem(named.place)
         case "template":
             return _template_problem(named.place)
         case "stage":
@@ -149,6 +158,17 @@ def _prompts_problem(source: Any, place: Path) -> tuple[str, str] | None:
     except BadInput as error:
         return error.message, error.remedy
     return (f"{place} is empty", "give it at least one prompt") if empty else None
+
+
+def _suite_problem(place: Path) -> tuple[str, str] | None:
+    if not place.is_file():
+        return f"no such file: {place}", "paths are relative to the recipe's folder"
+    try:
+        sources = [located(rows, place) for rows in read_suite(place).prompts]
+    except BadInput as error:
+        return error.message, error.remedy
+    problems = (_prompts_problem(source, Path(source.path)) for source in sources)
+    return next((problem for problem in problems if problem), None)
 
 
 def _template_problem(place: Path) -> tuple[str, str] | None:
@@ -192,9 +212,17 @@ def content_tag(named: NamedFile, read: ReadChecksum = checksum) -> str:
     files."""
     if named.mark.what == "stage":
         digest = record_checksum(named.place)
+    elif named.mark.what == "suite":
+        digest = _suite_checksum(named.place, read)
     else:
         digest = content_checksum(named.place, read, without_weights=named.without_weights)
     return f"content {digest[:16]}"
+
+
+def _suite_checksum(place: Path, read: ReadChecksum) -> str:
+    """A checksum of a suite's file and of the files that its prompts come from."""
+    sources = [located(rows, place) for rows in read_suite(place).prompts]
+    return fingerprint([read(place), *(content_checksum(Path(s.path), read) for s in sources)])
 
 
 def content_checksum(

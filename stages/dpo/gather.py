@@ -14,7 +14,7 @@ from common.errors import BadInput, RunFailed
 from common.files import read_json_lines
 from common.quotas import apportion
 from common.stage import Inputs, StageContext
-from evals.suites import packaged_prompts
+from evals.guarded import packaged_texts
 from prompts.bad_rows import BadRows
 from prompts.decontaminate import Overlap, decontaminate
 from prompts.pair_config import PairFile
@@ -208,7 +208,7 @@ def without_overlaps(
 ) -> tuple[list[Preference], list[Overlap]]:
     """The pairs that overlap no packaged suite, as training prompts must not, and whose prompts are
     not held out; and the overlaps of the others."""
-    kept, overlaps = decontaminate([pair.learnt for pair in pairs], packaged_prompts())
+    kept, overlaps = decontaminate([pair.learnt for pair in pairs], packaged_texts())
     held = {normalised(prompt): prompt for prompt in held_out}
     ids = set()
     for prompt in kept:

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from common.artifacts import ANSWERS, CHECKPOINT, HELD_OUT, RESULTS, Artifact
 from common.execution import ENGINE, ExecutionConfig
 from evals.config import SuiteConfig
+from evals.suite_file import HELD_OUT_SUITE
 from models.memory import Memory, engine_memory
 from models.sizes import Dimensions
 from rollouts.config import RolloutConfig
@@ -48,7 +49,7 @@ class EvaluateStage(StageConfig):
         answers = tokens = 0
         for suite in self.suites:
             size = suite.limit
-            if size is None and suite.name == "held_out":
+            if size is None and suite.name == HELD_OUT_SUITE:
                 size = sizes.held_out
             if size is None:
                 return {}

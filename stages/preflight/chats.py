@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from corner_cases.registry import CASES
-from evals.config import CORNER_CASES
+from evals.suite_file import CORNER_CASES
 from judges.config import AttemptsJudge, JudgeConfig, RubricJudge
 from judges.rubric import rated
 from judges.texts import question, task

@@ -7,6 +7,7 @@ from typing import Any
 
 from common.artifacts import HELD_OUT, PROMPTS
 from common.errors import BadInput
+from evals.suite_file import HELD_OUT_SUITE
 from models.chat import encode_text
 from models.origin import ChatFormat, chat_format_of, judge_chat_format
 from models.probes import OTHER, Roles, role_names, roles_of, unrenderable, wrong_ending
@@ -48,7 +49,6 @@ from stages.questions import (
     SuiteQuestion,
 )
 
-HELD_OUT_SUITE = "held_out"
 POLICY = ""
 
 

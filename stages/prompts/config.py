@@ -22,8 +22,8 @@ from stages.declaration import PROMPTS_STAGE, Sizes, StageConfig
 class PromptsStage(StageConfig):
     """Gathers the prompts of all sources without repeats, split into training and held-out ones."""
 
-    # 2: no prompt overlaps the suite `corner_cases`.
-    version: ClassVar[int] = 2
+    # 2: no prompt overlaps the suite `corner_cases`. 3: nor one of the suites that are files.
+    version: ClassVar[int] = 3
     produces: ClassVar[tuple[Artifact, ...]] = (
         *(PROMPTS, HELD_OUT, BAD_ROWS, TOO_LONG, REPEATED, CONTAMINATED),
     )

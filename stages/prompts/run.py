@@ -8,7 +8,7 @@ from functools import partial
 from common.artifacts import BAD_ROWS, CONTAMINATED, HELD_OUT, PROMPTS, REPEATED, TOO_LONG
 from common.errors import BadInput
 from common.stage import Inputs, Outputs, StageContext
-from evals.suites import packaged_prompts
+from evals.guarded import packaged_texts
 from models.config import ModelConfig
 from prompts.bad_rows import BadRows
 from prompts.config import PromptSource, ReasoningGymSource
@@ -41,7 +41,7 @@ def run(config: PromptsStage, inputs: Inputs, context: StageContext) -> Outputs:
     BAD_ROWS.write(context.folder, [])
     bad_rows = BadRows(partial(BAD_ROWS.append, context.folder))
     loaded, too_long = _load(config, context, bad_rows)
-    result, evaluation = split(loaded, context.seed), packaged_prompts()
+    result, evaluation = split(loaded, context.seed), packaged_texts()
     kept, findings = decontaminate(result.training, evaluation)
     _refuse_emptied([prompts for prompts, _ in loaded], kept, findings)
     with open_grader(context) as grader:

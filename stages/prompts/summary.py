@@ -4,7 +4,7 @@ the record."""
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from prompts.decontaminate import Evaluation, Overlap
+from prompts.decontaminate import Asked, Overlap
 from prompts.repeats import Repeat
 from prompts.room import TooLong
 from prompts.split import Split
@@ -54,7 +54,7 @@ def metrics_of(
     too_long: Sequence[TooLong],
     findings: Sequence[Overlap],
     contradicting: Sequence[Repeat],
-    evaluation: Sequence[Evaluation],
+    evaluation: Sequence[Asked],
 ) -> dict[str, object]:
     """Metrics of the stage: counts of prompts, kept and dropped, by reason, source and
     capability."""
@@ -85,7 +85,7 @@ def metrics_of(
         "contradictions": len(contradicting),
         **{f"dropped_{reason}": counts.total() for reason, counts in dropped.items()},
         "contaminated_by_suite": {
-            suite: by_suite[suite] for suite in sorted({name for name, _ in evaluation})
+            suite: by_suite[suite] for suite in sorted({one.suite for one in evaluation})
         },
         "by_source": _table(by_source, ("training", "held_out", *dropped)),
         "by_capability": _table(by_capability, ("training", "held_out")),

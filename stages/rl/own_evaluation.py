@@ -108,6 +108,6 @@ def own_evaluation(
     if leader is not None:
         collector = leader.rollouts.collector
         prompts = dev_prompts(config.evaluate, "evaluate", inputs.get(HELD_OUT_INPUT))
-        collector.grader.prepare(graded_prompts(config.evaluate.suite, prompts))
+        collector.grader.prepare(graded_prompts(config.evaluate.name, prompts))
         scores = DevScores(config, prompts, collector.engine, collector.grader, context)
     return OwnEvaluation(config, context, leader=leader, scores=scores, start=start)

@@ -142,7 +142,7 @@ class Probes:
         row: dict[str, Any] = {}
         if self.prober is not None:
             measured = self.prober.measure(step, steps, tell=not self.rows)
-            row = self._judged({"step": step, "suite": self.settings.suite, **measured, **gaps})
+            row = self._judged({"step": step, "suite": self.settings.name, **measured, **gaps})
             row["ended"] = row["ended"] or (EPOCHS if step == steps else None)
             PROBES.append(self.context.folder, row)
         self.rows.append(processes.broadcast(self.context, row))
@@ -203,7 +203,7 @@ def probes_of(
         if context.main and not (rows and rows[-1]["ended"]):
             grader = open_ones.enter_context(open_grader(context))
             prompts = dev_prompts(config.stop_when, "stop_when", inputs.get(HELD_OUT_INPUT))
-            grader.prepare(graded_prompts(config.stop_when.suite, prompts))
+            grader.prepare(graded_prompts(config.stop_when.name, prompts))
             checkpoint, rollouts = CHECKPOINT.path(inputs["checkpoint"]), config.stop_when.rollouts
             engine = start_engine(checkpoint, rollouts, derive(context.seed, "engine"), context)
             open_ones.callback(engine.close)

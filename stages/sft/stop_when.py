@@ -2,6 +2,7 @@
 
 from pydantic import Field, model_validator
 
+from evals.suite_file import is_there
 from rollouts.config import RolloutConfig
 from stages.dev_part import DevPart
 
@@ -47,4 +48,10 @@ class StopWhen(DevPart):
                 " answers to a prompt"
             )
         self.require_room(self.rollouts, "stop_when")
+        suite = self.as_suite()
+        if is_there(suite.file) and suite.header.ask == "likelihood":
+            raise ValueError(
+                f"{suite.name} compares likelihoods: there are no answers to sample; name a suite"
+                " that asks for answers"
+            )
         return self

@@ -7,7 +7,7 @@ import pytest
 
 from corner_cases.interface import Reply
 from corner_cases.registry import CASES
-from evals.suites import packaged_prompts
+from evals.guarded import packaged_texts
 from prompts.decontaminate import decontaminate
 from prompts.languages import NAMES
 from prompts.schema import Prompt, read_prompts, write_prompts
@@ -114,7 +114,7 @@ def test_questions_are_written_in_their_language():
 
 
 def test_no_prompt_overlaps_another_packaged_suite():
-    others = [(suite, prompt) for suite, prompt in packaged_prompts() if suite != "corner_cases"]
+    others = [asked for asked in packaged_texts() if asked.suite != "corner_cases"]
     kept, overlaps = decontaminate(PROMPTS, others)
     assert overlaps == [] and len(kept) == len(PROMPTS)
 

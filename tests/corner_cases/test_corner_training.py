@@ -8,8 +8,8 @@ from corner_cases.interface import Reply
 from corner_cases.names import CASE_NAMES
 from corner_cases.registry import CASES
 from corner_cases.sets import training_size
-from evals.suites import packaged_prompts
-from prompts.decontaminate import decontaminate
+from evals.guarded import packaged_texts
+from prompts.decontaminate import Asked, decontaminate
 from prompts.languages import NAMES
 from prompts.repeats import normalised, text_key
 from prompts.schema import Prompt
@@ -35,8 +35,8 @@ def test_every_case_has_enough_prompts_of_its_own():
 
 
 def test_no_training_prompt_overlaps_one_to_evaluate_by():
-    suite = [("corner_cases", prompt) for prompt in EVALUATION]
-    kept, overlaps = decontaminate(TRAINING, [*suite, *packaged_prompts()])
+    suite = [Asked.by("corner_cases", prompt) for prompt in EVALUATION]
+    kept, overlaps = decontaminate(TRAINING, [*suite, *packaged_texts()])
     assert overlaps == [] and len(kept) == len(TRAINING)
     assert not {prompt.id for prompt in TRAINING} & {prompt.id for prompt in EVALUATION}
 

@@ -11,8 +11,9 @@ from builders.evaluations import suite
 from common.errors import BadInput
 from corner_cases.registry import CASES
 from corner_cases.sets import group_of
+from evals.guarded import packaged_texts
 from evals.parts import DEV, PARTS, in_part
-from evals.suites import load_dev, load_suite, packaged_prompts, sample
+from evals.suites import load_dev, load_suite, sample
 from prompts.decontaminate import decontaminate
 from stages.dev_prompts import dev_prompts
 from stages.rl.evaluation import RlEvaluation
@@ -136,5 +137,5 @@ def test_the_order_of_cases_says_nothing():
 
 
 def test_nothing_is_trained_on_the_prompts_of_the_suite():
-    kept, overlaps = decontaminate(ALL, packaged_prompts())
+    kept, overlaps = decontaminate(ALL, packaged_texts())
     assert kept == [] and {overlap.suite for overlap in overlaps} == {"corner_cases"}

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from builders.corner_evaluations import NO, asked, of_case, question
+from builders.evaluations import suite
 from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from common.files import write_json_lines
 from corner_cases.registry import CASES
 from evals.answer import Answer
-from evals.config import SuiteConfig
 from evals.figures import summary
 from evals.protocol import remarks
 from evals.regrade import StoredAnswer, answers, regrade, require_answers, rollouts
@@ -65,13 +65,12 @@ def test_answers_of_an_evaluation_are_matched_with_their_prompts(tmp_path):
         {**base, "id": "b", "text": "", "correct": False, "fault": "too_long", "finish": None},
     ]
     write_json_lines(tmp_path / "answers.jsonl", rows)
-    regraded = regrade("eval-rl", list(answers(tmp_path, tmp_path)), Grader())
+    regraded = regrade("eval-rl", list(answers(tmp_path, [suite()], tmp_path)), Grader())
     counts = [regraded[name] for name in ("answers", "changed", "right_to_wrong")]
     assert counts == [2, 1, 1]
 
 
 def test_unclosed_thinking_counts_as_wrong_and_is_reported():
-    suite = SuiteConfig.model_validate("held_out")
     base: dict[str, Any] = {
         "suite": "held_out",
         "capability": "c",
@@ -84,7 +83,7 @@ def test_unclosed_thinking_counts_as_wrong_and_is_reported():
     open_ended = Answer(**base, id="b", correct=False, fault="cut_off", finish="stop")
     result = summary([done, open_ended])
     assert (result["score"], result["n"], result["faults"], result["cut_off"]) == (0.5, 2, 0, 1)
-    assert "never ended their thinking" in remarks(suite, [done, open_ended], 512)[0]
+    assert "never ended their thinking" in remarks(suite(), [done, open_ended], 512)[0]
 
 
 def test_nothing_to_grade_is_bad_input():
@@ -129,7 +128,7 @@ def test_answers_to_corner_cases_are_examined_again(tmp_path, monkeypatch):
     replies = {prompts[0].id: NO, prompts[3].id: "99"}
     rows = [answer.to_json() for answer in asked(prompts, replies)]
     write_json_lines(tmp_path / "answers.jsonl", rows)
-    stored = list(answers(tmp_path, None))
+    stored = list(answers(tmp_path, [suite("corner_cases")], None))
     found = regrade("eval-rl", stored, Grader())
     assert (found["answers"], found["changed"], found["other_reward"]) == (10, 0, 0)
     blind = replace(CASES["refusal"], detect=lambda prompt, reply: None)
@@ -144,6 +143,6 @@ def test_what_is_left_of_a_question_is_not_examined_again(tmp_path):
     prompts = question()
     rows = [answer.to_json() for answer in asked(prompts, {prompts[0].id: "<think>"})]
     write_json_lines(tmp_path / "answers.jsonl", rows)
-    stored = list(answers(tmp_path, None))
+    stored = list(answers(tmp_path, [suite("corner_cases")], None))
     assert [one.prompt.id for one in stored] == [prompts[0].id]
     assert regrade("eval-rl", stored, Grader())["changed"] == 0

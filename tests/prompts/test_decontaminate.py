@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.evaluations import suite
 from builders.prompt_files import gather
 from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from common.files import read_json_lines
-from evals import packaged
+from evals.guarded import packaged_texts
 from evals.parts import PARTS, in_part
-from evals.suites import packaged_prompts
+from evals.suites import load_suite
 from prompts.config import JsonlSource
-from prompts.decontaminate import N, decontaminate
+from prompts.decontaminate import Asked, N, decontaminate
 from prompts.schema import read_prompts
 from prompts.sources import load_source
 
@@ -27,9 +28,13 @@ def prompt(name, text, solution=None, answer="a"):
     return prompt_of(name, text, answer, source="mine", solution=solution)
 
 
+def packaged(name):
+    return load_suite(suite(name), None)
+
+
 def overlap(training, *evaluation):
     """How `training` overlaps a suite of the prompts `evaluation`; None if it does not."""
-    kept, overlaps = decontaminate([training], [("suite", each) for each in evaluation])
+    kept, overlaps = decontaminate([training], [Asked.by("suite", each) for each in evaluation])
     assert len(kept) + len(overlaps) == 1
     return overlaps[0].how if overlaps else None
 
@@ -130,7 +135,10 @@ def test_worked_solutions_are_compared_without_calculator_marks():
 
 
 def test_an_overlap_names_both_prompts():
-    asked = [("one", prompt("e1", "x " * 400)), ("two", prompt("e2", " ".join(WORDS)))]
+    asked = [
+        Asked.by("one", prompt("e1", "x " * 400)),
+        Asked.by("two", prompt("e2", " ".join(WORDS))),
+    ]
     training = [
         prompt("t0", "kept"),
         prompt("t1", "x " * 400),
@@ -155,7 +163,7 @@ def test_a_system_message_hides_no_overlap():
 
 
 def test_stage_drops_planted_test_questions_and_keeps_the_rest(tmp_path):
-    asked, other, third = (p.messages[0]["content"] for p in packaged.gsm8k()[:3])
+    asked, other, third = (p.messages[0]["content"] for p in packaged("gsm8k")[:3])
     planted = [
         {"id": "same", "prompt": asked},
         {"id": "loud", "prompt": f"({other.upper()}) Answer:"},
@@ -171,7 +179,7 @@ def test_stage_drops_planted_test_questions_and_keeps_the_rest(tmp_path):
     mine = source(tmp_path, *planted, *clean)
     metrics, kept, overlaps, notes = gathered(tmp_path, mine)
     assert kept == [p for p in load_source(mine) if p.id in ("mine.jsonl:new", "mine.jsonl:minus")]
-    ids = [packaged.gsm8k()[n].id for n in range(3)] + [packaged.basic_arithmetic()[0].id]
+    ids = [packaged("gsm8k")[n].id for n in range(3)] + [packaged("basic_arithmetic")[0].id]
     assert [(f["id"], f["how"], f["matched"]) for f in overlaps] == [
         (f"mine.jsonl:{name}", how, matched)
         for name, how, matched in zip(
@@ -206,7 +214,7 @@ def test_stage_with_nothing_to_drop_writes_an_empty_list(tmp_path):
 
 
 def test_source_of_test_questions_only_is_refused(tmp_path):
-    rows = [{"prompt": p.messages[0]["content"]} for p in packaged.gsm8k()[:3]]
+    rows = [{"prompt": p.messages[0]["content"]} for p in packaged("gsm8k")[:3]]
     sources = source(tmp_path, {"prompt": "new"}), source(tmp_path, *rows, name="taken.jsonl")
     with pytest.raises(
         BadInput, match=r"prompts\[1\] \(taken.jsonl\): none of its 3 .*'janets ducks.*\(gsm8k\)"
@@ -222,11 +230,11 @@ def test_stage_needs_the_evaluation_data(tmp_path, monkeypatch):
 
 
 def test_every_gsm8k_question_and_worked_solution_is_found():
-    asked = packaged_prompts()
+    asked = packaged_texts()
     questions = [
-        prompt(p.id, f"Well: {p.messages[0]['content'].upper()}!") for p in packaged.gsm8k()
+        prompt(p.id, f"Well: {p.messages[0]['content'].upper()}!") for p in packaged("gsm8k")
     ]
-    bare = [(p.id, re.sub(r"<<.*?>>", "", p.solution or "")) for p in packaged.gsm8k()]
+    bare = [(p.id, re.sub(r"<<.*?>>", "", p.solution or "")) for p in packaged("gsm8k")]
     solutions = [prompt(name, "Say it.", text) for name, text in bare if len(text.split()) > 2 * N]
     kept, overlaps = decontaminate(questions + solutions, asked)
     assert kept == [] and len(solutions) > 900
@@ -235,7 +243,7 @@ def test_every_gsm8k_question_and_worked_solution_is_found():
 
 @pytest.mark.parametrize("part", PARTS)
 def test_the_prompts_of_both_parts_are_kept_out_of_training(tmp_path, part):
-    (asked, *_) = in_part(packaged.gsm8k(), part)
+    (asked, *_) = in_part(packaged("gsm8k"), part)
     config = source(tmp_path, {"prompt": asked.task}, {"prompt": "What is left?"})
     _, kept, found, _ = gathered(tmp_path, config)
     assert [row["matched"] for row in found] == [asked.id] and len(kept) == 1

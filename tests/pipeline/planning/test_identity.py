@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal, get_args
 from pydantic import BaseModel, Field
 
 from common.config import Config
+from common.yaml_files.allowed import options
 from curriculum.config import CurriculumConfig, Posterior, Uniform
 from pipeline.planning.identity import essential, identity_of
-from pipeline.recipe.allowed import options
 from stages import registry
 from stages.base.config import BaseStage
 from stages.declaration import StageConfig

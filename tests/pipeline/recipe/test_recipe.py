@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from builders.recipe_texts import RECIPE, refusal
+from common.yaml_files.lines import load_text
 from curriculum.config import Posterior
 from pipeline.recipe.load import load_recipe
 from pipeline.recipe.overrides import apply_overrides
-from pipeline.recipe.yaml_lines import load_text
 from stages.rl.config import RlStage
 from stages.sft.config import SftStage
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import BadInput
-from pipeline.recipe.yaml_lines import load_text
+from common.yaml_files.lines import load_text
 
 # JSON escapes what lies beyond as two halves, which YAML does not join.
 texts = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]))

@@ -1,16 +1,16 @@
-"""Reports problems of a recipe with file, line, field, offending value and remedy."""
+"""Reports problems of settings with file, line, field, offending value and remedy."""
 
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from common.config import InvalidValue
 from common.errors import BadInput
-from pipeline.recipe.allowed import (
+from common.yaml_files.allowed import (
     Slot,
     as_yaml,
     describe,
@@ -21,12 +21,14 @@ from pipeline.recipe.allowed import (
     tag_field,
     tags,
 )
-from pipeline.recipe.yaml_lines import DataPath, Located, dotted
+from common.yaml_files.lines import DataPath, Located, dotted
+
+_Settings = TypeVar("_Settings", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to correct, at `path` in the recipe."""
+    """One thing to correct, at `path` in the settings."""
 
     path: DataPath
     message: str
@@ -49,6 +51,17 @@ def nearest(word: str, known: Sequence[str]) -> str:
     if close:
         return f"did you mean {' or '.join(map(repr, close))}?"
     return f"known are: {', '.join(known) or 'none'}"
+
+
+def validated(located: Located, model: type[_Settings]) -> _Settings:
+    """The settings as `model`. Raises one BadInput that lists all problems."""
+    try:
+        value = model.model_validate(located.data)
+    except ValidationError as error:
+        raise refuse(problems_of(error, located, model), located) from None
+    if booleans := booleans_as_numbers(value, located.data):
+        raise refuse(booleans, located)
+    return value
 
 
 def problems_of(error: ValidationError, located: Located, model: type[BaseModel]) -> list[Problem]:

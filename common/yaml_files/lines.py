@@ -83,9 +83,7 @@ def load_text(text: str, name: str) -> Located:
     except yaml.YAMLError as error:
         raise BadInput(f"{name}: not readable as YAML: {error}", "save it as UTF-8 text") from None
     except RecursionError:
-        raise BadInput(
-            f"{name}: nested too deeply", "use fewer levels; a recipe needs only a few"
-        ) from None
+        raise BadInput(f"{name}: nested too deeply", "use fewer levels; a few are enough") from None
     return Located(data=data, name=name, origins=located.origins)
 
 
@@ -94,7 +92,7 @@ def load_file(path: Path) -> Located:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise BadInput(f"{path}: no such file", "name an existing recipe") from None
+        raise BadInput(f"{path}: no such file", "name an existing file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: cannot be read: {error}", "name a readable UTF-8 file") from None
     return load_text(text, str(path))

@@ -1,0 +1,1 @@
+"""Settings that people write as YAML: read with the line of every value, wrong ones reported."""
