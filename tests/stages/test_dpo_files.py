@@ -10,7 +10,8 @@ from builders.learnable import pair_inputs, prompt_inputs
 from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from common.files import read_json_lines
-from evals.suites import packaged_prompts
+from evals.config import SuiteConfig
+from evals.suites import load_suite
 from pipeline.planning.plan import build_plan
 from pipeline.recipe.load import load_recipe
 from prompts.schema import write_prompts
@@ -102,7 +103,7 @@ def test_a_stage_named_by_its_id_writes_the_files_it_always_wrote(tmp_path):
 
 
 def test_repeats_and_pairs_of_what_is_evaluated_are_left_out(tmp_path, policy):
-    suite, question = packaged_prompts()[0]
+    suite, question = "gsm8k", load_suite(SuiteConfig(name="gsm8k"), None)[0]
     asked = {"prompt": question.messages[0]["content"], "chosen": "a", "rejected": "b"}
     answers = {"prompt": "Tell me.", "chosen": str(question.solution), "rejected": "b"}
     path = write_pairs(tmp_path, pair(1), pair(1), asked, answers, pair(2), pair(3))
