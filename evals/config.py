@@ -15,6 +15,7 @@ from evals.suite_file import (
     SuiteHeader,
     SuitePath,
     is_suite_path,
+    is_there,
     known_suites,
     suite_header,
 )
@@ -48,6 +49,15 @@ def require_fitting(name: str, cases: Sequence[CaseName] | None, pass_at: float)
         )
 
 
+def require_no_answers(name: str, max_tokens: int | None, pass_at: float) -> None:
+    """ValueError for settings of answers, where a suite compares likelihoods."""
+    if max_tokens is not None or pass_at != 1.0:
+        raise ValueError(
+            f"{name} compares likelihoods and writes no answers; leave `max_tokens` and `pass_at`"
+            " out"
+        )
+
+
 def require_file(name: str, file: str | None) -> None:
     """ValueError for a name that is not that of the suite's file, or that no suite has."""
     known = known_suites()
@@ -72,8 +82,6 @@ def _known_suite(text: str) -> str:
     raise InvalidValue(f"there is no suite {text!r}", nearest(text, known_suites()))
 
 
-SuiteName = Annotated[Text, AfterValidator(_known_suite)]
-"""A packaged suite."""
 SuiteOrFile = Annotated[SuitePath, AfterValidator(_known_suite)]
 """A packaged suite, or the path of a person's own suite, which ends with `.yaml`."""
 
@@ -120,6 +128,8 @@ class SuiteConfig(Config):
     def _fitting(self) -> "SuiteConfig":
         require_file(self.name, self.file)
         require_fitting(self.name, self.cases, self.pass_at)
+        if is_there(self.file) and self.header.ask == "likelihood":
+            require_no_answers(self.name, self.max_tokens, self.pass_at)
         return self
 
     @property

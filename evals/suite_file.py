@@ -118,8 +118,9 @@ def suite_path(name: str, file: str | None) -> Path:
 
 
 def is_there(file: str | None) -> bool:
-    """Whether a suite's own file is there. Before a recipe's paths are resolved, it may not be."""
-    return file is None or Path(file).is_file()
+    """Whether a suite can be read: it is packaged, or its file is there. A relative path is not
+    resolved yet, which for a recipe comes after its first check."""
+    return file is None or (Path(file).is_absolute() and Path(file).is_file())
 
 
 def suite_header(name: str, file: str | None) -> SuiteHeader:

@@ -7,8 +7,15 @@ from pydantic import Field, model_validator
 from common.artifacts import HELD_OUT
 from common.config import Config, Text
 from common.execution import ExecutionConfig
-from evals.config import Cases, SuiteConfig, SuiteOrFile, require_file, require_fitting
-from evals.suite_file import HELD_OUT_SUITE, is_suite_path, is_there, suite_name
+from evals.config import (
+    Cases,
+    SuiteConfig,
+    SuiteOrFile,
+    require_file,
+    require_fitting,
+    require_no_answers,
+)
+from evals.suite_file import HELD_OUT_SUITE, is_suite_path, is_there, suite_header, suite_name
 from rollouts.config import RolloutConfig
 from stages.declaration import PROMPTS_STAGE, Need, Objection, Sizes
 from stages.questions import SuiteQuestion
@@ -40,8 +47,10 @@ class DevPart(Config):
 
     @model_validator(mode="after")
     def _fitting(self) -> "DevPart":
-        require_file(self.name, self.suite if is_suite_path(self.suite) else None)
+        require_file(self.name, self.file)
         require_fitting(self.name, self.cases, self.pass_at)
+        if is_there(self.file) and suite_header(self.name, self.file).ask == "likelihood":
+            require_no_answers(self.name, self.max_tokens, self.pass_at)
         return self
 
     @property
@@ -49,11 +58,16 @@ class DevPart(Config):
         """The name of the suite."""
         return suite_name(self.suite)
 
+    @property
+    def file(self) -> str | None:
+        """The file of a suite of one's own."""
+        return self.suite if is_suite_path(self.suite) else None
+
     def as_suite(self) -> SuiteConfig:
         """The suite as evaluations ask it."""
         return SuiteConfig(
             name=self.name,
-            file=self.suite if is_suite_path(self.suite) else None,
+            file=self.file,
             cases=self.cases,
             max_tokens=self.max_tokens,
             system=self.system,

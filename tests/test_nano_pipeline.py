@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import pytest
+import torch
 
 from benchmarks.resume import kill
 from benchmarks.same_run import differing
@@ -15,6 +16,10 @@ from builders.toy_runs import found_in
 from common.files import files_below, read_json, read_json_lines
 from corner_cases.registry import CASES
 from curriculum.ledger import Ledger
+from evals.config import SuiteConfig
+from evals.suites import load_suite
+from models.chat import encode_text
+from models.checkpoint import load_policy, load_tokenizer
 from models.packaged import resolve_dense
 from prompts.schema import read_prompts
 
@@ -92,6 +97,26 @@ def test_corner_cases_are_found_in_the_replies_of_an_engine(run):
     assert rates["corner_cases"]["n"] == len(final)
     assert rates["corner_cases"]["rate"] == pytest.approx(sum(final.values()) / len(final))
     assert "corner_cases: rate, lower is better" in python_m("compare", str(run)).stdout
+
+
+def test_the_likeliest_options_of_an_engine_are_those_of_the_trainers_model(run):
+    config = SuiteConfig(name="sciq_likelihood", limit=12)
+    prompts = {prompt.id: prompt for prompt in load_suite(config, None)}
+    rows = read_json_lines(run / "evals" / "rl" / "answers.jsonl")
+    rows = [row for row in rows if row["suite"] == config.name and row["fault"] is None]
+    checkpoint = run / "05-rl" / "checkpoint"
+    policy, tokenizer = load_policy(checkpoint), load_tokenizer(checkpoint)
+    for row in rows:
+        prompt = prompts[row["id"]]
+        question = encode_text(tokenizer, prompt.task)
+        values = {}
+        for option in prompt.metadata["options"].values():
+            ids = encode_text(tokenizer, f" {option}")
+            logits = policy(torch.tensor([question + ids])).logits[0, len(question) - 1 : -1]
+            chosen = logits.log_softmax(-1)[range(len(ids)), ids]
+            values[option] = chosen.sum().item() / len(option)
+        assert row["answer"] == max(values, key=lambda option: values[option])
+    assert len(rows) > 6 and {row["tokens"] for row in rows} == {0}
 
 
 def test_the_verifiers_that_graded_a_run_grade_it_so_again(run):

@@ -70,6 +70,7 @@ def evaluate(
 
     The results are written to `out`. An evaluation that is already finished there is not repeated.
     `max_model_len` overrides the run's own; an evaluation at another length is a different one."""
+    suites = [str(Path(one).resolve()) if is_suite_path(one) else one for one in suites]
     _require_suites(suites)
     path = Path(name)
     bare = (path / "config.json").is_file() or (path.is_dir() and any(path.glob("*.safetensors")))

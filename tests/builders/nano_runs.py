@@ -26,7 +26,8 @@ SETTINGS = {
     "stages.rl.curriculum": "{refilter_every: 2, probe_share: 0.2}",
     "evaluate": (
         "{suites: [{name: held_out, limit: 24}, {name: basic_arithmetic, limit: 24}, {name:"
-        " corner_cases, limit: 40, max_tokens: 16}], after: [sft, rl]}"
+        " corner_cases, limit: 40, max_tokens: 16}, {name: sciq_likelihood, limit: 12}], after:"
+        " [sft, rl]}"
     ),
 }
 FINISHED = ["prompts", "base", "filter", "sft", "eval-sft", "rl", "eval-rl", "dpo"]

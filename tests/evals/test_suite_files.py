@@ -129,6 +129,8 @@ def test_a_wrong_file_is_said_with_its_place(tmp_path, old, new, words):
         ({"name": "mine", "file": "other.yaml"}, "the suite 'mine' has the file 'other.yaml'"),
         ({"file": "mine.txt"}, "has the file 'mine.txt'"),
         ("folder/gsm8k.yaml", "'gsm8k' is a packaged suite"),
+        ({"name": "sciq_likelihood", "max_tokens": 9}, "leave `max_tokens` and `pass_at` out"),
+        ({"name": "sciq_likelihood", "pass_at": 0.5}, "leave `max_tokens` and `pass_at` out"),
     ],
 )
 def test_a_name_and_a_file_that_do_not_fit_are_refused(given, words):
