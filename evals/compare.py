@@ -11,6 +11,7 @@ from common.errors import BadInput
 from common.files import read_json_lines
 from evals.answer import counts, unit_of
 from evals.intervals import paired_difference
+from evals.paired import LEVEL, detectable, holm, mcnemar
 from evals.parts import DEV, FINAL, part_of, read_results
 from evals.suite_file import CORNER_CASES, HELD_OUT_SUITE
 
@@ -35,20 +36,24 @@ def compare_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
 
     Keys: checkpoint, stage, suite, score, low, high, n, delta, delta_low, delta_high, all of the
     final part, and `dev` with score, low, high and n of the dev part. Deltas are to the parent's
-    score on the prompts that both answered, and None without such an evaluation. The rows of
-    `corner_cases` also have the rate, of which less is better: rate, rate_low, rate_high,
-    rate_delta, rate_delta_low, rate_delta_high. Raises BadInput on unreadable files, and on
-    evaluations from before suites had parts."""
+    score on the prompts that both answered, and None without such an evaluation. With a delta also
+    `p` (exact McNemar test), `p_adjusted` (Holm's correction over the suites of the evaluation, or
+    over the parts of a suite), `verdict` (`better` or `worse` where that is below 5 %, else None)
+    and `detectable` (`evals.paired.detectable`). The rows of `corner_cases` also have the rate, of
+    which less is better: rate, rate_low, rate_high, rate_delta, rate_delta_low, rate_delta_high.
+    Raises BadInput on unreadable files, and on evaluations from before suites had parts."""
     by_stage = {evaluation.stage: evaluation for evaluation in evaluations}
     answers = {stage: _read_answers(evaluation.folder) for stage, evaluation in by_stage.items()}
     rows = []
     for evaluation in evaluations:
+        own: list[dict[str, Any]] = []
         before = answers.get(evaluation.parent) if evaluation.parent is not None else None
         for suite, parts in read_results(evaluation.folder).items():
             final, dev = _named(suite, parts[FINAL]), _named(suite, parts[DEV])
             for name, part in final.items():
-                change = _delta(before, answers[evaluation.stage], name)
-                rows.append(
+                pairs = _pairs(before, answers[evaluation.stage], name)
+                change = _delta(pairs)
+                own.append(
                     {
                         "checkpoint": evaluation.checkpoint,
                         "stage": evaluation.stage,
@@ -56,10 +61,29 @@ def compare_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
                         **_figures(part),
                         **dict(zip(("delta", "delta_low", "delta_high"), change, strict=True)),
                         **_rate_delta(part, change),
+                        **_tested(pairs),
                         DEV: _figures(dev[name]),
                     }
                 )
+        _correct(own)
+        rows += own
     return rows
+
+
+def _correct(rows: Sequence[dict[str, Any]]) -> None:
+    """Add what depends on the other rows of an evaluation: the suites are tested together, and so
+    are the parts of each."""
+    families: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if "p" in row:
+            suite, part, _ = row["suite"].partition("/")
+            families.setdefault(suite if part else "", []).append(row)
+    for family in families.values():
+        adjusted = holm([row["p"] for row in family])
+        for row, p in zip(family, adjusted, strict=True):
+            found = p < LEVEL
+            verdict = ("better" if row["delta"] > 0 else "worse") if found else None
+            row |= {"p_adjusted": p, "verdict": verdict}
 
 
 def _named(suite: str, part: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -87,12 +111,26 @@ def _rate_delta(part: Mapping[str, Any], change: _Change) -> dict[str, float | N
     return {"rate_delta": delta, "rate_delta_low": high, "rate_delta_high": low}
 
 
-def _delta(before: _Answers | None, after: _Answers, name: str) -> _Change:
-    pairs = [
+_Pairs = Sequence[tuple[bool, bool]]
+"""Whether each prompt was right before and after."""
+
+
+def _pairs(before: _Answers | None, after: _Answers, name: str) -> _Pairs:
+    return [
         (before[key], right)
         for key, right in after.items()
         if before is not None and key[0] == name and key in before
     ]
+
+
+def _tested(pairs: _Pairs) -> dict[str, float]:
+    if not pairs:
+        return {}
+    gained, lost = pairs.count((False, True)), pairs.count((True, False))
+    return {"p": mcnemar(gained, lost), "detectable": detectable(gained, lost, len(pairs))}
+
+
+def _delta(pairs: _Pairs) -> _Change:
     if not pairs:
         return None, None, None
     return paired_difference(

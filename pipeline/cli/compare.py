@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from common.artifacts import CHECKPOINT
 from common.errors import BadInput
+from pipeline.cli.output import print_table
 from pipeline.execution.run_folder import load_plan
 from pipeline.execution.state import inspect
 
@@ -37,10 +40,17 @@ def rows_of(runs: Sequence[Path]) -> list[dict[str, Any]]:
     return rows
 
 
+def print_comparison(rows: Sequence[dict[str, Any]], several: bool) -> None:
+    """The table and what its marks mean."""
+    print_table(compare_table(rows, several))
+    for remark in compare_remarks(rows):
+        typer.echo(remark)
+
+
 def compare_table(rows: Sequence[dict[str, Any]], several: bool) -> list[list[str]]:
     """The printed table: one line per suite, one column per stage, `score [low, high] delta` in per
-    cent, of a corner case its rate. With `several` runs the columns are labelled with the run
-    too."""
+    cent, of a corner case its rate, with a `*` where the difference is none of chance. With
+    `several` runs the columns are labelled with the run too."""
     stages = list(dict.fromkeys(_column(row, several) for row in rows))
     suites = list(dict.fromkeys(suite_text(row["suite"], row) for row in rows))
     cells = {(suite_text(row["suite"], row), _column(row, several)): _cell(row) for row in rows}
@@ -50,6 +60,23 @@ def compare_table(rows: Sequence[dict[str, Any]], several: bool) -> list[list[st
         for suite in suites
     ]
     return [["suite (%)", "n", *stages], *body]
+
+
+def compare_remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What the marks of the table mean, and what its suites are too small to show."""
+    smallest: dict[str, float] = {}
+    for row in rows:
+        if "detectable" in row and "/" not in row["suite"]:
+            smallest[row["suite"]] = max(smallest.get(row["suite"], 0.0), row["detectable"])
+    if not smallest:
+        return []
+    sizes = ", ".join(f"{suite} {100 * size:.1f}" for suite, size in smallest.items())
+    return [
+        "* is better or worse than the checkpoint before it on the same prompts (exact McNemar test"
+        " at 5 %, with Holm's correction over its suites).",
+        f"The smallest difference that a suite of this size shows four times in five: {sizes}"
+        " points.",
+    ]
 
 
 def suite_text(name: str, result: Mapping[str, Any]) -> str:
@@ -79,4 +106,5 @@ def _column(row: dict[str, Any], several: bool) -> str:
 
 def _cell(row: dict[str, Any]) -> str:
     score, delta = score_text(row), row["rate_delta" if "rate" in row else "delta"]
-    return score if delta is None else f"{score} {100 * delta:+.1f}"
+    mark = "*" if row.get("verdict") else ""
+    return score if delta is None else f"{score} {100 * delta:+.1f}{mark}"

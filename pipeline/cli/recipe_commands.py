@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import GPU, RUNS, Json, RecipePath, RunsDir, Settings, app
-from pipeline.cli.output import print_json, print_table
+from pipeline.cli.output import print_json
 from pipeline.execution.progress import Reporter
 from pipeline.execution.signals import SECONDS_TO_SAVE
 
@@ -43,7 +43,7 @@ def run(
 ) -> None:
     """Run a recipe; finished stages are skipped. Ids are those of `uphill plan`, such as `rl` or
     `eval-rl`."""
-    from pipeline.cli.compare import compare_table, rows_of
+    from pipeline.cli.compare import print_comparison, rows_of
     from pipeline.cli.status import status_of
     from pipeline.execution.request import RunRequest
     from pipeline.execution.runner import run_plan
@@ -60,7 +60,7 @@ def run(
     if as_json:
         print_json(status)
     elif any(row["kind"] == "evaluate" and row["state"] == "done" for row in status["stages"]):
-        print_table(compare_table(rows_of([folder]), several=False))
+        print_comparison(rows_of([folder]), several=False)
 
 
 @app.command()

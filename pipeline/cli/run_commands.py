@@ -81,15 +81,14 @@ def compare(
 ) -> None:
     """Show the scores of base and of every stage side by side, in per cent: score [95 % interval]
     difference to the parent."""
-    from pipeline.cli.compare import compare_table, rows_of
+    from pipeline.cli.compare import print_comparison, rows_of
     from pipeline.execution.run_folder import find_run
 
     rows = rows_of([find_run(name, runs_dir) for name in runs])
-    (
+    if as_json:
         print_json({"rows": rows})
-        if as_json
-        else print_table(compare_table(rows, several=len(runs) > 1))
-    )
+    else:
+        print_comparison(rows, several=len(runs) > 1)
 
 
 @app.command()
