@@ -43,7 +43,7 @@ def _made_from() -> str:
     for package in sorted(name for name in packages if name):
         package_folder(package)
         versions[package] = version(distribution_of(package))
-    return fingerprint([FORMAT, [checksum(path) for path in files], versions])
+    return fingerprint([FORMAT, {path.name: checksum(path) for path in files}, versions])
 
 
 def _read(path: Path) -> list[Asked]:
