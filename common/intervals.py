@@ -24,7 +24,12 @@ def wilson(correct: int, n: int, z: float = Z) -> tuple[float, float]:
     22, 209-212."""
     if not 0 <= correct <= n or n < 1:
         raise ValueError(f"need 0 <= correct <= n and n >= 1, got {correct} of {n}")
-    share, z2 = correct / n, z * z
+    return wilson_bounds(correct / n, n, z)
+
+
+def wilson_bounds(share: float, n: float, z: float = Z) -> tuple[float, float]:
+    """Wilson's score interval of a share of `n` independent ones; `n` need not be whole."""
+    z2 = z * z
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = z * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     # At 0 and n the bound equals the share exactly; rounding must not push it past.

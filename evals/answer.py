@@ -9,7 +9,7 @@ from evals.suite_file import CORNER_CASES
 
 COUNTED = (None, TOO_LONG, CUT_OFF)
 """Values of `fault` that are part of the score: none, and the two that count as wrong."""
-_OPTIONAL = ("group", "finding")
+_OPTIONAL = ("group", "finding", "sample")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Answer:
     """The reward's parts by label; empty where there is one only."""
     group: str = ""
     """What the prompts that belong together share (`corner_cases.sets.group_of`)."""
+    sample: int = 0
+    """Which of several answers to the prompt."""
     finding: dict[str, Any] | None = None
     """Of an answer that shows a corner case: `reason`, `evidence` and where it starts."""
 
@@ -49,7 +51,12 @@ class Answer:
     @property
     def part(self) -> str:
         """The part of its suite that the prompt belongs to (`evals/parts.py`)."""
-        return part_of(self.group or self.id)
+        return part_of(self.cluster)
+
+    @property
+    def cluster(self) -> str:
+        """What the units that say much about each other share."""
+        return self.group or self.id
 
     @property
     def unit(self) -> str:

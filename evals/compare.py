@@ -10,10 +10,11 @@ from common.artifacts import ANSWERS
 from common.errors import BadInput
 from common.files import read_json_lines
 from evals.answer import counts, unit_of
-from evals.intervals import paired_difference
-from evals.paired import LEVEL, detectable, holm, mcnemar
+from evals.change import Change, change_between
+from evals.paired import LEVEL, holm
 from evals.parts import DEV, FINAL, part_of, read_results
 from evals.suite_file import CORNER_CASES, HELD_OUT_SUITE
+from evals.units import Unit, units_of
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,15 @@ def compare_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
     Keys: checkpoint, stage, suite, score, low, high, n, delta, delta_low, delta_high, all of the
     final part, and `dev` with score, low, high and n of the dev part. Deltas are to the parent's
     score on the prompts that both answered, and None without such an evaluation. With a delta also
-    `p` (exact McNemar test), `p_adjusted` (Holm's correction over the suites of the evaluation, or
+    `p` (`evals/change.py`), `p_adjusted` (Holm's correction over the suites of the evaluation, or
     over the parts of a suite), `verdict` (`better` or `worse` where that is below 5 %, else None)
     and `detectable` (`evals.paired.detectable`). The rows of `corner_cases` also have the rate, of
     which less is better: rate, rate_low, rate_high, rate_delta, rate_delta_low, rate_delta_high.
     Raises BadInput on unreadable files, and on evaluations from before suites had parts."""
     by_stage = {evaluation.stage: evaluation for evaluation in evaluations}
-    answers = {stage: _read_answers(evaluation.folder) for stage, evaluation in by_stage.items()}
+    answers = {
+        stage: read_units(evaluation.folder, FINAL) for stage, evaluation in by_stage.items()
+    }
     rows = []
     for evaluation in evaluations:
         own: list[dict[str, Any]] = []
@@ -51,17 +54,17 @@ def compare_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
         for suite, parts in read_results(evaluation.folder).items():
             final, dev = _named(suite, parts[FINAL]), _named(suite, parts[DEV])
             for name, part in final.items():
-                pairs = _pairs(before, answers[evaluation.stage], name)
-                change = _delta(pairs)
+                now = answers[evaluation.stage].get(name, {})
+                change = change_between(before.get(name, {}), now) if before else None
                 own.append(
                     {
                         "checkpoint": evaluation.checkpoint,
                         "stage": evaluation.stage,
                         "suite": name,
                         **_figures(part),
-                        **dict(zip(("delta", "delta_low", "delta_high"), change, strict=True)),
+                        **_delta(change),
                         **_rate_delta(part, change),
-                        **_tested(pairs),
+                        **({} if change is None else _tested(change)),
                         DEV: _figures(dev[name]),
                     }
                 )
@@ -98,58 +101,45 @@ def _figures(part: Mapping[str, Any]) -> dict[str, Any]:
     return {key: part[key] for key in shown if key in part}
 
 
-_Answers = dict[tuple[str, str], bool]
-"""Whether an answer of the final part is correct, by (suite or suite/capability, its unit)."""
-_Change = tuple[float | None, float | None, float | None]
+def _delta(change: Change | None) -> dict[str, float | None]:
+    if change is None:
+        return dict.fromkeys(("delta", "delta_low", "delta_high"))
+    return {"delta": change.delta, "delta_low": change.low, "delta_high": change.high}
 
 
-def _rate_delta(part: Mapping[str, Any], change: _Change) -> dict[str, float | None]:
+def _rate_delta(part: Mapping[str, Any], change: Change | None) -> dict[str, float | None]:
     """The change of a rate: that of the score with the other sign."""
     if "rate" not in part:
         return {}
-    delta, low, high = (None if value is None else 0.0 - value for value in change)
-    return {"rate_delta": delta, "rate_delta_low": high, "rate_delta_high": low}
+    if change is None:
+        return dict.fromkeys(("rate_delta", "rate_delta_low", "rate_delta_high"))
+    return {
+        "rate_delta": 0.0 - change.delta,
+        "rate_delta_low": 0.0 - change.high,
+        "rate_delta_high": 0.0 - change.low,
+    }
 
 
-_Pairs = Sequence[tuple[bool, bool]]
-"""Whether each prompt was right before and after."""
+def _tested(change: Change) -> dict[str, float]:
+    return {"p": change.p, "detectable": change.detectable}
 
 
-def _pairs(before: _Answers | None, after: _Answers, name: str) -> _Pairs:
-    return [
-        (before[key], right)
-        for key, right in after.items()
-        if before is not None and key[0] == name and key in before
-    ]
+Units = Mapping[str, Mapping[str, Unit]]
+"""Suite or suite/capability to its units by name."""
 
 
-def _tested(pairs: _Pairs) -> dict[str, float]:
-    if not pairs:
-        return {}
-    gained, lost = pairs.count((False, True)), pairs.count((True, False))
-    return {"p": mcnemar(gained, lost), "detectable": detectable(gained, lost, len(pairs))}
-
-
-def _delta(pairs: _Pairs) -> _Change:
-    if not pairs:
-        return None, None, None
-    return paired_difference(
-        both=pairs.count((True, True)),
-        gained=pairs.count((False, True)),
-        lost=pairs.count((True, False)),
-        neither=pairs.count((False, False)),
-    )
-
-
-def _read_answers(folder: Path) -> _Answers:
+def read_units(folder: Path, part: str) -> Units:
+    """The units of one part of an evaluation in `folder`, without those that do not count. BadInput
+    where its answers are missing."""
     path = ANSWERS.path(folder)
     if not path.is_file():
         raise BadInput(f"{path}: no such file", "redo the evaluation")
-    answers: _Answers = {}
+    answers: dict[str, list[tuple[str, str, float]]] = {}
     for row in read_json_lines(path):
-        suite, group = row["suite"], row.get("group", "")
-        if counts(suite, row["fault"]) and part_of(group or row["id"]) == FINAL:
-            unit = unit_of(suite, row["id"], row["capability"], group)
-            answers[suite, unit] = row["correct"]
-            answers[f"{suite}/{row['capability']}", unit] = row["correct"]
-    return answers
+        suite, cluster = row["suite"], row.get("group") or row["id"]
+        if counts(suite, row["fault"]) and part_of(cluster) == part:
+            unit = unit_of(suite, row["id"], row["capability"], row.get("group", ""))
+            answer = unit, cluster, float(row["correct"])
+            answers.setdefault(suite, []).append(answer)
+            answers.setdefault(f"{suite}/{row['capability']}", []).append(answer)
+    return {name: units_of(rows) for name, rows in answers.items()}

@@ -17,6 +17,7 @@ from evals.suite_file import (
     is_suite_path,
     is_there,
     known_suites,
+    sampling_problem,
     suite_header,
 )
 
@@ -110,6 +111,11 @@ class SuiteConfig(Config):
     128, others as their files say)."""
     system: Text | None = None
     """System message for prompts that have none."""
+    samples: int | None = Field(default=None, ge=1, examples=[4])
+    """Answers to each prompt, sampled at `temperature`; not set: the suite's own number, mostly 1.
+    The score is the mean over them, and its interval one over prompts."""
+    temperature: float | None = Field(default=None, ge=0, examples=[0.7])
+    """Temperature of the answers; not set: the suite's own, mostly 0."""
     pass_at: float = Field(default=1.0, gt=0, le=1)
     """Reward from which an answer is correct. It is that of the reward's first part; the other
     parts shape training and are reported."""
@@ -128,14 +134,31 @@ class SuiteConfig(Config):
     def _fitting(self) -> "SuiteConfig":
         require_file(self.name, self.file)
         require_fitting(self.name, self.cases, self.pass_at)
-        if is_there(self.file) and self.header.ask == "likelihood":
+        if not is_there(self.file):
+            return self
+        if self.header.ask == "likelihood":
             require_no_answers(self.name, self.max_tokens, self.pass_at)
+        if self.sampling != (1, 0.0) and (
+            self.name == CORNER_CASES or self.header.ask == "likelihood"
+        ):
+            raise ValueError(
+                f"{self.name} samples no answers; leave `samples` and `temperature` out"
+            )
+        if problem := sampling_problem(*self.sampling):
+            raise ValueError(problem)
         return self
 
     @property
     def header(self) -> SuiteHeader:
         """What the suite says of itself. Raises BadInput where its file is wrong or missing."""
         return suite_header(self.name, self.file)
+
+    @property
+    def sampling(self) -> tuple[int, float]:
+        """Answers to each prompt, and their temperature. Raises as `header`."""
+        samples = self.header.samples if self.samples is None else self.samples
+        own = self.header.temperature if self.temperature is None else self.temperature
+        return samples, own
 
     def answer_length(self) -> int:
         """Longest answer in tokens: `max_tokens`, or the suite's own length. Raises as `header`."""

@@ -6,10 +6,10 @@ from statistics import fmean
 from typing import Any
 
 from common.faults import CUT_OFF, TOO_LONG
-from common.intervals import wilson
 from evals.answer import Answer
 from evals.parts import PARTS
 from evals.suite_file import CORNER_CASES
+from evals.units import score_of_units, units_of
 
 
 def summaries(answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:
@@ -37,34 +37,38 @@ def summary(answers: Sequence[Answer], whole: Sequence[Answer] = ()) -> dict[str
 
 
 def _counts(answers: Sequence[Answer], rated: bool) -> dict[str, Any]:
-    units = {answer.unit: answer for answer in answers}
-    graded = [answer for answer in units.values() if answer.counts]
-    n, correct = len(graded), sum(answer.correct for answer in graded)
-    score, low, high = _share(correct, n)
-    rate, rate_low, rate_high = _share(n - correct, n)
+    graded = [answer for answer in answers if answer.counts]
+    units = units_of((one.unit, one.cluster, float(one.correct)) for one in graded)
+    score, low, high = score_of_units(list(units.values()))
     return {
-        **({"rate": rate, "rate_low": rate_low, "rate_high": rate_high} if rated else {}),
+        **(_rate(graded) if rated else {}),
         "score": score,
         "low": low,
         "high": high,
-        "n": n,
-        "faults": len(units) - n,
-        "too_long": sum(answer.fault == TOO_LONG for answer in answers),
+        "n": len(units),
+        "faults": len({answer.unit for answer in answers} - units.keys()),
+        "too_long": len({answer.id for answer in answers if answer.fault == TOO_LONG}),
         "cut_off": sum(answer.finish == "length" or answer.fault == CUT_OFF for answer in answers),
         **_rewards(graded),
     }
 
 
-def _share(count: int, n: int) -> tuple[float | None, float, float]:
-    return (count / n, *wilson(count, n)) if n else (None, 0.0, 1.0)
+def _rate(answers: Sequence[Answer]) -> dict[str, float | None]:
+    """The share of those that are not right, which of a corner case show it."""
+    units = units_of((one.unit, one.cluster, float(not one.correct)) for one in answers)
+    rate, low, high = score_of_units(list(units.values()))
+    return {"rate": rate, "rate_low": low, "rate_high": high}
 
 
 def _rewards(answers: Sequence[Answer]) -> dict[str, Any]:
-    """The mean reward and that of each part, where a reward says more than the score does."""
+    """The mean reward with its 95 % interval, and the mean of each part, where a reward says more
+    than the score does."""
     if not any(answer.graded for answer in answers):
         return {}
     labels = dict.fromkeys(label for answer in answers for label in answer.parts)
     parts = {
         label: fmean(one.parts[label] for one in answers if label in one.parts) for label in labels
     }
-    return {"reward": fmean(one.reward for one in answers), "rewards": parts}
+    units = units_of((one.unit, one.cluster, one.reward) for one in answers)
+    reward, low, high = score_of_units(list(units.values()))
+    return {"reward": reward, "reward_low": low, "reward_high": high, "rewards": parts}

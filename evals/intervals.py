@@ -18,13 +18,25 @@ def paired_difference(
     based on paired data. Statistics in Medicine 17, 2635-2650: the Wilson bounds of both scores,
     combined with the correlation phi of the pairs, corrected for continuity."""
     n = both + gained + lost + neither
-    new, old = (both + gained) / n, (both + lost) / n
-    new_low, new_high = wilson(both + gained, n, z)
-    old_low, old_high = wilson(both + lost, n, z)
-    phi = _phi(both, gained, lost, neither)
-    below = _side(new - new_low, old_high - old, phi)
-    above = _side(old - old_low, new_high - new, phi)
+    old = (both + lost) / n, *wilson(both + lost, n, z)
+    new = (both + gained) / n, *wilson(both + gained, n, z)
+    _, low, high = from_bounds(old, new, _phi(both, gained, lost, neither))
     difference = (gained - lost) / n
+    return difference, min(low, difference), max(high, difference)
+
+
+def from_bounds(
+    old: tuple[float, float, float], new: tuple[float, float, float], phi: float
+) -> tuple[float, float, float]:
+    """Difference of two correlated scores, new minus old, with its interval, from (score, low,
+    high) of both and their correlation `phi`.
+
+    G. Y. Zou, A. Donner (2008), Construction of confidence limits about effect measures: a general
+    approach. Statistics in Medicine 27, 1693-1702."""
+    (was, was_low, was_high), (now, now_low, now_high) = old, new
+    below = _side(now - now_low, was_high - was, phi)
+    above = _side(was - was_low, now_high - now, phi)
+    difference = now - was
     return difference, max(-1.0, difference - below), min(1.0, difference + above)
 
 

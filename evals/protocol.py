@@ -1,4 +1,5 @@
-"""The evaluation protocol: every prompt once, zero-shot, at temperature 0.
+"""The evaluation protocol: every prompt zero-shot, once at temperature 0 or as often as its suite
+says.
 
 No single prompt ends an evaluation. A fault (a verifier that crashed, a chat template that raised)
 is counted and left out of the score. A prompt that leaves no room for the longest answer in the
@@ -8,13 +9,15 @@ nothing: it is left out of the score."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from common.faults import CUT_OFF, TOO_LONG
+from common.seeds import derive
 from corner_cases.sets import group_of
 from evals.answer import Answer
-from evals.asking import GREEDY, Asked, ask_all
+from evals.asking import Asked, Sampling, ask_all
 from evals.config import SuiteConfig
 from evals.corners import compared, corner_remarks, examined, is_graded
 from evals.likelihood import ask_likelihood
@@ -34,11 +37,13 @@ def ask(
     batch: int,
     asked: Callable[[int], None],
     grader: Grader,
+    seed: int = 0,
 ) -> list[Answer]:
-    """One greedy answer per prompt, or the most likely option, in the prompts' order;
-    `evals.asking.ask_all` says how."""
+    """The answers to each prompt, or its most likely option, in the prompts' order;
+    `evals.asking.ask_all` says how. `seed` is that of sampled answers."""
     if suite.header.ask == "likelihood":
         return ask_likelihood(engine, suite, prompts, batch, asked)
+    samples, temperature = suite.sampling
     answered = ask_all(
         engine,
         prompts,
@@ -46,9 +51,14 @@ def ask(
         batch,
         asked,
         grader,
+        Sampling(samples, temperature, lambda prompt: derive(seed, "evaluation", prompt.id)),
         graded=partial(is_graded, suite.name),
     )
-    return [answer for (answer,) in answers_of(suite, answered, 1)]
+    return [
+        replace(answer, sample=number)
+        for answers in answers_of(suite, answered, samples)
+        for number, answer in enumerate(answers)
+    ]
 
 
 def answers_of(suite: SuiteConfig, asked: Sequence[Asked], samples: int) -> list[list[Answer]]:
@@ -137,9 +147,9 @@ def protocol(suites: Sequence[SuiteConfig]) -> dict[str, Any]:
     """How the figures were measured, for the results file."""
     return {
         "shots": SHOTS,
-        "temperature": GREEDY.temperature,
-        "samples": GREEDY.samples,
-        "interval": "Wilson, 95 %",
+        "temperature": 0.0,
+        "samples": 1,
+        "interval": "Wilson, 95 %; over clusters where answers or prompts belong together",
         "parts": {"seed": PART_SEED, "by": "prompt id"},
         "suites": {
             suite.name: {
@@ -148,6 +158,7 @@ def protocol(suites: Sequence[SuiteConfig]) -> dict[str, Any]:
                 "limit": suite.limit,
                 "max_tokens": suite.answer_length(),
                 "system": suite.system,
+                **_sampled(suite),
                 **({} if suite.cases is None else {"cases": list(suite.cases)}),
                 **({} if suite.dev else {"dev": False}),
                 **({} if suite.pass_at == 1.0 else {"pass_at": suite.pass_at}),
@@ -155,3 +166,9 @@ def protocol(suites: Sequence[SuiteConfig]) -> dict[str, Any]:
             for suite in suites
         },
     }
+
+
+def _sampled(suite: SuiteConfig) -> dict[str, Any]:
+    """How a suite's answers are sampled, where that is not the rule."""
+    samples, temperature = suite.sampling
+    return {} if samples == 1 else {"samples": samples, "temperature": temperature}

@@ -43,6 +43,11 @@ class SuiteHeader(Config):
     answer."""
     max_tokens: int = Field(default=1, ge=1)
     """Longest answer, in tokens. Suites that ask for a likelihood have none."""
+    samples: int = Field(default=1, ge=1)
+    """Answers to each prompt; the score is the mean over them. More than one is for small sets,
+    whose score at temperature 0 is much a matter of chance."""
+    temperature: float = Field(default=0.0, ge=0)
+    """Temperature at which the answers are sampled; 0 with one answer, above 0 with several."""
 
 
 class SuiteFile(SuiteHeader):
@@ -69,9 +74,25 @@ class SuiteFile(SuiteHeader):
             )
         if self.ask == "answer" and {"normalise", "chat"} & given:
             raise ValueError("`chat` and `normalise` are for a suite that asks for a likelihood")
+        if self.ask == "likelihood" and {"samples", "temperature"} & given:
+            raise ValueError("a suite that asks for a likelihood samples nothing")
+        if problem := sampling_problem(self.samples, self.temperature):
+            raise ValueError(problem)
         if self.ask == "likelihood" and any(not _has_options(one) for one in self.prompts):
             raise ValueError("a suite that asks for a likelihood needs `choices` in `fields`")
         return self
+
+
+def sampling_problem(samples: int, temperature: float) -> str | None:
+    """What is wrong with sampling so many answers at a temperature; None: nothing."""
+    if samples > 1 and temperature == 0:
+        return f"{samples} answers at temperature 0 are all the same; give a `temperature`"
+    if samples == 1 and temperature > 0:
+        return (
+            f"one answer at temperature {temperature:g} is a matter of chance; ask for several"
+            " `samples`"
+        )
+    return None
 
 
 def _has_options(rows: SuiteRows) -> bool:

@@ -64,7 +64,7 @@ class DevPart(Config):
         return self.suite if is_suite_path(self.suite) else None
 
     def as_suite(self) -> SuiteConfig:
-        """The suite as evaluations ask it."""
+        """The suite as evaluations ask it, but once at temperature 0 whatever its file says."""
         return SuiteConfig(
             name=self.name,
             file=self.file,
@@ -72,6 +72,8 @@ class DevPart(Config):
             max_tokens=self.max_tokens,
             system=self.system,
             pass_at=self.pass_at,
+            samples=1,
+            temperature=0.0,
         )
 
     def due(self, step: int, steps: int) -> bool:

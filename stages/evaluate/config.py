@@ -53,6 +53,7 @@ class EvaluateStage(StageConfig):
                 size = sizes.held_out
             if size is None:
                 return {}
+            size *= suite.sampling[0]
             answers, tokens = answers + size, tokens + size * suite.answer_length()
         return {"answers_at_most": answers, "tokens_generated_at_most": tokens}
 

@@ -66,7 +66,7 @@ def _answers(
         asked = _reporter(context, loaded)
         batch = BATCHES * context.execution.max_num_seqs
         return {
-            suite.name: ask(engine, suite, prompts, batch, asked, grader)
+            suite.name: ask(engine, suite, prompts, batch, asked, grader, context.seed)
             for suite, prompts in loaded
         }
     finally:

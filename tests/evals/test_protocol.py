@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from pydantic import ValidationError
 
 from builders.evaluations import ScriptedAnswers, prompt, suite
 from builders.single_prompts import prompt_of
 from common.intervals import wilson
+from evals.config import SuiteConfig
 from evals.figures import summary
-from evals.protocol import ask, remarks
+from evals.protocol import ask, protocol, remarks
 from prompts.schema import Prompt
 from rewards.grader import Grader
 from rewards.kinds import KINDS
@@ -132,3 +134,39 @@ def test_a_suites_threshold_decides_what_is_correct():
         engine = ScriptedAnswers({"q 1": "a1"})
         (answer,) = ask(engine, given, [half], 8, lambda n: None, Grader())
         assert (answer.reward, answer.correct) == (0.5, correct)
+
+
+def test_several_samples_of_a_prompt_are_one_unit_and_told_apart():
+    class Sampled(ScriptedAnswers):
+        def generate(self, prompts, *, samples, temperature, max_tokens, seeds, top_p=1.0):
+            assert (samples, temperature) == (4, 0.7) and len(set(seeds)) == len(prompts)
+            texts = [self.replies["".join(map(chr, tokens))] for tokens in prompts]
+            return [[self._rollout(one, max_tokens) for one in text.split()] for text in texts]
+
+    engine = Sampled({"q 1": "a1 a1 no a1", "q 2": "no no no no"})
+    config = suite(max_tokens=8, samples=4, temperature=0.7)
+    answers = ask(engine, config, [prompt(1), prompt(2)], 2, lambda n: None, Grader(), seed=3)
+    assert [(a.id, a.sample, a.correct) for a in answers[:4]] == [
+        ("p1", 0, True),
+        ("p1", 1, True),
+        ("p1", 2, False),
+        ("p1", 3, True),
+    ]
+    result = summary(answers)
+    assert (result["score"], result["n"]) == (0.375, 2) and result["low"] > 0
+    assert [one.to_json().get("sample") for one in answers[:3]] == [None, 1, 2]
+    assert protocol([config])["suites"]["held_out"]["samples"] == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"samples": 4}, "4 answers at temperature 0 are all the same"),
+        ({"temperature": 0.7}, "one answer at temperature 0.7 is a matter of chance"),
+        ({"name": "corner_cases", "samples": 4, "temperature": 1}, "corner_cases samples no"),
+        ({"name": "sciq_likelihood", "samples": 4, "temperature": 1}, "likelihood samples no"),
+    ],
+)
+def test_sampling_that_says_nothing_is_refused(fields, reason):
+    with pytest.raises(ValidationError, match=reason):
+        SuiteConfig(**{"name": "held_out", **fields})
