@@ -6,15 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.artifacts import ANSWERS
-from common.errors import BadInput
-from common.files import read_json_lines
-from evals.answer import counts, unit_of
 from evals.change import Change, change_between
 from evals.paired import LEVEL, holm
-from evals.parts import DEV, FINAL, part_of, read_results
+from evals.parts import DEV, FINAL, read_results
+from evals.reading import read_units
 from evals.suite_file import CORNER_CASES, HELD_OUT_SUITE
-from evals.units import Unit, units_of
 
 
 @dataclass(frozen=True)
@@ -122,24 +118,3 @@ def _rate_delta(part: Mapping[str, Any], change: Change | None) -> dict[str, flo
 
 def _tested(change: Change) -> dict[str, float]:
     return {"p": change.p, "detectable": change.detectable}
-
-
-Units = Mapping[str, Mapping[str, Unit]]
-"""Suite or suite/capability to its units by name."""
-
-
-def read_units(folder: Path, part: str) -> Units:
-    """The units of one part of an evaluation in `folder`, without those that do not count. BadInput
-    where its answers are missing."""
-    path = ANSWERS.path(folder)
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file", "redo the evaluation")
-    answers: dict[str, list[tuple[str, str, float]]] = {}
-    for row in read_json_lines(path):
-        suite, cluster = row["suite"], row.get("group") or row["id"]
-        if counts(suite, row["fault"]) and part_of(cluster) == part:
-            unit = unit_of(suite, row["id"], row["capability"], row.get("group", ""))
-            answer = unit, cluster, float(row["correct"])
-            answers.setdefault(suite, []).append(answer)
-            answers.setdefault(f"{suite}/{row['capability']}", []).append(answer)
-    return {name: units_of(rows) for name, rows in answers.items()}

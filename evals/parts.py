@@ -7,7 +7,7 @@ belong together, such as a question in several languages, share the key that dec
 about the others."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from common.artifacts import RESULTS
 from common.errors import BadInput
 from common.seeds import derive
 from corner_cases.sets import group_of
+from evals.units import Unit
 from prompts.schema import Prompt
 
 DEV, FINAL = "dev", "final"
@@ -45,6 +46,8 @@ class DevScores:
     """All that a decision may know of an evaluation. It holds nothing of the final part."""
 
     suites: Scores
+    units: Mapping[str, Mapping[str, Unit]] = field(default_factory=dict)
+    """Suite to its units by name, where they were read (`evals/reading.py`)."""
 
 
 def dev_scores(folder: Path) -> DevScores:

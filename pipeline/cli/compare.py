@@ -10,6 +10,7 @@ import typer
 from common.artifacts import CHECKPOINT
 from common.errors import BadInput
 from pipeline.cli.output import print_table
+from pipeline.execution.gates import evaluated_parent
 from pipeline.execution.run_folder import load_plan
 from pipeline.execution.state import inspect
 
@@ -29,9 +30,8 @@ def rows_of(runs: Sequence[Path]) -> list[dict[str, Any]]:
                 stage = node.evaluated
                 checkpoint = str(CHECKPOINT.path(states[stage].folder))
                 folder = states[node.id].folder
-                evaluations.append(
-                    Evaluation(stage, plan.evaluated_parent(stage), checkpoint, folder)
-                )
+                parent = evaluated_parent(plan, states, stage)
+                evaluations.append(Evaluation(stage, parent, checkpoint, folder))
         if not evaluations:
             raise BadInput(
                 f"{run}: no evaluation is finished", "run a recipe that has an `evaluate` section"

@@ -43,6 +43,7 @@ def run(
 ) -> None:
     """Run a recipe; finished stages are skipped. Ids are those of `uphill plan`, such as `rl` or
     `eval-rl`."""
+    from common.errors import GateStopped
     from pipeline.cli.compare import print_comparison, rows_of
     from pipeline.cli.status import status_of
     from pipeline.execution.request import RunRequest
@@ -55,7 +56,12 @@ def run(
     plan = build_plan(load_recipe(recipe, settings, to_run=True, here=True), sums.of)
     reporter.lines(sums.remarks())
     folder = runs_dir / plan.name
-    run_plan(RunRequest(plan, folder, stage, until, redo or (), reporter, grace))
+    try:
+        run_plan(RunRequest(plan, folder, stage, until, redo or (), reporter, grace))
+    except GateStopped:
+        if not as_json:
+            print_comparison(rows_of([folder]), several=False)
+        raise
     status = status_of(folder)
     if as_json:
         print_json(status)

@@ -49,6 +49,8 @@ def note_on(state: NodeState) -> str:
         return why_stale(state)
     if state.state == "failed":
         return str((read_small(state.partial / FAILURE) or {}).get("message", "")).split("\n")[0]
+    if state.instead is not None:
+        return f"a gate refused it: later stages go on from {state.instead!r}"
     if state.record and origin_of(state.record):
         return "adopted from another run"
     return (

@@ -1,29 +1,53 @@
-"""Checks the gate after an evaluation."""
+"""Checks the gates after an evaluation: ends the run, or says and records how it goes on."""
 
+from pathlib import Path
+
+from common.errors import GateStopped
+from common.files import write_sealed
+from pipeline.execution.gates import started_from, verdicts_after
 from pipeline.execution.request import RunRequest
-from pipeline.execution.state import inspect
-from pipeline.planning.plan import Node
+from pipeline.execution.state import NodeState, inspect
+from pipeline.planning.plan import Node, Plan
+from pipeline.store.record import FORMAT
+
+VERDICTS = "gates.json"
+"""File in a run folder with the verdicts on all of its evaluations; written for people and for the
+report, read by no decision."""
 
 
-def check_gate_of(request: RunRequest, node: Node) -> None:
-    """GateStopped when the dev score of the evaluation `node` fell too far below the one of the
-    parent checkpoint, or when a score is missing. The final parts are not read."""
-    gate = request.plan.gate
-    if gate is None or node.evaluated is None:
+def check_gates_of(request: RunRequest, node: Node) -> None:
+    """GateStopped when a gate ends the run after the evaluation `node`, or a score is missing. The
+    final parts are not read."""
+    if node.evaluated is None or not request.plan.gates:
         return
-    from evals.gate import check_gate, require_score
-    from evals.parts import dev_scores
+    states = inspect(request.plan, request.run)
+    verdicts = verdicts_after(request.plan, states, node)
+    _record(request.run, request.plan, states)
+    failed = [one for one in verdicts if not one.passed]
+    back = started_from(request.plan, states, node.evaluated)
+    for one in failed:
+        if one.then == "stop" or (one.then == "parent" and back is None):
+            why = "; there is no parent to go back to" if one.then == "parent" else ""
+            raise GateStopped(f"{one.message}{why}", one.remedy)
+    for one in verdicts:
+        if one.message and one.passed:
+            request.reporter.line(one.message)
+    if any(one.then == "parent" for one in failed):
+        follows = f"later stages go on from {back!r} instead of {node.evaluated!r}"
+    else:
+        follows = "the run goes on with it, as the gate says"
+    for one in failed:
+        request.reporter.line(f"{one.message}; {follows}")
 
-    states, stage = inspect(request.plan, request.run), node.evaluated
-    after = dev_scores(states[node.id].folder)
-    require_score(after, gate["suite"], stage)
-    parent = request.plan.evaluated_parent(stage)
-    if parent is None:
-        return
-    before = next(n for n in request.plan.nodes if n.evaluated == parent)
-    if states[before.id].state != "done":
-        request.reporter.line(f"the gate was not checked: {before.id} is {states[before.id].state}")
-        return
-    earlier = dev_scores(states[before.id].folder)
-    require_score(earlier, gate["suite"], parent)
-    check_gate(earlier, after, gate["suite"], gate["max_drop"])
+
+def _record(run: Path, plan: Plan, states: dict[str, NodeState]) -> None:
+    """Write the verdicts on all finished evaluations."""
+    found = []
+    for node in plan.nodes:
+        if node.evaluated is not None and states[node.id].state == "done":
+            try:
+                found += [one.to_json() for one in verdicts_after(plan, states, node)]
+            except GateStopped as stopped:
+                missing = {"stage": node.evaluated, "passed": False, "message": stopped.message}
+                found.append(missing)
+    write_sealed(run / VERDICTS, {"format": FORMAT, "verdicts": found})

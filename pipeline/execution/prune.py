@@ -9,6 +9,7 @@ from statistics import fmean
 
 from common.artifacts import CHECKPOINT
 from common.files import write_sealed
+from pipeline.execution.gates import inputs_of, may_go_back_to
 from pipeline.execution.state import NodeState
 from pipeline.planning.plan import Node, Plan
 from pipeline.store.record import FORMAT, PRUNED, pruned_files
@@ -34,7 +35,8 @@ def prunable(plan: Plan, states: States, keep: Mapping[str, int]) -> list[Node]:
         if node.has_output(CHECKPOINT) and states[node.id].state == "done"
     ]
     unfinished = [node for node in plan.nodes if states[node.id].state != "done"]
-    kept = {stage for node in unfinished for stage in node.inputs.values()}
+    kept = {stage for node in unfinished for stage in inputs_of(node, states).values()}
+    kept |= {stage for node in unfinished if (stage := may_go_back_to(plan, states, node))}
     kept |= {node.id for node in done[len(done) - keep["last"] :]}
     kept |= _best(_scores(plan, states), keep["best"])
     return [node for node in done if node.id not in kept and not _is_pruned(states[node.id].folder)]
@@ -55,7 +57,7 @@ def _best(scores: Mapping[str, float | None], count: int) -> set[str]:
 
 
 def _scores(plan: Plan, states: States) -> dict[str, float | None]:
-    """Evaluated stage to its dev score: on the gate's suite, or the mean over all suites if there
+    """Evaluated stage to its dev score: the mean over the suites of the gates, or over all if there
     is no gate.
 
     None if a suite has no score because none of its answers could be graded."""
@@ -72,8 +74,8 @@ def _scores(plan: Plan, states: States) -> dict[str, float | None]:
 
 
 def _deciding(plan: Plan, steering: Sequence[str]) -> Sequence[str]:
-    """The suites whose dev scores decide: the gate's, or all that have a dev part."""
-    return [plan.gate["suite"]] if plan.gate else steering
+    """The suites whose dev scores decide: those of the gates, or all that have a dev part."""
+    return list(dict.fromkeys(gate["suite"] for gate in plan.gates)) or steering
 
 
 def _remove(state: NodeState) -> None:

@@ -3,10 +3,12 @@ optionally followed by `:STAGE`."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from common.artifacts import CHECKPOINT
 from common.errors import BadInput
 from common.files import write_sealed
+from evals.gate_config import GateConfig
 from pipeline.execution.state import NodeState, inspect
 from pipeline.planning.plan import Node, Plan
 from pipeline.store.record import FORMAT, pruned_files, read_own, require_weights
@@ -25,6 +27,7 @@ def load_plan(run: Path) -> Plan:
     data = read_own(run / PLAN, remedy)
     try:
         del data["format"]
+        data["gates"] = _gates(data)
         preflight = Node(**data["preflight"]) if data["preflight"] else None
         nodes = tuple(Node(**node) for node in data["nodes"])
         return Plan(**{**data, "nodes": nodes, "preflight": preflight})
@@ -32,6 +35,13 @@ def load_plan(run: Path) -> Plan:
         raise BadInput(
             f"{run / PLAN}: cannot be read: {type(error).__name__}: {error}", remedy
         ) from None
+
+
+def _gates(data: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """The gates of a plan. One from before there could be several has `gate`."""
+    earlier = data.pop("gate", None)
+    gates = data.get("gates", [] if earlier is None else [earlier])
+    return tuple(GateConfig.model_validate(gate).model_dump(mode="json") for gate in gates)
 
 
 def find_run(name: str, runs_dir: Path) -> Path:
@@ -69,7 +79,8 @@ class Checkpoint:
 
 
 def find_checkpoint(name: str, runs_dir: Path) -> Checkpoint:
-    """The checkpoint of `RUN:STAGE`, or of the last finished stage of `RUN`."""
+    """The checkpoint of `RUN:STAGE`, or of the last finished stage of `RUN` that no gate
+    refused."""
     run, stage = find_stage(name, runs_dir)
     plan = load_plan(run)
     states = inspect(plan, run)
@@ -90,6 +101,7 @@ def find_checkpoint(name: str, runs_dir: Path) -> Checkpoint:
         if node.has_output(CHECKPOINT) and states[node.id].state == "done"
     ]
     done = [node for node in done if not pruned_files(states[node.id].folder)]
+    done = [node for node in done if states[node.id].instead is None]
     if not done:
         raise BadInput(f"{name}: no stage with a checkpoint is done yet", "run the recipe first")
     return Checkpoint(run, plan, done[-1], states[done[-1].id])

@@ -17,7 +17,8 @@ from pipeline.execution.budget import Budget
 from pipeline.execution.early import run_early_check
 from pipeline.execution.failures import missing_folder
 from pipeline.execution.forked import Nursery
-from pipeline.execution.gate import check_gate_of
+from pipeline.execution.gate import check_gates_of
+from pipeline.execution.gates import inputs_of
 from pipeline.execution.gpus import notice, require_enough
 from pipeline.execution.prune import prune
 from pipeline.execution.redo import refuse_stale, set_folder_aside, to_redo
@@ -69,7 +70,7 @@ def run_plan(request: RunRequest) -> None:
                     run_early_check(request, signals, node.id, nursery)
                 title = f"[{number}/{len(nodes)}] {node.id}"
                 _run_one(request, node, title, signals, folder_exists, nursery)
-                check_gate_of(request, node)
+                check_gates_of(request, node)
                 for stage in prune(request.plan, inspect(request.plan, request.run)):
                     request.reporter.line(f"{stage}: weights removed by runtime.keep")
             except (UphillError, OSError):
@@ -115,21 +116,21 @@ def _run_one(
 
 def _attempt_at(request: RunRequest, node: Node, states: dict[str, NodeState]) -> Attempt:
     """An attempt at a stage, after checking every byte of its inputs against their records."""
-    made_from = input_records(node, states)
-    for name, stage in node.inputs.items():
+    made_from, inputs = input_records(node, states), inputs_of(node, states)
+    for name, stage in inputs.items():
         if name not in made_from:
             message = f"stage {node.id!r} needs {stage!r}, which is {states[stage].state}"
             raise BadInput(message, f"run {stage!r} first")
     begin = time.monotonic()
-    for stage in dict.fromkeys(node.inputs.values()):
+    for stage in dict.fromkeys(inputs.values()):
         verify(states[stage].folder, stage, whole=True)
     checking = time.monotonic() - begin
     for name in node.weight_inputs:
-        require_weights(states[node.inputs[name]].folder, node.inputs[name])
+        require_weights(states[inputs[name]].folder, inputs[name])
     return Attempt(
         node,
         states[node.id].folder,
-        {name: states[stage].folder for name, stage in node.inputs.items()},
+        {name: states[stage].folder for name, stage in inputs.items()},
         made_from,
         settings(request.plan),
         datetime.now(UTC),

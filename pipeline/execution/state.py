@@ -6,13 +6,14 @@ and only overwritten with `--redo`. An unfinished stage may be overwritten: noth
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from common.errors import BadInput
 from common.files import read_json
 from common.fingerprint import differences
+from pipeline.execution.gates import goes_back_to, inputs_of
 from pipeline.planning.plan import Node, Plan, folder_of
 from pipeline.store.lock import Owner, owner_of
 from pipeline.store.record import ATTEMPT, FAILURE, read_record, record_checksum
@@ -35,6 +36,11 @@ class NodeState:
     """Fields in which a finished stage differs from the plan: (name, old, new)."""
     remade: tuple[str, ...] = ()
     """Ids of the inputs that ran again since the stage was finished."""
+    moved: tuple[tuple[str, str], ...] = ()
+    """Where a gate decides otherwise now: (stage that it was made from, the one that it is to be
+    made from)."""
+    instead: str | None = None
+    """The stage from whose checkpoint later ones go on, where a gate refused that of this one."""
 
     @property
     def partial(self) -> Path:
@@ -52,17 +58,23 @@ def inspect(plan: Plan, run: Path) -> dict[str, NodeState]:
     owner = owner_of(run)
     for node in plan.nodes:
         states[node.id] = _state(node, folder_of(node, run), states, owner)
+        if node.evaluated and states[node.id].state == "done":
+            back = goes_back_to(plan, states, node)
+            states[node.evaluated] = replace(states[node.evaluated], instead=back)
     return states
 
 
 def input_records(node: Node, states: Mapping[str, NodeState]) -> dict[str, dict[str, str]]:
-    """Input name to stage, fingerprint and record checksum, for every input that is done."""
+    """Input name to stage, fingerprint and record checksum, for every input that is done. Where a
+    gate went back, also `instead_of`, the planned stage."""
     records = {}
-    for name, stage in node.inputs.items():
+    for name, stage in inputs_of(node, states).items():
         state = states[stage]
         if state.state == "done" and state.record is not None:
             fingerprint, record = state.record["fingerprint"], record_checksum(state.folder)
             records[name] = {"stage": stage, "fingerprint": fingerprint, "record": record}
+            if stage != node.inputs[name]:
+                records[name]["instead_of"] = node.inputs[name]
     return records
 
 
@@ -79,11 +91,15 @@ def _state(
     changes = tuple(_changes(record, node))
     now = input_records(node, states)
     names = {*record["inputs"], *node.inputs}
-    remade = {
-        node.inputs.get(name, "?") for name in names if record["inputs"].get(name) != now.get(name)
+    other = {name for name in names if record["inputs"].get(name) != now.get(name)}
+    remade = {inputs_of(node, states).get(name, "?") for name in other}
+    moved = {
+        (record["inputs"][name]["stage"], now[name]["stage"])
+        for name in other & record["inputs"].keys() & now.keys()
+        if record["inputs"][name]["stage"] != now[name]["stage"]
     }
     state: StageState = "stale" if changes or remade else "done"
-    return NodeState(state, folder, record, changes, tuple(sorted(remade)))
+    return NodeState(state, folder, record, changes, tuple(sorted(remade)), tuple(sorted(moved)))
 
 
 def _changes(record: Mapping[str, Any], node: Node) -> Iterator[tuple[str, Any, Any]]:
@@ -108,6 +124,9 @@ def why_stale(state: NodeState) -> str:
     """Why a finished stage is stale, in words."""
     if state.changes:
         return what_changed(state.changes)
+    if state.moved:
+        was, now = state.moved[0]
+        return f"was made from {was!r}, and by the gates it is to be made from {now!r}"
     return f"was made from another run of {', '.join(state.remade)}"
 
 

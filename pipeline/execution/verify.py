@@ -1,11 +1,13 @@
 """`uphill verify`: checks every byte of a run's finished stages, from the last weights back to the
 prompts."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from common.artifacts import CHECKPOINT
 from pipeline.execution.early import PREFLIGHT
+from pipeline.execution.gates import inputs_of
 from pipeline.execution.run_folder import load_plan
 from pipeline.execution.state import NodeState, inspect, why_stale
 from pipeline.planning.plan import Node, Plan, folder_of
@@ -19,8 +21,8 @@ def verify_run(run: Path, stage: str | None = None) -> dict[str, Any]:
     """The document of `verify --json`: the problems of every stage from the last to the first, or
     of `stage` and the stages that it depends on. BadInput when a record or the plan is damaged."""
     plan = load_plan(run)
-    wanted = _upstream(plan, stage) if stage else {node.id for node in plan.nodes}
     states = inspect(plan, run)
+    wanted = _upstream(plan, states, stage) if stage else {node.id for node in plan.nodes}
     rows = [_row(run, node, states[node.id]) for node in reversed(plan.nodes) if node.id in wanted]
     problems = [text for row in rows for text in row["problems"]] + (
         [] if stage else _early_check_problems(run)
@@ -39,12 +41,12 @@ def _early_check_problems(run: Path) -> list[str]:
     )
 
 
-def _upstream(plan: Plan, stage: str) -> set[str]:
+def _upstream(plan: Plan, states: Mapping[str, NodeState], stage: str) -> set[str]:
     """`stage` and the stages that it depends on, directly or not."""
     ids = {plan[stage].id}
     for node in reversed(plan.nodes):
         if node.id in ids:
-            ids |= set(node.inputs.values())
+            ids |= set(inputs_of(node, states).values())
     return ids
 
 

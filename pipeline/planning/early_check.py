@@ -36,16 +36,15 @@ def _questions(recipe: Recipe, stages: Sequence[Declared]) -> Iterator[Question]
         for question in config.questions(dotted(place), derive(recipe.seed, config.id)):
             if isinstance(question, RollQuestion) and question.id in trained_on:
                 yield question.model_copy(update={"learnt": True})
-            elif isinstance(question, SuiteQuestion) and question.suite.name == _gated(recipe):
+            elif isinstance(question, SuiteQuestion) and question.suite.name in _gated(recipe):
                 yield question.model_copy(update={"steers": True})
             else:
                 yield question
 
 
-def _gated(recipe: Recipe) -> str | None:
-    """The suite that the gate reads."""
-    gate = recipe.evaluate.gate if recipe.evaluate else None
-    return gate.suite if gate else None
+def _gated(recipe: Recipe) -> set[str]:
+    """The suites that gates read."""
+    return {gate.suite for gate in recipe.evaluate.gates} if recipe.evaluate else set()
 
 
 def _sources_of_groups(stage: Declared) -> Iterator[str]:

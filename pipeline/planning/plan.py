@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from common.artifacts import CHECKPOINT, RESULTS, Artifact
+from common.artifacts import RESULTS, Artifact
 from common.errors import BadInput
 from common.execution import ExecutionConfig
 from common.files import checksum
@@ -78,8 +78,8 @@ class Plan:
 
     name: str
     nodes: tuple[Node, ...]
-    gate: Mapping[str, Any] | None = None
-    """`suite` and `max_drop`, checked after every evaluation."""
+    gates: tuple[Mapping[str, Any], ...] = ()
+    """The recipe's gates, checked after the evaluations that they hold for."""
     evaluate: Mapping[str, Any] = field(default_factory=dict)
     """How `uphill eval` evaluates a checkpoint of this run: `seed` and `rollouts`."""
     runtime: Mapping[str, Any] = field(default_factory=dict)
@@ -104,19 +104,6 @@ class Plan:
             if reached & set(node.inputs.values()):
                 reached.add(node.id)
                 yield node
-
-    def evaluated_parent(self, stage: str) -> str | None:
-        """The nearest evaluated stage among those that the checkpoint of `stage` derives from."""
-        evaluated = {node.evaluated for node in self.nodes if node.evaluated}
-        parent = self._parent(stage)
-        while parent is not None and parent not in evaluated:
-            parent = self._parent(parent)
-        return parent
-
-    def _parent(self, stage: str) -> str | None:
-        """The stage from whose checkpoint `stage` starts; None if it starts from none."""
-        node = self[stage]
-        return node.inputs.get(FROM) if node.has_output(CHECKPOINT) else None
 
 
 def make_node(
@@ -170,11 +157,11 @@ def build_plan(recipe: Recipe, read: ReadChecksum = checksum) -> Plan:
         nodes[config.id] = make_node(config, seed, nodes, place, execution=execution, read=read)
     evaluate = recipe.evaluate
     rollouts = evaluate.rollouts.model_dump(mode="json") if evaluate else {}
-    gate = evaluate.gate.model_dump(mode="json") if evaluate and evaluate.gate else None
+    gates = evaluate.gates if evaluate else ()
     return Plan(
         name=recipe.name,
         nodes=tuple(nodes.values()),
-        gate=gate,
+        gates=tuple(gate.model_dump(mode="json") for gate in gates),
         evaluate={"seed": derive(recipe.seed, EVALUATION_SEED), "rollouts": rollouts},
         runtime=recipe.runtime.model_dump(mode="json"),
         budget=recipe.budget.model_dump(mode="json"),

@@ -14,6 +14,7 @@ from common.artifacts import CHECKPOINT, Artifact
 from common.errors import BadInput
 from common.yaml_files.lines import DataPath, dotted
 from common.yaml_files.problems import Problem, nearest
+from evals.gate_config import GateConfig
 from evals.suite_file import HELD_OUT_SUITE
 from models.presets import NOTES
 from models.sizes import dimensions_of
@@ -155,24 +156,37 @@ def _evaluation_problems(recipe: Recipe) -> Iterator[Problem]:
     suites = [suite.name for suite in recipe.evaluate.suites]
     yield from _repeated(("evaluate", "after"), recipe.evaluate.after)
     yield from _repeated(("evaluate", "suites"), suites)
-    gate = recipe.evaluate.gate
-    if gate is not None and gate.suite not in suites:
-        message = f"{gate.suite!r} is not among the suites"
-        yield Problem(("evaluate", "gate", "suite"), message, nearest(gate.suite, suites))
+    for index, gate in enumerate(recipe.evaluate.gates):
+        yield from _gate_problems(recipe.evaluate, index, gate)
     yield from _without_dev(recipe, recipe.evaluate)
+
+
+def _gate_problems(evaluate: EvaluateConfig, index: int, gate: GateConfig) -> Iterator[Problem]:
+    place, suites = ("evaluate", "gates", index), [suite.name for suite in evaluate.suites]
+    if gate.suite not in suites:
+        message = f"{gate.suite!r} is not among the suites"
+        yield Problem((*place, "suite"), message, nearest(gate.suite, suites))
+    for number, stage in enumerate(gate.after or ()):
+        if stage not in evaluate.after:
+            message = f"{stage!r} is not among the stages that are evaluated"
+            yield Problem((*place, "after", number), message, nearest(stage, evaluate.after))
+        elif stage == BASE and gate.then == "parent":
+            message = f"{BASE!r} has no parent to go back to"
+            yield Problem((*place, "after", number), message, "leave it out, or set `then: stop`")
 
 
 def _without_dev(recipe: Recipe, evaluate: EvaluateConfig) -> Iterator[Problem]:
     """What decides by dev scores, and has none."""
     steering = [suite.name for suite in evaluate.suites if suite.dev]
-    gate, keep = evaluate.gate, recipe.runtime.keep
+    keep = recipe.runtime.keep
     named = {suite.name: index for index, suite in enumerate(evaluate.suites)}
-    if gate is not None and gate.suite in named and gate.suite not in steering:
-        message = f"the gate decides by the dev part of {gate.suite}"
-        yield Problem(
-            ("evaluate", "suites", named[gate.suite], "dev"), message, "remove `dev: false`"
-        )
-    elif gate is None and keep is not None and keep.best and not steering:
+    for suite in dict.fromkeys(gate.suite for gate in evaluate.gates):
+        if suite in named and suite not in steering:
+            message = f"a gate decides by the dev part of {suite}"
+            yield Problem(
+                ("evaluate", "suites", named[suite], "dev"), message, "remove `dev: false`"
+            )
+    if not evaluate.gates and keep is not None and keep.best and not steering:
         message = "the best weights are those with the best dev score, and no suite has a dev part"
         remedy = "remove `dev: false` from a suite, or set best: 0"
         yield Problem(("runtime", "keep", "best"), message, remedy)

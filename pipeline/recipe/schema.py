@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Field, field_serializer
 
-from common.config import Config, FolderName, Text
+from common.config import Config, FolderName
 from common.devices import DevicesConfig
 from common.divergence import DivergenceLimits
 from common.execution import ExecutionConfig, GeneralExecution
 from evals.config import SuiteConfig
+from evals.gate_config import GateConfig
 from models.config import ModelConfig
 from prompts.config import PromptSource
 from rollouts.config import RolloutConfig
@@ -21,16 +22,6 @@ else:
     Stage = Annotated[Union[registry.KINDS], Field(discriminator="kind")]  # noqa: UP007
 
 
-class GateConfig(Config):
-    """Stops the run after an evaluation whose score fell too far."""
-
-    suite: Text = Field(examples=["held_out"])
-    """The suite whose dev part decides; one of `evaluate.suites`, by name."""
-    max_drop: float = Field(ge=0, le=1, examples=[0.02])
-    """Largest accepted drop of the dev score, on a scale from 0 to 1. The evaluated checkpoint is
-    compared with the nearest evaluated one that its training started from."""
-
-
 class EvaluateConfig(Config):
     """Evaluations between the stages: which suites, and after which stages."""
 
@@ -38,8 +29,10 @@ class EvaluateConfig(Config):
     """Evaluation suites, each a name or a section with settings."""
     after: tuple[str, ...] = Field(min_length=1, examples=[["base", "sft"]])
     """Ids of the stages whose checkpoints are evaluated; `base` is the starting model."""
-    gate: GateConfig | None = None
-    """Stops the run when a score drops; not set: scores never stop it."""
+    gates: tuple[GateConfig, ...] = Field(
+        default=(), examples=[[{"suite": "held_out", "max_drop": 0.02}]]
+    )
+    """What the checkpoints have to hold; none: no score stops the run."""
     rollouts: RolloutConfig = RolloutConfig()
     """The rollout engine that generates the answers."""
 
@@ -62,8 +55,8 @@ class KeepConfig(Config):
     last: int = Field(default=2, ge=1)
     """Number of newest checkpoints to keep."""
     best: int = Field(default=1, ge=0)
-    """Number of best checkpoints to keep, by the dev score on the gate's suite, or by the mean dev
-    score of all suites if there is no gate."""
+    """Number of best checkpoints to keep, by the mean dev score on the suites of the gates, or on
+    all suites if there is no gate."""
 
 
 class RuntimeConfig(Config):

@@ -26,7 +26,7 @@ prompts:
 stages:
   - {id: sft, kind: sft, on: prompts, learning_rate: 1e-4}
   - {id: more, kind: sft, from: sft, on: prompts, learning_rate: 1e-4}
-evaluate: {suites: [held_out], after: [base, sft, more], gate: {suite: held_out, max_drop: 0.1}}
+evaluate: {suites: [held_out], after: [base, sft, more], gates: [{suite: held_out, max_drop: 0.1}]}
 """
 
 

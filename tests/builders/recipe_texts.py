@@ -21,7 +21,7 @@ stages:
 evaluate:
   suites: [held_out, {name: gsm8k, limit: 20}]
   after: [base, rl]
-  gate: {suite: held_out, max_drop: 0.02}
+  gates: [{suite: held_out, max_drop: 0.02}]
 """  # noqa: E501
 """A recipe with every kind of stage that trains or judges."""
 

@@ -5,13 +5,14 @@ import pytest
 from builders.contexts import stage_context
 from builders.corner_evaluations import LOOP, NO, asked, of_case, question
 from builders.evaluations import ScriptedAnswers
-from common.errors import GateStopped
 from common.files import write_json, write_json_lines
 from evals.compare import Evaluation, compare_rows
 from evals.figures import summaries
-from evals.gate import check_gate
+from evals.gate import verdict
+from evals.gate_config import GateConfig
 from evals.intervals import paired_difference
-from evals.parts import FINAL, dev_scores, in_part
+from evals.parts import FINAL, in_part
+from evals.reading import dev_answers
 from pipeline.cli.compare import compare_table
 from pipeline.cli.evaluate import results_table
 from pipeline.execution.progress import short
@@ -120,11 +121,13 @@ def test_lines_about_a_stage_name_the_rate():
 
 def test_a_gate_reads_the_share_of_clean_replies(tmp_path):
     prompts = of_case("repetition")
-    clean = dev_scores(stored(tmp_path / "a", {}, prompts))
-    loops = dev_scores(stored(tmp_path / "b", {p.id: LOOP for p in prompts}, prompts))
-    check_gate(loops, clean, "corner_cases", 0.0)
-    with pytest.raises(GateStopped, match=r"corner_cases \(share of clean replies\) fell from 1"):
-        check_gate(clean, loops, "corner_cases", 0.1)
+    clean = dev_answers(stored(tmp_path / "a", {}, prompts))
+    loops = dev_answers(stored(tmp_path / "b", {p.id: LOOP for p in prompts}, prompts))
+    gate = GateConfig(suite="corner_cases", max_drop=0.1)
+    assert verdict(gate, "dpo", clean, "rl", loops).passed
+    said = verdict(gate, "dpo", loops, "rl", clean)
+    assert not said.passed
+    assert "corner_cases (share of clean replies) went from 1" in said.message
 
 
 def test_rl_says_what_its_score_is():

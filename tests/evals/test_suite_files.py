@@ -37,7 +37,7 @@ stages: [{id: sft, kind: sft, on: prompts, learning_rate: 1.0e-4}]
 evaluate:
   suites: [held_out, capitals.yaml]
   after: [base]
-  gate: {suite: capitals, max_drop: 0.1}
+  gates: [{suite: capitals, max_drop: 0.1}]
 """
 
 

@@ -193,7 +193,7 @@ def test_held_out_prompts_are_asked_only_of_a_source_that_holds_some_out(tmp_pat
         load_recipe(every)
 
 
-GATED = ("after: [rl]", "after: [rl], gate: {suite: held_out, max_drop: 0.1}")
+GATED = ("after: [rl]", "after: [rl], gates: [{suite: held_out, max_drop: 0.1}]")
 EMPTY = "held_out has 2 prompts, and none of them is in its {} part"
 
 

@@ -6,6 +6,7 @@ from builders.toy_runs import record_of
 from common.artifacts import CHECKPOINT, RESULTS
 from common.errors import RunFailed
 from common.files import read_sealed, write_json
+from evals.gate_config import GateConfig
 from pipeline.execution.prune import prunable, prune
 from pipeline.execution.state import inspect
 from pipeline.planning.plan import Node, Plan
@@ -38,7 +39,8 @@ def plan_of(keep=None, gate=None, without_dev=()):
         config = {"suites": suites}
         nodes.append(node(f"eval-{id}", [RESULTS], f"evals/{id}", config, checkpoint=id))
         before = id
-    return Plan("toy", tuple(nodes), gate, runtime={"keep": keep} if keep else {})
+    gates = () if gate is None else (GateConfig(max_drop=0.1, **gate).model_dump(),)
+    return Plan("toy", tuple(nodes), gates, runtime={"keep": keep} if keep else {})
 
 
 @pytest.fixture

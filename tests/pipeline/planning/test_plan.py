@@ -5,6 +5,8 @@ import json
 import pytest
 
 from common.errors import BadInput
+from pipeline.execution.gates import evaluated_parent
+from pipeline.execution.state import inspect
 from pipeline.planning.bounds import bounds
 from pipeline.planning.identity import identity_of
 from pipeline.planning.plan import build_plan, chosen, folder_of
@@ -37,7 +39,7 @@ def test_rl_practises_on_the_plain_prompts_too(recipe, kind):
     assert bounds(loaded)["rl"]["tokens_generated_at_most"] > 0
 
 
-def test_a_plan_has_evaluations_right_after_their_stages(recipe):
+def test_a_plan_has_evaluations_right_after_their_stages(recipe, tmp_path):
     plan = build_plan(load_recipe(recipe()))
     assert [node.id for node in plan.nodes] == [
         "prompts",
@@ -52,7 +54,9 @@ def test_a_plan_has_evaluations_right_after_their_stages(recipe):
     assert [node.place for node in plan.nodes if node.kind != "evaluate"][-1] == "06-dpo"
     assert plan["eval-rl"].place == "evals/rl"
     assert plan["eval-base"].seed == plan["eval-rl"].seed
-    assert plan.evaluated_parent("rl") == "base" and plan.evaluated_parent("base") is None
+    states = inspect(plan, tmp_path)
+    parents = [evaluated_parent(plan, states, stage) for stage in ("rl", "base")]
+    assert parents == ["base", None]
     assert [node.id for node in plan.downstream("sft")] == ["rl", "eval-rl", "dpo"]
     assert [node.id for node in chosen(plan, None, "eval-base")] == ["prompts", "base", "eval-base"]
     with pytest.raises(BadInput, match="no stage 'ro'"):
@@ -80,7 +84,7 @@ def test_a_fingerprint_follows_config_and_inputs_and_nothing_else(recipe):
         "runtime={keep: {last: 1}, divergence: {patience: 5}, stall_minutes: 5}",
     ]
     assert changed(before, fingerprints(recipe(), limits)) == set()
-    assert changed(before, fingerprints(recipe(), ["evaluate.gate.max_drop=0.5"])) == set()
+    assert changed(before, fingerprints(recipe(), ["evaluate.gates.0.max_drop=0.5"])) == set()
     assert changed(before, fingerprints(recipe(), ["seed=4"])) == set(before)
 
 

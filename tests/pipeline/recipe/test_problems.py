@@ -100,7 +100,7 @@ FULL: dict[str, Any] = {
     "evaluate": {
         "suites": [{"name": "gsm8k"}],
         "after": ["sft"],
-        "gate": {"suite": "gsm8k", "max_drop": 0.1},
+        "gates": [{"suite": "gsm8k", "max_drop": 0.1}],
     },
     "runtime": {
         "keep": {},

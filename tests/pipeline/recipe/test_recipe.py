@@ -139,13 +139,13 @@ from stages.sft.config import SftStage
         (
             "{suite: held_out",
             "{suite: basic_arithmetic",
-            [":14: evaluate.gate.suite: ", "not among the suites"],
+            [":14: evaluate.gates[0].suite: ", "not among the suites"],
         ),
         (
             "[held_out,",
             "[{name: held_out, dev: false},",
             [
-                ":12: evaluate.suites[0].dev: the gate decides by the dev part",
+                ":12: evaluate.suites[0].dev: a gate decides by the dev part",
                 "remove `dev: false`",
             ],
         ),
@@ -181,7 +181,7 @@ def test_what_is_wrong_is_said_with_its_place(recipe, old, new, words):
 def test_best_weights_need_a_suite_with_a_dev_part(recipe):
     changes = (
         ("[held_out, {name: gsm8k, limit: 20}]", "[{name: held_out, dev: false}]"),
-        ("  gate: {suite: held_out, max_drop: 0.02}", "runtime: {keep: {best: 1}}"),
+        ("  gates: [{suite: held_out, max_drop: 0.02}]", "runtime: {keep: {best: 1}}"),
     )
     message = refusal(recipe(*changes))
     assert ":14: runtime.keep.best: " in message and "no suite has a dev part" in message
