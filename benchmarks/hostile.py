@@ -16,8 +16,8 @@ from typing import Any
 
 from benchmarks.harness import Results
 from benchmarks.judges import CODE, EXAMPLES, MODELS, judge_session, levelled_prompts
+from common.reply_cache import ReplyCache
 from judges.ask import judge_prompts
-from judges.cache import Cache
 from judges.config import AttemptsJudge, JudgeConfig, PairwiseJudge, RubricJudge
 from judges.engine import EngineBackend
 from models.packaged import resolve_dense
@@ -68,7 +68,7 @@ def attacked(prompt: Prompt, text: str) -> Prompt:
 
 
 def eases(
-    prompts: list[Prompt], config: JudgeConfig, engine: Engine, cache: Cache
+    prompts: list[Prompt], config: JudgeConfig, engine: Engine, cache: ReplyCache
 ) -> list[float | None]:
     with tempfile.TemporaryDirectory() as folder:
         judged = judge_prompts(
@@ -86,7 +86,7 @@ def dropped(values: list[float | None]) -> set[int]:
 def flips(config: JudgeConfig, engine: Engine) -> dict[str, Any]:
     pool = [prompt for prompt, _, _ in levelled_prompts("smollm2")][::6]
     victims, figures = range(0, len(pool), 2), {}
-    with Cache(None) as cache:
+    with ReplyCache(None) as cache:
         plain = eases(pool, config, engine, cache)
         for name, text in ATTACKS.items():
             changed = [attacked(p, text) if n in victims else p for n, p in enumerate(pool)]

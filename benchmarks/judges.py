@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import ROOT, Results
+from common.reply_cache import ReplyCache
 from evals.config import SuiteConfig
 from evals.suites import load_suite
 from judges.ask import JudgeSession, judge_prompts
 from judges.attempts import Attempts
 from judges.audit import auc, resamples
-from judges.cache import Cache
 from judges.config import AttemptsJudge, JudgeConfig, PairwiseJudge, RubricJudge
 from judges.engine import EngineBackend
 from judges.verdict import Verdict
@@ -157,7 +157,7 @@ def judges(model: str) -> dict[str, JudgeConfig]:
     }
 
 
-def judge_session(cache: Cache, folder: str) -> JudgeSession:
+def judge_session(cache: ReplyCache, folder: str) -> JudgeSession:
     began = Path(folder) / f"{time.perf_counter_ns()}.json"
     return JudgeSession(cache, "benchmark", began, lambda *_, **__: None, lambda: False)
 
@@ -168,7 +168,7 @@ def ranked(model: str, kind: str, engine: Engine) -> dict[str, Any]:
     judge = judge_of(judges(model)[kind], EngineBackend(engine), Grader())
     with tempfile.TemporaryDirectory() as folder:
         verdicts = judge_prompts(
-            [prompt for prompt, _, _ in pool], judge, judge_session(Cache(None), folder)
+            [prompt for prompt, _, _ in pool], judge, judge_session(ReplyCache(None), folder)
         ).verdicts
     families = sorted({family for _, family, _ in pool})
     parts = {
@@ -219,7 +219,7 @@ def throughput(engine: Engine) -> dict[str, float]:
         for number in range(ROUNDS + 1):
             settings = config.model_copy(update={"seed": number})
             judge = Attempts(settings, EngineBackend(engine), Grader())
-            with Cache(Path(folder) / f"{number}.sqlite") as cache:
+            with ReplyCache(Path(folder) / f"{number}.sqlite") as cache:
                 first, result = timed(
                     partial(judge_prompts, prompts, judge, judge_session(cache, folder))
                 )

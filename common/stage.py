@@ -41,6 +41,8 @@ class StageContext:
     rank: int = 0
     """Number of this process among the stage's `execution.devices.processes`. Process 0 writes
     what the stage writes, and talks to the user."""
+    replies: Path | None = None
+    """File in which an evaluation keeps the replies of checkpoints; None: it keeps none."""
     servers: ServerPlaces = field(default_factory=ServerPlaces)
     """Cores and GPUs for the servers that process 0 starts, if `execution.devices.engine` asks for
     any."""

@@ -17,7 +17,7 @@ from common.faults import CUT_OFF, TOO_LONG
 from common.seeds import derive
 from corner_cases.sets import group_of
 from evals.answer import Answer
-from evals.asking import Asked, Sampling, ask_all
+from evals.asking import Answering, Asked, Sampling, ask_all
 from evals.config import SuiteConfig
 from evals.corners import compared, corner_remarks, examined, is_graded
 from evals.likelihood import ask_likelihood
@@ -25,13 +25,12 @@ from evals.parts import PART_SEED
 from evals.suite_file import CORNER_CASES
 from prompts.schema import Prompt
 from rewards.grader import Grade, Grader
-from rollouts.interface import RolloutEngine
 
 SHOTS = 0
 
 
 def ask(
-    engine: RolloutEngine,
+    engine: Answering,
     suite: SuiteConfig,
     prompts: Sequence[Prompt],
     batch: int,

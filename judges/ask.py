@@ -14,8 +14,8 @@ from common.errors import Interrupted, RunFailed
 from common.faults import REMEDIES, main_fault, remedy_of
 from common.files import read_json, write_json
 from common.fingerprint import fingerprint
+from common.reply_cache import ReplyCache
 from judges.backend import Backend, BackendMonitor, Likelihood
-from judges.cache import Cache
 from judges.config import JudgeConfig
 from judges.texts import template
 from judges.verdict import (
@@ -84,7 +84,7 @@ class JudgingResult:
 class JudgeSession:
     """The cache, the judge's identity and the callbacks of one round of questions."""
 
-    cache: Cache
+    cache: ReplyCache
     identity: Any
     """Identity of the judge as JSON values: a checksum of its weights, or its URL."""
     open_questions: Path

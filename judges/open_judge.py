@@ -18,6 +18,7 @@ from typing import Any
 from common.devices import DevicesConfig, ServerPlaces, Servers
 from common.execution import ExecutionConfig
 from common.fingerprint import fingerprint
+from common.reply_cache import ReplyCache
 from common.seeds import derive
 from common.stage import StageContext
 from judges.ask import RawReplies, has_fault, require_reachable
@@ -29,7 +30,6 @@ from judges.backend import (
     choose_with_retries,
     last_choice,
 )
-from judges.cache import Cache
 from judges.verdict import TRANSPORT_FAULTS, UNCACHED_FAULTS
 from prompts.judge_parts import JudgePart
 from prompts.part import RewardPart
@@ -48,7 +48,7 @@ class OpenJudge:
         part: JudgePart,
         identity: Mapping[str, str],
         start: Callable[[], Backend],
-        cache: Cache,
+        cache: ReplyCache,
         monitor: BackendMonitor,
     ) -> None:
         """`identity`: who answers, as JSON values: a checksum of its weights, or its URL."""
@@ -126,7 +126,7 @@ def asked(part: JudgePart) -> dict[str, Any]:
     return own | engine | part.request()
 
 
-def open_judge(part: JudgePart, resources: Resources, cache: Cache) -> OpenJudge:
+def open_judge(part: JudgePart, resources: Resources, cache: ReplyCache) -> OpenJudge:
     """The judge of a part. Raises BadInput where its folder or its key is missing."""
     monitor = BackendMonitor(note=resources.note)
     if part.url is not None:
@@ -184,7 +184,7 @@ def _log_folder(resources: Resources) -> Path:
 class Judges:
     """The judges that are open, one for all parts whose judges have the same settings."""
 
-    def __init__(self, cache: Callable[[], Cache]) -> None:
+    def __init__(self, cache: Callable[[], ReplyCache]) -> None:
         """`cache` opens the cache of replies."""
         self._cache, self._lock = cache, Lock()
         self._open: dict[str, tuple[OpenJudge, int]] = {}

@@ -5,10 +5,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from common.reply_cache import ReplyCache
 from common.stage import StageContext
 from evals.pairs import Pair
 from judges.agreement import Agreement, agreements
-from judges.cache import Cache, cache_path
+from judges.cache import cache_path
 from judges.open_judge import Judges
 from judges.reward_compare import Compare
 from judges.reward_rubric import Rubric
@@ -17,7 +18,7 @@ from rewards.grader import Grade, Grader
 from rewards.interface import Resources
 from rewards.kinds import KINDS, Kinds
 
-_JUDGES = Judges(lambda: Cache(cache_path()))
+_JUDGES = Judges(lambda: ReplyCache(cache_path()))
 ALL: Kinds = {**KINDS, "rubric": Rubric(_JUDGES), "compare": Compare(_JUDGES)}
 """The verifiers of `rewards/`, and those that ask a judge."""
 

@@ -26,7 +26,7 @@ from pipeline.execution.signals import Signals
 from pipeline.execution.stage_process import run_attempt, settings
 from pipeline.execution.state import inspect, partial_of, what_changed
 from pipeline.planning.identity import identity_of
-from pipeline.planning.plan import EVALUATION_SEED, Node, Plan, make_node
+from pipeline.planning.plan import EVALUATION_SEED, EVALUATIONS, Node, Plan, make_node
 from pipeline.recipe.declared import execution_of
 from pipeline.recipe.limits import no_room
 from pipeline.recipe.schema import RuntimeConfig
@@ -161,9 +161,9 @@ def _of_run(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
         made_from=made_from,
         seed=plan.evaluate["seed"],
         rollouts=RolloutConfig.model_validate(plan.evaluate["rollouts"]),
-        settings=settings(plan),
+        settings=settings(plan, checkpoint.run / EVALUATIONS),
         runtime=plan.runtime,
-        default_out=checkpoint.run / "evals" / "+".join([stage_id, *map(suite_name, suites)]),
+        default_out=checkpoint.run / EVALUATIONS / "+".join([stage_id, *map(suite_name, suites)]),
     )
 
 
@@ -179,14 +179,14 @@ def _bare(folder: Path, suites: Sequence[str], runs_dir: Path, reporter: Reporte
     sums = kept_checksums()
     made_from = {"checkpoint": {"content": content_checksum(folder, sums.of)}}
     reporter.lines(sums.remarks())
-    out = runs_dir / "evals" / "+".join([name, *map(suite_name, suites)])
+    out = runs_dir / EVALUATIONS / "+".join([name, *map(suite_name, suites)])
     return Subject(
         str(folder),
         inputs,
         made_from,
         derive(0, EVALUATION_SEED),
         RolloutConfig(),
-        settings(Plan(name, ())),
+        settings(Plan(name, ()), runs_dir / EVALUATIONS),
         {},
         out,
     )

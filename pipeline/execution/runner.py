@@ -27,7 +27,7 @@ from pipeline.execution.run_folder import save_plan
 from pipeline.execution.signals import Signals
 from pipeline.execution.stage_process import run_attempt, settings
 from pipeline.execution.state import NodeState, input_records, inspect
-from pipeline.planning.plan import Node
+from pipeline.planning.plan import EVALUATIONS, Node
 from pipeline.store.adopted import require_source
 from pipeline.store.lock import owned
 from pipeline.store.record import require_weights, verify
@@ -132,7 +132,7 @@ def _attempt_at(request: RunRequest, node: Node, states: dict[str, NodeState]) -
         states[node.id].folder,
         {name: states[stage].folder for name, stage in inputs.items()},
         made_from,
-        settings(request.plan),
+        settings(request.plan, request.run / EVALUATIONS),
         datetime.now(UTC),
         seconds_checking=checking,
     )

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from common.errors import BadInput, Interrupted, UphillError
@@ -22,9 +23,13 @@ from pipeline.recipe.schema import RuntimeConfig
 from pipeline.store.adopted import require_origin
 from pipeline.store.record import ATTEMPT, FAILURE
 
+REPLIES = "replies.sqlite"
+"""File among the evaluations of a run in which they keep the replies of checkpoints."""
 
-def settings(plan: Plan) -> dict[str, Any]:
-    """The runtime settings of a plan's stage processes, defaults included.
+
+def settings(plan: Plan, evaluations: Path | None = None) -> dict[str, Any]:
+    """The runtime settings of a plan's stage processes, defaults included. `evaluations` is the
+    folder of the evaluations, if there is one.
 
     Threads are limited to the CPUs: a run folder may come from a larger machine."""
     runtime = RuntimeConfig.model_validate(plan.runtime)
@@ -32,6 +37,7 @@ def settings(plan: Plan) -> dict[str, Any]:
         "threads": min(runtime.threads or cores(), cores()),
         "stall_minutes": runtime.stall_minutes,
         "divergence": runtime.divergence.model_dump(mode="json"),
+        **({} if evaluations is None else {"replies": str((evaluations / REPLIES).absolute())}),
     }
 
 

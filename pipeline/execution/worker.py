@@ -62,6 +62,7 @@ def run_stage(
         note=channel.note,
         divergence=DivergenceLimits.model_validate(attempt["settings"]["divergence"]),
         execution=execution,
+        replies=_path(attempt["settings"].get("replies")),
         rank=place.rank,
         servers=servers,
     )
@@ -77,6 +78,10 @@ def run_stage(
         tokens_trained=outputs.tokens_trained,
         peak_memory_mib=peak_memory_mib(),
     )
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
 
 
 def require_finite(outputs: Outputs, stage: str) -> None:

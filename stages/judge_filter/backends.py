@@ -3,6 +3,7 @@ the verdict cache knows, no model is loaded."""
 
 from collections.abc import Callable, Sequence
 
+from common.reply_cache import ReplyCache
 from common.seeds import derive
 from common.stage import StageContext
 from judges.ask import Judge
@@ -16,7 +17,6 @@ from judges.backend import (
     Question,
     SamplingRequest,
 )
-from judges.cache import Cache
 from judges.config import AttemptsJudge, JudgeConfig, RubricJudge
 from judges.pairwise import Pairwise
 from judges.rubric import Rubric
@@ -54,7 +54,7 @@ class LazyBackend:
 
 
 def backend_of(
-    judge: JudgeConfig, cache: Cache, context: StageContext, monitor: BackendMonitor
+    judge: JudgeConfig, cache: ReplyCache, context: StageContext, monitor: BackendMonitor
 ) -> tuple[LazyBackend, dict[str, str]]:
     """Where a judge's replies come from, and who it is: a checksum of its files, or its address and
     name."""

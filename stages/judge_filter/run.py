@@ -8,6 +8,7 @@ from pathlib import Path
 
 from common.artifacts import AUDIT, DROPPED, LEDGER, PROMPTS, REASONS, VERDICTS
 from common.errors import BadInput
+from common.reply_cache import ReplyCache
 from common.seeds import derive
 from common.stage import Inputs, Outputs, StageContext
 from curriculum.ledger import Ledger
@@ -15,7 +16,7 @@ from judges.ask import CHUNK, Judge, JudgeSession, JudgingResult, judge_prompts,
 from judges.attempts import Attempts
 from judges.audit import Audit
 from judges.backend import Backend, BackendMonitor, Likelihood
-from judges.cache import Cache, cache_path
+from judges.cache import cache_path
 from judges.config import JudgeConfig
 from judges.fate import undecided
 from judges.filtering import (
@@ -56,7 +57,7 @@ def run(config: JudgeFilterStage, inputs: Inputs, context: StageContext) -> Outp
     sizes = Counter(prompt.capability for prompt in prompts)
     drop_counts(sizes, settings)  # raises for impossible settings before a judge is asked
     _refuse_unused_examples(config.judges, sizes)
-    with Cache(cache_path()) as cache, open_grader(context) as grader:
+    with ReplyCache(cache_path()) as cache, open_grader(context) as grader:
         if config.audit or any(map(_needs_verifiers, config.judges)):
             grader.prepare(map(first_part, prompts))
         judges, results, ties = _ask_all(config, prompts, settings, cache, grader, context)
@@ -103,7 +104,7 @@ def _ask_all(
     config: JudgeFilterStage,
     prompts: Sequence[Prompt],
     settings: FilterSettings,
-    cache: Cache,
+    cache: ReplyCache,
     grader: Grader,
     context: StageContext,
 ) -> tuple[list[Judge], list[JudgingResult], dict[str, Likelihood]]:

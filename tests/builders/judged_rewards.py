@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from builders.scripted_endpoint import response, token_entry
 from builders.single_prompts import prompt_of
-from judges.cache import Cache
+from common.reply_cache import ReplyCache
 from judges.open_judge import Judges
 from judges.reward_compare import Compare
 from judges.reward_rubric import Rubric
@@ -32,7 +32,7 @@ def judged(*parts, id="p0", answer="3 cm", **metadata):
 
 def judges_with(cache=None):
     """Judges whose replies are kept in the file `cache`, or in memory."""
-    return Judges(lambda: Cache(cache))
+    return Judges(lambda: ReplyCache(cache))
 
 
 def grader_with(judges=None, **resources):

@@ -3,9 +3,9 @@
 from builders.engine_double import EngineDouble
 from builders.given_grades import GivenGrades
 from builders.single_prompts import prompt_of
+from common.reply_cache import ReplyCache
 from judges.ask import JudgeSession, judge_prompts
 from judges.attempts import Attempts
-from judges.cache import Cache
 from judges.config import AttemptsJudge
 from judges.engine import EngineBackend
 from rewards.grader import Grade
@@ -69,7 +69,7 @@ def grade(prompt, completion):
 def judge_session(folder, **settings):
     """A session that stores its open questions in `folder`; its cache is in memory unless given."""
     defaults = {
-        "cache": Cache(None),
+        "cache": ReplyCache(None),
         "identity": "who",
         "open_questions": folder / "open.json",
         "progress": lambda *_, **__: None,

@@ -15,8 +15,8 @@ from builders.scripted_endpoint import (
 )
 from builders.scripted_judge import PROMPTS, ask
 from common.errors import BadInput, RunFailed
+from common.reply_cache import ReplyCache
 from judges.backend import Question
-from judges.cache import Cache
 from judges.endpoint import EndpointBackend
 
 pytestmark = pytest.mark.usefixtures("impatient_client")
@@ -169,7 +169,7 @@ def test_an_article_is_not_the_label_a():
 
 
 def test_an_unreachable_judge_ends_the_run_and_its_faults_are_asked_again(tmp_path):
-    up, cache = True, Cache(None)
+    up, cache = True, ReplyCache(None)
 
     def flaky(request):
         return vllm(request) if up and "p5" not in request["messages"][0]["content"] else (500, {})

@@ -11,8 +11,8 @@ from builders.scripted_endpoint import (
 )
 from builders.scripted_judge import PROMPTS, ask
 from common.errors import BadInput, RunFailed
+from common.reply_cache import ReplyCache
 from judges.backend import BackendMonitor, SamplingRequest
-from judges.cache import Cache
 from judges.endpoint import EndpointBackend
 from judges.refusal import MAX_QUOTED_CHARS
 
@@ -113,7 +113,7 @@ def test_a_message_is_quoted_once_if_nothing_can_be_judged(tmp_path):
 def test_an_endpoint_that_asks_for_payment_ends_the_run_and_keeps_its_replies(
     tmp_path, status, body
 ):
-    cache, answered = Cache(None), []
+    cache, answered = ReplyCache(None), []
 
     def answer(request):
         answered.append(request)
@@ -130,7 +130,7 @@ def test_an_endpoint_that_asks_for_payment_ends_the_run_and_keeps_its_replies(
 
 
 def test_refusals_are_not_cached(tmp_path):
-    cache, config = Cache(None), {"leave_out": ["n"]}
+    cache, config = ReplyCache(None), {"leave_out": ["n"]}
     with endpoint(lambda request: (400, error("no"))) as (url, _), pytest.raises(RunFailed):
         ask(tmp_path / "a", PROMPTS[:2], EndpointBackend(judge_at(url)), cache=cache)
     with endpoint(completion) as (url, requests):

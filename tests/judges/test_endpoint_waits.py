@@ -13,9 +13,9 @@ from builders.scripted_endpoint import completion, endpoint, judge_at, rating
 from builders.scripted_judge import PROMPTS, ScriptedEngine, ask, prompt
 from common.errors import BadInput, Interrupted
 from common.files import read_json_lines
+from common.reply_cache import ReplyCache
 from judges import concurrency
 from judges.backend import BackendMonitor
-from judges.cache import Cache
 from judges.concurrency import ask_concurrently
 from judges.config import RubricJudge
 from judges.endpoint import EndpointBackend
@@ -54,7 +54,7 @@ def test_progress_is_reported_per_answer_and_never_decreases(tmp_path):
 
 
 def test_a_stop_within_a_chunk_loses_no_answer(tmp_path):
-    cache, answered = Cache(None), []
+    cache, answered = ReplyCache(None), []
 
     def answer(request):
         answered.append(request)

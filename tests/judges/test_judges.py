@@ -13,8 +13,8 @@ from builders.scripted_judge import (
     judge_session,
 )
 from common.errors import Interrupted, RunFailed
+from common.reply_cache import ReplyCache
 from judges.ask import likelihoods
-from judges.cache import Cache
 from judges.config import AttemptsJudge, JudgeConfig, PairwiseJudge, RubricJudge
 from judges.engine import EngineBackend
 from rollouts.config import RolloutConfig
@@ -64,7 +64,7 @@ def test_examples_come_before_the_prompts_of_their_capability_and_are_part_of_th
     assert config.shown("saying", [system, user]) == [system, *turns, user]
     assert config.shown("saying", [user]) == [*turns, user]
     assert config.shown("singing", [system, user]) == [system, user]
-    engine, cache = ScriptedEngine(), Cache(None)
+    engine, cache = ScriptedEngine(), ReplyCache(None)
     ask(tmp_path / "a", cache=cache)
     assert ask(
         tmp_path / "b", PROMPTS, EngineBackend(engine), cache=cache, config=config
@@ -73,9 +73,9 @@ def test_examples_come_before_the_prompts_of_their_capability_and_are_part_of_th
 
 def test_a_second_run_asks_only_about_new_prompts(tmp_path):
     path = tmp_path / "verdicts.sqlite"
-    with Cache(path) as cache:
+    with ReplyCache(path) as cache:
         first = ask(tmp_path / "a", PROMPTS[:8], cache=cache)
-    with Cache(path) as cache:
+    with ReplyCache(path) as cache:
         engine = ScriptedEngine()
         again = ask(tmp_path / "b", PROMPTS, EngineBackend(engine), cache=cache)
     assert engine.asked == ["say p8", "say p9"]
@@ -95,7 +95,7 @@ def test_a_second_run_asks_only_about_new_prompts(tmp_path):
     ],
 )
 def test_another_setting_or_judge_asks_again(tmp_path, other):
-    cache = Cache(None)
+    cache = ReplyCache(None)
     ask(tmp_path / "a", cache=cache)
     changed = AttemptsJudge.model_validate(JUDGE.model_dump() | other)
     assert ask(tmp_path / "b", cache=cache, config=changed).asked == len(PROMPTS)
@@ -105,7 +105,7 @@ def test_another_setting_or_judge_asks_again(tmp_path, other):
 
 
 def test_a_killed_run_continues_and_counts_like_an_uninterrupted_one(tmp_path):
-    cache, whole = Cache(None), ask(tmp_path / "whole")
+    cache, whole = ReplyCache(None), ask(tmp_path / "whole")
     polls = iter([False, False, True])
     with pytest.raises(Interrupted):
         ask(tmp_path / "v", cache=cache, stop_requested=lambda: next(polls))
@@ -116,22 +116,22 @@ def test_a_killed_run_continues_and_counts_like_an_uninterrupted_one(tmp_path):
 
 def test_a_damaged_cache_is_refused_by_name(tmp_path):
     path = tmp_path / "verdicts.sqlite"
-    with Cache(path) as cache:
+    with ReplyCache(path) as cache:
         cache.put({"k": {"replies": [{"text": "seven", "fault": None}]}})
     path.write_bytes(path.read_bytes().replace(b"seven", b"eight"))
-    with Cache(path) as cache, pytest.raises(RunFailed, match="the entry k is damaged"):
+    with ReplyCache(path) as cache, pytest.raises(RunFailed, match="the entry k is damaged"):
         cache.get(["k"])
     path.write_bytes(b"no database at all, but long enough to be looked at")
     with pytest.raises(RunFailed, match="cannot be used"):
-        Cache(path)
+        ReplyCache(path)
 
 
 def test_a_judge_is_identified_by_its_files_which_are_read_once(tmp_path, monkeypatch):
     (tmp_path / "weights").write_bytes(b"one")
     monkeypatch.setattr("common.checksums.SETTLED_NS", 0)
-    cache = Cache(None)
+    cache = ReplyCache(None)
     before = cache.folder_sum(tmp_path)
-    monkeypatch.setattr("judges.cache.checksum", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr("common.reply_cache.checksum", lambda path: pytest.fail("read again"))
     assert cache.folder_sum(tmp_path) == before
     monkeypatch.undo()
     (tmp_path / "weights").write_bytes(b"other")
@@ -139,14 +139,14 @@ def test_a_judge_is_identified_by_its_files_which_are_read_once(tmp_path, monkey
 
 
 def test_another_verifier_asks_again(tmp_path):
-    cache = Cache(None)
+    cache = ReplyCache(None)
     ask(tmp_path / "a", cache=cache)
     numbers = [replace(one, verifier="number") for one in PROMPTS]
     assert ask(tmp_path / "b", numbers, cache=cache).asked == len(PROMPTS)
 
 
 def test_likelihoods_are_those_of_one_judge(tmp_path):
-    cache, backend = Cache(None), EngineBackend(ScriptedEngine())
+    cache, backend = ReplyCache(None), EngineBackend(ScriptedEngine())
     likelihoods(PROMPTS, backend, JUDGE.origin(), judge_session(tmp_path / "a", cache=cache))
     asked = []
 
@@ -167,7 +167,7 @@ def test_likelihoods_are_those_of_one_judge(tmp_path):
 
 
 def test_a_question_reworded_between_kill_and_resume_is_asked_again(tmp_path, monkeypatch):
-    cache, polls = Cache(None), iter([False, True])
+    cache, polls = ReplyCache(None), iter([False, True])
     with pytest.raises(Interrupted):
         ask(tmp_path / "v", cache=cache, stop_requested=lambda: next(polls))
     monkeypatch.setattr("judges.ask.texts_checksum", lambda: "other words")

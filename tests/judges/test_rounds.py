@@ -15,9 +15,9 @@ from builders.scripted_judge import (
     rollout,
 )
 from common.errors import Interrupted, RunFailed
+from common.reply_cache import ReplyCache
 from judges.attempts import Attempts
 from judges.backend import Completion
-from judges.cache import Cache
 from judges.config import AttemptsJudge
 from judges.engine import EngineBackend
 from judges.rounds import judge_in_rounds
@@ -75,7 +75,7 @@ def test_a_killed_filter_goes_on_and_counts_like_an_uninterrupted_one(tmp_path):
     undecided = only("p1", "p5", "p9")
     whole = in_rounds(tmp_path / "whole", undecided)
     for stop in range(1, 6):
-        folder, cache, polls = tmp_path / str(stop), Cache(None), iter([False] * stop + [True])
+        folder, cache, polls = tmp_path / str(stop), ReplyCache(None), iter([False] * stop + [True])
         run = partial(in_rounds, folder, undecided, cache=cache)
         with pytest.raises(Interrupted):
             run(stop_requested=lambda polls=polls: next(polls))

@@ -7,8 +7,8 @@ from builders.scripted_endpoint import (
 )
 from builders.scripted_judge import PROMPTS, ask
 from common.errors import BadInput, UphillError
+from common.reply_cache import ReplyCache
 from judges.backend import BackendMonitor, SamplingRequest
-from judges.cache import Cache
 from judges.config import AttemptsJudge
 from judges.endpoint import EndpointBackend
 from judges.refusal import MAX_QUOTED_CHARS
@@ -54,7 +54,7 @@ def test_a_key_is_in_no_fault_note_or_message_however_the_endpoint_repeats_it(
     monkeypatch.setenv("JUDGE_KEY", KEY)
     monkeypatch.setattr("judges.client.MAX_RETRIES", 0)
     notes: list[str] = []
-    cache, monitor = Cache(tmp_path / "cache.sqlite"), BackendMonitor(note=notes.append)
+    cache, monitor = ReplyCache(tmp_path / "cache.sqlite"), BackendMonitor(note=notes.append)
     with endpoint(lambda request: (status, body)) as (url, _):
         backend = EndpointBackend(judge(url), monitor)
         sampled = backend.sample([SamplingRequest(PROMPTS[0].messages, 2, 0.5, 8, 1)])
