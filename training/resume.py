@@ -42,7 +42,7 @@ def go_on(context: StageContext) -> Path | None:
 def _sound(context: StageContext) -> Path | None:
     start = None
     for folder in sorted(resume_folder(context).glob("checkpoint-*"), key=step_of, reverse=True):
-        problem = _problem(folder, context.folder)
+        problem = problem_of(folder, context.folder)
         if problem is None:
             start = folder
             break
@@ -80,13 +80,15 @@ def step_of(checkpoint: Path | None) -> int:
     return int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
 
 
-def _problem(checkpoint: Path, stage: Path) -> str | None:
-    """What is wrong with a checkpoint or with the logs it belongs to; None if it can be trusted."""
+def problem_of(checkpoint: Path, stage: Path | None) -> str | None:
+    """What is wrong with a checkpoint, or with the logs of its `stage` that it belongs to if that
+    is given; None if it can be trusted."""
     try:
         marker = read_sealed(checkpoint / MARKER)
     except (OSError, ValueError) as error:
         return str(error)
-    for name, known in marker["logs"].items():
+    for name, known in marker["logs"].items() if stage else ():
+        assert stage is not None
         if (
             not (stage / name).is_file()
             or _beginning(stage / name, known["size"]) != known["sha256"]

@@ -20,6 +20,7 @@ from models.context import context_in
 from pipeline.cli.compare import score_text, suite_text
 from pipeline.execution.attempt import Attempt
 from pipeline.execution.gpus import notice
+from pipeline.execution.midway import Midway, find_midway, is_midway, written
 from pipeline.execution.progress import Reporter
 from pipeline.execution.run_folder import find_checkpoint
 from pipeline.execution.signals import Signals
@@ -56,6 +57,8 @@ class Subject:
     """The run's `runtime`; empty for a checkpoint folder."""
     default_out: Path
     """The folder of the results if `--out` is not given."""
+    midway: Midway | None = None
+    """The checkpoint of an unfinished stage, which is written for the evaluation."""
 
 
 def evaluate(
@@ -66,7 +69,8 @@ def evaluate(
     reporter: Reporter,
     max_model_len: int | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a checkpoint folder or `RUN[:STAGE]`; return the document of `eval --json`.
+    """Evaluate a checkpoint folder, `RUN[:STAGE]` or `RUN:STAGE@STEP`; return the document of
+    `eval --json`.
 
     The results are written to `out`. An evaluation that is already finished there is not repeated.
     `max_model_len` overrides the run's own; an evaluation at another length is a different one."""
@@ -74,13 +78,17 @@ def evaluate(
     _require_suites(suites)
     path = Path(name)
     bare = (path / "config.json").is_file() or (path.is_dir() and any(path.glob("*.safetensors")))
-    subject = _bare(path, suites, runs_dir, reporter) if bare else _of_run(name, suites, runs_dir)
+    if not bare and is_midway(name):
+        subject = _midway(name, suites, runs_dir)
+    else:
+        subject = (
+            _bare(path, suites, runs_dir, reporter) if bare else _of_run(name, suites, runs_dir)
+        )
     if max_model_len is not None and max_model_len != subject.rollouts.max_model_len:
         subject = _at_length(subject, max_model_len)
     checkpoint = subject.inputs["checkpoint"]
-    _require_room(
-        suites, subject.rollouts.max_model_len, checkpoint if bare else CHECKPOINT.path(checkpoint)
-    )
+    context = checkpoint if bare or subject.midway else CHECKPOINT.path(checkpoint)
+    _require_room(suites, subject.rollouts.max_model_len, context)
     folder = out or subject.default_out
     node = _node(subject, suites, folder)
     if not _is_finished(node, folder):
@@ -138,12 +146,36 @@ def _require_room(suites: Sequence[str], length: int, checkpoint: Path) -> None:
             )
 
 
+def _midway(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
+    """A checkpoint of an unfinished stage."""
+    midway = find_midway(name, runs_dir)
+    subject = _of_stages(name, midway.run, midway.plan, midway.name, {}, suites)
+    return replace(
+        subject,
+        inputs={"checkpoint": midway.start, **subject.inputs},
+        made_from={"checkpoint": midway.made_from(), **subject.made_from},
+        midway=midway,
+    )
+
+
 def _of_run(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
     """The checkpoint of a run's stage."""
-    checkpoint = find_checkpoint(name, runs_dir)
-    plan, stage_id = checkpoint.plan, checkpoint.node.id
-    states = inspect(plan, checkpoint.run)
-    stages = {"checkpoint": stage_id, "prompts": PROMPTS_STAGE}
+    found = find_checkpoint(name, runs_dir)
+    inputs = {"checkpoint": found.node.id}
+    return _of_stages(name, found.run, found.plan, found.node.id, inputs, suites)
+
+
+def _of_stages(
+    name: str,
+    run: Path,
+    plan: Plan,
+    subject: str,
+    inputs: Mapping[str, str],
+    suites: Sequence[str],
+) -> Subject:
+    """What is evaluated as `subject`, with the finished stages `inputs` and the prompts."""
+    states = inspect(plan, run)
+    stages = {**inputs, "prompts": PROMPTS_STAGE}
     if states[PROMPTS_STAGE].state != "done":
         raise BadInput(
             f"{name}: the stage {PROMPTS_STAGE!r} is {states[PROMPTS_STAGE].state}",
@@ -156,14 +188,14 @@ def _of_run(name: str, suites: Sequence[str], runs_dir: Path) -> Subject:
         for key, stage in stages.items()
     }
     return Subject(
-        name=f"{plan.name}:{stage_id}",
+        name=f"{plan.name}:{subject}",
         inputs={key: states[stage].folder for key, stage in stages.items()},
         made_from=made_from,
         seed=plan.evaluate["seed"],
         rollouts=RolloutConfig.model_validate(plan.evaluate["rollouts"]),
-        settings=settings(plan, checkpoint.run / EVALUATIONS),
+        settings=settings(plan, run / EVALUATIONS),
         runtime=plan.runtime,
-        default_out=checkpoint.run / EVALUATIONS / "+".join([stage_id, *map(suite_name, suites)]),
+        default_out=run / EVALUATIONS / "+".join([subject, *map(suite_name, suites)]),
     )
 
 
@@ -213,6 +245,10 @@ def _node(subject: Subject, suites: Sequence[str], folder: Path) -> Node:
 def _as_stage_output(subject: Subject, bare: bool) -> Iterator[Mapping[str, Path]]:
     """The inputs as a stage expects them: a checkpoint is the subfolder `checkpoint` of a stage's
     folder."""
+    if subject.midway is not None:
+        with written(subject.midway) as folder:
+            yield {**subject.inputs, "checkpoint": folder}
+        return
     if not bare:
         yield subject.inputs
         return

@@ -46,7 +46,7 @@ def verify(
 @app.command("eval")
 def evaluate(
     checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT|RUN[:STAGE]", help="What to evaluate.")
+        str, typer.Argument(metavar="CHECKPOINT|RUN[:STAGE[@STEP]]", help="What to evaluate.")
     ],
     suite: Annotated[
         str, typer.Option("--suite", metavar="NAME[,NAME]", help="The suites, comma-separated.")
@@ -63,8 +63,8 @@ def evaluate(
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a checkpoint folder, or the checkpoint of a run's stage (by default the last
-    finished one)."""
+    """Evaluate a checkpoint folder, the checkpoint of a run's stage (by default the last finished
+    one), or one of a stage that still trains (`rl@20`, `rl@last`)."""
     from pipeline.cli.evaluate import evaluate, results_table
 
     results = evaluate(checkpoint, suite.split(","), runs_dir, out, Reporter(), max_model_len)

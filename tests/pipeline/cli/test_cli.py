@@ -249,3 +249,26 @@ def test_a_shadowed_package_is_named(monkeypatch, capsys, tmp_path):
         "pipeline.cli.main.shadowed", lambda: ["package 'evals' is taken from elsewhere"]
     )
     assert main() == 2 and "uninstall" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("small:more@7", "there is no such checkpoint now"),
+        ("small:more@last", "steps that are kept: 4, 12"),
+        ("small:sft@4", "'sft' is done"),
+        ("small:more@first", "name RUN:STAGE@STEP or @last"),
+        ("small@4", "name RUN:STAGE@STEP or @last"),
+    ],
+)
+def test_a_checkpoint_inside_a_stage_that_is_not_there_is_named(folder, uphill, name, told):
+    pretend({"base": 2, "sft": 2}, until="eval-sft")
+    resume = Path("runs/small/04-more.partial/resume")
+    for step, whole in ((4, "last" not in name), (12, True), (20, False)):
+        (resume / f"checkpoint-{step}").mkdir(parents=True)
+        if whole:
+            (resume / f"checkpoint-{step}" / "complete.json").write_text("{}")
+    wanted = name.replace("last", "5")
+    code, _, err = uphill("eval", wanted, "--suite", "held_out")
+    expected = told.replace("4, 12", "12") if "last" in name else told
+    assert code == 2 and expected in err
