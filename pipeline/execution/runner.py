@@ -27,9 +27,11 @@ from pipeline.execution.signals import Signals
 from pipeline.execution.stage_process import run_attempt, settings
 from pipeline.execution.state import NodeState, input_records, inspect
 from pipeline.planning.plan import Node
+from pipeline.recipe.schema import RuntimeConfig
 from pipeline.store.adopted import require_source
 from pipeline.store.lock import owned
 from pipeline.store.record import require_weights, verify
+from pipeline.tracking.trackers import Trackers
 from stages.declaration import PROMPTS_STAGE
 
 
@@ -46,6 +48,7 @@ def run_plan(request: RunRequest) -> None:
         owned(request.run) as folder_exists,
         Signals(request.grace) as signals,
         Nursery() as nursery,
+        trackers_of(request) as trackers,
     ):
         signals.announce = lambda: request.reporter.line(
             "stopping: the stage saves its state (repeat to stop at once)"
@@ -58,6 +61,7 @@ def run_plan(request: RunRequest) -> None:
                 require_source(node.id, Path(node.adopts))
             require_enough(node.id, node.execution, os.environ)
         save_plan(request.run, request.plan)
+        trackers.start()
         alone = all(devices_of(node.execution).alone for node in request.plan.nodes)
         if alone and (message := notice(os.environ)):
             request.reporter.line(message)
@@ -68,7 +72,8 @@ def run_plan(request: RunRequest) -> None:
                 if node.id != PROMPTS_STAGE:
                     run_early_check(request, signals, node.id, nursery)
                 title = f"[{number}/{len(nodes)}] {node.id}"
-                _run_one(request, node, title, signals, folder_exists, nursery)
+                _run_one(request, node, title, signals, folder_exists, nursery, trackers)
+                trackers.finish(node.id, states[node.id].folder, states[node.id].partial)
                 check_gate_of(request, node)
                 for stage in prune(request.plan, inspect(request.plan, request.run)):
                     request.reporter.line(f"{stage}: weights removed by runtime.keep")
@@ -78,6 +83,12 @@ def run_plan(request: RunRequest) -> None:
                 raise
 
 
+def trackers_of(request: RunRequest) -> Trackers:
+    """The trackers that the recipe names, not yet started."""
+    names = RuntimeConfig.model_validate(request.plan.runtime).report_to
+    return Trackers(names, request.run, request.plan.name, request.reporter.line)
+
+
 def _run_one(
     request: RunRequest,
     node: Node,
@@ -85,6 +96,7 @@ def _run_one(
     signals: Signals,
     folder_exists: Callable[[], bool],
     nursery: Nursery,
+    trackers: Trackers,
 ) -> None:
     """Run a stage unless it is already done."""
     if not folder_exists():
@@ -106,7 +118,7 @@ def _run_one(
     if not folder_exists():  # reading the inputs may have taken minutes
         raise missing_folder(request.run)
     try:
-        run_attempt(attempt, title, signals, request.reporter, nursery)
+        run_attempt(attempt, title, signals, request.reporter, nursery, trackers)
     except Interrupted:
         if signals.reason is None:
             raise
