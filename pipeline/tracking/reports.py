@@ -77,11 +77,12 @@ class Reports:
         )
         self._open(sent.known)
 
-    def follow(self) -> None:
-        """Send what is new in the log of the present stage."""
+    def follow(self, last: bool = False) -> None:
+        """Send what is new in the log of the present stage. The last time all of it is compared
+        with what was sent."""
         if self._stage is None:
             return
-        cut, rows = self._log.read()
+        cut, rows = self._log.read(whole=last)
         sent = self.sent[self._stage]
         if cut and self.tracker.rewrites:
             self._open(sent.known)
@@ -108,7 +109,7 @@ class Reports:
         complete = record is not None and _started(record) == sent.started
         if complete:
             self._log.path = METRICS.path(self._folder)
-        self.follow()
+        self.follow(last=True)
         if record is not None and complete:
             summary = summary_values(record)
             if RESULTS.path(self._folder).exists():

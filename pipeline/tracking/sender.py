@@ -21,7 +21,7 @@ from pipeline.tracking.interface import Unusable
 from pipeline.tracking.registry import open_tracker
 from pipeline.tracking.reports import Reports
 
-EVERY = 1.0
+EVERY = 0.5
 """Seconds between two looks at a stage's log."""
 FINISH_SECONDS = 30
 """The time for the rest once the runner is gone."""
