@@ -25,8 +25,8 @@ from pipeline.execution.request import RunRequest
 from pipeline.execution.run_folder import save_plan
 from pipeline.execution.signals import Signals
 from pipeline.execution.stage_process import run_attempt, settings
-from pipeline.execution.state import NodeState, input_records, inspect
-from pipeline.planning.plan import Node
+from pipeline.execution.state import NodeState, input_records, inspect, partial_of
+from pipeline.planning.plan import Node, folder_of
 from pipeline.recipe.schema import RuntimeConfig
 from pipeline.store.adopted import require_source
 from pipeline.store.lock import owned
@@ -48,7 +48,7 @@ def run_plan(request: RunRequest) -> None:
         owned(request.run) as folder_exists,
         Signals(request.grace) as signals,
         Nursery() as nursery,
-        trackers_of(request) as trackers,
+        _trackers_of(request) as trackers,
     ):
         signals.announce = lambda: request.reporter.line(
             "stopping: the stage saves its state (repeat to stop at once)"
@@ -60,30 +60,44 @@ def run_plan(request: RunRequest) -> None:
             if node.adopts and (node.id in again or states[node.id].state != "done"):
                 require_source(node.id, Path(node.adopts))
             require_enough(node.id, node.execution, os.environ)
-        save_plan(request.run, request.plan)
         trackers.start()
+        save_plan(request.run, request.plan)
         alone = all(devices_of(node.execution).alone for node in request.plan.nodes)
         if alone and (message := notice(os.environ)):
             request.reporter.line(message)
         for stage in again:
             set_folder_aside(request, states[stage])
         for number, node in enumerate(nodes, start=1):
+            title = f"[{number}/{len(nodes)}] {node.id}"
             try:
-                if node.id != PROMPTS_STAGE:
-                    run_early_check(request, signals, node.id, nursery)
-                title = f"[{number}/{len(nodes)}] {node.id}"
-                _run_one(request, node, title, signals, folder_exists, nursery, trackers)
-                trackers.finish(node.id, states[node.id].folder, states[node.id].partial)
-                check_gate_of(request, node)
-                for stage in prune(request.plan, inspect(request.plan, request.run)):
-                    request.reporter.line(f"{stage}: weights removed by runtime.keep")
+                _run_checked(request, node, title, signals, folder_exists, nursery, trackers)
             except (UphillError, OSError):
                 if not folder_exists():  # the cause of any other error
                     raise missing_folder(request.run) from None
                 raise
 
 
-def trackers_of(request: RunRequest) -> Trackers:
+def _run_checked(
+    request: RunRequest,
+    node: Node,
+    title: str,
+    signals: Signals,
+    folder_exists: Callable[[], bool],
+    nursery: Nursery,
+    trackers: Trackers,
+) -> None:
+    """Run a stage between the early check and the gate, and prune what nothing needs after it."""
+    if node.id != PROMPTS_STAGE:
+        run_early_check(request, signals, node.id, nursery)
+    _run_one(request, node, title, signals, folder_exists, nursery, trackers)
+    folder = folder_of(node, request.run)
+    trackers.finish(node.id, folder, partial_of(folder))
+    check_gate_of(request, node)
+    for stage in prune(request.plan, inspect(request.plan, request.run)):
+        request.reporter.line(f"{stage}: weights removed by runtime.keep")
+
+
+def _trackers_of(request: RunRequest) -> Trackers:
     """The trackers that the recipe names, not yet started."""
     names = RuntimeConfig.model_validate(request.plan.runtime).report_to
     return Trackers(names, request.run, request.plan.name, request.reporter.line)

@@ -92,14 +92,14 @@ def _tell_warnings_of(name: str, say: Say) -> None:
     def show(
         message: Warning | str,
         category: type[Warning],
-        file: str,
-        line: int,
-        output: TextIO | None = None,
-        source: str | None = None,
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
     ) -> None:
-        print(f"{file}: {category.__name__}: {message}", flush=True)
+        print(f"{filename}: {category.__name__}: {message}", flush=True)
         text = " ".join(str(message).split())
-        if category is UserWarning and f"/{name}/" in file and len(told | {text}) <= NOTES:
+        if category is UserWarning and f"/{name}/" in filename and len(told | {text}) <= NOTES:
             if text not in told:
                 say(note=text)
             told.add(text)

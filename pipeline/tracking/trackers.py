@@ -96,8 +96,14 @@ class TrackerProcess:
                 self.tell(f"{self.name}: {answer['note']}")
             if "ready" in answer:
                 self.decided.set()
-        if self.process.wait() and self.unusable is None:
-            late = self.process.returncode == -signal.SIGALRM
+        code = self.process.wait()
+        if code and not (self.unusable or self.problem or self.decided.is_set()):
+            self.unusable = BadInput(
+                f"runtime.report_to: {self.name} cannot be started: {self._last_words()}",
+                f"see {self._log}, or leave it out of runtime.report_to",
+            )
+        elif code and self.unusable is None:
+            late = code == -signal.SIGALRM
             self._fail("it did not send the rest in time" if late else self._last_words())
         self.decided.set()
 

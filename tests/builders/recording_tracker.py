@@ -14,8 +14,11 @@ class Recorder:
 
     def __init__(self, rewrites):
         self.rewrites = rewrites
-        self.runs, self.summaries, self.tables = defaultdict(dict), {}, []
-        self.configs, self.ended = {}, []
+        self.runs: dict[str, dict] = defaultdict(dict)
+        self.summaries: dict[str, dict] = {}
+        self.tables: list = []
+        self.configs: dict = {}
+        self.ended: list = []
 
     def check(self):
         pass

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 CALLS, FAULT = "FAKE_TRACKER_CALLS", "FAKE_TRACKER_FAULT"
-"""Environment variables: the file, and `raise` or `hang`."""
+"""Environment variables: the file, and `raise`, `hang` or `import`."""
 
 
 def called(name, *values):

@@ -4,8 +4,11 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
-from fake_trackers.calls import CALLS, called, calls
+from fake_trackers.calls import CALLS, FAULT, called, calls
 from mlflow.entities import Metric
+
+if os.environ.get(FAULT) == "import":
+    raise ModuleNotFoundError("No module named 'sqlparse'")
 
 
 class MlflowClient:

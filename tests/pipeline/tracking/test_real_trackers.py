@@ -15,7 +15,7 @@ from pipeline.tracking.interface import StageRun, Table
 from pipeline.tracking.to_tensorboard import TensorBoardTracker, escaped
 
 RUN = StageRun("recipe", "folder", "sft", "sft", "abc123", {"learning_rate": 0.1})
-HOSTILE = Table("samples", ("id", "text"), [["p1", "<script>x</script>\n| a | `b` [c](d)"]])
+HOSTILE = "<script>x</script>\n| a | `b` [c](d)"
 STEPS = 40
 READ_TRACKIO = """
 import json, sys
@@ -45,7 +45,7 @@ def test_tensorboard_has_the_last_curve_alone_and_samples_as_text(tmp_path):
     tracker.begin(RUN, "sft")
     for step in range(1, 51):
         tracker.log(step, {"train/loss": 1 / step})
-    tracker.table(50, HOSTILE)
+    tracker.table(50, Table("samples", ("id", "text"), [["p1", HOSTILE]]))
     tracker.end(50, {"summary/loss": 0.5}, True)
     events = read(tmp_path / "tensorboard" / "sft")
     assert curve(events, "train/loss") == [(step, round(1 / step, 5)) for step in range(1, 51)]
@@ -57,9 +57,9 @@ def test_tensorboard_has_the_last_curve_alone_and_samples_as_text(tmp_path):
 def test_tensorboard_renders_a_hostile_text_as_it_is():
     from tensorboard.plugin_util import markdown_to_safe_html
 
-    rendered = markdown_to_safe_html(f"| a |\n| --- |\n| {escaped(HOSTILE.rows[0][1])} |")
+    rendered = markdown_to_safe_html(f"| a |\n| --- |\n| {escaped(HOSTILE)} |")
     cell = rendered.split("<td>")[1].split("</td>")[0]
-    assert "<" not in cell and html.unescape(cell) == HOSTILE.rows[0][1]
+    assert "<" not in cell and html.unescape(cell) == HOSTILE
 
 
 def test_a_killed_run_has_one_curve_in_tensorboard_and_in_trackio(tmp_path, toy, monkeypatch):

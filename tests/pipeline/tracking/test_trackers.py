@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from builders.toy_runs import ONE, TWO, start, wait_for
+from builders.recipe_texts import refusal
+from builders.toy_runs import ONE, TWO, start, toy_plan, wait_for
 from fake_trackers.calls import CALLS, FAULT, calls
 from pipeline.execution.verify import verify_run
-from pipeline.tracking import registry, trackers
+from pipeline.recipe.schema import RuntimeConfig
+from pipeline.tracking import trackers
+from pipeline.tracking.registry import TRACKERS
 
 FAKES = Path(__file__).parents[2] / "fake_trackers"
 
@@ -87,7 +90,7 @@ def test_a_tracker_that_hangs_delays_only_the_end_and_not_for_long(toy, fakes, m
 
 def test_a_tracker_that_takes_no_more_messages_is_off(toy, fakes, tmp_path, monkeypatch):
     monkeypatch.setenv(FAULT, "hang")
-    said = []
+    said: list[str] = []
     with trackers.Trackers(["mlflow"], tmp_path, "recipe", said.append) as running:
         running.start()
         [one] = running.running
@@ -102,7 +105,10 @@ def test_a_tracker_that_takes_no_more_messages_is_off(toy, fakes, tmp_path, monk
 def test_without_its_package_or_login_nothing_runs(tmp_path, toy, fakes, monkeypatch):
     code, stderr = toy([ONE], *reporting("wandb"))
     assert code == 2 and "No API key configured" in stderr and "WANDB_MODE=offline" in stderr
-    monkeypatch.setattr(registry.util, "find_spec", lambda name: None)
+    monkeypatch.setenv(FAULT, "import")
+    code, stderr = toy([ONE], *reporting("mlflow"))
+    assert code == 2 and "cannot be started: ModuleNotFoundError: No module named 'sql" in stderr
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     code, stderr = toy([ONE], *reporting("mlflow"))
     assert code == 2 and "mlflow is not installed" in stderr and "pip install mlflow" in stderr
     assert not list(tmp_path.glob("01-one*"))
@@ -111,3 +117,21 @@ def test_without_its_package_or_login_nothing_runs(tmp_path, toy, fakes, monkeyp
 def test_a_run_without_trackers_has_nothing_of_them(tmp_path, toy):
     assert toy([ONE])[0] == 0
     assert not (tmp_path / trackers.FOLDER).exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [("[wandbb]", ["runtime.report_to[0]", "'wandb'"]), ("[wandb, wandb]", ["is named twice"])],
+)
+def test_a_recipe_names_trackers_that_there_are_once(recipe, names, words):
+    message = refusal(recipe(("seed:", f"runtime: {{report_to: {names}}}\nseed:")))
+    assert all(word in message for word in words), message
+
+
+def test_trackers_are_in_no_fingerprint_and_each_name_has_one():
+    plain, told = toy_plan([ONE]), toy_plan([ONE], runtime={"report_to": ["wandb"]})
+    assert plain["one"].fingerprint == told["one"].fingerprint
+    for name in TRACKERS:
+        assert RuntimeConfig.model_validate({"report_to": (name,)}).report_to == (name,)
+    with pytest.raises(ValueError, match="mlflow"):
+        RuntimeConfig.model_validate({"report_to": ("unknown",)})
