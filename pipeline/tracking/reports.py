@@ -106,18 +106,17 @@ class Reports:
             return
         sent, summary = self.sent[self._stage], {}
         record = read_json(self._folder / RECORD) if (self._folder / RECORD).exists() else None
-        complete = record is not None and _started(record) == sent.started
-        if complete:
+        if record is not None:
             self._log.path = METRICS.path(self._folder)
         self.follow(last=True)
-        if record is not None and complete:
+        if record is not None:
             summary = summary_values(record)
             if RESULTS.path(self._folder).exists():
                 summary |= evaluation_values(self._folder)
             for table in tables_of(self._folder):
                 self.tracker.table(max(sent.step, 0), table)
-        self.tracker.end(max(sent.step, 0), summary, complete)
-        sent.complete, self._stage = complete, None
+        self.tracker.end(max(sent.step, 0), summary, record is not None)
+        sent.complete, self._stage = record is not None, None
         self._remember()
 
     def _open(self, known: str | None) -> None:

@@ -146,3 +146,21 @@ def test_half_a_line_is_read_when_it_is_whole(tmp_path):
     assert follower.read() == (True, [{"step": 1}, {"step": 3}, {"step": 4}])
     log.unlink()
     assert follower.read() == (True, [])
+
+
+def test_a_log_that_grew_again_to_the_same_last_line_is_found_out_in_the_end(tmp_path):
+    tracker, stage = Recorder(True), Stage(tmp_path)
+    stage.begin()
+    stage.step(1, 1.0)
+    stage.step(2, 2.0)
+    sender = reports(tracker, tmp_path)
+    sender.begin(stage.id, stage.folder, stage.partial)
+    sender.follow()
+    stage.log.unlink()
+    stage.step(1, 7.0)
+    stage.step(2, 2.0)
+    sender.follow()
+    assert [points[1]["loss"] for points in tracker.runs.values()] == [1.0]
+    stage.finish()
+    sender.finish(stage.id, stage.folder, stage.partial)
+    assert [points[1]["loss"] for points in tracker.runs.values()] == [7.0]
