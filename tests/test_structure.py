@@ -35,7 +35,8 @@ ARROWS = {
 """The design's table: which package may import which."""
 WINGS = {
     "pipeline/cli": {"execution", "planning", "recipe", "store", "checkout"},
-    "pipeline/execution": {"planning", "recipe", "store", "checkout"},
+    "pipeline/execution": {"planning", "recipe", "store", "tracking", "checkout"},
+    "pipeline/tracking": {"store", "checkout"},
     "pipeline/planning": {"recipe", "store"},
     "pipeline/recipe": {"store"},
     "pipeline/store": {"checkout"},

@@ -26,11 +26,13 @@ from pipeline.execution.request import RunRequest
 from pipeline.execution.run_folder import save_plan
 from pipeline.execution.signals import Signals
 from pipeline.execution.stage_process import run_attempt, settings
-from pipeline.execution.state import NodeState, input_records, inspect
-from pipeline.planning.plan import EVALUATIONS, Node
+from pipeline.execution.state import NodeState, input_records, inspect, partial_of
+from pipeline.planning.plan import EVALUATIONS, Node, folder_of
+from pipeline.recipe.schema import RuntimeConfig
 from pipeline.store.adopted import require_source
 from pipeline.store.lock import owned
 from pipeline.store.record import require_weights, verify
+from pipeline.tracking.trackers import Trackers
 from stages.declaration import PROMPTS_STAGE
 
 
@@ -47,6 +49,7 @@ def run_plan(request: RunRequest) -> None:
         owned(request.run) as folder_exists,
         Signals(request.grace) as signals,
         Nursery() as nursery,
+        _trackers_of(request) as trackers,
     ):
         signals.announce = lambda: request.reporter.line(
             "stopping: the stage saves its state (repeat to stop at once)"
@@ -58,6 +61,7 @@ def run_plan(request: RunRequest) -> None:
             if node.adopts and (node.id in again or states[node.id].state != "done"):
                 require_source(node.id, Path(node.adopts))
             require_enough(node.id, node.execution, os.environ)
+        trackers.start()
         save_plan(request.run, request.plan)
         alone = all(devices_of(node.execution).alone for node in request.plan.nodes)
         if alone and (message := notice(os.environ)):
@@ -65,18 +69,39 @@ def run_plan(request: RunRequest) -> None:
         for stage in again:
             set_folder_aside(request, states[stage])
         for number, node in enumerate(nodes, start=1):
+            title = f"[{number}/{len(nodes)}] {node.id}"
             try:
-                if node.id != PROMPTS_STAGE:
-                    run_early_check(request, signals, node.id, nursery)
-                title = f"[{number}/{len(nodes)}] {node.id}"
-                _run_one(request, node, title, signals, folder_exists, nursery)
-                check_gates_of(request, node)
-                for stage in prune(request.plan, inspect(request.plan, request.run)):
-                    request.reporter.line(f"{stage}: weights removed by runtime.keep")
+                _run_checked(request, node, title, signals, folder_exists, nursery, trackers)
             except (UphillError, OSError):
                 if not folder_exists():  # the cause of any other error
                     raise missing_folder(request.run) from None
                 raise
+
+
+def _run_checked(
+    request: RunRequest,
+    node: Node,
+    title: str,
+    signals: Signals,
+    folder_exists: Callable[[], bool],
+    nursery: Nursery,
+    trackers: Trackers,
+) -> None:
+    """Run a stage between the early check and the gate, and prune what nothing needs after it."""
+    if node.id != PROMPTS_STAGE:
+        run_early_check(request, signals, node.id, nursery)
+    _run_one(request, node, title, signals, folder_exists, nursery, trackers)
+    folder = folder_of(node, request.run)
+    trackers.finish(node.id, folder, partial_of(folder))
+    check_gates_of(request, node)
+    for stage in prune(request.plan, inspect(request.plan, request.run)):
+        request.reporter.line(f"{stage}: weights removed by runtime.keep")
+
+
+def _trackers_of(request: RunRequest) -> Trackers:
+    """The trackers that the recipe names, not yet started."""
+    names = RuntimeConfig.model_validate(request.plan.runtime).report_to
+    return Trackers(names, request.run, request.plan.name, request.reporter.line)
 
 
 def _run_one(
@@ -86,6 +111,7 @@ def _run_one(
     signals: Signals,
     folder_exists: Callable[[], bool],
     nursery: Nursery,
+    trackers: Trackers,
 ) -> None:
     """Run a stage unless it is already done."""
     if not folder_exists():
@@ -107,7 +133,7 @@ def _run_one(
     if not folder_exists():  # reading the inputs may have taken minutes
         raise missing_folder(request.run)
     try:
-        run_attempt(attempt, title, signals, request.reporter, nursery)
+        run_attempt(attempt, title, signals, request.reporter, nursery, trackers)
     except Interrupted:
         if signals.reason is None:
             raise

@@ -22,6 +22,7 @@ from pipeline.recipe.limits import cores
 from pipeline.recipe.schema import RuntimeConfig
 from pipeline.store.adopted import require_origin
 from pipeline.store.record import ATTEMPT, FAILURE
+from pipeline.tracking.trackers import Trackers
 
 REPLIES = "replies.sqlite"
 """File among the evaluations of a run in which they keep the replies of checkpoints."""
@@ -47,9 +48,11 @@ def run_attempt(
     signals: Signals,
     reporter: Reporter,
     nursery: Nursery | None = None,
+    trackers: Trackers | None = None,
 ) -> None:
     """Run one attempt up to its finished folder, or raise the error that stopped it. Its state
-    stays for the next attempt. With a nursery its process is a fork, if it may be one."""
+    stays for the next attempt. With a nursery its process is a fork, if it may be one. Trackers
+    follow it."""
     try:
         attempt, notice = prepare(attempt)
     except OSError as error:
@@ -58,6 +61,8 @@ def run_attempt(
         message = f"{attempt.partial}: cannot be written to: {error.strerror}"
         raise BadInput(message, "make the run folder writable") from None
     reporter.line(f"{title}: {notice or 'starts'}")
+    if trackers:
+        trackers.begin(attempt.node.id, attempt.folder, attempt.partial)
     handle = os.open(attempt.partial, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fork = nursery.fork_of(attempt.node, attempt.settings["threads"]) if nursery else None

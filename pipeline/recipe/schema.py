@@ -1,10 +1,10 @@
 """The recipe: one YAML file that describes a run. The docstring under each field documents it."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import Field, field_serializer
+from pydantic import AfterValidator, Field, field_serializer
 
-from common.config import Config, FolderName
+from common.config import Config, FolderName, InvalidValue
 from common.devices import DevicesConfig
 from common.divergence import DivergenceLimits
 from common.execution import ExecutionConfig, GeneralExecution
@@ -59,6 +59,13 @@ class KeepConfig(Config):
     all suites if there is no gate."""
 
 
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidValue(f"{name} is named twice", "name each tracker once")
+    return names
+
+
 class RuntimeConfig(Config):
     """How this machine runs the recipe. Not part of any fingerprint, so it may change between two
     attempts at a run."""
@@ -69,6 +76,10 @@ class RuntimeConfig(Config):
     """Minutes without progress after which a stage is terminated."""
     keep: KeepConfig | None = None
     """Which checkpoints keep their weights; not set: all."""
+    report_to: Annotated[
+        tuple[Literal["trackio", "wandb", "tensorboard", "mlflow"], ...], AfterValidator(_each_once)
+    ] = Field(default=(), examples=[["tensorboard"]])
+    """Experiment trackers that get the curves, scores and samples of the run."""
     divergence: DivergenceLimits = DivergenceLimits()
     """Limits beyond which training counts as diverged and the stage stops."""
     execution: GeneralExecution = GeneralExecution()

@@ -45,9 +45,10 @@ def toy_plan(specs, name="toy", runtime=None, budget=None):
     return Plan(name, tuple(nodes.values()), runtime=runtime or {}, budget=budget or {})
 
 
-def start(run, specs, *options):
-    """The same as a program, which can be killed."""
-    environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
+def start(run, specs, *options, path=()):
+    """The same as a program, which can be killed. `path`: more places of modules."""
+    places = os.pathsep.join(map(str, [TESTS.parent, TESTS, *path]))
+    environment = {**os.environ, "PYTHONPATH": places}
     command = [sys.executable, __file__, str(run), json.dumps(specs), *options]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 

@@ -205,7 +205,11 @@ def test_status_reads_the_run_folder_alone(tmp_path, toy):
     toy([ONE, {**TWO, "ending": "crash"}])
     one, two = status_of(tmp_path)["stages"]
     assert (one["state"], one["tokens_generated"], one["metrics"]) == ("done", 3, {"count": 3.0})
-    assert (two["state"], two["metrics"], two["seconds"]) == ("failed", {"step": 0}, None)
+    assert (two["state"], two["metrics"], two["seconds"]) == (
+        "failed",
+        {"step": 0, "loss": 1.0},
+        None,
+    )
     assert "crashed" in two["note"] and two["path"].endswith("02-two.partial")
     save_plan(tmp_path, toy_plan([{**ONE, "steps": 9}]))
     assert status_of(tmp_path)["stages"][0]["state"] == "stale"
