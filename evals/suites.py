@@ -158,10 +158,6 @@ def _turn(question: _Question, suite: str) -> str:
     return question[0].capability if suite == CORNER_CASES else ""
 
 
-def _unasked(suite: str) -> str:
-    return "a case or part" if suite == CORNER_CASES else "a part"
-
-
 def _first(
     prompts: list[Prompt], rounds: Sequence[list[_Question]], suite: str, count: int | None
 ) -> list[Prompt]:
@@ -170,14 +166,24 @@ def _first(
         return prompts
     least = sum(map(len, rounds[0]))
     if count < least:
-        raise BadInput(
-            f"{suite}: a limit of {count} leaves {_unasked(suite)} without a question: one of each,"
-            f" with all prompts that belong to it, takes {least} prompts",
-            f"give a limit of at least {least}{', or fewer `cases`' * (suite == CORNER_CASES)}",
-        )
+        raise _too_few(suite, count, least)
     chosen: set[str] = set()
     for question in chain(*rounds):
         if len(chosen) + len(question) > count:
             break
         chosen.update(prompt.id for prompt in question)
     return [prompt for prompt in prompts if prompt.id in chosen]
+
+
+def _too_few(suite: str, count: int, least: int) -> BadInput:
+    if suite == CORNER_CASES:
+        return BadInput(
+            f"{suite}: a limit of {count} leaves cases without a question: one of each case and"
+            f" part, in all of its languages, takes {least} prompts",
+            f"give a limit of at least {least}, or fewer `cases`",
+        )
+    return BadInput(
+        f"{suite}: a limit of {count} leaves a part without a question: one of each part, with all"
+        f" prompts that belong to it, takes {least} prompts",
+        f"give a limit of at least {least}",
+    )

@@ -28,10 +28,8 @@ prompts:
 
 
 def answer(group, said, correct=False, fault=None):
-    return Answer(
-        *("s", f"{group}-{said}", "c", correct, fault, said, "7"), text=said, tokens=1, finish="stop",
-        group=group,
-    )  # fmt: skip
+    shown = ("s", f"{group}-{said}", "c", correct, fault, said, "7", said, 1, "stop")
+    return Answer(*shown, group=group)
 
 
 def shares(*answers):
