@@ -71,7 +71,7 @@ def _prompt(name: str, paragraphs: list[list[str]], length: int, depth: int, num
     seed = derive(SEED, name, id)
     sentences = _shown(paragraphs, seed % len(paragraphs), length)
     text = " ".join(sentence for sentence, _ in sentences)
-    code = _code(seed, text)
+    code = code_for(seed, text)
     thing = f"{_pick(_COLOURS, seed, 1)} {_pick(_THINGS, seed, 2)} in {_pick(_PLACES, seed, 3)}"
     hidden = f"The access code of the {thing} is {code}."
     shown = _joined(sentences, _after(sentences, depth), hidden)
@@ -122,7 +122,7 @@ def _joined(sentences: _Sentences, place: int, hidden: str) -> str:
     return "".join(marked).strip()
 
 
-def _code(seed: int, text: str) -> int:
+def code_for(seed: int, text: str) -> int:
     """A number of five digits that is not in the text."""
     free = (10_000 + derive(seed, "code", turn) % 90_000 for turn in range(1_000))
     return next(code for code in free if str(code) not in text)

@@ -38,7 +38,7 @@ def shares(*answers):
 
 
 def test_right_answers_agree_however_they_are_written():
-    assert shares(answer("a", "7", True), answer("a", "7 books", True)) == (1, 1.0, 1.0)
+    assert shares(answer("a", "7", True), answer("a", "it is seven", True)) == (1, 1.0, 1.0)
     assert shares(answer("a", "7", True), answer("a", "8")) == (1, 0.0, 0.0)
 
 

@@ -51,6 +51,18 @@ def prompts(name):
     return load_suite(suite(name), None)
 
 
+class FavoursFirst(EngineDouble):
+    """An engine to which every text is as likely, so that the first option is chosen."""
+
+    max_model_len = 1 << 16
+
+    def encode_text(self, text):
+        return [ord(letter) for letter in text]
+
+    def score(self, prompts, completions, *, cached=False):
+        return [[-1.0] * len(completion) for completion in completions]
+
+
 class Told(EngineDouble):
     """An engine that gives the reply that it was told for each prompt, by the prompt's number."""
 
@@ -105,6 +117,10 @@ def test_a_likelihood_has_the_groups_and_parts_of_its_letters(name):
     assert [p.group for p in letters] == [p.group for p in options]
     for letter, option in zip(letters, options, strict=True):
         assert letter.metadata["options"][letter.answer] == option.answer
+    config = suite(f"{name}_likelihood")
+    answers = ask(FavoursFirst(), config, options, 64, lambda count: None, Grader())
+    assert [one.group for one in answers] == [p.group for p in options]
+    assert 0 < sum(one.correct for one in answers) < len(answers)
 
 
 def test_every_kind_of_instruction_is_asked_with_what_the_verifier_checks():
