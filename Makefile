@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup bubblewrap quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-stages bench-resume bench-processes bench-process-kills bench-rewards gpu-check gpu-check-full fuzz clean
+.PHONY: setup setup-evals bubblewrap quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-stages bench-resume bench-processes bench-process-kills bench-rewards gpu-check gpu-check-full fuzz clean
 
 setup: $(STAMP) bubblewrap
 
@@ -23,6 +23,10 @@ $(STAMP): $(LOCK) pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
+
+# Data of suites that is heavy, and that nothing else needs (docs/evaluation.md).
+setup-evals: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/evals.lock
 
 quickstart: setup
 	$(BIN)/uphill run recipes/quickstart.yaml

@@ -29,11 +29,11 @@ def load_set(case: str, folder: Path = FOLDER) -> list[Prompt]:
 
 
 def group_of(prompt: Prompt) -> str:
-    """What a packaged prompt shares with those that belong to it: the question, asked in several
-    languages, or the pair of a harmless and a harmful request. Empty for a prompt on its own and
-    for those of other sources."""
+    """What a prompt shares with those that belong to it: of a corner case the question, asked in
+    several languages, or the pair of a harmless and a harmful request; of another suite what the
+    suite says. Empty for a prompt on its own."""
     if prompt.source != SOURCE:
-        return ""
+        return prompt.group
     return next((f"{key}:{prompt.metadata[key]}" for key in SHARED if key in prompt.metadata), "")
 
 

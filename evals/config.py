@@ -101,8 +101,9 @@ class SuiteConfig(Config):
     """Of `corner_cases` the cases that are asked; not set: all."""
     limit: int | None = Field(default=None, ge=2, examples=[100])
     """Use only this many prompts, half of them in the dev part and half in the final part, the same
-    ones for every checkpoint; not set: all. Of `corner_cases` every case gets as many questions, as
-    long as it has some; a question in several languages is asked in all of them or not at all."""
+    ones for every checkpoint; not set: all. Prompts that belong together, such as a question in
+    several languages, are all used or not at all. Of `corner_cases` every case gets as many
+    questions, as long as it has some."""
     dev: bool = True
     """Ask the dev part too. A suite without it costs half as much and steers nothing: neither the
     gate nor which weights `runtime.keep` keeps. A `limit` is then one of the final part."""

@@ -6,16 +6,21 @@ from statistics import fmean
 from typing import Any
 
 from common.faults import CUT_OFF, TOO_LONG
+from evals.agreement import agreement
 from evals.answer import Answer
 from evals.parts import PARTS
 from evals.suite_file import CORNER_CASES
 from evals.units import score_of_units, units_of
 
 
-def summaries(answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:
+def summaries(answers: Sequence[Answer], agreeing: bool = False) -> dict[str, dict[str, Any]]:
     """The summary of each part of a suite; there is none of the whole, which would mix what has
-    steered with what has not."""
-    return {part: summary([one for one in answers if one.part == part], answers) for part in PARTS}
+    steered with what has not. With `agreeing` also how far answers agree (`evals/agreement.py`)."""
+    parts = {part: [one for one in answers if one.part == part] for part in PARTS}
+    return {
+        part: summary(own, answers) | ({"agreement": agreement(own)} if agreeing else {})
+        for part, own in parts.items()
+    }
 
 
 def summary(answers: Sequence[Answer], whole: Sequence[Answer] = ()) -> dict[str, Any]:

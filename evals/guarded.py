@@ -10,8 +10,8 @@ from pathlib import Path
 from common.files import checksum
 from common.fingerprint import fingerprint
 from corner_cases import sets
-from evals.packaged import distribution_of, package_folder
-from evals.suite_file import FOLDER, read_suite
+from evals.packaged import OPTIONAL, distribution_of, is_left_out, package_folder
+from evals.suite_file import FOLDER, left_out_suites, packaged_suite, read_suite
 from evals.suites import packaged_prompts
 from models.packaged import cache_folder
 from prompts.decontaminate import Asked
@@ -34,13 +34,30 @@ def packaged_texts() -> list[Asked]:
         return texts
 
 
+def left_out_notes() -> list[str]:
+    """What to say of suites whose optional data is not installed, one sentence at most."""
+    names, packages = left_out_suites(), {one for name in left_out_suites() for one in _of(name)}
+    if not names:
+        return []
+    commands = ", ".join(sorted({OPTIONAL[package] for package in packages}))
+    return [
+        f"prompts are not compared with {', '.join(names)}, whose data is not installed"
+        f" ({commands} installs it)"
+    ]
+
+
+def _of(suite: str) -> set[str]:
+    """The optional packages of a suite."""
+    return {one.package for one in packaged_suite(suite).sources if one.package} & OPTIONAL.keys()
+
+
 def _made_from() -> str:
     """What decides about the texts: the files of suites and of corner cases, and the versions of
-    the packages that have the data. BadInput if one is not installed."""
-    files = [*sorted(FOLDER.glob("*.yaml")), *sorted(sets.FOLDER.glob("*.jsonl"))]
-    packages = {one.package for path in FOLDER.glob("*.yaml") for one in read_suite(path).prompts}
+    the packages that have the data. BadInput if one that is not optional is not installed."""
+    files = [*sorted(FOLDER.glob("*.*")), *sorted(sets.FOLDER.glob("*.jsonl"))]
+    packages = {one.package for path in FOLDER.glob("*.yaml") for one in read_suite(path).sources}
     versions = {}
-    for package in sorted(name for name in packages if name):
+    for package in sorted(name for name in packages if name and not is_left_out(name)):
         package_folder(package)
         versions[package] = version(distribution_of(package))
     return fingerprint([FORMAT, {path.name: checksum(path) for path in files}, versions])

@@ -7,6 +7,7 @@ short options win."""
 from collections.abc import Callable, Iterator, Sequence
 
 from common.faults import NOT_ENCODED, TOO_LONG
+from corner_cases.sets import group_of
 from evals.answer import Answer
 from evals.asking import Answering, encoded_chat
 from evals.config import SuiteConfig
@@ -97,4 +98,5 @@ def _answer(suite: str, prompt: Prompt, fault: str | None, chosen: str | None) -
         tokens=0,
         finish=None if chosen is None else "stop",
         reward=float(correct),
+        group=group_of(prompt),
     )

@@ -16,12 +16,13 @@ from typing import Any
 from common.faults import CUT_OFF, TOO_LONG
 from common.seeds import derive
 from corner_cases.sets import group_of
+from evals.agreement import agreement
 from evals.answer import Answer
 from evals.asking import Answering, Asked, Sampling, ask_all
 from evals.config import SuiteConfig
 from evals.corners import compared, corner_remarks, examined, is_graded
 from evals.likelihood import ask_likelihood
-from evals.parts import PART_SEED
+from evals.parts import FINAL, PART_SEED
 from evals.suite_file import CORNER_CASES
 from prompts.schema import Prompt
 from rewards.grader import Grade, Grader
@@ -139,7 +140,19 @@ def remarks(suite: SuiteConfig, answers: Sequence[Answer], max_model_len: int) -
             f"{suite.name}: {faults.total()} of {count} answers could not be judged ({named});"
             f" {rest}"
         )
+    if suite.header.agreement:
+        sentences.append(f"{suite.name}: {_agreement(answers)}")
     return sentences + (corner_remarks(suite, answers) if suite.name == CORNER_CASES else [])
+
+
+def _agreement(answers: Sequence[Answer]) -> str:
+    found = agreement([answer for answer in answers if answer.part == FINAL])
+    if found["pairs"] is None:
+        return "no questions whose answers could be compared"
+    return (
+        f"the answers to {100 * found['all_equal']:.1f} % of {found['groups']} questions are all"
+        f" the same, right or wrong ({100 * found['pairs']:.1f} % of their pairs); final part"
+    )
 
 
 def protocol(suites: Sequence[SuiteConfig]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ the corner cases."""
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -15,9 +15,12 @@ from common.config import Config, Text
 from common.user_files import UserFile
 from common.yaml_files.lines import load_file
 from common.yaml_files.problems import validated
-from evals.packaged import package_folder
+from evals.needle import Needle
+from evals.packaged import is_left_out, package_folder
 from prompts.config import SuiteRows
+from prompts.files import SuiteFileRows
 
+_Rows = TypeVar("_Rows", bound=SuiteFileRows)
 HELD_OUT_SUITE, CORNER_CASES = "held_out", "corner_cases"
 FOLDER = Path(__file__).parent / "suite_files"
 ENDINGS = (".yaml", ".yml")
@@ -48,13 +51,18 @@ class SuiteHeader(Config):
     whose score at temperature 0 is much a matter of chance."""
     temperature: float = Field(default=0.0, ge=0)
     """Temperature at which the answers are sampled; 0 with one answer, above 0 with several."""
+    agreement: bool = False
+    """Whether it is reported how often the answers to prompts that belong together (`group` of
+    their source) agree, right or wrong. Prompts that belong together have the same answer."""
 
 
 class SuiteFile(SuiteHeader):
     """A suite that is a file."""
 
-    prompts: tuple[SuiteRows, ...] = Field(min_length=1)
+    prompts: tuple[SuiteRows, ...] = ()
     """Where the prompts are, and how they are graded: sources as in a recipe's `prompts`."""
+    needle: Needle | None = None
+    """Instead of `prompts`: a sentence that is hidden in a long text, and asked for."""
     chat: bool = False
     """Whether the questions of `likelihood` are put into the model's chat template, as those of
     `answer` always are. Without it the model reads the text of the question alone, and an option
@@ -66,6 +74,10 @@ class SuiteFile(SuiteHeader):
     @model_validator(mode="after")
     def _fits_what_is_asked(self) -> "SuiteFile":
         given = self.model_fields_set
+        if bool(self.prompts) == (self.needle is not None):
+            raise ValueError("a suite needs either `prompts` or `needle`")
+        if self.needle is not None and (self.ask == "likelihood" or self.agreement):
+            raise ValueError("`needle` is for a suite that asks for answers, one by one")
         if self.ask == "answer" and "max_tokens" not in given:
             raise ValueError("a suite that asks for answers needs `max_tokens`")
         if self.ask == "likelihood" and "max_tokens" in given:
@@ -80,7 +92,16 @@ class SuiteFile(SuiteHeader):
             raise ValueError(problem)
         if self.ask == "likelihood" and any(not _has_options(one) for one in self.prompts):
             raise ValueError("a suite that asks for a likelihood needs `choices` in `fields`")
+        if self.agreement and any(one.group is None for one in self.prompts):
+            raise ValueError(
+                "`agreement` compares prompts that belong together: name their `group`"
+            )
         return self
+
+    @property
+    def sources(self) -> tuple[SuiteFileRows, ...]:
+        """All that the suite reads."""
+        return self.prompts if self.needle is None else (self.needle.text,)
 
 
 def sampling_problem(samples: int, temperature: float) -> str | None:
@@ -123,6 +144,21 @@ def known_suites() -> tuple[str, ...]:
     return (*BUILT_IN, *sorted(path.stem for path in FOLDER.glob("*.yaml")))
 
 
+def packaged_suite(name: str) -> SuiteFile:
+    """A packaged suite that is a file."""
+    return read_suite(suite_path(name, None))
+
+
+def left_out_suites() -> list[str]:
+    """The packaged suites whose data is optional and not installed."""
+    files = [name for name in known_suites() if name not in BUILT_IN]
+    return [
+        name
+        for name in files
+        if any(is_left_out(rows.package) for rows in packaged_suite(name).sources)
+    ]
+
+
 def is_suite_path(text: str) -> bool:
     """Whether a text names a person's own suite, and not a packaged one."""
     return text.endswith(ENDINGS)
@@ -159,7 +195,7 @@ def _packaged(path: Path) -> SuiteFile:
     return validated(load_file(path), SuiteFile)
 
 
-def located(rows: SuiteRows, suite: Path) -> SuiteRows:
+def located(rows: _Rows, suite: Path) -> _Rows:
     """The rows with the place of their files: in a package, or beside the suite's own file. Raises
     BadInput if the package or the file is missing."""
     folder = suite.parent if rows.package is None else package_folder(rows.package)

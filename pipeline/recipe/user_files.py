@@ -164,7 +164,7 @@ def _suite_problem(place: Path) -> tuple[str, str] | None:
     if not place.is_file():
         return f"no such file: {place}", "paths are relative to the recipe's folder"
     try:
-        sources = [located(rows, place) for rows in read_suite(place).prompts]
+        sources = [located(rows, place) for rows in read_suite(place).sources]
     except BadInput as error:
         return error.message, error.remedy
     problems = (_prompts_problem(source, Path(source.path)) for source in sources)
@@ -221,7 +221,7 @@ def content_tag(named: NamedFile, read: ReadChecksum = checksum) -> str:
 
 def _suite_checksum(place: Path, read: ReadChecksum) -> str:
     """A checksum of a suite's file and of the files that its prompts come from."""
-    sources = [located(rows, place) for rows in read_suite(place).prompts]
+    sources = [located(rows, place) for rows in read_suite(place).sources]
     return fingerprint([read(place), *(content_checksum(Path(s.path), read) for s in sources)])
 
 

@@ -47,7 +47,10 @@ def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs
     for suite in config.suites:
         for remark in remarks(suite, answers[suite.name], config.rollouts.max_model_len):
             context.note(remark)
-    results = {name: summaries(part) for name, part in answers.items()}
+    results = {
+        suite.name: summaries(answers[suite.name], suite.header.agreement)
+        for suite in config.suites
+    }
     RESULTS.write(context.folder, {"suites": results, "protocol": protocol(config.suites)})
     metrics = {
         name: {**_figures(parts[FINAL]), DEV: _figures(parts[DEV])}
