@@ -5,11 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from common.artifacts import CHECKPOINT
 from common.errors import BadInput
-from pipeline.cli.output import print_table
+from pipeline.cli.output import print_table, print_text
 from pipeline.execution.run_folder import load_plan
 from pipeline.execution.state import inspect
 
@@ -44,7 +42,7 @@ def print_comparison(rows: Sequence[dict[str, Any]], several: bool) -> None:
     """The table and what its marks mean."""
     print_table(compare_table(rows, several))
     for remark in compare_remarks(rows):
-        typer.echo(remark)
+        print_text(remark)
 
 
 def compare_table(rows: Sequence[dict[str, Any]], several: bool) -> list[list[str]]:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import RUNS, Json, RunName, RunsDir, app
-from pipeline.cli.output import print_json, print_table
+from pipeline.cli.output import print_json, print_table, print_text
 from pipeline.execution.progress import Reporter
 
 
@@ -109,7 +109,7 @@ def export(
 
     copied = export(find_checkpoint(checkpoint, runs_dir), target, force)
     message = f"{copied['run']}:{copied['stage']} is in {copied['path']}"
-    print_json(copied) if as_json else print(message)
+    print_json(copied) if as_json else print_text(message)
 
 
 @app.command()
