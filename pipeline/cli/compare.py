@@ -62,10 +62,7 @@ def compare_table(rows: Sequence[dict[str, Any]], several: bool) -> list[list[st
 
 def compare_remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
     """What the marks of the table mean, and what its suites are too small to show."""
-    smallest: dict[str, float] = {}
-    for row in rows:
-        if "detectable" in row and "/" not in row["suite"]:
-            smallest[row["suite"]] = max(smallest.get(row["suite"], 0.0), row["detectable"])
+    smallest = smallest_differences(rows)
     if not smallest:
         return []
     sizes = ", ".join(f"{suite} {100 * size:.1f}" for suite, size in smallest.items())
@@ -75,6 +72,15 @@ def compare_remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
         f"The smallest difference that a suite of this size shows four times in five: {sizes}"
         " points.",
     ]
+
+
+def smallest_differences(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The smallest difference that each suite shows four times in five."""
+    smallest: dict[str, float] = {}
+    for row in rows:
+        if "detectable" in row and "/" not in row["suite"]:
+            smallest[row["suite"]] = max(smallest.get(row["suite"], 0.0), row["detectable"])
+    return smallest
 
 
 def suite_text(name: str, result: Mapping[str, Any]) -> str:

@@ -100,14 +100,20 @@ def export(
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing checkpoint in DIR.")
     ] = False,
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            "--licence", metavar="ID", help="For the model card: the hub's id, such as apache-2.0."
+        ),
+    ] = None,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
-    """Copy a stage's checkpoint (safetensors, config, tokenizer) to a folder."""
+    """Copy a stage's checkpoint (safetensors, config, tokenizer) to a folder, with a model card."""
     from pipeline.cli.export import export
     from pipeline.execution.run_folder import find_checkpoint
 
-    copied = export(find_checkpoint(checkpoint, runs_dir), target, force)
+    copied = export(find_checkpoint(checkpoint, runs_dir), target, force, licence)
     message = f"{copied['run']}:{copied['stage']} is in {copied['path']}"
     print_json(copied) if as_json else print_text(message)
 
