@@ -1,4 +1,5 @@
-"""The commands that take a run: status, verify, compare, eval, export, regrade; and grade."""
+"""The commands that take a run: status, verify, compare, eval, export, regrade, samples; and
+grade."""
 
 from pathlib import Path
 from typing import Annotated
@@ -134,6 +135,31 @@ def regrade(
 
     document = regrade_run(run, runs_dir)
     print_json(document) if as_json else print_table(regrade_table(document))
+
+
+@app.command()
+def samples(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN[:STAGE]", help="By default the last stage that has samples."),
+    ],
+    step: Annotated[
+        int | None,
+        typer.Option("--step", metavar="N", min=1, help="Of RL: by default the last step."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="K", min=1, help="Prompts to show.")] = 5,
+    wrong: Annotated[
+        bool, typer.Option("--wrong", help="Only replies that are wrong or could not be graded.")
+    ] = False,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Show what a stage's policy wrote: rollouts of an RL step, pairs of DPO, or the answers of an
+    evaluation; also while the stage runs."""
+    from pipeline.cli.samples import samples_of, show
+
+    document = samples_of(run, runs_dir, step, limit, wrong)
+    print_json(document) if as_json else show(document)
 
 
 @app.command()
