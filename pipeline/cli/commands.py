@@ -5,13 +5,13 @@ import traceback
 from typing import Any
 
 from common.errors import UphillError
-from pipeline.cli import recipe_commands, run_commands
+from pipeline.cli import recipe_commands, run_commands, talk_commands
 from pipeline.cli.app import app
 from pipeline.cli.output import print_json
 from pipeline.execution.faults import DISK, disk_fault
 from pipeline.execution.progress import Reporter
 
-COMMANDS = (recipe_commands, run_commands)
+COMMANDS = (recipe_commands, run_commands, talk_commands)
 """Imported because they register commands with the application."""
 
 
