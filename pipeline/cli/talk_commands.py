@@ -1,4 +1,4 @@
-"""The commands that talk to a checkpoint: chat."""
+"""The commands that talk to a checkpoint: chat, serve."""
 
 from typing import Annotated
 
@@ -58,3 +58,23 @@ def chat(
     if compare is not None:
         models.append(compared_model(compare, first, runs_dir, max_model_len))
     talk(models, Sampling(system, temperature, max_tokens, seed))
+
+
+@app.command()
+def serve(
+    model: ModelName,
+    more: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- VLLM-OPTION...]", help="Further options of vLLM's server."),
+    ] = None,
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=1, max=65535, help="Port on this machine.")
+    ] = 8000,
+    max_model_len: MaxModelLen = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Serve a checkpoint with vLLM's OpenAI-compatible server, for this machine alone."""
+    from pipeline.cli.serve import serve as hand_over
+    from pipeline.cli.served_model import served_model
+
+    hand_over(served_model(model, runs_dir, max_model_len), port, more or [])

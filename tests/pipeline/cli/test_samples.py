@@ -5,7 +5,6 @@ import unicodedata
 
 import pytest
 
-from builders.command_line import uphill as uphill
 from builders.shown_runs import HOSTILE, rl_works, shown_plan, works
 from builders.single_prompts import prompt_of
 from common.files import write_json_lines

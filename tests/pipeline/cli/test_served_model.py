@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from builders.command_line import folder as folder
 from builders.command_line import pretend
 from common.errors import BadInput, RunFailed
 from common.files import write_json
