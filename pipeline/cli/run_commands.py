@@ -1,5 +1,5 @@
-"""The commands that take a run: status, verify, compare, eval, export, regrade, samples; and
-grade."""
+"""The commands that take a run: status, watch, verify, compare, eval, export, regrade,
+samples; and grade."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +19,25 @@ def status(run: RunName, runs_dir: RunsDir = RUNS, as_json: Json = False) -> Non
 
     document = status_of(find_run(run, runs_dir))
     print_json(document) if as_json else print_table(status_table(document))
+
+
+@app.command()
+def watch(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN[:STAGE]", help="By default the stage that runs is shown."),
+    ],
+    once: Annotated[
+        bool, typer.Option("--once", help="Print it once, as without a terminal.")
+    ] = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Show a run while it goes: stages, progress, curves and the last replies. Ctrl-C ends the view
+    and not the run."""
+    from pipeline.cli.watch.live import watch
+    from pipeline.execution.run_folder import find_stage
+
+    watch(*find_stage(run, runs_dir), once)
 
 
 @app.command()
