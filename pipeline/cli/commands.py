@@ -5,6 +5,7 @@ import traceback
 from typing import Any
 
 from common.errors import UphillError
+from common.visible import visible
 from pipeline.cli import recipe_commands, run_commands, talk_commands
 from pipeline.cli.app import app
 from pipeline.cli.output import print_json
@@ -33,7 +34,7 @@ def run_command() -> int:
 
 
 def _bug() -> int:
-    traceback.print_exc()
+    print(visible(traceback.format_exc(), None), file=sys.stderr)
     print("error: this is a bug in uphill; please report the lines above", file=sys.stderr)
     return 1
 

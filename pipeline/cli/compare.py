@@ -1,7 +1,7 @@
 """`uphill compare`: scores of the base model and of every stage side by side, with intervals and
 the difference to the parent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ from pipeline.execution.run_folder import load_plan
 from pipeline.execution.state import inspect
 
 
-def rows_of(runs: Sequence[Path]) -> list[dict[str, Any]]:
-    """The rows of `compare --json`: one per finished evaluation and suite of each run. BadInput if
-    a run has none."""
+def rows_of(runs: Sequence[Path], stages: Container[str] | None = None) -> list[dict[str, Any]]:
+    """The rows of `compare --json`: one per finished evaluation and suite of each run, or of some
+    stages. BadInput if a run has none."""
     from evals.compare import Evaluation, compare_rows
 
     rows: list[dict[str, Any]] = []
@@ -23,7 +23,8 @@ def rows_of(runs: Sequence[Path]) -> list[dict[str, Any]]:
         states = inspect(plan, run)
         evaluations = []
         for node in plan.nodes:
-            if node.evaluated and states[node.id].state == "done":
+            wanted = node.evaluated and (stages is None or node.evaluated in stages)
+            if node.evaluated and wanted and states[node.id].state == "done":
                 stage = node.evaluated
                 checkpoint = str(CHECKPOINT.path(states[stage].folder))
                 folder = states[node.id].folder

@@ -69,14 +69,13 @@ def facts_of(checkpoint: Checkpoint, licence: str | None) -> Facts:
     for one in evaluations.values():
         verify(states[one.id].folder, one.id, whole=True)
     own = evaluations.get(node.id)
-    rows = rows_of([checkpoint.run]) if own else []
     config = checkpoint.folder / "config.json"
     return Facts(
         name=f"{plan.name}-{node.id}",
         checkpoint=checkpoint,
         config=read_json(config) if config.is_file() else {},
         made=list(_made(plan, node, states)),
-        rows=[row for row in rows if row["stage"] in line],
+        rows=rows_of([checkpoint.run], line) if own else [],
         protocol=RESULTS.read(states[own.id].folder).get("protocol", {}) if own else {},
         rollouts=own.config["rollouts"] if own else {},
         licence=licence,
