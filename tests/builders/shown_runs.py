@@ -51,7 +51,7 @@ def group(step, id, *replies, probe=False):
 GROUPS = [
     group(0, "a", ("no", 0.0, None), ("yes", 1.0, None)),
     group(1, "b", ("yes", 1.0, None), ("yes", 1.0, None)),
-    group(1, "a", (f"yes {HOSTILE}", 0.0, None), ("y" * 1_000_000, 0.0, "cut_off")),
+    group(1, "a", ("y" * 1_000_000, 0.0, "cut_off"), (f"yes {HOSTILE}", 0.0, None)),
 ]
 
 

@@ -113,9 +113,9 @@ def test_control_c_stops_the_reply_and_not_the_program(talk, capsys, count):
 
 
 def test_a_full_context_offers_a_reset_and_forgets_the_message(talk, capsys):
-    one = Scripted(room=4)
-    sides = talk([one], ["a", "too long", "/reset", "b"], terminal=True)
-    assert contents(sides[0].messages) == ["b", "[b]"]
+    one = Scripted(room=8)
+    talk([one], ["a", "too long", "b"], terminal=True)
+    assert contents(one.asked[-1]) == ["a", "[a]", "b"]
     assert "begin a new one with /reset" in capsys.readouterr().err
     with pytest.raises(BadInput, match="no room"):
         talk([Scripted(room=4)], ["too long"])

@@ -29,7 +29,7 @@ def test_the_last_step_of_a_running_stage_is_shown(shown, uphill):
     assert [sample["id"] for sample in document["samples"]] == ["b", "a"]
     second = document["samples"][1]
     assert second["prompt"][0]["content"] == f"Say {HOSTILE}" and second["reference"] == "yes"
-    assert len(second["replies"][1]["text"]) == 1_000_000
+    assert len(second["replies"][0]["text"]) == 1_000_000
 
 
 def test_what_is_printed_is_text_and_short(shown, uphill):

@@ -64,7 +64,7 @@ def test_a_running_stage_is_drawn_within_the_width_and_as_text(running, width):
         assert "rl      running 0:00:30" in text
         assert "rl: step 2/4, 2.0 s/step, 50 tokens/s, 0:00:04 left" in text
         assert r"newest \x1b[2J\x1b]0;owned\x07\u202egnp.exe" in text
-        assert "fault cut_off, 2 tokens yyyyyyyy" in text and "0.25 to 0.5" in text
+        assert r"reward 0, 2 tokens yes \x1b[2J\x1b]0;owned" in text and "0.25 to 0.5" in text
 
 
 def test_what_a_stage_writes_meanwhile_is_seen_and_a_half_line_is_not(running):
