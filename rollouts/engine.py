@@ -4,7 +4,7 @@ A seed belongs to a request, so a sample depends on prompt, seed and weights alo
 eager: on a CPU compiled mode builds the packed weights into the program and serves the old ones
 after an update, without an error."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,33 +88,6 @@ class Engine(RolloutEngine):
             [sampling.rollout(self._tokenizer, prompt, one) for one in sampling.sampled(output)]
             for prompt, output in zip(prompts, outputs, strict=True)
         ]
-
-    def stream(
-        self,
-        prompt: list[int],
-        *,
-        temperature: float,
-        max_tokens: int,
-        seed: int,
-        top_p: float = 1.0,
-    ) -> Iterator[tuple[str, Rollout | None]]:
-        """One completion while it grows: its text so far and, in the last place, the completion.
-
-        Closing the iterator ends the request."""
-        self._require_room(prompt, max_tokens)
-        settings = sampling.generating(1, temperature, top_p, max_tokens, seed)
-        engine = self._llm.llm_engine
-        inputs = engine.renderer.render_cmpl([{"prompt_token_ids": prompt}])
-        name = engine.add_request("stream", *inputs, settings)
-        try:
-            while engine.has_unfinished_requests():
-                for output in engine.step():
-                    (one,) = sampling.sampled(output)
-                    ended = output.finished
-                    whole = sampling.rollout(self._tokenizer, prompt, one) if ended else None
-                    yield one.text if whole is None else whole.text, whole
-        finally:
-            engine.abort_request([name])
 
     def score(
         self,

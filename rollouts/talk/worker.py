@@ -18,7 +18,7 @@ SMALLEST_ROOM = 1
 
 
 class Streams(Protocol):
-    """What a worker needs of an engine (`rollouts.engine.Engine`)."""
+    """What a worker needs of an engine (`streaming.py`)."""
 
     @property
     def max_model_len(self) -> int: ...
@@ -61,12 +61,12 @@ def _engine(options: argparse.Namespace) -> Streams:
     from common.devices import DevicesConfig, InProcess
     from common.execution import ExecutionConfig
     from rollouts.config import RolloutConfig
-    from rollouts.engine import Engine
+    from rollouts.talk.streaming import StreamingEngine
 
     config = RolloutConfig(dtype=options.dtype, max_model_len=options.max_model_len)
     devices = DevicesConfig(engine=InProcess(memory_share=options.memory_share))
     execution = ExecutionConfig(max_num_seqs=1, kv_cache_gib=options.kv_cache_gib, devices=devices)
-    return Engine(Path(options.checkpoint), config, 0, execution)
+    return StreamingEngine(Path(options.checkpoint), config, 0, execution)
 
 
 def serve(engine: Streams, channel: Channel) -> None:
