@@ -72,10 +72,16 @@ def write_json_lines(path: Path, values: Iterable[Any]) -> None:
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """All complete lines of a JSON lines file, without an incomplete last line; [] without a
     file."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line.strip()]
+    return list(each_json_line(path)) if path.exists() else []
+
+
+def each_json_line(path: Path) -> Iterator[dict[str, Any]]:
+    """The complete lines of a JSON lines file, one after the other. A last line that is still being
+    written, which may end within a character, is left out."""
+    with open(path, "rb") as handle:
+        for line in handle:
+            if line.endswith(b"\n") and line.strip():
+                yield json.loads(line.decode("utf-8"))
 
 
 def checksum(path: Path) -> str:

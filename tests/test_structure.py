@@ -58,6 +58,7 @@ PIPELINE_ALSO = {
     "rewards.function.source",
     "rollouts.config",
     "rollouts.heads",
+    "rollouts.talk",
 }
 """Light modules that the recipe's schema and its plan are made of."""
 HEAVY = {"torch", "trl", "vllm", "transformers", "peft", "accelerate", "datasets"}

@@ -5,13 +5,14 @@ import traceback
 from typing import Any
 
 from common.errors import UphillError
-from pipeline.cli import recipe_commands, run_commands
+from common.visible import visible
+from pipeline.cli import recipe_commands, run_commands, talk_commands
 from pipeline.cli.app import app
 from pipeline.cli.output import print_json
 from pipeline.execution.faults import DISK, disk_fault
 from pipeline.execution.progress import Reporter
 
-COMMANDS = (recipe_commands, run_commands)
+COMMANDS = (recipe_commands, run_commands, talk_commands)
 """Imported because they register commands with the application."""
 
 
@@ -33,7 +34,7 @@ def run_command() -> int:
 
 
 def _bug() -> int:
-    traceback.print_exc()
+    print(visible(traceback.format_exc(), None), file=sys.stderr)
     print("error: this is a bug in uphill; please report the lines above", file=sys.stderr)
     return 1
 

@@ -1,23 +1,21 @@
 """`uphill compare`: scores of the base model and of every stage side by side, with intervals and
 the difference to the parent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from common.artifacts import CHECKPOINT
 from common.errors import BadInput
-from pipeline.cli.output import print_table
+from pipeline.cli.output import print_table, print_text
 from pipeline.execution.gates import evaluated_parent
 from pipeline.execution.run_folder import load_plan
 from pipeline.execution.state import inspect
 
 
-def rows_of(runs: Sequence[Path]) -> list[dict[str, Any]]:
-    """The rows of `compare --json`: one per finished evaluation and suite of each run. BadInput if
-    a run has none."""
+def rows_of(runs: Sequence[Path], stages: Container[str] | None = None) -> list[dict[str, Any]]:
+    """The rows of `compare --json`: one per finished evaluation and suite of each run, or of some
+    stages. BadInput if a run has none."""
     from evals.compare import Evaluation, compare_rows
 
     rows: list[dict[str, Any]] = []
@@ -26,7 +24,8 @@ def rows_of(runs: Sequence[Path]) -> list[dict[str, Any]]:
         states = inspect(plan, run)
         evaluations = []
         for node in plan.nodes:
-            if node.evaluated and states[node.id].state == "done":
+            wanted = node.evaluated and (stages is None or node.evaluated in stages)
+            if node.evaluated and wanted and states[node.id].state == "done":
                 stage = node.evaluated
                 checkpoint = str(CHECKPOINT.path(states[stage].folder))
                 folder = states[node.id].folder
@@ -44,7 +43,7 @@ def print_comparison(rows: Sequence[dict[str, Any]], several: bool) -> None:
     """The table and what its marks mean."""
     print_table(compare_table(rows, several))
     for remark in compare_remarks(rows):
-        typer.echo(remark)
+        print_text(remark)
 
 
 def compare_table(rows: Sequence[dict[str, Any]], several: bool) -> list[list[str]]:
@@ -64,10 +63,7 @@ def compare_table(rows: Sequence[dict[str, Any]], several: bool) -> list[list[st
 
 def compare_remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
     """What the marks of the table mean, and what its suites are too small to show."""
-    smallest: dict[str, float] = {}
-    for row in rows:
-        if "detectable" in row and "/" not in row["suite"]:
-            smallest[row["suite"]] = max(smallest.get(row["suite"], 0.0), row["detectable"])
+    smallest = smallest_differences(rows)
     if not smallest:
         return []
     sizes = ", ".join(f"{suite} {100 * size:.1f}" for suite, size in smallest.items())
@@ -77,6 +73,15 @@ def compare_remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
         f"The smallest difference that a suite of this size shows four times in five: {sizes}"
         " points.",
     ]
+
+
+def smallest_differences(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The smallest difference that each suite shows four times in five."""
+    smallest: dict[str, float] = {}
+    for row in rows:
+        if "detectable" in row and "/" not in row["suite"]:
+            smallest[row["suite"]] = max(smallest.get(row["suite"], 0.0), row["detectable"])
+    return smallest
 
 
 def suite_text(name: str, result: Mapping[str, Any]) -> str:

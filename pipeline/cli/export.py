@@ -1,5 +1,5 @@
-"""`uphill export`: copies a stage's checkpoint to another folder and checks the copy against the
-record."""
+"""`uphill export`: copies a stage's checkpoint to another folder, checks the copy against the
+record and writes a model card beside it."""
 
 import ctypes
 import errno
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import BadInput, RunFailed
-from common.files import checksum
+from common.files import checksum, write_text
+from pipeline.cli.card.page import CARD, card_text, is_own_card
 from pipeline.execution.run_folder import Checkpoint
 from pipeline.store.record import ATTEMPT, RECORD, sync_folder
 
@@ -24,18 +25,22 @@ replaced."""
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
-def export(checkpoint: Checkpoint, target: Path, force: bool = False) -> dict[str, Any]:
+def export(
+    checkpoint: Checkpoint, target: Path, force: bool = False, licence: str | None = None
+) -> dict[str, Any]:
     """Copy the checkpoint to `target`, completely or not at all. BadInput if `target` exists and is
     not empty.
 
     With `force` an existing checkpoint is replaced in one step; anything else is still refused.
-    Returns the document of `export --json`."""
+    `licence` is the one that the model card names. Returns the document of `export --json`."""
     place = Path(os.path.abspath(target))
+    card = card_text(checkpoint, licence)
     try:
         replaced = _require_free(place, force)
         partial = _working_folder(place)
         partial.parent.mkdir(parents=True, exist_ok=True)
         files = _copy(checkpoint, partial)
+        write_text(partial / CARD, card)
         if replaced:
             _exchange(partial, place)
             _remove(partial, replaced)
@@ -49,7 +54,7 @@ def export(checkpoint: Checkpoint, target: Path, force: bool = False) -> dict[st
         "stage": checkpoint.node.id,
         "run": checkpoint.plan.name,
         "path": str(target),
-        "files": files,
+        "files": [*files, CARD],
         "replaced": bool(replaced),
     }
 
@@ -113,8 +118,14 @@ def _is_checkpoint_file(path: Path) -> bool:
     return (
         path.is_file()
         and not path.is_symlink()
-        and CHECKPOINT_FILES.fullmatch(path.name) is not None
+        and (CHECKPOINT_FILES.fullmatch(path.name) is not None or _is_card(path))
     )
+
+
+def _is_card(path: Path) -> bool:
+    """Whether it is a model card as an export wrote it. One that a person has changed is
+    theirs."""
+    return path.name == CARD and is_own_card(path)
 
 
 def _exchange(one: Path, other: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import BadInput
-from pipeline.cli.output import print_table
+from pipeline.cli.output import print_table, print_text
 
 if TYPE_CHECKING:
     from evals.pairs import Pair
@@ -43,7 +43,7 @@ class Graded:
                 f" {sum(row['expected'] for row in expected)}"
             )
         for line in self.remarks:
-            print(line, file=sys.stderr)
+            print_text(line, sys.stderr)
         seconds = self.document["seconds_per_1000"]
         print(
             f"{len(rows)} answers, {self.document['faults']} faults, {seconds:.2f} s per 1,000",

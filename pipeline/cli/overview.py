@@ -7,8 +7,9 @@ from typing import Any
 import yaml
 
 from common.errors import BadInput
+from common.visible import steers, visible_line
 from pipeline.cli.deep import deep_check
-from pipeline.cli.output import print_table
+from pipeline.cli.output import print_table, print_text
 from pipeline.cli.status import note_on
 from pipeline.execution.progress import Reporter
 from pipeline.execution.state import inspect
@@ -76,7 +77,7 @@ def print_plan(view: dict[str, Any]) -> None:
     """Print the plan: the stages, the size of the model, disk, memory, what starts where, and the
     assumptions."""
     print_table(plan_table(view))
-    print(f"\n{model_line(view)}\n{disk_line(view['disk'])}\n")
+    print_text(f"\n{model_line(view)}\n{disk_line(view['disk'])}\n")
     if len(table := memory_table(view)) > 1:
         print_table(table)
     if len(layouts := layout_table(view)) > 1:
@@ -107,11 +108,17 @@ def check_recipes(
 
 def recipe_text(entry: dict[str, Any]) -> str:
     """A resolved recipe as YAML, after comments with its path and the results of a deep check."""
-    lines = [f"# {entry['path']}"]
+    remarks = [entry["path"]]
     for row in entry.get("asked", ()):
-        lines.append(
-            f"# {row['place']}: {row['chats']} chats, longest {row['longest']} tokens, room"
+        remarks.append(
+            f"{row['place']}: {row['chats']} chats, longest {row['longest']} tokens, room"
             f" {row['room']}"
         )
-    lines += [f"# note: {note}" for note in entry.get("notes", ())]
-    return "\n".join([*lines, yaml.safe_dump(entry["recipe"], sort_keys=False, allow_unicode=True)])
+    remarks += [f"note: {note}" for note in entry.get("notes", ())]
+    return "\n".join([*(f"# {visible_line(one)}" for one in remarks), _yaml(entry["recipe"])])
+
+
+def _yaml(recipe: dict[str, Any]) -> str:
+    """A recipe as YAML that can be read again: what would steer a terminal is an escape of YAML."""
+    text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(recipe, sort_keys=False) if steers(text) else text

@@ -1,11 +1,11 @@
 """`uphill preview`: shows what a recipe's sources give, as the model will see it."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from common.errors import BadInput
 from common.seeds import derive
+from pipeline.cli.output import print_text
 from pipeline.recipe.schema import Recipe
 from prompts.config import PromptSource, ReasoningGymSource
 from stages.declaration import PROMPTS_STAGE
@@ -13,8 +13,6 @@ from stages.declaration import PROMPTS_STAGE
 LINE = "-" * 72
 SHOWN = 80
 """Characters of an answer that are shown."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Control characters and overrides of the direction of text, without line feed and tab."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def _name(source: PromptSource) -> str:
 def _show(source: dict[str, Any]) -> None:
     more = "" if source["whole"] else " and more"
     limit = source["max_prompt_tokens"]
-    _print(
+    print_text(
         f"{source['path']}: {source['examined']} prompts{more}, {source['usable']} of these usable;"
         f" {source['held_out']:.0%} are held out;"
         f" {'no limit on length' if limit is None else f'at most {limit} tokens'}"
@@ -71,35 +69,30 @@ def _show(source: dict[str, Any]) -> None:
     if source["bad_rows"]:
         skips = source["on_bad_row"] == "skip"
         ends = "left out" if skips else "the stage stops at the first"
-        _print(f"bad rows: {source['bad_rows']}, {ends} (on_bad_row: {source['on_bad_row']})")
+        print_text(f"bad rows: {source['bad_rows']}, {ends} (on_bad_row: {source['on_bad_row']})")
         for row in source["bad"]:
-            _print(f"  {row['message']}")
+            print_text(f"  {row['message']}")
     print()
 
 
 def _show_prompt(prompt: dict[str, Any]) -> None:
     part = {None: "", True: ", held out", False: ", training"}[prompt["held_out"]]
     print(LINE)
-    _print(f"{prompt['place']}: {prompt['tokens']} tokens, {prompt['capability']}{part}")
-    _print(prompt["text"])
+    print_text(f"{prompt['place']}: {prompt['tokens']} tokens, {prompt['capability']}{part}")
+    print_text(prompt["text"])
     if prompt["as_text"]:
-        _print(f"text of the messages, no special tokens: {' '.join(prompt['as_text'])}")
-    _print(f"reference: {_short(prompt['answer'])}")
+        print_text(f"text of the messages, no special tokens: {' '.join(prompt['as_text'])}")
+    print_text(f"reference: {_short(prompt['answer'])}")
     if prompt["solution"] is not None:
-        _print(f"solution: {_short(prompt['solution'])}")
+        print_text(f"solution: {_short(prompt['solution'])}")
     for reward in prompt["rewards"]:
         reads = "" if reward["reads"] is None else f", reads {_short(reward['reads'])}"
-        _print(f"verifier: {reward['name']}, weight {reward['weight']:g}{reads}")
+        print_text(f"verifier: {reward['name']}, weight {reward['weight']:g}{reads}")
     if prompt["metadata"]:
-        _print(f"metadata: {', '.join(prompt['metadata'])}")
+        print_text(f"metadata: {', '.join(prompt['metadata'])}")
     if prompt["problem"]:
-        _print(f"CANNOT BE USED: {prompt['problem']}")
+        print_text(f"CANNOT BE USED: {prompt['problem']}")
 
 
 def _short(text: str) -> str:
     return repr(text) if len(text) <= SHOWN else f"{text[:SHOWN]!r}..."
-
-
-def _print(text: str) -> None:
-    """Print text of a person's file; what would steer the terminal is shown as an escape."""
-    print(_CONTROL.sub(lambda found: repr(found[0])[1:-1], text))

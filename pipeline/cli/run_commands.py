@@ -1,4 +1,5 @@
-"""The commands that take a run: status, verify, compare, eval, export, regrade; and grade."""
+"""The commands that take a run: status, watch, verify, compare, eval, export, regrade,
+samples; and grade."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import RUNS, Json, RunName, RunsDir, app
-from pipeline.cli.output import print_json, print_table
+from pipeline.cli.output import print_json, print_table, print_text
 from pipeline.execution.progress import Reporter
 
 
@@ -18,6 +19,25 @@ def status(run: RunName, runs_dir: RunsDir = RUNS, as_json: Json = False) -> Non
 
     document = status_of(find_run(run, runs_dir))
     print_json(document) if as_json else print_table(status_table(document))
+
+
+@app.command()
+def watch(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN[:STAGE]", help="By default the stage that runs is shown."),
+    ],
+    once: Annotated[
+        bool, typer.Option("--once", help="Print it once, as without a terminal.")
+    ] = False,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Show a run while it goes: stages, progress, curves and the last replies. Ctrl-C ends the view
+    and not the run."""
+    from pipeline.cli.watch.live import watch
+    from pipeline.execution.run_folder import find_stage
+
+    watch(*find_stage(run, runs_dir), once)
 
 
 @app.command()
@@ -100,16 +120,22 @@ def export(
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing checkpoint in DIR.")
     ] = False,
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            "--licence", metavar="ID", help="For the model card: the hub's id, such as apache-2.0."
+        ),
+    ] = None,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
-    """Copy a stage's checkpoint (safetensors, config, tokenizer) to a folder."""
+    """Copy a stage's checkpoint (safetensors, config, tokenizer) to a folder, with a model card."""
     from pipeline.cli.export import export
     from pipeline.execution.run_folder import find_checkpoint
 
-    copied = export(find_checkpoint(checkpoint, runs_dir), target, force)
+    copied = export(find_checkpoint(checkpoint, runs_dir), target, force, licence)
     message = f"{copied['run']}:{copied['stage']} is in {copied['path']}"
-    print_json(copied) if as_json else print(message)
+    print_json(copied) if as_json else print_text(message)
 
 
 @app.command()
@@ -128,6 +154,31 @@ def regrade(
 
     document = regrade_run(run, runs_dir)
     print_json(document) if as_json else print_table(regrade_table(document))
+
+
+@app.command()
+def samples(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN[:STAGE]", help="By default the last stage that has samples."),
+    ],
+    step: Annotated[
+        int | None,
+        typer.Option("--step", metavar="N", min=1, help="Of RL: by default the last step."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="K", min=1, help="Prompts to show.")] = 5,
+    wrong: Annotated[
+        bool, typer.Option("--wrong", help="Only replies that are wrong or could not be graded.")
+    ] = False,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Show what a stage's policy wrote: rollouts of an RL step, pairs of DPO, or the answers of an
+    evaluation; also while the stage runs."""
+    from pipeline.cli.samples import samples_of, show
+
+    document = samples_of(run, runs_dir, step, limit, wrong)
+    print_json(document) if as_json else show(document)
 
 
 @app.command()

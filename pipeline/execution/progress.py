@@ -1,5 +1,5 @@
 """Reports a run on stderr: a progress bar with rate and remaining time on a terminal, plain lines
-elsewhere."""
+elsewhere. What messages quote never steers the terminal."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,7 +8,11 @@ from functools import partial
 from typing import Any
 
 from common.errors import UphillError
+from common.visible import visible, visible_line
 from pipeline.execution.process import OnMessage
+
+LONGEST_MESSAGE = 100_000
+"""Characters of a message that are shown: a recipe may have many problems."""
 
 
 def short(metrics: Mapping[str, Any], limit: int = 4) -> str:
@@ -42,7 +46,7 @@ class Reporter:
         self.bars = sys.stderr.isatty() if bars is None else bars
 
     def line(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text, LONGEST_MESSAGE), file=sys.stderr, flush=True)
 
     def lines(self, texts: Iterable[str]) -> None:
         for text in texts:
@@ -77,7 +81,7 @@ class Reporter:
             TextColumn("{task.fields[metrics]}", style="dim", markup=False),
         )
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(title, total=None, rate="", metrics="")
+            task = progress.add_task(visible_line(title), total=None, rate="", metrics="")
 
             def show(message: Mapping[str, Any]) -> None:
                 if message["type"] == "note":
@@ -87,7 +91,7 @@ class Reporter:
                     task,
                     completed=message["done"],
                     total=message["total"],
-                    metrics=short(message["metrics"]),
+                    metrics=visible_line(short(message["metrics"])),
                 )
                 progress.update(task, rate=rate(progress.tasks[0].speed, message["unit"]))
 

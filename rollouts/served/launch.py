@@ -86,10 +86,10 @@ def vllm_arguments(options: argparse.Namespace) -> list[str]:
         "weight_transfer_config": json.dumps({"backend": "safetensors"}),
         "disable_uvicorn_access_log": True,
     }
-    return [word for name, value in settings.items() for word in _words(name, value)]
+    return [word for name, value in settings.items() for word in as_words(name, value)]
 
 
-def _words(name: str, value: object) -> list[str]:
+def as_words(name: str, value: object) -> list[str]:
     """A setting as words of a command line."""
     option = name.replace("_", "-")
     if value is None:

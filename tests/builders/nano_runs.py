@@ -48,8 +48,8 @@ def command(runs, *words):
     ]
 
 
-def uphill(words):
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=400)
+def uphill(words, input=None):
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=400, input=input)
     assert done.returncode == 0, done.stderr
     return done
 

@@ -33,7 +33,9 @@ def test_a_checkpoint_is_replaced_whole(exported):
     (OUT / "model-00001-of-00002.safetensors").write_bytes(b"an older, sharded one")
     code, out, _ = exported("export", "small:more", str(OUT), "--force", "--json")
     assert code == 0 and json.loads(out)["replaced"] is True
-    assert held() == (["a"], {"config.json": b"{}", "model.safetensors": b"more"})
+    names, files = held()
+    assert b"# `small-more`" in files.pop("README.md")
+    assert (names, files) == (["a"], {"config.json": b"{}", "model.safetensors": b"more"})
 
 
 def test_force_needs_nothing_to_be_there(exported):

@@ -1,0 +1,1 @@
+"""The model card that `uphill export` writes beside a checkpoint: what was measured, in words."""
