@@ -72,10 +72,17 @@ def write_json_lines(path: Path, values: Iterable[Any]) -> None:
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """All complete lines of a JSON lines file, without an incomplete last line; [] without a
     file."""
+    return list(stream_json_lines(path))
+
+
+def stream_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The same, one line in memory at a time."""
     if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line.strip()]
+        return
+    with open(path, encoding="utf-8", newline="\n") as handle:
+        for line in handle:
+            if line.endswith("\n") and line.strip():
+                yield json.loads(line)
 
 
 def checksum(path: Path) -> str:

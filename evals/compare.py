@@ -8,7 +8,7 @@ from typing import Any
 
 from common.artifacts import ANSWERS
 from common.errors import BadInput
-from common.files import read_json_lines
+from common.files import stream_json_lines
 from evals.answer import counts, unit_of
 from evals.intervals import paired_difference
 from evals.paired import LEVEL, detectable, holm, mcnemar
@@ -146,7 +146,7 @@ def _read_answers(folder: Path) -> _Answers:
     if not path.is_file():
         raise BadInput(f"{path}: no such file", "redo the evaluation")
     answers: _Answers = {}
-    for row in read_json_lines(path):
+    for row in stream_json_lines(path):
         suite, group = row["suite"], row.get("group", "")
         if counts(suite, row["fault"]) and part_of(group or row["id"]) == FINAL:
             unit = unit_of(suite, row["id"], row["capability"], group)

@@ -1,0 +1,73 @@
+"""`uphill report`: hands a run's stages to the report, and writes its page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.errors import BadInput
+from common.files import write_text
+from pipeline.cli.compare import evaluations_of
+from pipeline.cli.status import note_on
+from pipeline.execution.run_folder import load_plan
+from pipeline.execution.state import NodeState, inspect
+from pipeline.planning.plan import Node
+from pipeline.store.adopted import origin_of
+from pipeline.store.record import pruned_files, record_checksum
+
+if TYPE_CHECKING:
+    from report.source import RunSource, StageSource
+
+PAGE = "report.html"
+"""The page's name in a run folder. `verify` looks at the folders of stages, so it may lie there."""
+
+
+def document_of(runs: Sequence[Path], price_per_hour: float | None) -> dict[str, Any]:
+    """The document of `report --json`. BadInput where a file of a run is damaged."""
+    from report.document import gather
+
+    return gather([_source(run) for run in runs], price_per_hour)
+
+
+def write_report(document: dict[str, Any], target: Path) -> Path:
+    """Write the page, replacing an older one. BadInput if its folder does not exist."""
+    from report.page import render
+
+    if not target.parent.is_dir() or target.is_dir():
+        raise BadInput(f"{target}: cannot be written", "give --out a file in a folder that exists")
+    write_text(target, render(document))
+    return target
+
+
+def default_target(runs: Sequence[Path]) -> Path:
+    """In the run's folder; for several runs in the current one."""
+    return runs[0] / PAGE if len(runs) == 1 else Path(PAGE)
+
+
+def _source(run: Path) -> "RunSource":
+    from report.source import RunSource
+
+    plan = load_plan(run)
+    states = inspect(plan, run)
+    stages = [_stage(node, states[node.id]) for node in plan.nodes]
+    name = run.resolve().name
+    return RunSource(name, stages, evaluations_of(plan, states), plan.gate)
+
+
+def _stage(node: Node, state: NodeState) -> "StageSource":
+    from report.source import StageSource
+
+    record = state.record
+    return StageSource(
+        id=node.id,
+        kind=node.kind,
+        state=state.state,
+        folder=state.partial if record is None else state.folder,
+        config=node.config,
+        record=record,
+        note=note_on(state),
+        inputs=node.inputs,
+        evaluated=node.evaluated,
+        adopted=origin_of(record) if record else None,
+        pruned=bool(record and pruned_files(state.folder)),
+        checksum=record_checksum(state.folder) if record else None,
+    )
