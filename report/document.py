@@ -36,7 +36,7 @@ def gather(sources: Sequence[RunSource], price_per_hour: float | None = None) ->
         "runs": runs,
         "samples": samples(sources),
     }
-    return storable(document)  # type: ignore[no-any-return]
+    return storable(document)
 
 
 def _run(source: RunSource, number: int, table: Any, price: float | None) -> Document:

@@ -24,6 +24,13 @@ SENTINELS = {
 }
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 """Marks of the series: colour is never the only difference."""
+SHAPES = (
+    "M15 5a4 4 0 1 1-8 0a4 4 0 1 1 8 0z",
+    "M7 1h8v8h-8z",
+    "M11 1l4.5 8h-9z",
+    "M11 0l5 5l-5 5l-5-5z",
+)
+"""The first marks as paths, for legends."""
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), "-", "-", "-")
 SIZE, TALLEST, ROW = (5.6, 3.1), 12.0, 0.34
 """Inches; the page scales a drawing to its column."""
@@ -32,7 +39,7 @@ LONGEST = 26
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
-    "font.size": 10.5,
+    "font.size": 11,
     "text.parse_math": False,
     "axes.unicode_minus": False,
     "axes.edgecolor": FAINT,
@@ -67,13 +74,14 @@ def draw(figure: Figure) -> str:
 
 def swatches(figure: Figure) -> list[dict[str, Any]]:
     """What the legend shows of each series: its name, colour and dash, as the drawing has them."""
-    plain = figure["kind"] in ("stack", "bars")
+    plain, marked = figure["kind"] in ("stack", "bars"), figure["kind"] in ("points", "scatter")
     return [
         {
             "name": one["name"],
             "colour": f"var(--c{place % len(COLOURS) + 1})",
             "dash": "" if plain else _DASH_TEXT[_dash_number(place, one)],
             "block": plain,
+            "mark": SHAPES[place % len(SHAPES)] if marked else "",
         }
         for place, one in enumerate(figure["series"])
     ]
@@ -116,6 +124,8 @@ def _nan(values: Sequence[float | None]) -> list[float]:
 
 
 def _lines(axes: "Axes", figure: Figure) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
     for place, one in enumerate(figure["series"]):
         points = [
             (x, y)
@@ -133,6 +143,9 @@ def _lines(axes: "Axes", figure: Figure) -> None:
         )
     if figure["log"] and any(value for one in figure["series"] for value in one["values"]):
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    elif all(float(value or 0).is_integer() for one in figure["series"] for value in one["values"]):
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     _whole_steps(axes, figure)
 
 

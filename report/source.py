@@ -1,4 +1,4 @@
-"""What a report is made of: the stages of a run with their folders, as the pipeline hands them over.
+"""What a report is made of: the stages of runs with their folders, as the pipeline gives them.
 
 The package reads files of those folders and knows neither plans nor kinds of stage: which sections
 a stage has follows from the artifacts in its folder."""

@@ -40,22 +40,18 @@ def funnel(run: RunSource, number: int) -> dict[str, Any] | None:
     """`steps` with the count of each capability, and a figure; None before prompts were read."""
     counts: Counts = {}
     for stage in run.stages:
-        for step, capabilities in _steps(stage).items():
-            name = step if step not in counts else f"{step} ({stage.id})"
-            counts[name] = capabilities
-    counts = {name: own for name, own in counts.items() if own.total()}
+        for step, found in _steps(stage).items():
+            counts[step if step not in counts else f"{step} ({stage.id})"] = found
+    counts = {name: found for name, found in counts.items() if found.total()}
     if not counts:
         return None
-    capabilities = sorted({name for own in counts.values() for name in own})
+    capabilities = sorted({name for found in counts.values() for name in found})
     steps = [
-        {"name": name, "total": own.total(), "counts": [own[one] for one in capabilities]}
-        for name, own in counts.items()
+        {"name": name, "total": found.total(), "counts": [found[one] for one in capabilities]}
+        for name, found in counts.items()
     ]
-    drawn = [
-        series(one, [step["counts"][place] for step in steps])
-        for place, one in enumerate(capabilities)
-    ]
-    names = [step["name"] for step in steps]
+    drawn = [series(one, [found[one] for found in counts.values()]) for one in capabilities]
+    names = list(counts)
     picture = figure(
         f"r{number}-funnel", "Prompts by step", "bars", names, "step", "prompts", drawn
     )

@@ -17,7 +17,8 @@ Row = Mapping[str, Any]
 def headline(runs: Sequence[RunSource]) -> dict[str, Any] | None:
     """The table of all runs: `columns`, and `suites` with a cell per column; None without an
     evaluation. Raises BadInput on evaluations that cannot be read."""
-    columns, by_place = [], {}
+    columns: list[dict[str, Any]] = []
+    by_place: dict[tuple[int, str, str], dict[str, Any]] = {}
     for number, run in enumerate(runs):
         for row in compare_rows(run.evaluations):
             by_place[number, row["stage"], row["suite"]] = _cell(row)

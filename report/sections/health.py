@@ -28,11 +28,8 @@ def health(run: RunSource, number: int) -> list[dict[str, Any]]:
     for place, stage in enumerate(run.stages):
         logged, limit = metrics_of(stage), tolerance_of(stage)
         prefix = f"r{number}s{place}"
-        drawn = [
-            *_routers(prefix, logged),
-            *_layers(prefix, stage),
-            *_parity(prefix, logged, limit),
-        ]
+        drawn = [*_routers(prefix, logged), *_layers(prefix, stage)]
+        drawn += _parity(prefix, logged, limit)
         if drawn:
             found.append({"stage": stage.id, **last_figures(logged, limit), "figures": drawn})
     return found
@@ -86,9 +83,7 @@ def _layers(prefix: str, stage: StageSource) -> list[dict[str, Any]]:
         return []
     shown = min(max(map(len, loads.values())), 6)
     drawn = [
-        series(
-            _rank(place), [load[place] if place < len(load) else None for load in loads.values()]
-        )
+        series(_rank(place), [dict(enumerate(load)).get(place) for load in loads.values()])
         for place in range(shown)
     ]
     title = f"Load by layer after step {last['step']}"

@@ -1,4 +1,4 @@
-"""The sample viewer's data: the same prompt at every evaluated checkpoint, with the verifier's mark.
+"""The sample viewer's data: a prompt at every evaluated checkpoint, with the verifier's mark.
 
 The answers are read twice, a line at a time: once for which of them are right, which decides about
 the prompts that are shown, and once for the texts of those. So a run of any size fits."""

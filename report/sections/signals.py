@@ -55,9 +55,9 @@ def evaluations(
     if table is None:
         return []
     found = []
-    for number, column in enumerate(table["columns"]):
+    for where, column in enumerate(table["columns"]):
         if column["run"] == place:
-            cells = [(suite["name"], suite["cells"][number]) for suite in table["suites"]]
+            cells = [(suite["name"], suite["cells"][where]) for suite in table["suites"]]
             suites = [{"name": name, **cell} for name, cell in cells if cell is not None]
             own = next(one for one in run.evaluations if one.stage == column["stage"])
             stage = next((one for one in run.stages if one.evaluated == own.stage), None)

@@ -68,7 +68,7 @@ def small_suites(run: Run) -> Said:
     for name, n in sizes.items():
         yield (
             "worry",
-            f"{name} has only {n} prompts in its final part: differences of a few points are noise.",
+            f"{name} has only {n} prompts in its final part: small differences are noise.",
         )
 
 

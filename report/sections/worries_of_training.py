@@ -9,7 +9,7 @@ from report.sections.words import percent
 Run = Mapping[str, Any]
 Said = Iterator[tuple[str, str]]
 OUT_OF_REACH, MIXED, CUT_OFF, NEAR = 0.5, 0.25, 0.1, 0.5
-"""Shares: of a pool that is out of reach, of mixed groups, of rollouts cut off, of the tolerance."""
+"""Shares: of a pool out of reach, of mixed groups, of rollouts cut off, of the tolerance."""
 ENTROPY, RISE, FALL = 0.1, 0.02, 0.02
 """Share of its first value below which the entropy is gone; changes of reward and dev score."""
 BUSY = 0.9
