@@ -65,7 +65,7 @@
     render();
   };
 
-  const isCase = (prompt) => prompt.suite === "corner_cases";
+  const isCase = (prompt) => prompt.suite === data.case_suite;
   const markOf = (prompt, answer) => {
     if (answer.fault) return ["fault", `– ${answer.fault}`];
     if (isCase(prompt)) return answer.correct ? ["right", "✓ clean"] : ["wrong", "✗ shows it"];

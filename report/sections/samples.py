@@ -10,6 +10,7 @@ from typing import Any
 
 from common.artifacts import ANSWERS
 from common.seeds import derive
+from evals.suite_file import CORNER_CASES
 from report.reading import rows
 from report.sections.sample_prompts import prompt_texts
 from report.source import RunSource, StageSource
@@ -55,6 +56,7 @@ def samples(runs: Sequence[RunSource]) -> dict[str, Any] | None:
         "shown": len(shown),
         "of": len(marks),
         "letters": LETTERS,
+        "case_suite": CORNER_CASES,
     }
 
 
