@@ -146,6 +146,7 @@ def _lines(axes: "Axes", figure: Figure) -> None:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     elif all(float(value or 0).is_integer() for one in figure["series"] for value in one["values"]):
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        axes.set_ylim(top=max(1.0, axes.get_ylim()[1]))
     _whole_steps(axes, figure)
 
 

@@ -9,19 +9,34 @@ from typing import Any
 _PLAIN = "\n\t\u200c\u200d"
 """Line breaks and tabs; and the two joiners, without which Persian, Indic scripts and emoji are
 spelt wrongly."""
-_HIDDEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
-"""Unicode's categories of controls, formats, surrogates, private use and separators of lines."""
+_HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Unicode's categories of controls, formats, surrogates, private use, what is no character, and
+separators of lines."""
+MARKS = 8
+"""Accents on one letter at most. More than any language has would cover the lines around it."""
 
 
 @lru_cache(maxsize=4096)
-def _shown(letter: str) -> str:
-    hidden = letter not in _PLAIN and unicodedata.category(letter) in _HIDDEN
-    return f"‹U+{ord(letter):04X}›" if hidden else letter
+def _shown(letter: str) -> tuple[str, bool]:
+    """What is shown of a letter, and whether it is an accent on the one before it."""
+    category = unicodedata.category(letter)
+    hidden = letter not in _PLAIN and category in _HIDDEN
+    return (f"‹U+{ord(letter):04X}›" if hidden else letter), category in ("Mn", "Me")
 
 
 def visible(text: str) -> str:
-    """The text with everything hidden written out."""
-    return text if text.isascii() and text.isprintable() else "".join(map(_shown, text))
+    """The text with everything hidden written out, and no more than MARKS accents on a letter."""
+    if text.isascii() and text.isprintable():
+        return text
+    parts, marks = [], 0
+    for letter in text:
+        shown, is_mark = _shown(letter)
+        marks = marks + 1 if is_mark else 0
+        if marks <= MARKS:
+            parts.append(shown)
+        elif marks == MARKS + 1:
+            parts.append("‹more accents›")
+    return "".join(parts)
 
 
 def all_visible(value: Any) -> Any:

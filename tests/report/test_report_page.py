@@ -19,7 +19,8 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.numbers, self.tags, self.open, self.ids, self.text = [], [], [], [], ""
+        self.numbers, self.tags, self.ids, self.text = [], [], [], ""
+        self.open: list[tuple[str, dict]] = []
         self.feed(text)
         self.close()
         assert self.open == []
