@@ -56,6 +56,17 @@ def problems_of(tab: Tab, page: Path, width: int) -> Iterator[str]:
         yield "the filter `wrong to right` changes nothing"
 
 
+def without_scripts(tab: Tab, page: Path) -> Iterator[str]:
+    """What is wrong with a page where nothing runs."""
+    tab.ask("Emulation.setScriptExecutionDisabled", value=True)
+    tab.open(page, WIDTHS[0])
+    yield from tab.complaints
+    if not tab.value("document.querySelector('noscript p').offsetHeight"):
+        yield "does not say that the viewer needs JavaScript"
+    if tab.value("document.getElementById('viewer').offsetHeight"):
+        yield "shows a viewer that cannot work"
+
+
 def check(browser: Browser, name: str, page: Path, screenshots: Path | None) -> dict[str, Any]:
     """The figures of a page, and what is wrong with it."""
     size, problems = page.stat().st_size, []
@@ -66,6 +77,9 @@ def check(browser: Browser, name: str, page: Path, screenshots: Path | None) -> 
         tab = browser.tab()
         problems += [f"at {width}: {text}" for text in problems_of(tab, page, width)]
         tab.close()
+    tab = browser.tab()
+    problems += [f"without scripts: {text}" for text in without_scripts(tab, page)]
+    tab.close()
     if screenshots is not None:
         _pictures(browser, name, page, screenshots)
     seconds = round(time.monotonic() - begin, 1)

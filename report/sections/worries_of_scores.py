@@ -20,10 +20,11 @@ def not_evaluated(run: Run) -> Said:
 
 
 def ends_worse(run: Run) -> Said:
-    """The last checkpoint is worse than the first one, or than the one before it."""
+    """The last checkpoint is worse than the first one, or any is worse than the one before it."""
+    ends, told = run["first_and_last"], set[tuple[str, str, float]]()
     for suite in _compared(run):
         if suite["after"]["verdict"] == "worse":
-            ends = run["first_and_last"]
+            told.add((ends["last"], suite["name"], suite["after"]["change"]))
             yield (
                 "worry",
                 f"{ends['last']} is worse than {ends['first']} on {suite['name']}:"
@@ -31,7 +32,8 @@ def ends_worse(run: Run) -> Said:
             )
     for one in run["evaluations"]:
         for suite in one["suites"]:
-            if suite["verdict"] == "worse" and "/" not in suite["name"]:
+            known = (one["stage"], suite["name"], suite["change"]) in told
+            if suite["verdict"] == "worse" and "/" not in suite["name"] and not known:
                 yield (
                     "worry",
                     f"{one['stage']} made {suite['name']} worse: {change(suite)} against the"

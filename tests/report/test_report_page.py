@@ -1,5 +1,7 @@
 """The page: every number in it is the document's, and no text in it is markup."""
 
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -123,6 +125,26 @@ def test_a_run_without_anything_has_a_page(tmp_path):
     assert "it broke" in page.text and "Not finished" not in page.text
     assert {"summary", "ran", "provenance"} <= set(page.ids)
     assert not {"scores", "curves", "samples", "judges"} & set(page.ids)
+
+
+def test_adopted_and_pruned_stages_say_so(tmp_path):
+    stages = [stage(tmp_path, "a", adopted="abc123"), stage(tmp_path, "b", pruned=True)]
+    text = Page(render(gather([run_of(stages)]))).text
+    assert "adopted abc123" in text and "removed by runtime.keep" in text
+
+
+def test_without_javascript_only_the_viewer_is_missing(document):
+    page = Page(render(document))
+    assert "The sample viewer needs JavaScript" in page.text
+    assert next(own for _, own in page.tags if own.get("id") == "viewer")["hidden"] is None
+
+
+def test_the_policy_allows_the_viewers_script_alone(document):
+    page = render(document)
+    (policy,) = re.findall(r'Security-Policy" content="([^"]+)"', page)
+    script = page.rpartition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
 
 
 def test_several_runs_are_on_one_page(tmp_path):

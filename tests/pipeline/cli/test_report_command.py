@@ -1,11 +1,16 @@
 """`uphill report`: the page beside a run, its document, and runs in every state."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from builders.adopted_stages import finished
 from builders.command_line import pretend
+from pipeline.execution.prune import prune
+from pipeline.execution.run_folder import load_plan
+from pipeline.execution.state import inspect
 
 RIGHT = {"base": 2, "sft": 7, "more": 8}
 
@@ -46,6 +51,23 @@ def test_an_unfinished_run_has_a_report(folder, uphill, until):
     run = json.loads(out)["runs"][0]
     assert run["head"]["state"] == "unfinished" and run["worries"]
     assert "Not finished" in Path("page.html").read_text()
+
+
+def test_a_run_with_pruned_weights_has_a_report(folder, uphill):
+    pretend(RIGHT)
+    run = Path("runs/small")
+    plan = replace(load_plan(run), runtime={"keep": {"last": 1, "best": 0}})
+    assert prune(plan, inspect(plan, run)) == ["base", "sft"]
+    rows = json.loads(uphill("report", "small", "--json")[1])["runs"][0]["ran"]["rows"]
+    assert [row["id"] for row in rows if "runtime.keep" in row["note"]] == ["base", "sft"]
+
+
+def test_an_adopted_stage_is_named(tmp_path, adopting, run_one, uphill):
+    finished(tmp_path / "first" / "03-filter")
+    assert run_one("prompts") == run_one("easy_gone") == 0
+    _, out, _ = uphill("report", str(tmp_path / "runs" / "second"), "--json")
+    run = json.loads(out)["runs"][0]
+    assert [one["id"] for one in run["provenance"]["stages"] if one["adopted"]] == ["easy_gone"]
 
 
 def test_a_damaged_file_is_bad_input(folder, uphill):
