@@ -8,6 +8,7 @@ from common.errors import BadInput
 from common.files import write_text
 from pipeline.cli.compare import evaluations_of
 from pipeline.cli.status import note_on
+from pipeline.execution.faults import DISK
 from pipeline.execution.run_folder import load_plan
 from pipeline.execution.state import NodeState, inspect
 from pipeline.planning.plan import Node
@@ -29,12 +30,19 @@ def document_of(runs: Sequence[Path], price_per_hour: float | None) -> dict[str,
 
 
 def write_report(document: dict[str, Any], target: Path) -> Path:
-    """Write the page, replacing an older one. BadInput if its folder does not exist."""
+    """Write the page, replacing an older one. BadInput if it cannot be there."""
     from report.page import render
 
+    remedy = "give --out a file in a folder that exists and that you may write to"
     if not target.parent.is_dir() or target.is_dir():
-        raise BadInput(f"{target}: cannot be written", "give --out a file in a folder that exists")
-    write_text(target, render(document))
+        raise BadInput(f"{target}: cannot be written", remedy)
+    page = render(document)
+    try:
+        write_text(target, page)
+    except OSError as error:
+        if error.errno in DISK:
+            raise
+        raise BadInput(f"{target}: cannot be written: {error.strerror}", remedy) from None
     return target
 
 

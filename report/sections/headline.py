@@ -38,6 +38,7 @@ def _suite(name: str, cells: Sequence[Row | None]) -> dict[str, Any]:
     sizes = {cell["n"] for cell in found}
     return {
         "name": name,
+        "label": name.partition("/")[2] or name,
         "part": "/" in name,
         "rate": any(cell["rate"] for cell in found),
         "n": sizes.pop() if len(sizes) == 1 else None,
