@@ -3,7 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.artifacts import ANSWERS, DEV_SCORES, LEDGER, METRICS, PARITY, RESULTS
+from common.artifacts import (
+    ANSWERS,
+    AUDIT,
+    DEV_SCORES,
+    LEDGER,
+    METRICS,
+    PARITY,
+    PROBES,
+    REASONS,
+    RELIABILITY,
+    RESULTS,
+    REWARD_AGREEMENT,
+    ROUTING,
+)
 from common.files import write_json, write_json_lines
 from curriculum.ledger import Ledger
 from curriculum.posterior import Beta
@@ -143,3 +156,49 @@ def small_run(folder, text="a text", name="some-run", **fields) -> RunSource:
         ],
         name,
     )
+
+
+ESTIMATE = {"value": 0.6, "low": 0.5, "high": 0.7}
+AUDITED = {
+    "prompts": 200,
+    "auc": ESTIMATE,
+    "spearman": ESTIMATE,
+    "calibration": [{"ease": 0.2, "pass_rate": 0.3, "prompts": 9}],
+    "worth_asking": True,
+    "sentence": "The judge ranks prompts better than chance",
+}
+AGREED = {
+    "agreement": ESTIMATE,
+    "telling": 40,
+    "calibration": [{"judge": 0.2, "verifier": 0.3, "answers": 9}],
+    "conclusion": "agrees",
+    "sentence": "judge rubric agrees with exact",
+}
+
+
+def judged_stage(folder) -> StageSource:
+    """A stage with all that is said about judges, and with probes, routing and predictions."""
+    points = [{"predicted": 0.1, "observed": 0.2, "groups": 3}]
+    probe = {"pass_at_k": 0.5, "pass_at_1": 0.25, "k": 8, "entropy": 1.0}
+    files = {
+        AUDIT.file: (AUDITED,),
+        REWARD_AGREEMENT.file: [AGREED],
+        REASONS.file: [{"decision": "kept", "capability": "words"}],
+        PROBES.file: [{"step": step, **probe} for step in (2, 4)],
+        RELIABILITY.file: {"predicted": points, "committed": points},
+        ROUTING.file: [{"step": 4, "load": {"1": [0.25, 0.75], "3": [1.0, 0.0]}, "drift": {}}],
+        METRICS.file: [{"step": step, "loss": 1 / step} for step in range(1, 900)],
+    }
+    return stage(folder, "judged", files=files, metrics={"kept": 1, "pass_rate": 0.25})
+
+
+def full_run(folder) -> RunSource:
+    """A run with something in every section."""
+    corner = {"suite": "corner_cases", "capability": "repetition"}
+    shown = [
+        answer(n, n % 3 == 0, finding={"reason": "loops"} if n % 3 else None, **corner)
+        for n in range(30)
+    ]
+    small = small_run(folder)
+    own = [judged_stage(folder), stage(folder, "last"), evaluation(folder, "last", shown)]
+    return run_of([*small.stages, *own])
