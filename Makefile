@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup setup-evals bubblewrap quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-stages bench-resume bench-processes bench-process-kills bench-rewards gpu-check gpu-check-full fuzz clean
+.PHONY: setup setup-evals bubblewrap chromium report-check quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-stages bench-resume bench-processes bench-process-kills bench-rewards gpu-check gpu-check-full fuzz clean
 
 setup: $(STAMP) bubblewrap
 
@@ -100,6 +100,17 @@ bench-rewards: setup
 	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.rewards arms --share 0/2 & \
 	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.rewards arms --share 1/2 && wait
 	$(BIN)/python -m benchmarks.rewards summary
+
+# A browser, for report-check alone.
+chromium:
+	@command -v chromium > /dev/null || command -v chromium-browser > /dev/null || command -v google-chrome > /dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+	  && { apt-get install -qq -y chromium || { apt-get update -qq && apt-get install -qq -y chromium; }; }; } \
+	|| echo "report-check needs Chromium. Install it as root: apt-get install chromium" >&2
+
+# Reports in a browser: a minute or two.
+report-check: setup chromium
+	$(BIN)/python -m benchmarks.report_check
 
 # Eight minutes at most on one GPU, with the machine's own torch, transformers, accelerate and peft: nothing is installed.
 gpu-check:

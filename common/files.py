@@ -72,12 +72,14 @@ def write_json_lines(path: Path, values: Iterable[Any]) -> None:
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """All complete lines of a JSON lines file, without an incomplete last line; [] without a
     file."""
-    return list(each_json_line(path)) if path.exists() else []
+    return list(each_json_line(path))
 
 
 def each_json_line(path: Path) -> Iterator[dict[str, Any]]:
     """The complete lines of a JSON lines file, one after the other. A last line that is still being
-    written, which may end within a character, is left out."""
+    written, which may end within a character, is left out. None without a file."""
+    if not path.exists():
+        return
     with open(path, "rb") as handle:
         for line in handle:
             if line.endswith(b"\n") and line.strip():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from common.artifacts import ANSWERS
 from common.errors import BadInput
-from common.files import read_json_lines
+from common.files import each_json_line
 from evals.answer import counts, unit_of
 from evals.parts import DEV, DevScores, dev_scores, part_of
 from evals.units import Unit, units_of
@@ -21,7 +21,7 @@ def read_units(folder: Path, part: str) -> Units:
     if not path.is_file():
         raise BadInput(f"{path}: no such file", "redo the evaluation")
     answers: dict[str, list[tuple[str, str, float]]] = {}
-    for row in read_json_lines(path):
+    for row in each_json_line(path):
         suite, cluster = row["suite"], row.get("group") or row["id"]
         if counts(suite, row["fault"]) and part_of(cluster) == part:
             unit = unit_of(suite, row["id"], row["capability"], row.get("group", ""))

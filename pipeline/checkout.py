@@ -17,6 +17,7 @@ PACKAGES = (
     "models",
     "pipeline",
     "prompts",
+    "report",
     "rewards",
     "rollouts",
     "stages",

@@ -16,7 +16,8 @@ from pipeline.checkout import PACKAGES
 
 ROOT = Path(__file__).parents[1]
 ARROWS = {
-    "pipeline": {"stages", "evals", "common"},
+    "pipeline": {"stages", "report", "evals", "common"},
+    "report": {"evals", "corner_cases", "curriculum", "prompts", "common"},
     "stages": {
         *("training", "curriculum", "judges", "evals", "rewards", "rollouts", "prompts"),
         *("corner_cases", "models", "common"),

@@ -3,40 +3,55 @@ the difference to the parent."""
 
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.artifacts import CHECKPOINT
 from common.errors import BadInput
 from pipeline.cli.output import print_table, print_text
 from pipeline.execution.gates import evaluated_parent
 from pipeline.execution.run_folder import load_plan
-from pipeline.execution.state import inspect
+from pipeline.execution.state import NodeState, inspect
+from pipeline.planning.plan import Plan
+
+if TYPE_CHECKING:
+    from evals.compare import Evaluation
 
 
 def rows_of(runs: Sequence[Path], stages: Container[str] | None = None) -> list[dict[str, Any]]:
     """The rows of `compare --json`: one per finished evaluation and suite of each run, or of some
     stages. BadInput if a run has none."""
-    from evals.compare import Evaluation, compare_rows
+    from evals.compare import compare_rows
 
     rows: list[dict[str, Any]] = []
     for run in runs:
         plan = load_plan(run)
-        states = inspect(plan, run)
-        evaluations = []
-        for node in plan.nodes:
-            wanted = node.evaluated and (stages is None or node.evaluated in stages)
-            if node.evaluated and wanted and states[node.id].state == "done":
-                stage = node.evaluated
-                checkpoint = str(CHECKPOINT.path(states[stage].folder))
-                folder = states[node.id].folder
-                parent = evaluated_parent(plan, states, stage)
-                evaluations.append(Evaluation(stage, parent, checkpoint, folder))
+        evaluations = [
+            one
+            for one in evaluations_of(plan, inspect(plan, run))
+            if stages is None or one.stage in stages
+        ]
         if not evaluations:
             raise BadInput(
                 f"{run}: no evaluation is finished", "run a recipe that has an `evaluate` section"
             )
         rows += compare_rows(evaluations)
     return rows
+
+
+def evaluations_of(plan: Plan, states: Mapping[str, NodeState]) -> list["Evaluation"]:
+    """The finished evaluations of a run, in the order of its plan."""
+    from evals.compare import Evaluation
+
+    return [
+        Evaluation(
+            node.evaluated,
+            evaluated_parent(plan, states, node.evaluated),
+            str(CHECKPOINT.path(states[node.evaluated].folder)),
+            states[node.id].folder,
+        )
+        for node in plan.nodes
+        if node.evaluated and states[node.id].state == "done"
+    ]
 
 
 def print_comparison(rows: Sequence[dict[str, Any]], several: bool) -> None:

@@ -1,4 +1,4 @@
-"""The commands that take a run: status, watch, verify, compare, eval, export, regrade,
+"""The commands that take a run: status, watch, verify, compare, report, eval, export, regrade,
 samples; and grade."""
 
 from pathlib import Path
@@ -109,6 +109,42 @@ def compare(
         print_json({"rows": rows})
     else:
         print_comparison(rows, several=len(runs) > 1)
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Run folders, or names below --runs-dir.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="The page; by default report.html in the run's folder, of several runs here.",
+        ),
+    ] = None,
+    price_per_hour: Annotated[
+        float | None,
+        typer.Option(
+            "--price-per-hour", metavar="X", min=0, help="Price of the machine, to show costs."
+        ),
+    ] = None,
+    runs_dir: RunsDir = RUNS,
+    as_json: Json = False,
+) -> None:
+    """Write one HTML page about a run: scores, curves, samples, and what to worry about. With
+    --json its document is printed, and the page is written only with --out."""
+    from pipeline.cli.report import default_target, document_of, write_report
+    from pipeline.execution.run_folder import find_run
+
+    folders = [find_run(name, runs_dir) for name in runs]
+    document = document_of(folders, price_per_hour)
+    if out is not None or not as_json:
+        page = write_report(document, out or default_target(folders))
+        typer.echo(f"{page}: {page.stat().st_size / 2**20:.1f} MiB", err=as_json)
+    if as_json:
+        print_json(document)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from common.errors import GateStopped
 from common.files import write_sealed
-from pipeline.execution.gates import started_from, verdicts_after
+from pipeline.execution.gates import all_verdicts, started_from, verdicts_after
 from pipeline.execution.request import RunRequest
 from pipeline.execution.state import NodeState, inspect
 from pipeline.planning.plan import Node, Plan
@@ -42,12 +42,5 @@ def check_gates_of(request: RunRequest, node: Node) -> None:
 
 def _record(run: Path, plan: Plan, states: dict[str, NodeState]) -> None:
     """Write the verdicts on all finished evaluations."""
-    found = []
-    for node in plan.nodes:
-        if node.evaluated is not None and states[node.id].state == "done":
-            try:
-                found += [one.to_json() for one in verdicts_after(plan, states, node)]
-            except GateStopped as stopped:
-                missing = {"stage": node.evaluated, "passed": False, "message": stopped.message}
-                found.append(missing)
+    found = [one.to_json() for one in all_verdicts(plan, states)]
     write_sealed(run / VERDICTS, {"format": FORMAT, "verdicts": found})

@@ -4,6 +4,7 @@ A verdict follows from finished evaluations and the recipe alone. So it is not k
 decisions: whoever needs it asks again, and a run that was killed decides as before."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -78,6 +79,16 @@ def verdicts_after(plan: Plan, states: States, node: Node) -> "list[Verdict]":
     after = _scores(plan, states, stage)
     assert after is not None
     return [verdict(gate, stage, after, parent, before) for gate in gates]
+
+
+def all_verdicts(plan: Plan, states: States) -> "list[Verdict]":
+    """What the gates say of all finished evaluations that have a score."""
+    found: list[Verdict] = []
+    for node in plan.nodes:
+        if states[node.id].state == "done":
+            with suppress(GateStopped):
+                found += verdicts_after(plan, states, node)
+    return found
 
 
 def _scores(plan: Plan, states: States, stage: str) -> "DevScores | None":

@@ -1,0 +1,1 @@
+"""One function per section of the report: from a run's folder to a part of the document."""
