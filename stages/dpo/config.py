@@ -39,7 +39,8 @@ class DpoStage(TrainingStage):
     one's own, from corner cases of the policy, or from several of them."""
 
     # 2: no pair of files overlaps the suite `corner_cases`. 3: pairs of a corner case may share a
-    # chosen answer. 4: no pair of files overlaps one of the suites that are files. 5: these are more.
+    # chosen answer. 4: no pair of files overlaps one of the suites that are files.
+    # 5: these are more.
     version: ClassVar[int] = 5
     produces: ClassVar[tuple[Artifact, ...]] = (*TrainingStage.produces, PAIRS)
 
