@@ -17,10 +17,11 @@ from rewards.numbers import read_number
 def agreement(answers: Sequence[Answer]) -> dict[str, Any]:
     """`all_equal`, the share of groups whose answers all agree, and `pairs`, the mean over groups
     of the share of pairs that agree; None where nothing can be compared. `groups` have several
-    answers; those with a fault among them are `left_out`."""
+    answers; those with a fault among them are `left_out`. Of several answers to a prompt the first
+    counts."""
     members: dict[str, list[Answer]] = {}
     for answer in answers:
-        if answer.group:
+        if answer.group and answer.sample == 0:
             members.setdefault(answer.group, []).append(answer)
     several = [group for group in members.values() if len(group) > 1]
     whole = [group for group in several if all(one.fault is None for one in group)]

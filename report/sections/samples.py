@@ -64,10 +64,15 @@ def _marks(columns: Sequence[Column]) -> dict[Key, list[bool | None]]:
     """Whether each prompt's answer is right, by column; None where there is none that counts."""
     marks: dict[Key, list[bool | None]] = {}
     for place, (_, stage) in enumerate(columns):
-        for row in rows(stage, ANSWERS):
+        for row in _first_answers(stage):
             own = marks.setdefault((row["suite"], row["id"]), [None] * len(columns))
             own[place] = None if row.get("fault") else bool(row["correct"])
     return marks
+
+
+def _first_answers(stage: StageSource) -> Iterator[dict[str, Any]]:
+    """The answers of an evaluation; of several to a prompt the first."""
+    return (row for row in rows(stage, ANSWERS) if not row.get("sample"))
 
 
 def _chosen(marks: Mapping[Key, Sequence[bool | None]]) -> dict[Key, None]:
@@ -94,7 +99,7 @@ def _answers(
 ) -> dict[Key, list[dict[str, Any] | None]]:
     found: dict[Key, list[dict[str, Any] | None]] = {key: [None] * len(columns) for key in chosen}
     for place, (_, stage) in enumerate(columns):
-        for row in rows(stage, ANSWERS):
+        for row in _first_answers(stage):
             if own := found.get((row["suite"], row["id"])):
                 own[place] = _answer(row)
     return found

@@ -1,6 +1,7 @@
 """The sample viewer's data: which prompts are shown, and how texts of any kind get there."""
 
 import json
+from dataclasses import replace
 
 from builders.report_sources import HOSTILE, answer, evaluation, run_of, stage
 from builders.single_prompts import prompt_of
@@ -30,6 +31,12 @@ def test_prompts_that_changed_come_first_and_suites_take_turns(tmp_path, monkeyp
     }
     assert (found["shown"], found["of"]) == (4, 40)
     assert [one["correct"] for one in found["prompts"][0]["answers"]] == [False, True]
+
+
+def test_of_several_answers_to_a_prompt_the_first_is_shown(tmp_path):
+    rows = [answer(1, True, "first"), replace(answer(1, False, "second"), sample=1)]
+    (prompt,) = samples(run_of([evaluation(tmp_path, "base", rows)]))["prompts"]
+    assert [one["text"] for one in prompt["answers"]] == ["first"]
 
 
 def test_long_texts_are_cut_and_say_so(tmp_path):
