@@ -1,5 +1,6 @@
 """Gates: what they hold on to, what is in doubt, and the messages."""
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -11,7 +12,12 @@ from evals.units import Unit, score_of_units
 
 
 def results(right, n=100, cut_off=0):
-    units = {str(number): Unit(float(number < right), str(number)) for number in range(n)}
+    return answers([number < right for number in range(n)], cut_off)
+
+
+def answers(right, cut_off=0):
+    units = {str(number): Unit(float(own), str(number)) for number, own in enumerate(right)}
+    n = len(units)
     score, low, high = score_of_units(list(units.values()))
     figures = {"score": score, "low": low, "high": high, "n": n, "cut_off": cut_off}
     return DevScores({"held_out": {**figures, "faults": 0}}, {"held_out": units})
@@ -97,3 +103,14 @@ def test_a_drop_from_cut_off_answers_names_the_length_first(cut_off, named):
 def test_a_gate_that_asks_nothing_is_refused():
     with pytest.raises(ValidationError, match="without them every score passes"):
         GateConfig(suite="held_out", then="parent")
+
+
+def test_an_unchanged_checkpoint_is_seldom_stopped_and_a_point_would_stop_it_often():
+    rng, stopped, below = np.random.default_rng(20261128), 0, 0
+    for _ in range(300):
+        before = rng.random(200) < 0.5
+        after = np.where(rng.random(200) < 0.4, rng.random(200) < 0.5, before)
+        said = asked(answers(before), answers(after), max_drop=0.02)
+        stopped += not said.passed
+        below += said.change.delta < -0.02
+    assert stopped <= 0.025 * 300 and below >= 0.15 * 300, (stopped, below)
