@@ -22,7 +22,7 @@ from pipeline.execution.attempt import Attempt
 from pipeline.execution.gpus import notice
 from pipeline.execution.midway import Midway, find_midway, is_midway, written
 from pipeline.execution.progress import Reporter
-from pipeline.execution.run_folder import find_checkpoint
+from pipeline.execution.run_folder import find_checkpoint, is_checkpoint
 from pipeline.execution.signals import Signals
 from pipeline.execution.stage_process import run_attempt, settings
 from pipeline.execution.state import inspect, partial_of, what_changed
@@ -77,7 +77,7 @@ def evaluate(
     suites = [str(Path(one).resolve()) if is_suite_path(one) else one for one in suites]
     _require_suites(suites)
     path = Path(name)
-    bare = (path / "config.json").is_file() or (path.is_dir() and any(path.glob("*.safetensors")))
+    bare = is_checkpoint(path)
     if not bare and is_midway(name):
         subject = _midway(name, suites, runs_dir)
     else:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from common.errors import BadInput
 from models.context import context_in
-from pipeline.execution.run_folder import find_checkpoint
+from pipeline.execution.run_folder import find_checkpoint, is_checkpoint
 from pipeline.recipe.user_files import model_problem
 from pipeline.store.record import verify
 from rollouts.config import RolloutConfig
@@ -31,7 +31,7 @@ class ServedModel:
 def served_model(name: str, runs_dir: Path, max_model_len: int | None) -> ServedModel:
     """The checkpoint folder or `RUN[:STAGE]` of this name. BadInput where there is none, or
     `max_model_len` is above the model's context; RunFailed where a byte of a stage has changed."""
-    model = _folder(Path(name)) if _is_folder(Path(name)) else _of_run(name, runs_dir)
+    model = _folder(Path(name)) if is_checkpoint(Path(name)) else _of_run(name, runs_dir)
     context = context_in(str(model.folder))
     if max_model_len is not None and context is not None and max_model_len > context:
         message = f"--max-model-len {max_model_len:,} is above the context of {name}, {context:,}"
@@ -45,13 +45,9 @@ def compared_model(
     other: str, model: ServedModel, runs_dir: Path, max_model_len: int | None
 ) -> ServedModel:
     """The checkpoint that `--compare` names: a folder, `RUN:STAGE`, or a stage of the same run."""
-    if model.run and ":" not in other and not _is_folder(Path(other)):
+    if model.run and ":" not in other and not is_checkpoint(Path(other)):
         other = f"{model.run}:{other}"
     return served_model(other, runs_dir, max_model_len)
-
-
-def _is_folder(path: Path) -> bool:
-    return (path / "config.json").is_file() or (path.is_dir() and any(path.glob("*.safetensors")))
 
 
 def _folder(folder: Path) -> ServedModel:

@@ -78,6 +78,11 @@ class Checkpoint:
         return CHECKPOINT.path(self.state.folder)
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether `path` is a folder with a checkpoint, even a damaged one."""
+    return (path / "config.json").is_file() or (path.is_dir() and any(path.glob("*.safetensors")))
+
+
 def find_checkpoint(name: str, runs_dir: Path) -> Checkpoint:
     """The checkpoint of `RUN:STAGE`, or of the last finished stage of `RUN` that no gate
     refused."""
