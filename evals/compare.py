@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from evals.change import Change, change_between
+from evals.figures import shown_parts
 from evals.paired import LEVEL, holm
 from evals.parts import DEV, FINAL, read_results
 from evals.reading import read_units
-from evals.suite_file import CORNER_CASES, HELD_OUT_SUITE
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,7 @@ class Evaluation:
 
 
 def compare_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
-    """One row per suite of each evaluation of a run; `held_out` has another one per capability, and
-    `corner_cases` one per case.
+    """One row per suite of each evaluation of a run, and one per capability that is shown.
 
     Keys: checkpoint, stage, suite, score, low, high, n, delta, delta_low, delta_high, all of the
     final part, and `dev` with score, low, high and n of the dev part. Deltas are to the parent's
@@ -48,7 +47,7 @@ def compare_rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
         own: list[dict[str, Any]] = []
         before = answers.get(evaluation.parent) if evaluation.parent is not None else None
         for suite, parts in read_results(evaluation.folder).items():
-            final, dev = _named(suite, parts[FINAL]), _named(suite, parts[DEV])
+            final, dev = shown_parts(suite, parts[FINAL]), shown_parts(suite, parts[DEV])
             for name, part in final.items():
                 now = answers[evaluation.stage].get(name, {})
                 change = change_between(before.get(name, {}), now) if before else None
@@ -83,13 +82,6 @@ def _correct(rows: Sequence[dict[str, Any]]) -> None:
             found = p < LEVEL
             verdict = ("better" if row["delta"] > 0 else "worse") if found else None
             row |= {"p_adjusted": p, "verdict": verdict}
-
-
-def _named(suite: str, part: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The figures of a suite's part; of `held_out` also those of each capability, of `corner_cases`
-    those of each case."""
-    own = part["by_capability"] if suite in (HELD_OUT_SUITE, CORNER_CASES) else {}
-    return {suite: part, **{f"{suite}/{name}": figures for name, figures in own.items()}}
 
 
 def _figures(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The figures of a suite's answers: the score with its interval, the rate of a corner case, counts
 and mean rewards."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -9,8 +9,11 @@ from common.faults import CUT_OFF, TOO_LONG
 from evals.agreement import agreement
 from evals.answer import Answer
 from evals.parts import PARTS
-from evals.suite_file import CORNER_CASES
+from evals.suite_file import CORNER_CASES, HELD_OUT_SUITE
 from evals.units import score_of_units, units_of
+
+SHOWN = 12
+"""Capabilities of a suite that tables show at most."""
 
 
 def summaries(answers: Sequence[Answer], agreeing: bool = False) -> dict[str, dict[str, Any]]:
@@ -21,6 +24,16 @@ def summaries(answers: Sequence[Answer], agreeing: bool = False) -> dict[str, di
         part: summary(own, answers) | ({"agreement": agreement(own)} if agreeing else {})
         for part, own in parts.items()
     }
+
+
+def shown_parts(suite: str, part: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What tables show of a part of a suite: its figures, and as `suite/capability` those of its
+    capabilities. Of suites but `held_out` and `corner_cases` only where they are few: not one, and
+    not the 57 subjects of `mmlu`."""
+    own = part["by_capability"]
+    always = suite in (HELD_OUT_SUITE, CORNER_CASES)
+    shown = own if always or 1 < len(own) <= SHOWN else {}
+    return {suite: part, **{f"{suite}/{name}": figures for name, figures in shown.items()}}
 
 
 def summary(answers: Sequence[Answer], whole: Sequence[Answer] = ()) -> dict[str, Any]:

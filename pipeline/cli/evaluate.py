@@ -15,6 +15,7 @@ from common.errors import BadInput
 from common.fingerprint import differences, fingerprint
 from common.seeds import derive
 from evals.config import SuiteConfig, require_file
+from evals.parts import FINAL
 from evals.suite_file import HELD_OUT_SUITE, is_suite_path, suite_header, suite_name
 from models.context import context_in
 from pipeline.cli.compare import score_text, suite_text
@@ -273,13 +274,12 @@ def _is_finished(node: Node, folder: Path) -> bool:
 def results_table(results: Mapping[str, Any]) -> list[list[str]]:
     """The rows of the printed table, the header first; scores in per cent, of the final parts, and
     the rates of corner cases."""
+    from evals.figures import shown_parts
+
     rows = [["suite (%)", "n", "score"]]
     for name, parts in results["suites"].items():
-        final = parts["final"]
-        cases = final["by_capability"] if "rate" in final else {}
-        figures = {name: final, **{f"{name}/{case}": one for case, one in cases.items()}}
         rows += [
             [suite_text(label, one), str(one["n"]), score_text(one)]
-            for label, one in figures.items()
+            for label, one in shown_parts(name, parts[FINAL]).items()
         ]
     return rows

@@ -7,7 +7,7 @@ from common.errors import BadInput
 from common.files import write_json, write_json_lines
 from evals.answer import Answer
 from evals.compare import Evaluation, compare_rows
-from evals.figures import summaries
+from evals.figures import shown_parts, summaries
 from evals.intervals import paired_difference
 from evals.parts import FINAL, part_of
 from pipeline.cli.compare import compare_remarks, compare_table
@@ -112,3 +112,13 @@ def test_a_checkpoint_is_better_or_worse_only_after_correction_for_the_suites(tm
 def test_compare_without_files_is_bad_input(tmp_path):
     with pytest.raises(BadInput, match=r"answers.jsonl"):
         compare_rows([Evaluation("base", None, "b", tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("suite", "count", "shown"),
+    [("held_out", 1, 1), ("gsm8k", 1, 0), ("sycophancy", 3, 3), ("mmlu", 57, 0)],
+)
+def test_tables_show_capabilities_where_they_are_few(suite, count, shown):
+    part = {"n": 9, "by_capability": {str(number): {"n": 1} for number in range(count)}}
+    found = shown_parts(suite, part)
+    assert found[suite] is part and len(found) == 1 + shown
