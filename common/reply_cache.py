@@ -112,6 +112,22 @@ class ReplyCache:
                 self._run("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", [name, str(stamp), sum_])
         return fingerprint(sums)
 
+    def problem(self) -> str | None:
+        """What is wrong with the file; None if every entry is as it was written."""
+        try:
+            ((said,),) = self._db.execute("PRAGMA integrity_check(1)").fetchall()
+            damaged = next(
+                (
+                    f"the entry {key[:12]} is damaged"
+                    for key, value, sum_ in self._db.execute("SELECT key, value, sum FROM answers")
+                    if fingerprint([key, value]) != sum_
+                ),
+                None,
+            )
+        except sqlite3.DatabaseError as error:
+            return str(error)
+        return damaged if said == "ok" else str(said)
+
     def _run(self, statement: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         try:
             with self._lock:

@@ -6,45 +6,15 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from common.errors import BadInput
 from common.faults import NOT_ENCODED, TOO_LONG
 from prompts.schema import Prompt
 from rewards.grader import Grade, Grader
-from rollouts.interface import Rollout
+from rollouts.interface import AnsweringEngine, Rollout
 
 UNKNOWN_VERIFIER = "unknown_verifier"
 _log = logging.getLogger(__name__)
-
-
-class Answering(Protocol):
-    """What asking needs of an engine; `rollouts.interface.RolloutEngine` says what each does."""
-
-    @property
-    def max_model_len(self) -> int: ...
-
-    def encode(self, messages: list[dict[str, str]]) -> list[int]: ...
-
-    def encode_text(self, text: str) -> list[int]: ...
-
-    def generate(
-        self,
-        prompts: Sequence[list[int]],
-        *,
-        samples: int,
-        temperature: float,
-        max_tokens: int,
-        seeds: Sequence[int],
-    ) -> list[list[Rollout]]: ...
-
-    def score(
-        self,
-        prompts: Sequence[list[int]],
-        completions: Sequence[list[int]],
-        *,
-        cached: bool = False,
-    ) -> list[list[float]]: ...
 
 
 @dataclass(frozen=True)
@@ -74,7 +44,7 @@ class Asked:
 
 
 def ask_all(
-    engine: Answering,
+    engine: AnsweringEngine,
     prompts: Sequence[Prompt],
     length: int,
     batch: int,
@@ -101,7 +71,7 @@ def ask_all(
 
 
 def _ask_batch(
-    engine: Answering,
+    engine: AnsweringEngine,
     prompts: Sequence[Prompt],
     length: int,
     grader: Grader,
@@ -133,7 +103,7 @@ def _ask_batch(
             yield partial(_graded, prompt, rollouts, grades)
 
 
-def encoded_chat(engine: Answering, prompt: Prompt) -> list[int]:
+def encoded_chat(engine: AnsweringEngine, prompt: Prompt) -> list[int]:
     """The prompt's tokens; none when the tokenizer or the chat template raises."""
     try:
         return engine.encode(prompt.messages)

@@ -9,17 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from common.faults import NOT_ENCODED, TOO_LONG
 from corner_cases.sets import group_of
 from evals.answer import Answer
-from evals.asking import Answering, encoded_chat
+from evals.asking import encoded_chat
 from evals.config import SuiteConfig
 from evals.suite_file import SuiteFile
 from prompts.schema import Prompt
+from rollouts.interface import AnsweringEngine
 
 OPTIONS = "options"
 """Metadata of a prompt: its options by letter (`prompts/shape.py`)."""
 
 
 def ask_likelihood(
-    engine: Answering,
+    engine: AnsweringEngine,
     suite: SuiteConfig,
     prompts: Sequence[Prompt],
     batch: int,
@@ -38,7 +39,7 @@ def ask_likelihood(
 
 
 def _answers(
-    engine: Answering, suite: str, header: SuiteFile, prompts: Sequence[Prompt]
+    engine: AnsweringEngine, suite: str, header: SuiteFile, prompts: Sequence[Prompt]
 ) -> Iterator[Answer]:
     encoded = [_encoded(engine, header, prompt) for prompt in prompts]
     faults = [_fault(engine, *one) for one in encoded]
@@ -58,7 +59,7 @@ def _answers(
 
 
 def _encoded(
-    engine: Answering, header: SuiteFile, prompt: Prompt
+    engine: AnsweringEngine, header: SuiteFile, prompt: Prompt
 ) -> tuple[list[int], list[list[int]]]:
     """The tokens of the question, none where the chat template raises, and those of each option."""
     texts = prompt.metadata[OPTIONS].values()
@@ -68,7 +69,7 @@ def _encoded(
     return engine.encode_text(question), [engine.encode_text(f" {text}") for text in texts]
 
 
-def _fault(engine: Answering, question: list[int], options: list[list[int]]) -> str | None:
+def _fault(engine: AnsweringEngine, question: list[int], options: list[list[int]]) -> str | None:
     if not question or not all(options):
         return NOT_ENCODED
     # An engine scores a sequence with one token of the context free.

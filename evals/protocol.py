@@ -18,7 +18,7 @@ from common.seeds import derive
 from corner_cases.sets import group_of
 from evals.agreement import agreement
 from evals.answer import Answer
-from evals.asking import Answering, Asked, Sampling, ask_all
+from evals.asking import Asked, Sampling, ask_all
 from evals.config import SuiteConfig
 from evals.corners import compared, corner_remarks, examined, is_graded
 from evals.likelihood import ask_likelihood
@@ -26,12 +26,13 @@ from evals.parts import FINAL, PART_SEED
 from evals.suite_file import CORNER_CASES
 from prompts.schema import Prompt
 from rewards.grader import Grade, Grader
+from rollouts.interface import AnsweringEngine
 
 SHOTS = 0
 
 
 def ask(
-    engine: Answering,
+    engine: AnsweringEngine,
     suite: SuiteConfig,
     prompts: Sequence[Prompt],
     batch: int,

@@ -16,18 +16,18 @@ from common.fingerprint import fingerprint
 from common.reply_cache import ReplyCache
 from common.versions import versions
 from rollouts.config import RolloutConfig
-from rollouts.interface import Rollout, RolloutEngine
+from rollouts.interface import AnsweringEngine, Rollout
 
 WHAT = "evaluation cache"
 _RECORD = "record.json"
 
 
-class RememberedEngine:
-    """What an evaluation needs of a rollout engine, with a memory. `start` gives the engine."""
+class RememberedEngine(AnsweringEngine):
+    """An engine with a memory. `start` gives the one that is asked."""
 
     def __init__(
         self,
-        start: Callable[[], RolloutEngine],
+        start: Callable[[], AnsweringEngine],
         checkpoint: Path,
         config: RolloutConfig,
         cache: ReplyCache,
@@ -38,7 +38,7 @@ class RememberedEngine:
 
         self._start, self._cache, self._config = start, cache, config
         self._tokenizer: Any = load_tokenizer(checkpoint)
-        self._engine: RolloutEngine | None = None
+        self._engine: AnsweringEngine | None = None
         self._scope = fingerprint([weights, config.model_dump(mode="json"), versions()])
         self.known = self.asked = 0
         """Requests that had an entry, and those that were put to the engine."""
@@ -61,23 +61,23 @@ class RememberedEngine:
         self,
         prompts: Sequence[list[int]],
         *,
-        samples: int,
+        samples: int | Sequence[int],
         temperature: float,
         max_tokens: int,
         seeds: Sequence[int],
         top_p: float = 1.0,
     ) -> list[list[Rollout]]:
-        """As `RolloutEngine.generate`."""
-        how = [samples, temperature, max_tokens, top_p]
+        counts = [samples] * len(prompts) if isinstance(samples, int) else list(samples)
+        how = [temperature, max_tokens, top_p]
         keys = [
-            self._key("generate", prompt, [*how, seed if temperature else 0])
-            for prompt, seed in zip(prompts, seeds, strict=True)
+            self._key("generate", prompt, [count, *how, seed if temperature else 0])
+            for prompt, count, seed in zip(prompts, counts, seeds, strict=True)
         ]
 
         def missing(places: Sequence[int]) -> list[dict[str, Any]]:
             groups = self._opened().generate(
                 [prompts[place] for place in places],
-                samples=samples,
+                samples=[counts[place] for place in places],
                 temperature=temperature,
                 max_tokens=max_tokens,
                 seeds=[seeds[place] for place in places],
@@ -95,7 +95,6 @@ class RememberedEngine:
         *,
         cached: bool = False,
     ) -> list[list[float]]:
-        """As `RolloutEngine.score`."""
         pairs = list(zip(prompts, completions, strict=True))
         keys = [self._key("score", prompt, completion) for prompt, completion in pairs]
 
@@ -107,11 +106,10 @@ class RememberedEngine:
         return [entry["logprobs"] for entry in self._entries(keys, missing)]
 
     def close(self) -> None:
-        """Close the engine if it was started."""
         if self._engine is not None:
             self._engine.close()
 
-    def _opened(self) -> RolloutEngine:
+    def _opened(self) -> AnsweringEngine:
         if self._engine is None:
             self._engine = self._start()
         return self._engine

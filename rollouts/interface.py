@@ -30,7 +30,7 @@ class Rollout:
     """`stop` (end token) or `length` (cut off at the limit)."""
 
 
-class RolloutEngine(Protocol):
+class AnsweringEngine(Protocol):
     """Samples and scores under one policy, on token ids of the checkpoint's tokenizer.
 
     Results are in the order of the prompts. Up to rounding they do not depend on the other prompts
@@ -41,11 +41,6 @@ class RolloutEngine(Protocol):
     @property
     def max_model_len(self) -> int:
         """Longest prompt plus completion, in tokens."""
-        ...
-
-    @property
-    def version(self) -> int:
-        """Version of the policy that answers: the one published last, UNPUBLISHED before any."""
         ...
 
     def encode(self, messages: list[dict[str, str]]) -> list[int]:
@@ -92,6 +87,19 @@ class RolloutEngine(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Free the engine's memory. The engine cannot be used afterwards."""
+        ...
+
+
+class RolloutEngine(AnsweringEngine, Protocol):
+    """What training needs besides: more about the policy, and new weights for it."""
+
+    @property
+    def version(self) -> int:
+        """Version of the policy that answers: the one published last, UNPUBLISHED before any."""
+        ...
+
     def next_token(self, prompts: Sequence[list[int]], tokens: Sequence[int]) -> list[list[float]]:
         """Log-probability, in nats, of each of `tokens` as the first token after each prompt:
         (prompts, tokens)."""
@@ -111,10 +119,6 @@ class RolloutEngine(Protocol):
 
         Every later result comes from them. Nothing may be sampling during the call.
         """
-        ...
-
-    def close(self) -> None:
-        """Free the engine's memory. The engine cannot be used afterwards."""
         ...
 
 

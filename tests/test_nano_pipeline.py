@@ -283,7 +283,11 @@ def test_a_run_killed_five_times_ends_in_the_same_bytes(killed, run):
 
 
 def test_one_changed_byte_in_any_file_of_a_run_is_found_and_named(killed):
-    files = [path for path in files_below(killed) if path.stat().st_size]
+    # Of a database a byte may be unused space: tests/evals/test_remembered.py damages its entries.
+    files = [
+        path for path in files_below(killed) if path.stat().st_size and path.suffix != ".sqlite"
+    ]
+    files += [path for path in files_below(killed) if path.name == "ledger.sqlite"]
     assert len(files) > 60
     for path in files:
         with path.open("r+b") as handle:

@@ -1,16 +1,19 @@
 """`uphill verify`: checks every byte of a run's finished stages, from the last weights back to the
 prompts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from common.artifacts import CHECKPOINT
+from common.errors import RunFailed
+from common.reply_cache import ReplyCache
 from pipeline.execution.early import PREFLIGHT
 from pipeline.execution.gates import inputs_of
 from pipeline.execution.run_folder import load_plan
+from pipeline.execution.stage_process import REPLIES
 from pipeline.execution.state import NodeState, inspect, why_stale
-from pipeline.planning.plan import Node, Plan, folder_of
+from pipeline.planning.plan import EVALUATIONS, Node, Plan, folder_of
 from pipeline.store.adopted import origin_of, origin_problem
 from pipeline.store.record import problems_in, read_record, record_checksum
 
@@ -25,7 +28,7 @@ def verify_run(run: Path, stage: str | None = None) -> dict[str, Any]:
     wanted = _upstream(plan, states, stage) if stage else {node.id for node in plan.nodes}
     rows = [_row(run, node, states[node.id]) for node in reversed(plan.nodes) if node.id in wanted]
     problems = [text for row in rows for text in row["problems"]] + (
-        [] if stage else _early_check_problems(run)
+        [] if stage else [*_early_check_problems(run), *_cache_problems(run)]
     )
     return {"run": plan.name, "stages": rows, "problems": problems}
 
@@ -39,6 +42,21 @@ def _early_check_problems(run: Path) -> list[str]:
         if record
         else []
     )
+
+
+def _cache_problems(run: Path) -> Iterator[str]:
+    """What is wrong with the replies that evaluations remember."""
+    path = run / EVALUATIONS / REPLIES
+    if not path.is_file():
+        return
+    remedy = "remove it, and evaluations ask the checkpoints again"
+    try:
+        with ReplyCache(path) as cache:
+            problem = cache.problem()
+    except RunFailed as error:
+        problem = error.message
+    if problem:
+        yield f"{path}: {problem}; {remedy}"
 
 
 def _upstream(plan: Plan, states: Mapping[str, NodeState], stage: str) -> set[str]:

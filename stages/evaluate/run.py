@@ -10,7 +10,6 @@ from common.errors import BadInput, Interrupted
 from common.reply_cache import ReplyCache
 from common.stage import Inputs, Outputs, StageContext
 from evals.answer import Answer
-from evals.asking import Answering
 from evals.config import SuiteConfig
 from evals.corners import graded_prompts
 from evals.figures import summaries
@@ -20,7 +19,7 @@ from evals.remembered import WHAT, RememberedEngine, content_of
 from evals.suites import load_suite
 from prompts.schema import Prompt
 from rewards.grader import Grader
-from rollouts.interface import RolloutEngine
+from rollouts.interface import AnsweringEngine, RolloutEngine
 from stages.evaluate.config import EvaluateStage
 from stages.grading import open_grader
 
@@ -77,7 +76,7 @@ def _answers(
 
 
 @contextmanager
-def _engine(config: EvaluateStage, stage: Path, context: StageContext) -> Iterator[Answering]:
+def _engine(config: EvaluateStage, stage: Path, context: StageContext) -> Iterator[AnsweringEngine]:
     """The engine on the checkpoint in the folder of a stage, with a memory where there is one."""
     checkpoint = CHECKPOINT.path(stage)
 

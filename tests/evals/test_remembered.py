@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from builders.engine_double import EngineDouble
+from common.errors import RunFailed
 from common.files import write_sealed
 from common.reply_cache import ReplyCache
 from evals.remembered import RememberedEngine, content_of
@@ -25,8 +26,8 @@ class Counting(EngineDouble):
 
     def generate(self, prompts, *, samples, temperature, max_tokens, seeds, top_p=1.0):
         self.asked += [(prompt[0], seed) for prompt, seed in zip(prompts, seeds, strict=True)]
-        one = [[Rollout([p[0]], [-0.1], f"t{p[0]}", "stop")] * samples for p in prompts]
-        return one
+        counts = zip(prompts, samples, strict=True)
+        return [[Rollout([p[0]], [-0.1], f"t{p[0]}", "stop")] * count for p, count in counts]
 
     def score(self, prompts, completions, *, cached=False):
         assert cached
@@ -115,3 +116,18 @@ def test_a_checkpoint_is_known_by_its_content_with_and_without_a_record(tmp_path
 def _sum(content):
 
     return hashlib.sha256(content).hexdigest()
+
+
+def test_a_damaged_entry_is_found(tmp_path):
+    path = tmp_path / "replies.sqlite"
+    with ReplyCache(path) as cache:
+        cache.put({str(number): {"logprobs": [float(number)] * 50} for number in range(40)})
+        assert cache.problem() is None
+    content = path.read_bytes()
+    place = content.index(b"7.0, 7.0")
+    path.write_bytes(content[:place] + b"8" + content[place + 1 :])
+    with ReplyCache(path) as cache:
+        assert cache.problem() == "the entry 7 is damaged"
+    path.write_bytes(b"nonsense" * 900)
+    with pytest.raises(RunFailed, match="cannot be used"):
+        ReplyCache(path)

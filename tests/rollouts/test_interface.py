@@ -11,9 +11,10 @@ import pytest
 from torch import Tensor
 
 from builders.engine_double import EngineDouble
+from evals.remembered import RememberedEngine
 from pipeline.checkout import PACKAGES
 from rollouts.engine import Engine
-from rollouts.interface import RolloutEngine
+from rollouts.interface import AnsweringEngine, RolloutEngine
 
 ROOT = Path(__file__).parents[2]
 MEMBERS = {
@@ -22,30 +23,41 @@ MEMBERS = {
 }
 
 
-def public(kind):
-    return {name for name in vars(kind) if not name.startswith("_")}
+ANSWERING = {"max_model_len", "encode", "encode_text", "generate", "score", "close"}
+"""What evaluations need, which an engine with a memory has too."""
+
+
+def public(*kinds):
+    return {name for kind in kinds for name in vars(kind) if not name.startswith("_")}
+
+
+def member(kind, name):
+    return inspect.getattr_static(kind, name)
 
 
 def signature(kind, name):
     """The signature of a method, or of a property's getter, with its annotations evaluated."""
-    member = vars(kind)[name]
-    function: Any = member.fget if isinstance(member, property) else member
+    found = member(kind, name)
+    function: Any = found.fget if isinstance(found, property) else found
     return inspect.signature(function, eval_str=True, locals={"Tensor": Tensor})
 
 
 def test_the_engine_has_the_members_of_the_interface_and_no_others():
-    assert public(RolloutEngine) == public(Engine) == public(EngineDouble) == MEMBERS
+    whole = public(AnsweringEngine, RolloutEngine)
+    assert whole == public(Engine) == public(EngineDouble) == MEMBERS
+    assert public(AnsweringEngine) == public(RememberedEngine) == ANSWERING
 
 
 @pytest.mark.parametrize("name", sorted(MEMBERS))
 def test_a_member_of_the_engine_has_the_signature_of_the_interface(name):
-    assert type(vars(Engine)[name]) is type(vars(RolloutEngine)[name])
-    assert signature(Engine, name) == signature(RolloutEngine, name)
+    for kind in (Engine, RememberedEngine) if name in ANSWERING else (Engine,):
+        assert type(member(kind, name)) is type(member(RolloutEngine, name))
+        assert signature(kind, name) == signature(RolloutEngine, name)
 
 
 @pytest.mark.parametrize("name", sorted(MEMBERS))
 def test_every_member_of_the_interface_says_what_it_does(name):
-    assert vars(RolloutEngine)[name].__doc__
+    assert member(RolloutEngine, name).__doc__
 
 
 def test_the_interface_loads_neither_torch_nor_vllm():
