@@ -4,6 +4,7 @@ Reading all of them takes seconds, and every run needs it. So their normalised t
 cache folder, in a file whose name says which suites and packages it was made from."""
 
 import os
+from collections.abc import Container, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from common.files import checksum
 from common.fingerprint import fingerprint
 from corner_cases import sets
 from evals.packaged import OPTIONAL, distribution_of, is_left_out, package_folder
-from evals.suite_file import FOLDER, left_out_suites, packaged_suite, read_suite
+from evals.suite_file import BUILT_IN, FOLDER, packaged_suite, read_suite
 from evals.suites import packaged_prompts
 from models.packaged import cache_folder
 from prompts.decontaminate import Asked
@@ -34,16 +35,11 @@ def packaged_texts() -> list[Asked]:
         return texts
 
 
-def left_out_notes() -> list[str]:
-    """What to say of suites whose optional data is not installed, one sentence at most."""
-    names, packages = left_out_suites(), {one for name in left_out_suites() for one in _of(name)}
-    if not names:
-        return []
-    commands = ", ".join(sorted({OPTIONAL[package] for package in packages}))
-    return [
-        f"prompts are not compared with {', '.join(names)}, whose data is not installed"
-        f" ({commands} installs it)"
-    ]
+def not_compared(suites: Iterable[str], compared: Container[str]) -> list[str]:
+    """Those of the packaged suites with optional data that training prompts were not compared with,
+    because it was not installed then. `compared` are the others."""
+    asked = [name for name in suites if name not in BUILT_IN and name not in compared]
+    return [name for name in asked if _of(name)]
 
 
 def _of(suite: str) -> set[str]:

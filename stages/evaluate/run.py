@@ -7,12 +7,14 @@ from typing import Any
 
 from common.artifacts import ANSWERS, CHECKPOINT, RESULTS
 from common.errors import BadInput, Interrupted
+from common.files import read_sealed
 from common.reply_cache import ReplyCache
 from common.stage import Inputs, Outputs, StageContext
 from evals.answer import Answer
 from evals.config import SuiteConfig
 from evals.corners import graded_prompts
 from evals.figures import summaries
+from evals.guarded import not_compared
 from evals.parts import DEV, FINAL
 from evals.protocol import ask, protocol, remarks
 from evals.remembered import WHAT, RememberedEngine, content_of
@@ -37,6 +39,7 @@ def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs
     (`evals/remembered.py`), and grades everything.
     """
     _require_names(config.suites)
+    tell_of_what_was_not_compared(config, inputs, context)
     loaded = [(suite, load_suite(suite, inputs.get("prompts"))) for suite in config.suites]
     with open_grader(context) as grader:
         for suite, prompts in loaded:
@@ -56,6 +59,23 @@ def run(config: EvaluateStage, inputs: Inputs, context: StageContext) -> Outputs
         for name, parts in results.items()
     }
     return Outputs(metrics=metrics, tokens_generated=_tokens(answers))
+
+
+def tell_of_what_was_not_compared(
+    config: EvaluateStage, inputs: Inputs, context: StageContext
+) -> None:
+    """Note suites that may ask what the run has trained on: their data was not installed when its
+    prompts were gathered."""
+    record = inputs["prompts"] / "record.json" if "prompts" in inputs else None
+    if record is None or not record.is_file():
+        return
+    compared = read_sealed(record)["metrics"].get("contaminated_by_suite", {})
+    packaged = [suite.name for suite in config.suites if suite.file is None]
+    for name in not_compared(packaged, compared):
+        context.note(
+            f"{name}: the training prompts of this run were not compared with it, as its data was"
+            " not installed then; run the prompts stage again with --redo prompts"
+        )
 
 
 def _answers(

@@ -8,7 +8,7 @@ from functools import partial
 from common.artifacts import BAD_ROWS, CONTAMINATED, HELD_OUT, PROMPTS, REPEATED, TOO_LONG
 from common.errors import BadInput
 from common.stage import Inputs, Outputs, StageContext
-from evals.guarded import left_out_notes, packaged_texts
+from evals.guarded import packaged_texts
 from models.config import ModelConfig
 from prompts.bad_rows import BadRows
 from prompts.config import PromptSource, ReasoningGymSource
@@ -50,8 +50,6 @@ def run(config: PromptsStage, inputs: Inputs, context: StageContext) -> Outputs:
     for sentence in bad_rows.notes():
         context.note(sentence)
     note_dropped(result, too_long, findings, contradicting, context.note)
-    for sentence in left_out_notes():
-        context.note(sentence)
     write_prompts(PROMPTS.path(context.folder), result.training)
     write_prompts(HELD_OUT.path(context.folder), result.held_out)
     TOO_LONG.write(context.folder, map(asdict, too_long))

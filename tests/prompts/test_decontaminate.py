@@ -13,7 +13,7 @@ from builders.prompt_files import gather
 from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from common.files import read_json_lines
-from evals.guarded import left_out_notes, packaged_texts
+from evals.guarded import packaged_texts
 from evals.parts import PARTS, in_part
 from evals.suites import load_suite
 from prompts.config import JsonlSource
@@ -208,7 +208,7 @@ def test_stage_with_nothing_to_drop_writes_an_empty_list(tmp_path):
         tmp_path, source(tmp_path, {"prompt": "Spell cat backwards."})
     )
     assert (tmp_path / "contaminated.jsonl").read_text() == "" and overlaps == []
-    assert notes == left_out_notes()
+    assert notes == []
     assert (len(kept), metrics["dropped_contaminated"]) == (1, 0)
     assert set(metrics["contaminated_by_suite"].values()) == {0}
     assert {"basic_arithmetic", "gsm8k"} <= metrics["contaminated_by_suite"].keys()

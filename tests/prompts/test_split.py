@@ -12,7 +12,6 @@ from builders.contexts import stage_context
 from builders.single_prompts import prompt_of
 from common.errors import BadInput
 from common.files import read_json_lines
-from evals.guarded import left_out_notes
 from prompts.repeats import content_key, normalised
 from prompts.schema import read_prompts
 from prompts.split import split
@@ -121,7 +120,6 @@ def gathered(folder, *rows, held_out=0.0):
     config = PromptsStage.model_validate({"sources": [{**source, "held_out": held_out}]})
     notes: list[str] = []
     metrics = run(config, {}, stage_context(folder, 3, note=notes.append)).metrics
-    notes = [note for note in notes if note not in left_out_notes()]
     return metrics, notes, read_prompts(folder / "prompts.parquet")
 
 
