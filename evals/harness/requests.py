@@ -144,7 +144,7 @@ class Requests:
                 temperature=how.temperature,
                 max_tokens=min(piece, how.max_tokens - start),
                 # Repeats of a request are other samples.
-                seeds=[derive(0, "harness", self.total + n) for n in unfinished],
+                seeds=[derive(0, "requests", self.total + n) for n in unfinished],
             )
             for number, (rollout,) in zip(unfinished, groups, strict=True):
                 written[number] += rollout.token_ids

@@ -1,4 +1,4 @@
-"""`uphill eval-log`: our evaluations in the forms of lm-eval and inspect, without these packages."""
+"""`uphill eval-log`: evaluations in the forms of lm-eval and inspect, without their packages."""
 
 import json
 
