@@ -2,7 +2,7 @@
 evaluation in the form of another one: eval, eval-log."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -11,51 +11,58 @@ from pipeline.cli.app import RUNS, Json, RunsDir, app
 from pipeline.cli.output import print_json, print_table, print_text
 from pipeline.execution.progress import Reporter
 
+Checkpoint = Annotated[
+    str, typer.Argument(metavar="CHECKPOINT|RUN[:STAGE[@STEP]]", help="What to evaluate.")
+]
+Suites = Annotated[
+    str | None, typer.Option("--suite", metavar="NAME[,NAME]", help="The suites, comma-separated.")
+]
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        "--lm-eval",
+        metavar="TASK[,TASK]",
+        help="Instead of suites: tasks of an installed lm-evaluation-harness.",
+    ),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="A new folder for the results.")
+]
+Length = Annotated[
+    int | None,
+    typer.Option(
+        "--max-model-len", metavar="N", min=16, help="Longest prompt and answer, in tokens."
+    ),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Of tasks: the first N of each.")
+]
+Examples = Annotated[
+    int | None,
+    typer.Option(
+        "--num-fewshot", metavar="N", min=0, help="Of tasks: examples before each question."
+    ),
+]
+Chat = Annotated[
+    bool, typer.Option("--apply-chat-template", help="Of tasks: ask in the model's chat template.")
+]
+TasksPath = Annotated[
+    Path | None,
+    typer.Option("--tasks-path", metavar="DIR", help="A folder of your own tasks."),
+]
+
 
 @app.command("eval")
 def evaluate(
-    checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT|RUN[:STAGE[@STEP]]", help="What to evaluate.")
-    ],
-    suite: Annotated[
-        str | None,
-        typer.Option("--suite", metavar="NAME[,NAME]", help="The suites, comma-separated."),
-    ] = None,
-    lm_eval: Annotated[
-        str | None,
-        typer.Option(
-            "--lm-eval",
-            metavar="TASK[,TASK]",
-            help="Instead of suites: tasks of an installed lm-evaluation-harness.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="A new folder for the results.")
-    ] = None,
-    max_model_len: Annotated[
-        int | None,
-        typer.Option(
-            "--max-model-len", metavar="N", min=16, help="Longest prompt and answer, in tokens."
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", metavar="N", min=1, help="Of tasks: the first N of each."),
-    ] = None,
-    num_fewshot: Annotated[
-        int | None,
-        typer.Option(
-            "--num-fewshot", metavar="N", min=0, help="Of tasks: examples before each question."
-        ),
-    ] = None,
-    apply_chat_template: Annotated[
-        bool,
-        typer.Option("--apply-chat-template", help="Of tasks: ask in the model's chat template."),
-    ] = False,
-    tasks_path: Annotated[
-        Path | None,
-        typer.Option("--tasks-path", metavar="DIR", help="A folder with tasks of your own."),
-    ] = None,
+    checkpoint: Checkpoint,
+    suite: Suites = None,
+    lm_eval: Tasks = None,
+    out: Out = None,
+    max_model_len: Length = None,
+    limit: Limit = None,
+    num_fewshot: Examples = None,
+    apply_chat_template: Chat = False,
+    tasks_path: TasksPath = None,
     runs_dir: RunsDir = RUNS,
     as_json: Json = False,
 ) -> None:
@@ -63,35 +70,36 @@ def evaluate(
     one), or one of a stage that still trains (`rl@20`, `rl@last`)."""
     if (suite is None) == (lm_eval is None):
         raise BadInput("eval takes either --suite or --lm-eval", "give one of them")
-    reporter = Reporter()
+    of_tasks = {
+        "limit": limit,
+        "num_fewshot": num_fewshot,
+        "apply_chat_template": apply_chat_template,
+        "tasks_path": tasks_path,
+    }
+    common = (runs_dir, out, Reporter(), max_model_len)
     if suite is not None:
-        given = (limit, num_fewshot, tasks_path)
-        if apply_chat_template or any(one is not None for one in given):
-            raise BadInput(
-                "--limit, --num-fewshot, --apply-chat-template and --tasks-path are for --lm-eval",
-                "leave them out; a suite's own settings are in its file",
-            )
+        _require_none(of_tasks)
         from pipeline.cli.evaluate import evaluate, results_table
 
-        results = evaluate(checkpoint, suite.split(","), runs_dir, out, reporter, max_model_len)
+        results = evaluate(checkpoint, suite.split(","), *common)
         print_json(results) if as_json else print_table(results_table(results))
-        return
-    from evals.harness.lm_eval_scores import harness_table
-    from pipeline.cli.harness import evaluate_by_tasks
+    else:
+        from evals.harness.lm_eval_scores import harness_table
+        from pipeline.cli.harness import evaluate_by_tasks
 
-    results = evaluate_by_tasks(
-        checkpoint,
-        (lm_eval or "").split(","),
-        runs_dir,
-        out,
-        reporter,
-        max_model_len=max_model_len,
-        limit=limit,
-        num_fewshot=num_fewshot,
-        apply_chat_template=apply_chat_template,
-        tasks_path=tasks_path,
-    )
-    print_json(results) if as_json else print_table(harness_table(results))
+        results = evaluate_by_tasks(checkpoint, (lm_eval or "").split(","), *common, **of_tasks)
+        print_json(results) if as_json else print_table(harness_table(results))
+
+
+def _require_none(of_tasks: dict[str, Any]) -> None:
+    """BadInput where an option of tasks is given to suites."""
+    given = [name for name, value in of_tasks.items() if value not in (None, False)]
+    if given:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise BadInput(
+            f"{named}: only for --lm-eval",
+            "leave it out; a suite's own settings are in its file",
+        )
 
 
 @app.command("eval-log")

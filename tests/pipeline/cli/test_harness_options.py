@@ -48,7 +48,7 @@ def test_suites_and_tasks_exclude_each_other(uphill, folder):
     assert "either --suite or --lm-eval" in uphill("eval", "small")[2]
     assert uphill("eval", "small", "--suite", "gsm8k", "--lm-eval", "gsm8k")[0] == 2
     code, _, err = uphill("eval", "small", "--suite", "gsm8k", "--limit", "5")
-    assert code == 2 and "are for --lm-eval" in err
+    assert code == 2 and "--limit: only for --lm-eval" in err
 
 
 def test_a_task_is_evaluated_once_and_again_under_other_settings(uphill, folder, evaluated):
