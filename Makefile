@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup setup-evals bubblewrap chromium report-check quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-stages bench-resume bench-processes bench-process-kills bench-rewards gpu-check gpu-check-full fuzz clean
+.PHONY: setup setup-evals setup-lm-eval bench-lm-eval bubblewrap chromium report-check quickstart test check bench bench-curriculum bench-curriculum-smollm2 bench-judges bench-stages bench-resume bench-processes bench-process-kills bench-rewards gpu-check gpu-check-full fuzz clean
 
 setup: $(STAMP) bubblewrap
 
@@ -27,6 +27,10 @@ $(STAMP): $(LOCK) pyproject.toml
 # Data of suites that is heavy, and that nothing else needs (docs/evaluation.md).
 setup-evals: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/evals.lock
+
+# lm-evaluation-harness, for `uphill eval --lm-eval` (docs/evaluation.md); it changes no other version.
+setup-lm-eval: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/lm-eval.lock
 
 quickstart: setup
 	$(BIN)/uphill run recipes/quickstart.yaml
@@ -100,6 +104,10 @@ bench-rewards: setup
 	OMP_NUM_THREADS=1 taskset -c 0 $(BIN)/python -m benchmarks.rewards arms --share 0/2 & \
 	OMP_NUM_THREADS=1 taskset -c 1 $(BIN)/python -m benchmarks.rewards arms --share 1/2 && wait
 	$(BIN)/python -m benchmarks.rewards summary
+
+# Our scores against those of lm-evaluation-harness; ten minutes.
+bench-lm-eval: setup-lm-eval
+	$(BIN)/python -m benchmarks.lm_eval_agreement
 
 # A browser, for report-check alone.
 chromium:

@@ -28,7 +28,7 @@ from rewards.grader import Grader
 from rollouts import sampling
 from rollouts.config import RolloutConfig
 from rollouts.engine import Engine
-from stages.evaluate.run import BATCHES
+from stages.answering import BATCHES
 
 MODEL = "smollm2-135m-instruct"
 SUITES = (

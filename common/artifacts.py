@@ -83,6 +83,8 @@ GROUPS = JsonLines("groups", "groups.jsonl", shared=True)
 """Every rollout group, probes included (`stages.rl.groups.Group.to_json`)."""
 RESULTS = JsonFile("results", "results.json")
 """Scores of an evaluation by suite, and the protocol (`evals.figures.summary`)."""
+HARNESS_RESULTS = JsonFile("lm-eval results", "lm_eval_results.json")
+"""What lm-evaluation-harness returned, without its samples."""
 ANSWERS = JsonLines("answers", "answers.jsonl")
 """Every answer of an evaluation (`evals.answer.Answer`)."""
 DEV_SCORES = JsonLines("dev scores", "dev.jsonl")

@@ -6,13 +6,13 @@ from typing import Any
 
 from common.errors import UphillError
 from common.visible import visible
-from pipeline.cli import recipe_commands, run_commands, talk_commands
+from pipeline.cli import eval_commands, recipe_commands, run_commands, talk_commands
 from pipeline.cli.app import app
 from pipeline.cli.output import print_json
 from pipeline.execution.faults import DISK, disk_fault
 from pipeline.execution.progress import Reporter
 
-COMMANDS = (recipe_commands, run_commands, talk_commands)
+COMMANDS = (recipe_commands, run_commands, eval_commands, talk_commands)
 """Imported because they register commands with the application."""
 
 

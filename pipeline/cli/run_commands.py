@@ -1,5 +1,5 @@
-"""The commands that take a run: status, watch, verify, compare, report, eval, export, regrade,
-samples; and grade."""
+"""The commands that take a run: status, watch, verify, compare, report, export, regrade, samples;
+and grade."""
 
 from pathlib import Path
 from typing import Annotated
@@ -61,34 +61,6 @@ def verify(
         remedy = "restore the files, or run the stage again with --redo"
         Reporter(bars=False).error(RunFailed("\n".join(document["problems"]), remedy))
         raise typer.Exit(RunFailed.exit_code)
-
-
-@app.command("eval")
-def evaluate(
-    checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT|RUN[:STAGE[@STEP]]", help="What to evaluate.")
-    ],
-    suite: Annotated[
-        str, typer.Option("--suite", metavar="NAME[,NAME]", help="The suites, comma-separated.")
-    ],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="A new folder for the results.")
-    ] = None,
-    max_model_len: Annotated[
-        int | None,
-        typer.Option(
-            "--max-model-len", metavar="N", min=16, help="Longest prompt and answer, in tokens."
-        ),
-    ] = None,
-    runs_dir: RunsDir = RUNS,
-    as_json: Json = False,
-) -> None:
-    """Evaluate a checkpoint folder, the checkpoint of a run's stage (by default the last finished
-    one), or one of a stage that still trains (`rl@20`, `rl@last`)."""
-    from pipeline.cli.evaluate import evaluate, results_table
-
-    results = evaluate(checkpoint, suite.split(","), runs_dir, out, Reporter(), max_model_len)
-    print_json(results) if as_json else print_table(results_table(results))
 
 
 @app.command()

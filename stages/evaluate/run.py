@@ -1,14 +1,12 @@
 """Evaluate a checkpoint on the recipe's suites: every answer and every score."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from common.artifacts import ANSWERS, CHECKPOINT, RESULTS
+from common.artifacts import ANSWERS, RESULTS
 from common.errors import BadInput, Interrupted
 from common.files import read_sealed
-from common.reply_cache import ReplyCache
 from common.stage import Inputs, Outputs, StageContext
 from evals.answer import Answer
 from evals.config import SuiteConfig
@@ -17,16 +15,13 @@ from evals.figures import summaries
 from evals.guarded import not_compared
 from evals.parts import DEV, FINAL
 from evals.protocol import ask, protocol, remarks
-from evals.remembered import WHAT, RememberedEngine, content_of
 from evals.suites import load_suite
 from prompts.schema import Prompt
 from rewards.grader import Grader
-from rollouts.interface import AnsweringEngine, RolloutEngine
+from stages.answering import BATCHES, answering
 from stages.evaluate.config import EvaluateStage
 from stages.grading import open_grader
 
-BATCHES = 2
-"""Prompts per call of the engine, in multiples of the sequences that it decodes together."""
 Loaded = list[tuple[SuiteConfig, list[Prompt]]]
 """Suites and their prompts."""
 
@@ -86,40 +81,13 @@ def _answers(
     context: StageContext,
 ) -> dict[str, list[Answer]]:
     """Answers by suite."""
-    with _engine(config, stage, context) as engine:
+    with answering(config.rollouts, stage, context) as engine:
         asked = _reporter(context, loaded)
         batch = BATCHES * context.execution.max_num_seqs
         return {
             suite.name: ask(engine, suite, prompts, batch, asked, grader, context.seed)
             for suite, prompts in loaded
         }
-
-
-@contextmanager
-def _engine(config: EvaluateStage, stage: Path, context: StageContext) -> Iterator[AnsweringEngine]:
-    """The engine on the checkpoint in the folder of a stage, with a memory where there is one."""
-    checkpoint = CHECKPOINT.path(stage)
-
-    def start() -> RolloutEngine:
-        from rollouts.start import start_engine
-
-        return start_engine(checkpoint, config.rollouts, context.seed, context)
-
-    if context.replies is None:
-        with closing(start()) as engine:
-            yield engine
-        return
-    with ReplyCache(context.replies, WHAT) as cache:
-        content = content_of(stage, cache)
-        remembered = RememberedEngine(start, checkpoint, config.rollouts, cache, content)
-        with closing(remembered):
-            yield remembered
-        if remembered.known:
-            total = remembered.known + remembered.asked
-            context.note(
-                f"{remembered.known} of {total} requests were answered by this checkpoint before"
-                f" ({context.replies.name}): the engine was not asked again"
-            )
 
 
 def _require_names(suites: tuple[SuiteConfig, ...]) -> None:

@@ -137,5 +137,5 @@ def answered(monkeypatch):
         pretend_evaluation(attempt.partial, 4, 7)
         finish(attempt, NOTHING)
 
-    monkeypatch.setattr("pipeline.cli.evaluate.run_attempt", run_attempt)
+    monkeypatch.setattr("pipeline.cli.subject.run_attempt", run_attempt)
     return asked

@@ -188,6 +188,7 @@ def test_the_whole_recipe_is_covered():
     from stages import questions
     from stages.base.config import BaseStage
     from stages.evaluate.config import EvaluateStage
+    from stages.harness.config import HarnessStage
     from stages.preflight.config import PreflightStage
     from stages.prompts.config import PromptsStage
 
@@ -195,10 +196,9 @@ def test_the_whole_recipe_is_covered():
     sections = {one for one in below(Config) if not one.__module__.startswith("rewards.")}
     ours = {one for one in sections if one.__module__.split(".")[0] in PACKAGES}
     asks = {one for one in ours if one.__module__ == questions.__name__}
-    implicit = {BaseStage, EvaluateStage, PreflightStage, PromptsStage, PairFile}
+    implicit = {BaseStage, EvaluateStage, HarnessStage, PreflightStage, PromptsStage, PairFile}
     of_suites = {SuiteFile, SuiteRows, *(one for one in ours if one.__module__ == "evals.needle")}
-    in_prompts = {StoredFunction}
-    assert ours - bases - covered - asks - in_prompts - of_suites <= implicit
+    assert ours - bases - covered - asks - {StoredFunction} - of_suites <= implicit
 
 
 @pytest.mark.parametrize("value", WRONG, ids=repr)

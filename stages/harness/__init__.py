@@ -1,0 +1,1 @@
+"""An evaluation by the tasks of an installed lm-evaluation-harness."""
