@@ -70,7 +70,7 @@ def evaluate(
     one), or one of a stage that still trains (`rl@20`, `rl@last`)."""
     if (suite is None) == (lm_eval is None):
         raise BadInput("eval takes either --suite or --lm-eval", "give one of them")
-    of_tasks = {
+    of_tasks: dict[str, Any] = {
         "limit": limit,
         "num_fewshot": num_fewshot,
         "apply_chat_template": apply_chat_template,
