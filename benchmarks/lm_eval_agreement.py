@@ -178,11 +178,18 @@ def main() -> None:
     with TemporaryDirectory() as place:
         write_tasks(Path(place), prompts)
         own, engine = with_engine(checkpoint, Path(place), prompts)
-        hf = with_transformers(checkpoint, Path(place))
+        report(begin, own, engine, {})
+        report(begin, own, engine, with_transformers(checkpoint, Path(place)))
+
+
+def report(
+    begin: float, own: Mapping[str, Scored], engine: Mapping[str, Scored], hf: Mapping[str, Scored]
+) -> None:
+    """Print the table and write the result file; before `hf` has answered, without it."""
     rows = [row(one, own[one.suite], engine[one.name], hf.get(one.name)) for one in TASKS]
     print(markdown(table(rows)))
     seconds = time.perf_counter() - begin
-    print(f"{seconds:.0f} s")
+    print(f"{seconds:.0f} s", flush=True)
     Results("lm_eval_agreement", COMMAND).write({"seconds": round(seconds), "rows": rows})
 
 

@@ -15,7 +15,7 @@ from common.files import write_json_lines
 from evals.packaged import package_folder
 from prompts.schema import Prompt
 
-LIMIT, GENERATED = 200, 40
+LIMIT, GENERATED = 120, 24
 """Questions of a suite; of one whose answers are written."""
 
 

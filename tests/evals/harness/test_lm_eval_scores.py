@@ -6,6 +6,11 @@ from common.intervals import wilson
 from evals.harness.lm_eval_scores import harness_table, suites_of
 
 SAMPLES = [{"filter": "none", "acc": float(n < 3), "f1": n / 10} for n in range(10)]
+READ = [
+    {"filter": name, "exact_match": float(n < right)}
+    for name, right in (("strict", 5), ("flexible", 8))
+    for n in range(10)
+]
 RESULTS = {
     "results": {
         "colours": {
@@ -21,7 +26,11 @@ RESULTS = {
     },
     "group_subtasks": {"all": ["colours", "sums"]},
     "n-samples": {name: {"original": 99, "effective": 10} for name in ("colours", "sums", "text")},
-    "samples": {"colours": SAMPLES, "text": [{"filter": "none", "word_perplexity": (-3.1, 9)}]},
+    "samples": {
+        "colours": SAMPLES,
+        "sums": READ,
+        "text": [{"filter": "none", "word_perplexity": (-3.1, 9)}],
+    },
 }
 
 
@@ -40,7 +49,7 @@ def test_the_table_has_a_row_for_each_metric_and_no_per_cent_of_a_perplexity():
         ["suite (%)", "n", "score"],
         ["lm-eval/colours/acc", "10", "30.0 [10.8, 60.3]"],
         ["lm-eval/colours/f1", "10", "45.0 [25.4, 64.6]"],
-        ["lm-eval/sums/exact_match,strict", "10", "50.0"],
+        ["lm-eval/sums/exact_match,strict", "10", "50.0 [23.7, 76.3]"],
         ["lm-eval/text/word_perplexity", "10", "31.5000 (no share)"],
         ["lm-eval/all/acc", "20", "30.0 [0.6, 59.4]"],
     ]

@@ -14,7 +14,7 @@ def pairs(*completions, context="q|"):
 @pytest.mark.parametrize("sure", [True, False])
 def test_log_likelihoods_are_sums_in_the_order_of_the_requests_with_what_is_greedy(sure):
     engine = WritingEngine("blue sky", sure)
-    asked: list[int] = []
+    asked = list[int]()
     found = requests_to(engine, 2, asked.append).loglikelihoods(
         pairs("red", "blue", "bled", "blue sky", "")
     )
