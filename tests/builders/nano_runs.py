@@ -26,7 +26,7 @@ SETTINGS = {
     "stages.rl.curriculum": "{refilter_every: 2, probe_share: 0.2}",
     "evaluate": (
         "{suites: [{name: held_out, limit: 24}, {name: basic_arithmetic, limit: 24}, {name:"
-        " corner_cases, limit: 40, max_tokens: 16}, {name: sciq_likelihood, limit: 12}], after:"
+        " corner_cases, limit: 40, max_tokens: 16}, {name: arc_easy_likelihood, limit: 12}], after:"
         " [sft, rl]}"
     ),
 }
