@@ -32,10 +32,10 @@ from stages.answering import BATCHES
 
 MODEL = "smollm2-135m-instruct"
 SUITES = (
-    SuiteConfig(name="gsm8k", limit=384, max_tokens=48),
-    SuiteConfig(name="basic_arithmetic", limit=1024),
+    SuiteConfig(name="gsm8k", limit=128, max_tokens=32),
+    SuiteConfig(name="basic_arithmetic", limit=256),
 )
-ROUNDS = 5
+ROUNDS = 4
 """The first one warms up and is not counted."""
 
 
