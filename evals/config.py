@@ -19,6 +19,7 @@ from evals.suite_file import (
     known_suites,
     sampling_problem,
     suite_header,
+    suite_name,
 )
 
 
@@ -78,9 +79,8 @@ def require_file(name: str, file: str | None) -> None:
 
 def _known_suite(text: str) -> str:
     """A packaged suite, or the path of a person's own."""
-    if is_suite_path(text) or text in known_suites():
-        return text
-    raise InvalidValue(f"there is no suite {text!r}", nearest(text, known_suites()))
+    require_file(suite_name(text), text if is_suite_path(text) else None)
+    return text
 
 
 SuiteOrFile = Annotated[SuitePath, AfterValidator(_known_suite)]

@@ -98,11 +98,13 @@ def _line(evaluations: Sequence[Evaluation]) -> tuple[Evaluation, Evaluation]:
 
 def score_figures(run: int, table: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """A plot per suite: the score of each of a run's checkpoints, with its interval."""
+    if table is None:
+        return []
     drawn: list[dict[str, Any]] = []
-    for suite in table["suites"] if table and table["columns"] else []:
+    for suite in table["suites"]:
         pairs = [
             (column["stage"], cell)
-            for column, cell in zip(table["columns"], suite["cells"], strict=True)  # type: ignore[index]
+            for column, cell in zip(table["columns"], suite["cells"], strict=True)
             if column["run"] == run and cell is not None
         ]
         if suite["part"] or not pairs:
